@@ -1,0 +1,113 @@
+"""The one stream of events that a run emits. Reports, progress and the matrix consume it; the engine knows none of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kubereach.errors import Failure
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened; `at` is seconds since the epoch."""
+
+    at: float = field(default_factory=time.time, kw_only=True)
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The target is open. `checks` are the selected ids; `cluster` describes what was found (version, nodes, ...)."""
+
+    target: str
+    checks: tuple[str, ...]
+    cluster: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """A step on long work, for people: ``waiting for 17 pods: 12 ready``."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class WorldReady(Event):
+    """All objects of the selected checks are applied, their pods ready and the vantages open."""
+
+    seconds: float
+    pods: int
+    vantages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckStarted(Event):
+    """A check (one pytest item) begins. `case` tells parametrised items apart, else empty."""
+
+    id: str
+    case: str = ""
+
+
+@dataclass(frozen=True)
+class Probed(Event):
+    """A series of probes over one path is over: one cell's worth of the matrix.
+
+    `way` is the way of reaching (``clusterip``, ``nodeport``, ``loadbalancer``, ``dns``, ``headless``, ``externalname``,
+    ``api-server``, ``pod``), `vantage_kind` is ``pod``, ``other-namespace``, ``node`` or ``outside``, `latencies` are seconds, `outcomes` counts by
+    outcome word. `converged` is the seconds until the first expected outcome.
+    """
+
+    check: str
+    vantage: str
+    vantage_kind: str
+    node: str
+    way: str
+    address: str
+    conforming: bool
+    outcomes: dict[str, int]
+    latencies: tuple[float, ...]
+    converged: float
+
+
+@dataclass(frozen=True)
+class Changed(Event):
+    """The engine changed the cluster: ``create``, ``patch`` or ``delete`` of ``Service kubereach-x/nodeport``."""
+
+    action: str
+    object: str
+
+
+@dataclass(frozen=True)
+class CheckFinished(Event):
+    """A check has its verdict: ``pass``, ``fail``, ``unsupported`` or ``error``."""
+
+    id: str
+    case: str
+    verdict: str
+    seconds: float
+    message: str = ""
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The run is over. `verdict`: ``conformant``, ``partial``, ``not conformant`` or ``not measured``."""
+
+    verdict: str
+    exit_code: int
+    seconds: float
+
+
+class Bus:
+    """Hands every event to every consumer, in order, in the emitting thread."""
+
+    def __init__(self) -> None:
+        self._consumers: list[Callable[[Event], None]] = []
+
+    def subscribe(self, consumer: Callable[[Event], None]) -> None:
+        self._consumers.append(consumer)
+
+    def emit(self, event: Event) -> None:
+        for consumer in self._consumers:
+            consumer(event)
