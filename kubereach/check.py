@@ -1,0 +1,142 @@
+"""`@check`: the declaration of a conformance requirement, in the line above the test that proves it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from kubereach.errors import UsageError
+
+# Levels, as in RFC 2119's words: who must pass a check, and what a failure does to the run.
+CORE = "core"  #: every cluster MUST
+EXT = "ext"  #: MUST where the feature is present, or required by --require
+INFO = "info"  #: reported, never fails a run
+DISR = "disr"  #: disturbs nodes or system pods; runs only with --disruptive
+
+LEVELS: dict[str, str] = {
+    CORE: "every cluster must",
+    EXT: "must where the feature is present",
+    INFO: "reported, never fails a run",
+    DISR: "disturbs nodes or system pods, only with --disruptive",
+}
+
+# Features that a check can need. What detects each one is in `kubereach.features`.
+MULTI_NODE = "multi-node"
+LOADBALANCER = "loadbalancer"
+HOST_NETWORK = "host-network"
+OUTSIDE = "outside"
+
+FEATURES: dict[str, str] = {
+    MULTI_NODE: "two nodes or more",
+    LOADBALANCER: "Services of type LoadBalancer get an address",
+    HOST_NETWORK: "pods on the host network are allowed: the node vantages",
+    OUTSIDE: "the nodes' addresses can be reached from the machine that runs pytest",
+}
+
+# Where requirements come from.
+DOCS = "https://kubernetes.io/docs/concepts/services-networking/"
+DNS_SPEC = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
+
+#: the attribute of a test function that holds its `Check`
+ATTRIBUTE = "__kubereach_check__"
+
+_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\.[a-z0-9]+(-[a-z0-9]+)*")
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One requirement, as declared. `requirement` is one sentence; `why` is the rest of the docstring."""
+
+    id: str
+    level: str
+    needs: tuple[str, ...]
+    source: str
+    requirement: str
+    why: str
+    file: Path
+    #: the test function's qualified name: with `file`, what tells two declarations of one id apart
+    function: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The id up to the dot: the folder of suites/ that holds the check."""
+        return self.id.partition(".")[0]
+
+
+def check(
+    id: str, *, level: str = CORE, needs: str | Sequence[str] = (), source: str
+) -> Callable[[_Function], _Function]:
+    """Declare a pytest test as the check `id`.
+
+    The docstring's first line is the requirement, the rest says why it matters. `needs` names the features
+    without which the check is unsupported; `source` is the address of the text that the requirement follows from.
+
+    Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing docstring.
+    That an id is declared once only is seen when all tests are collected.
+    """
+    needed = (needs,) if isinstance(needs, str) else tuple(needs)
+
+    def declare(function: _Function) -> _Function:
+        file = Path(inspect.getsourcefile(function) or "?")
+        name = getattr(function, "__qualname__", repr(function))
+        declaration = make(id, level, needed, source, inspect.getdoc(function) or "", file, name)
+        setattr(function, ATTRIBUTE, declaration)
+        return function
+
+    return declare
+
+
+def make(
+    id: str, level: str, needs: tuple[str, ...], source: str, docstring: str, file: Path, function: str
+) -> Check:
+    """Build a `Check` from its parts, imported or read from the source. Raises `UsageError`."""
+    where = f"{file}: {function}"
+    if not _ID.fullmatch(id):
+        raise UsageError(
+            f"{where}: malformed check id {id!r}",
+            "An id is topic.name in lower case, for example nodeport.every-node.",
+        )
+    if level not in LEVELS:
+        raise UsageError(
+            f"{where}: check {id} has the unknown level {level!r}", f"Levels: {', '.join(LEVELS)}."
+        )
+    for feature in needs:
+        if feature not in FEATURES:
+            raise UsageError(
+                f"{where}: check {id} needs the unknown feature {feature!r}",
+                f"Features: {', '.join(FEATURES)}.",
+            )
+    if not source:
+        raise UsageError(
+            f"{where}: check {id} has no source", "Name the documentation or KEP that asks for it."
+        )
+    requirement, _, why = docstring.strip().partition("\n")
+    if not requirement:
+        raise UsageError(
+            f"{where}: check {id} has no docstring", "Its first line is the requirement, in one sentence."
+        )
+    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function)
+
+
+def declaration_of(function: object) -> Check | None:
+    """The `Check` that a test function was declared with, or None for any other object."""
+    found = getattr(function, "__dict__", {}).get(ATTRIBUTE)
+    return found if isinstance(found, Check) else None
+
+
+def assert_unique(checks: Sequence[Check]) -> None:
+    """Raise `UsageError` naming both files when an id is declared twice; a test collected twice is one declaration."""
+    seen: dict[str, Check] = {}
+    for declared in checks:
+        first = seen.setdefault(declared.id, declared)
+        if (first.file, first.function) != (declared.file, declared.function):
+            raise UsageError(
+                f"check id {declared.id} is declared twice: "
+                f"{first.file} ({first.function}) and {declared.file} ({declared.function})",
+                "Give one of them another id.",
+            )

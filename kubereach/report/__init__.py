@@ -1,0 +1,1 @@
+"""Consumers of the run's events: its record, and the record's renderings."""

@@ -1,0 +1,99 @@
+"""The one table of time-outs and budgets. Every field can be overridden with ``--set name=value``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+from kubereach.errors import UsageError
+
+
+_Value = TypeVar("_Value")
+
+
+def _setting(default: _Value, what: str) -> _Value:
+    return field(default=default, metadata={"what": what})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times are seconds, probabilities are 0..1. Each field's text is what ``--help`` and the docs say."""
+
+    image: str = _setting("python:3.13-alpine", "image of our pods: anything with Python >= 3.8 as python3")
+    namespace_prefix: str = _setting("kubereach", "our namespaces are called PREFIX-RUN-...")
+    in_flight: int = _setting(
+        16, "probes at once from one vantage: more would measure our own backends, not the network"
+    )
+    loss: float = _setting(0.05, "share of lost probes that a hold series must notice")
+    loss_miss: float = _setting(
+        0.001, "chance that a hold series overlooks that loss; sets the length of the series"
+    )
+    endpoint_miss: float = _setting(1e-9, "chance that a series overlooks an endpoint of a uniform balancer")
+    connect_timeout: float = _setting(
+        2.0, "a TCP or HTTP probe without an answer for this long is a time-out; two SYNs fit in"
+    )
+    udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
+    dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
+    converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
+    world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
+    load_balancer_deadline: float = _setting(
+        60.0, "a Service of type LoadBalancer has this long to get an address"
+    )
+    refusal_interval: float = _setting(
+        1.05, "refusals are ICMP errors, which a kernel sends about once a second to a client"
+    )
+    refusal_burst: int = _setting(5, "refusals that may be asked for at once before the interval counts")
+    outside_timeout: float = _setting(
+        1.5, "a node that does not react to connections for this long cannot be reached from outside"
+    )
+    keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
+    cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
+
+    def overridden(self, assignments: Iterable[str]) -> Settings:
+        """A copy with every ``name=value`` applied. Raises `UsageError`: unknown name, value of the wrong type."""
+        changes: dict[str, object] = {}
+        types = {f.name: str(f.type) for f in fields(self)}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            name = name.strip().replace("-", "_")
+            if not equals or name not in types:
+                near = difflib.get_close_matches(name, types, 1)
+                raise UsageError(
+                    f"--set {assignment}: "
+                    + ("there is no such setting" if equals else "not of the form name=value"),
+                    (f"Did you mean {near[0]}? " if near and equals else "")
+                    + f"Settings: {', '.join(types)}.",
+                )
+            changes[name] = _parse(name, text.strip(), types[name])
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def described(self) -> Iterator[tuple[str, object, str]]:
+        """(name, value, what it is) of every field, in the table's order."""
+        for f in fields(self):
+            yield f.name, getattr(self, f.name), str(f.metadata.get("what", ""))
+
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def _parse(name: str, text: str, type_: str) -> object:
+    """`text` as the type that the field is annotated with; no negative numbers. Raises `UsageError`."""
+    if type_ == "bool":
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        raise UsageError(f"--set {name}={text}: not true or false", "For example --set keep=true.")
+    if type_ in ("int", "float"):
+        try:
+            number: int | float = int(text) if type_ == "int" else float(text)
+        except ValueError:
+            number = -1
+        if not 0 <= number < float("inf"):
+            kind = "a whole number" if type_ == "int" else "a number"
+            raise UsageError(
+                f"--set {name}={text}: not {kind}, zero or more",
+                f"The default is {getattr(Settings(), name)}.",
+            )
+        return number
+    return text or None if "None" in type_ else text

@@ -1,0 +1,30 @@
+"""Where the cluster comes from. A target hands out the way in; it knows nothing of checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ClusterAccess:
+    """The way in: what the official client needs to make a connection, and words for the reports."""
+
+    #: the kubeconfig file; None lets the client look in $KUBECONFIG and ~/.kube/config
+    kubeconfig: Path | None
+    #: the context in it; None is its current context
+    context: str | None
+    #: for people: ``context prod (https://192.0.2.1:6443)``
+    description: str
+
+
+class Target(Protocol):
+    """`open` gives the way in and may start a cluster; `close` undoes what `open` did, also if it failed half way."""
+
+    #: ``lab`` or ``existing``
+    name: str
+
+    def open(self) -> ClusterAccess: ...
+
+    def close(self) -> None: ...
