@@ -1,0 +1,857 @@
+#!/usr/bin/env python3
+"""The program in every pod: a backend (``serve``) and a prober (``probe``) in one file, standard library only.
+
+It is mounted from a ConfigMap into any image with Python >= 3.8, so it may use nothing newer and nothing else.
+
+``serve`` answers HTTP, TCP and UDP with who it is: pod, node, the run's nonce, the client's address as it saw it and
+the port that was hit. ``probe`` takes requests as JSON lines on standard input, one request for a whole *series* of
+probes, and answers each with one JSON line when its series is over; any number of series may be under way.
+
+Both sides are one thread with raw non-blocking sockets and epoll: many probes must be cheap, and a thread or a
+coroutine for each costs several times as much. What blocks by nature (the system's resolver, a TLS handshake) runs in
+threads of its own. The client closes first, so that TIME_WAIT stays with the client and servers do not run out of it.
+
+A request: ``{"id", "kind", ...}``
+    kind        http, tcp, udp, dns, resolve, tls, file
+    host, port  where to; a host that is not an address is resolved once for the series by the pod's own resolver, and
+                the probes take its addresses in turn
+    count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0)
+    timeout     seconds for one probe, all of it (2)
+    wanted      outcomes that are no miss (["ok"]); stop_after: misses after which no further probe starts (0: never)
+    nonce       answers that carry another nonce are outcome ``foreign``
+    retransmits true: a connection that needed a retransmission counts as a miss for stop_after
+    dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
+An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, detail], ...], "of": [row of each probe],
+    "ms": [latency of each], "retransmits": [of each], "seconds"}``: probes in order of completion; equal rows are
+    given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the reason in words.
+
+Outcomes
+    ok refused reset timeout unreachable nxdomain nodata servfail tls protocol, as kubereach's documents define them;
+    denied      EPERM or EACCES from the prober's own kernel: what a process on a node gets for UDP to an address that
+                the node's own rules reject or drop (there is no packet that an ICMP error could answer)
+    foreign     an answer, but not from a peer of this run
+    local       the prober could not even try (no file descriptor, no local port): a failure to measure
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+
+IN = 1  # EPOLLIN and POLLIN
+OUT = 4  # EPOLLOUT and POLLOUT
+
+#: offset of tcpi_total_retrans in Linux's struct tcp_info (include/uapi/linux/tcp.h): eight one-byte fields, then the
+#: 24th 32-bit field. It counts SYN retransmissions too.
+TOTAL_RETRANS = 100
+#: socket.TCP_INFO is 11 on Linux; Python has the name there only
+TCP_INFO = getattr(socket, "TCP_INFO", 11)
+LINUX = sys.platform.startswith("linux")
+
+ERRNO_OUTCOMES = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.ETIMEDOUT: "timeout",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EPERM: "denied",
+    errno.EACCES: "denied",
+}
+
+
+def outcome_of(number: int) -> str:
+    """The outcome word for an errno; what only this machine can be to blame for is ``local``."""
+    return ERRNO_OUTCOMES.get(number, "local")
+
+
+class Poller:
+    """epoll where there is one, else poll: the outside vantage also runs on machines that are not Linux."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._poll = None if self._epoll is not None else select.poll()
+        chosen = self._epoll if self._epoll is not None else self._poll
+        assert chosen is not None
+        self.add = chosen.register
+        self.change = chosen.modify
+
+    def forget(self, fd: int) -> None:
+        """Must be called before the descriptor is closed. epoll does it by itself."""
+        if self._poll is not None:
+            self._poll.unregister(fd)
+
+    def wait(self, seconds: float) -> list[tuple[int, int]]:
+        """Ready (descriptor, events); at most `seconds`, negative means for ever."""
+        if self._epoll is not None:
+            return self._epoll.poll(seconds)
+        assert self._poll is not None
+        return self._poll.poll(None if seconds < 0 else seconds * 1000.0)
+
+
+# --- serve -----------------------------------------------------------------------------------------------------------
+
+
+class Connection:
+    """One accepted connection and what has come in on it so far."""
+
+    __slots__ = ("client", "data", "http", "port", "sock")
+
+    def __init__(self, sock: socket.socket, client: tuple, port: int, http: bool) -> None:
+        self.sock = sock
+        self.client = client
+        self.port = port
+        self.http = http
+        self.data = b""
+
+
+class Server:
+    """A backend. Tells everyone who it is; its readiness is toggled by ``POST /ready?on=0`` with the run's nonce."""
+
+    def __init__(self, pod: str, node: str, nonce: str, ready: bool = True) -> None:
+        self.pod = pod
+        self.node = node
+        self.nonce = nonce
+        self.ready = ready
+        self.poller = Poller()
+        self.listeners: dict[int, tuple[socket.socket, str, int]] = {}
+        self.connections: dict[int, Connection] = {}
+        self._who = json.dumps({"pod": pod, "node": node, "nonce": nonce})[:-1]
+
+    def listen(self, protocol: str, port: int, host: str = "") -> int:
+        """Serve `protocol` (http, tcp, udp) on `port` (0: any) and give the port; both IP families where possible."""
+        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        sock = None
+        for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+            if host:
+                address = host
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                sock = socket.socket(family, kind)
+                if family == socket.AF_INET6 and not host:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((address, port))
+                break
+            except OSError:
+                # no IPv6 on this machine: IPv4 alone is then all there is
+                if sock is not None:
+                    sock.close()
+                if family == socket.AF_INET or host:
+                    raise
+        assert sock is not None
+        if protocol != "udp":
+            sock.listen(1024)
+        sock.setblocking(False)
+        number = sock.getsockname()[1]
+        self.listeners[sock.fileno()] = (sock, protocol, number)
+        self.poller.add(sock.fileno(), IN)
+        return int(number)
+
+    def identity(self, client: tuple, port: int, more: str = "") -> bytes:
+        """The JSON object that says who answered, whom it saw, and on which port."""
+        host = client[0]
+        if host.startswith("::ffff:"):
+            host = host[7:]
+        return (
+            '%s, "client": "%s", "client_port": %d, "port": %d%s}' % (self._who, host, client[1], port, more)
+        ).encode()
+
+    def run(self) -> None:
+        while True:
+            self.step(-1)
+
+    def step(self, seconds: float) -> None:
+        """Serve what is ready, waiting at most `seconds` for it."""
+        connections = self.connections
+        for fd, events in self.poller.wait(seconds):
+            connection = connections.get(fd)
+            if connection is not None:
+                self._readable(fd, connection)
+                continue
+            listener = self.listeners.get(fd)
+            if listener is None:
+                continue
+            sock, protocol, port = listener
+            if protocol == "udp":
+                self._datagrams(sock, port)
+            else:
+                self._accept(sock, protocol == "http", port)
+
+    def _accept(self, listener: socket.socket, http: bool, port: int) -> None:
+        for _ in range(64):
+            try:
+                sock, client = listener.accept()
+            except OSError:
+                # nothing more to accept, or the client has already gone again
+                return
+            sock.setblocking(False)
+            fd = sock.fileno()
+            connection = Connection(sock, client, port, http)
+            self.connections[fd] = connection
+            self.poller.add(fd, IN)
+            self._readable(fd, connection)
+
+    def _close(self, fd: int, connection: Connection) -> None:
+        del self.connections[fd]
+        self.poller.forget(fd)
+        connection.sock.close()
+
+    def _readable(self, fd: int, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(fd, connection)
+            return
+        if not data:
+            self._close(fd, connection)
+            return
+        data = connection.data + data
+        try:
+            keep = self._http(connection, data) if connection.http else self._line(connection, data)
+        except OSError:
+            # the client went away while we answered
+            keep = False
+        if not keep or len(connection.data) > 65536:
+            self._close(fd, connection)
+
+    def _http(self, connection: Connection, data: bytes) -> bool:
+        """Answer each whole request in `data`; false when the connection is to be closed."""
+        while True:
+            head, separator, rest = data.partition(b"\r\n\r\n")
+            if not separator:
+                connection.data = data
+                return True
+            words = head.split(b"\r\n", 1)[0].split(b" ")
+            if len(words) != 3:
+                return False
+            lower = head.lower()
+            length = lower.find(b"\r\ncontent-length:")
+            if length >= 0:
+                size = int(lower[length + 17 :].split(b"\r\n", 1)[0])
+                if len(rest) < size:
+                    connection.data = data
+                    return True
+                rest = rest[size:]
+            status = b"200 OK"
+            if words[0] == b"POST" and words[1].startswith(b"/ready?on="):
+                if ("\r\nkubereach-nonce: " + self.nonce).encode().lower() in lower:
+                    self.ready = not words[1].endswith(b"0")
+                else:
+                    status = b"403 Forbidden"
+            elif words[1] == b"/ready" and not self.ready:
+                status = b"503 Service Unavailable"
+            body = self.identity(connection.client, connection.port)
+            connection.sock.send(
+                b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (status, len(body), body)
+            )
+            data = rest
+            # HTTP/1.0 and `Connection: close` expect the server to close; kubereach's own prober closes first itself
+            if words[2] != b"HTTP/1.1" or b"\r\nconnection: close" in lower:
+                return False
+            if not data:
+                connection.data = b""
+                return True
+
+    def _line(self, connection: Connection, data: bytes) -> bool:
+        """Answer each line with who we are and the line itself."""
+        *lines, connection.data = data.split(b"\n")
+        for line in lines:
+            echo = ', "echo": %s' % json.dumps(line.decode("latin-1"))
+            connection.sock.send(self.identity(connection.client, connection.port, echo) + b"\n")
+        return True
+
+    def _datagrams(self, sock: socket.socket, port: int) -> None:
+        for _ in range(64):
+            try:
+                data, client = sock.recvfrom(65536)
+            except OSError:
+                # nothing more, or an ICMP error for an earlier answer of ours
+                return
+            # only what was meant for us is answered, so that two of us can never answer each other for ever
+            if not data.startswith(b"kubereach "):
+                continue
+            echo = ', "echo": %s' % json.dumps(data.decode("latin-1"))
+            try:
+                sock.sendto(self.identity(client, port, echo), client)
+            except OSError:
+                # a full send buffer loses the datagram, as a network may: the client counts it
+                return
+
+
+# --- probe -----------------------------------------------------------------------------------------------------------
+
+
+class Series:
+    """A request under way."""
+
+    def __init__(self, request: dict) -> None:
+        self.id = request["id"]
+        self.kind = request["kind"]
+        self.request = request
+        self.count = int(request.get("count", 1))
+        self.limit = int(request.get("in_flight", 4))
+        self.spacing = float(request.get("spacing", 0))
+        self.timeout = float(request.get("timeout", 2))
+        self.wanted = frozenset(request.get("wanted", ("ok",)))
+        self.stop_after = int(request.get("stop_after", 0))
+        self.strict = bool(request.get("retransmits"))
+        self.nonce = request.get("nonce")
+        self.port = int(request.get("port", 0))
+        self.to: list[tuple[int, tuple]] = []  # (address family, socket address), in turn
+        self.payload = b""
+        self.begun = time.monotonic()
+        self.next_at = 0.0
+        self.started = 0
+        self.under_way = 0
+        self.misses = 0
+        self.rows: list[list] = []
+        self.row_of: dict[tuple, int] = {}
+        self.of: list[int] = []
+        self.ms: list[float] = []
+        self.retransmits: list[int] = []
+
+    def over(self) -> bool:
+        return self.under_way == 0 and (self.started >= self.count)
+
+    def record(self, row: tuple, seconds: float, retransmits: int) -> None:
+        index = self.row_of.get(row)
+        if index is None:
+            index = self.row_of[row] = len(self.rows)
+            self.rows.append(list(row))
+        self.of.append(index)
+        self.ms.append(round(seconds * 1000, 3))
+        self.retransmits.append(retransmits)
+        if row[0] not in self.wanted or (retransmits and self.strict):
+            self.misses += 1
+            if self.stop_after and self.misses >= self.stop_after:
+                self.count = self.started
+
+    def answer(self) -> bytes:
+        whole = {
+            "id": self.id,
+            "rows": self.rows,
+            "of": self.of,
+            "ms": self.ms,
+            "retransmits": self.retransmits if any(self.retransmits) else [],
+            "seconds": round(time.monotonic() - self.begun, 4),
+        }
+        return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
+
+
+class Attempt:
+    """One probe under way. `state` is 0 while it connects, 1 while it waits for the answer."""
+
+    __slots__ = ("begun", "data", "fd", "local", "series", "sock", "state", "token")
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self.begun = time.monotonic()
+        self.data = b""
+        self.sock: socket.socket | None = None
+        self.fd = -1
+        self.state = 0
+        self.local = ""
+        self.token = b""
+
+
+def empty_row(outcome: str, local: str = "", detail: str = "") -> tuple:
+    return (outcome, "", "", "", "", local, 0, detail)
+
+
+def resolve(host: str, family: int) -> tuple[str, list[str]]:
+    """Ask the pod's own resolver: outcome and sorted addresses.
+
+    getaddrinfo does not tell NXDOMAIN from a name without such addresses on every libc (EAI_NONAME), nor a time-out
+    from SERVFAIL (EAI_AGAIN): the former counts as nxdomain, the latter as timeout when it took longer than a
+    resolver's shortest time-out, else as servfail.
+    """
+    wanted = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, socket.AF_UNSPEC)
+    begun = time.monotonic()
+    try:
+        found = socket.getaddrinfo(host, None, wanted, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_NONAME:
+            return "nxdomain", []
+        if error.errno == getattr(socket, "EAI_NODATA", None) or error.errno == getattr(
+            socket, "EAI_ADDRFAMILY", None
+        ):
+            return "nodata", []
+        if error.errno == socket.EAI_AGAIN and time.monotonic() - begun > 0.9:
+            return "timeout", []
+        return "servfail", []
+    except UnicodeError:
+        return "nxdomain", []
+    return "ok", sorted({str(item[4][0]) for item in found})
+
+
+def handshake(request: dict) -> tuple:
+    """A TLS handshake with the certificate verified for the server's name against the given authority."""
+    import ssl  # noqa: PLC0415 - costs 20 ms, and few vantages need it
+
+    context = ssl.create_default_context(cadata=request["ca"])
+    name = request.get("server_name") or request["host"]
+    local = ""
+    try:
+        with socket.create_connection((request["host"], request["port"]), request.get("timeout", 2)) as plain:
+            local = plain.getsockname()[0]
+            with context.wrap_socket(plain, server_hostname=name) as secure:
+                return empty_row("ok", local, secure.version() or "")
+    except ssl.SSLError as error:
+        return empty_row("tls", local, getattr(error, "verify_message", "") or str(error))
+    except socket.gaierror as error:
+        return empty_row("nxdomain" if error.errno == socket.EAI_NONAME else "servfail", local, str(error))
+    except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+        return empty_row("timeout", local)
+    except OSError as error:
+        return empty_row(outcome_of(error.errno or 0), local, str(error))
+
+
+class Prober:
+    """Runs series; what it answers goes to `write` as whole JSON lines."""
+
+    def __init__(self, write: object, in_flight: int = 16) -> None:
+        self.write = write
+        self.limit = in_flight
+        self.poller = Poller()
+        self.attempts: dict[int, Attempt] = {}
+        self.waiting: deque[Series] = deque()
+        self.under_way = 0
+        self.results: deque[tuple] = deque()
+        self.threaded: set[Attempt] = set()
+        self.next_check = float("inf")
+        self.token = 0
+        self.wake_in, self.wake_out = os.pipe()
+        os.set_blocking(self.wake_in, False)
+        self.poller.add(self.wake_in, IN)
+
+    # requests
+
+    def submit(self, request: dict) -> None:
+        """Take a request; a malformed one is answered with ``error``."""
+        try:
+            series = Series(request)
+            if series.kind not in ("http", "tcp", "udp", "dns", "resolve", "tls", "file"):
+                raise ValueError("no such kind: %s" % series.kind)
+            if series.kind == "file":
+                self._file(series)
+                return
+            if series.kind in ("http", "tcp", "udp", "dns"):
+                self._address(series)
+                return
+            self.waiting.append(series)
+        except (KeyError, ValueError, TypeError) as error:
+            line = json.dumps({"id": request.get("id"), "error": "%s: %s" % (type(error).__name__, error)})
+            self.write(line.encode() + b"\n")  # type: ignore[operator]
+
+    def _file(self, series: Series) -> None:
+        begun = time.monotonic()
+        try:
+            with open(series.request["path"], encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+                row = empty_row("ok", "", file.read())
+        except OSError as error:
+            row = empty_row("protocol", "", str(error))
+        series.started = series.count = 1
+        series.record(row, time.monotonic() - begun, 0)
+        self._finish(series)
+
+    def _address(self, series: Series) -> None:
+        """Find where the probes go to, then queue the series. Names take the resolver, in a thread."""
+        host = series.request["host"]
+        if series.kind == "dns":
+            import base64  # noqa: PLC0415 - few series need it
+
+            message = base64.b64decode(series.request["message"])
+            tcp = series.request.get("transport") == "tcp"
+            series.payload = struct.pack("!H", len(message)) + message if tcp else message
+        elif series.kind == "http":
+            shown = "[%s]" % host if ":" in host else host
+            series.payload = (
+                "GET /who HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: kubereach\r\n\r\n" % (shown, series.port)
+            ).encode()
+        if self._literal(series, [host]):
+            self.waiting.append(series)
+            return
+        attempt = Attempt(series)
+        series.under_way += 1
+        self._thread(attempt, lambda: ("addresses",) + resolve(host, series.request.get("family", 4)))
+
+    def _literal(self, series: Series, hosts: list[str]) -> bool:
+        for host in hosts:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                socket.inet_pton(family, host)
+            except OSError:
+                return False
+            series.to.append((family, (host, series.port)))
+        return True
+
+    # the loop
+
+    def step(self) -> None:
+        """Start what may start, then handle what is ready or overdue."""
+        now = time.monotonic()
+        pause = self._launch(now)
+        if self.next_check != float("inf"):
+            pause = (
+                min(pause, max(0.0, self.next_check - now)) if pause >= 0 else max(0.0, self.next_check - now)
+            )
+        for fd, events in self.poller.wait(pause):
+            attempt = self.attempts.get(fd)
+            if attempt is not None:
+                try:
+                    self._event(attempt)
+                except OSError as error:
+                    self._done(attempt, empty_row(outcome_of(error.errno or 0), attempt.local, str(error)))
+            elif fd == self.wake_in:
+                os.read(fd, 4096)
+                while self.results:
+                    self._threaded(*self.results.popleft())
+            else:
+                self.readable(fd)
+        if time.monotonic() >= self.next_check:
+            self._overdue()
+
+    def readable(self, fd: int) -> None:
+        """Another descriptor of the poller has something: standard input, in `main`."""
+
+    def _launch(self, now: float) -> float:
+        """Start probes up to the limits, series in turn. Gives the seconds until the next may start, or -1."""
+        pause = -1.0
+        waiting = self.waiting
+        idle = 0
+        while waiting and idle < len(waiting) and self.under_way < self.limit:
+            series = waiting[0]
+            if series.started >= series.count:
+                waiting.popleft()
+                continue
+            waiting.rotate(-1)
+            if series.under_way >= series.limit:
+                idle += 1
+            elif series.next_at > now:
+                wait = series.next_at - now
+                pause = wait if pause < 0 else min(pause, wait)
+                idle += 1
+            else:
+                idle = 0
+                series.started += 1
+                series.under_way += 1
+                self.under_way += 1
+                if series.spacing:
+                    series.next_at = max(series.next_at, now) + series.spacing
+                self._start(series)
+        return pause
+
+    def _start(self, series: Series) -> None:
+        attempt = Attempt(series)
+        deadline = attempt.begun + series.timeout
+        if deadline < self.next_check:
+            self.next_check = deadline
+        if series.kind == "resolve":
+            host, family = series.request["host"], series.request.get("family", 4)
+            self._thread(attempt, lambda: ("resolved",) + resolve(host, family))
+            return
+        if series.kind == "tls":
+            self._thread(attempt, lambda: ("row", handshake(series.request)))
+            return
+        family, address = series.to[(series.started - 1) % len(series.to)]
+        datagram = series.kind == "udp" or (series.kind == "dns" and series.request.get("transport") != "tcp")
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
+        except OSError as error:
+            self._done(attempt, empty_row("local", "", str(error)))
+            return
+        attempt.sock = sock
+        sock.setblocking(False)
+        if series.kind in ("udp", "tcp"):
+            self.token += 1
+            attempt.token = b"kubereach %d.%d" % (os.getpid(), self.token)
+        number = sock.connect_ex(address)
+        if number not in (0, errno.EINPROGRESS):
+            self._done(attempt, empty_row(outcome_of(number), "", os.strerror(number)))
+            return
+        attempt.fd = fd = sock.fileno()
+        self.attempts[fd] = attempt
+        if not datagram:
+            self.poller.add(fd, OUT)
+            return
+        try:
+            sock.send(series.payload if series.kind == "dns" else attempt.token)
+        except OSError as error:
+            self.poller.add(fd, IN)
+            self._done(attempt, empty_row(outcome_of(error.errno or 0), "", str(error)))
+            return
+        attempt.state = 1
+        self.poller.add(fd, IN)
+
+    def _event(self, attempt: Attempt) -> None:
+        sock = attempt.sock
+        series = attempt.series
+        assert sock is not None
+        if attempt.state == 0:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                self._done(attempt, empty_row(outcome_of(number), "", os.strerror(number)))
+                return
+            sock.send(attempt.token + b"\n" if series.kind == "tcp" else series.payload)
+            attempt.state = 1
+            self.poller.change(attempt.fd, IN)
+            return
+        try:
+            data = sock.recv(65536)
+        except BlockingIOError:
+            return
+        if series.kind == "http":
+            self._http(attempt, data)
+        elif series.kind == "dns":
+            self._dns(attempt, data)
+        elif not data:
+            self._done(attempt, empty_row("protocol", "", "closed without an answer"))
+        elif series.kind == "udp":
+            self._identity(attempt, data)
+        else:
+            attempt.data += data
+            if attempt.data.endswith(b"\n"):
+                self._identity(attempt, attempt.data)
+
+    def _http(self, attempt: Attempt, data: bytes) -> None:
+        attempt.data = whole = attempt.data + data if attempt.data else data
+        head, separator, body = whole.partition(b"\r\n\r\n")
+        if separator:
+            at = head.find(b"Content-Length: ")
+            size = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at > 0 else -1
+            if size >= 0 and len(body) >= size:
+                if head.startswith(b"HTTP/1.1 200 "):
+                    self._identity(attempt, body[:size])
+                else:
+                    self._done(
+                        attempt, empty_row("protocol", "", head.split(b"\r\n", 1)[0].decode("latin-1"))
+                    )
+                return
+            if not data or at < 0:
+                first = head.split(b"\r\n", 1)[0].decode("latin-1")
+                self._done(attempt, empty_row("foreign" if attempt.series.nonce else "protocol", "", first))
+                return
+        if not data:
+            reason = (
+                "closed after %d bytes of an answer" % len(whole) if whole else "closed without an answer"
+            )
+            self._done(attempt, empty_row("protocol", "", reason))
+
+    def _identity(self, attempt: Attempt, body: bytes) -> None:
+        """Read who answered."""
+        series = attempt.series
+        sock = attempt.sock
+        assert sock is not None
+        try:
+            who = json.loads(body)
+            row = (who["pod"], who["node"], who["nonce"], who["client"], sock.getsockname()[0], who["port"])
+            echo = who.get("echo", "")
+        except (ValueError, KeyError, TypeError):
+            text = body[:60].decode("latin-1")
+            self._done(
+                attempt, empty_row("foreign" if series.nonce else "protocol", "", "answered %r" % text)
+            )
+            return
+        if series.kind != "http" and echo.encode() != attempt.token:
+            if series.kind == "tcp":
+                self._done(attempt, empty_row("protocol", "", "answered to another question"))
+            # a late or duplicated datagram is not ours: the real answer may still come
+            return
+        outcome = "foreign" if series.nonce and who["nonce"] != series.nonce else "ok"
+        self._done(attempt, (outcome,) + row + ("",))
+
+    def _dns(self, attempt: Attempt, data: bytes) -> None:
+        import base64  # noqa: PLC0415 - few series need it
+
+        series = attempt.series
+        sock = attempt.sock
+        assert sock is not None
+        question = series.payload
+        if series.request.get("transport") == "tcp":
+            attempt.data += data
+            if len(attempt.data) < 2 or len(attempt.data) - 2 < struct.unpack_from("!H", attempt.data)[0]:
+                if not data:
+                    self._done(attempt, empty_row("protocol", "", "closed without a whole answer"))
+                return
+            data = attempt.data[2:]
+            question = question[2:]
+        if len(data) < 12 or data[:2] != question[:2] or not data[2] & 0x80:
+            if series.request.get("transport") == "tcp":
+                self._done(attempt, empty_row("protocol", "", "not an answer to the question"))
+            return
+        code = data[3] & 15
+        if code == 0:
+            outcome = "ok" if data[6:8] != b"\0\0" else "nodata"
+        else:
+            outcome = {3: "nxdomain", 2: "servfail"}.get(code, "protocol")
+        self._done(attempt, empty_row(outcome, sock.getsockname()[0], base64.b64encode(data).decode()))
+
+    def _overdue(self) -> None:
+        """Time out what is over its deadline and find the next deadline."""
+        now = time.monotonic()
+        soonest = float("inf")
+        for attempt in list(self.attempts.values()) + list(self.threaded):
+            deadline = attempt.begun + attempt.series.timeout
+            if deadline <= now:
+                self._done(attempt, empty_row("timeout"))
+            elif deadline < soonest:
+                soonest = deadline
+        self.next_check = soonest
+
+    def _done(self, attempt: Attempt, row: tuple) -> None:
+        now = time.monotonic()
+        series = attempt.series
+        retransmits = 0
+        sock = attempt.sock
+        if sock is not None:
+            if series.strict and LINUX and sock.type == socket.SOCK_STREAM:
+                info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TOTAL_RETRANS + 4)
+                if len(info) >= TOTAL_RETRANS + 4:
+                    retransmits = struct.unpack_from("I", info, TOTAL_RETRANS)[0]
+            if attempt.fd >= 0:
+                self.attempts.pop(attempt.fd, None)
+                self.poller.forget(attempt.fd)
+            sock.close()
+        self.threaded.discard(attempt)
+        self.under_way -= 1
+        series.under_way -= 1
+        series.record(row, now - attempt.begun, retransmits)
+        if series.over():
+            self._finish(series)
+
+    def _finish(self, series: Series) -> None:
+        self.write(series.answer())  # type: ignore[operator]
+
+    # what blocks
+
+    def _thread(self, attempt: Attempt, work: object) -> None:
+        import threading  # noqa: PLC0415 - a vantage that resolves nothing needs none
+
+        def run() -> None:
+            try:
+                result = work()  # type: ignore[operator]
+            except Exception as error:  # reported as the outcome of the probe
+                result = ("row", empty_row("local", "", "%s: %s" % (type(error).__name__, error)))
+            self.results.append((attempt,) + result)
+            os.write(self.wake_out, b"x")
+
+        self.threaded.add(attempt)
+        deadline = attempt.begun + attempt.series.timeout
+        if deadline < self.next_check:
+            self.next_check = deadline
+        threading.Thread(target=run, daemon=True).start()
+
+    def _threaded(self, attempt: Attempt, what: str, *result: object) -> None:
+        if attempt not in self.threaded:
+            return  # it timed out meanwhile
+        if what == "row":
+            self._done(attempt, result[0])  # type: ignore[arg-type]
+            return
+        outcome, addresses = result
+        assert isinstance(outcome, str) and isinstance(addresses, list)
+        if what == "resolved":
+            self._done(attempt, empty_row(outcome, "", " ".join(addresses)))
+            return
+        # the addresses of a name, for the probes of the series to come
+        series = attempt.series
+        if outcome == "ok" and self._literal(series, addresses):
+            self.threaded.discard(attempt)
+            series.under_way -= 1
+            self.waiting.append(series)
+            return
+        self.under_way += 1  # resolving did not count as a probe; its failure is one
+        series.started = series.count = 1
+        self._done(attempt, empty_row(outcome, "", "the name did not resolve"))
+
+
+# --- main ------------------------------------------------------------------------------------------------------------
+
+
+def write_all(data: bytes) -> None:
+    """Write to standard output, all of it; a reader that has gone means that nobody needs us any more."""
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except OSError:
+        os._exit(0)
+
+
+def probe(arguments: list[str]) -> None:
+    """Take requests on standard input until it ends."""
+    limit = int(arguments[arguments.index("--in-flight") + 1]) if "--in-flight" in arguments else 16
+    prober = Prober(write_all, limit)
+    pending = [b""]
+    os.set_blocking(0, False)
+
+    def readable(fd: int) -> None:
+        try:
+            data = os.read(fd, 1 << 20)
+        except BlockingIOError:
+            return
+        if not data:
+            os._exit(0)
+        *lines, pending[0] = (pending[0] + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                prober.submit(json.loads(line))
+
+    prober.readable = readable  # type: ignore[method-assign]
+    prober.poller.add(0, IN)
+    hello = {"hello": {"host": socket.gethostname(), "python": sys.version.split()[0], "pid": os.getpid()}}
+    write_all(json.dumps(hello).encode() + b"\n")
+    while True:
+        prober.step()
+
+
+def serve(arguments: list[str]) -> None:
+    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--not-ready]``; identity from POD_NAME, NODE_NAME, NONCE."""
+    server = Server(
+        os.environ.get("POD_NAME") or socket.gethostname(),
+        os.environ.get("NODE_NAME", ""),
+        os.environ.get("NONCE", ""),
+        ready="--not-ready" not in arguments,
+    )
+    for option, value in zip(arguments, arguments[1:]):
+        if option in ("--http", "--tcp", "--udp"):
+            server.listen(option[2:], int(value))
+    server.run()
+
+
+def idle() -> None:
+    """Only be there, for a vantage's exec."""
+    while True:
+        time.sleep(3600)
+
+
+def main(arguments: list[str]) -> None:
+    import signal  # noqa: PLC0415 - must be set in the process that serves, whoever imported us
+
+    # process 1 of a pod has no default action for SIGTERM; nothing here is worth a grace period
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    command = arguments[0] if arguments else ""
+    if command == "serve":
+        serve(arguments[1:])
+    elif command == "probe":
+        probe(arguments[1:])
+    elif command == "idle":
+        idle()
+    else:
+        sys.stderr.write("usage: peer.py serve|probe|idle ...\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
