@@ -1,0 +1,93 @@
+"""The kinds with little behaviour: EndpointSlices, Endpoints, ConfigMaps, Secrets, policies, Ingresses."""
+
+from __future__ import annotations
+
+import base64
+
+from kubereach.lab.defaults import names
+from kubereach.lab.defaults.strategy import Strategy
+from kubereach.lab.status import Cause, Object, invalid_value, unsupported_value
+
+
+class EndpointSliceStrategy(Strategy):
+    """EndpointSlices (KEP-752): ports default to TCP and no name, endpoints to ready."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
+        for port in new.get("ports") or ():
+            port.setdefault("name", "")
+            port.setdefault("protocol", "TCP")
+        new.setdefault("endpoints", [])
+        for endpoint in new["endpoints"]:
+            endpoint.setdefault("conditions", {})
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        family = new.get("addressType", "")
+        known = ("IPv4", "IPv6", "FQDN")
+        if family not in known:
+            return [unsupported_value("addressType", family, known)]
+        if old is not None and old["addressType"] != family:
+            return [invalid_value("addressType", family, "field is immutable")]
+        causes: list[Cause] = []
+        for i, endpoint in enumerate(new["endpoints"]):
+            for j, address in enumerate(endpoint.get("addresses") or ()):
+                if family != "FQDN":
+                    causes += names.check_ip(address, f"endpoints[{i}].addresses[{j}]")
+        return causes
+
+
+class EndpointsStrategy(Strategy):
+    """Endpoints, the older form; ports default to TCP."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
+        for subset in new.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        causes: list[Cause] = []
+        for i, subset in enumerate(new.get("subsets") or ()):
+            for j, address in enumerate(subset.get("addresses") or ()):
+                causes += names.check_ip(address.get("ip", ""), f"subsets[{i}].addresses[{j}].ip")
+        return causes
+
+
+class SecretStrategy(Strategy):
+    """Secrets: stringData is write-only."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
+        for key, value in (new.pop("stringData", None) or {}).items():
+            new.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
+        new.setdefault("type", "Opaque")
+
+
+class NetworkPolicyStrategy(Strategy):
+    """NetworkPolicies: which directions they isolate follows from their rules, and ports default to TCP."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
+        spec = new.setdefault("spec", {})
+        spec.setdefault("podSelector", {})
+        if not spec.get("policyTypes"):
+            spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+        for rule in [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]:
+            for port in rule.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+
+class IngressStrategy(Strategy):
+    """Ingresses."""
+
+    def initial_status(self, new: Object) -> None:
+        new["status"] = {"loadBalancer": {}}
+
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "endpointslices": EndpointSliceStrategy,
+    "endpoints": EndpointsStrategy,
+    "secrets": SecretStrategy,
+    "networkpolicies": NetworkPolicyStrategy,
+    "ingresses": IngressStrategy,
+}
