@@ -74,10 +74,10 @@ def check(
     """Declare a pytest test as the check `id`.
 
     The docstring's first line is the requirement, the rest says why it matters. `needs` names the features
-    without which the check is unsupported; `source` is the address of the text that the requirement follows from.
+    without which the check is unsupported; `source` is the address of the text that asks for it.
 
-    Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing docstring.
-    That an id is declared once only is seen when all tests are collected.
+    Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing
+    docstring. That an id is declared once only is seen when all tests are collected.
     """
     needed = (needs,) if isinstance(needs, str) else tuple(needs)
 
@@ -130,7 +130,7 @@ def declaration_of(function: object) -> Check | None:
 
 
 def assert_unique(checks: Sequence[Check]) -> None:
-    """Raise `UsageError` naming both files when an id is declared twice; a test collected twice is one declaration."""
+    """Raise `UsageError` naming both files when two tests declare one id."""
     seen: dict[str, Check] = {}
     for declared in checks:
         first = seen.setdefault(declared.id, declared)

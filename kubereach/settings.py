@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from kubereach.errors import UsageError
 
-
 _Value = TypeVar("_Value")
 
 
@@ -52,7 +51,7 @@ class Settings:
     cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
 
     def overridden(self, assignments: Iterable[str]) -> Settings:
-        """A copy with every ``name=value`` applied. Raises `UsageError`: unknown name, value of the wrong type."""
+        """A copy with every ``name=value`` applied. Raises `UsageError` for a wrong name or value."""
         changes: dict[str, object] = {}
         types = {f.name: str(f.type) for f in fields(self)}
         for assignment in assignments:

@@ -20,7 +20,7 @@ class ClusterAccess:
 
 
 class Target(Protocol):
-    """`open` gives the way in and may start a cluster; `close` undoes what `open` did, also if it failed half way."""
+    """`open` gives the way in and may start a cluster; `close` undoes that, also after half an `open`."""
 
     #: ``lab`` or ``existing``
     name: str

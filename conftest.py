@@ -1,0 +1,11 @@
+"""Loads kubereach's pytest plugin in a checkout where it is not installed; all else is in the package."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubereach.options import ensure_plugin
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    ensure_plugin(parser, pluginmanager)

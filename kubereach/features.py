@@ -1,0 +1,112 @@
+"""What a cluster can do, detected and never assumed: the evidence stands beside every answer."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubereach.check import FEATURES, HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
+from kubereach.settings import Settings
+
+
+class NodeFacts(Protocol):
+    """What detection wants to know of a node."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def address(self) -> str: ...
+
+
+class ClusterFacts(Protocol):
+    """What detection wants to know of a cluster."""
+
+    @property
+    def nodes(self) -> Sequence[NodeFacts]: ...
+
+    def describe(self) -> dict[str, object]: ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a feature is there, and how we know. `decided` is False while only a check can tell."""
+
+    present: bool
+    evidence: str
+    decided: bool = True
+
+
+# Two features can only be seen by using them, and the world uses them anyway: a load balancer by waiting for
+# an address, the host network by creating a pod on it. They count as present until a check that needs one of
+# them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
+_SEEN_IN_USE = (LOADBALANCER, HOST_NETWORK)
+
+# Any answer, an error too, proves that a node can be reached. A firewall may leave only some ports open: the
+# kubelet's, SSH, and three of the node port range.
+_PORTS = (10250, 22, 30000, 31000, 32767)
+
+
+def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
+    """A `Finding` for every feature there is. Takes at most ``settings.outside_timeout`` seconds."""
+    names = [node.name for node in cluster.nodes]
+    found = {
+        name: Finding(True, "not decided before the run: the first use decides", False)
+        for name in _SEEN_IN_USE
+    }
+    found[MULTI_NODE] = Finding(
+        len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
+    )
+    found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout)
+    return {name: found[name] for name in FEATURES}
+
+
+def _outside(addresses: Sequence[str], timeout: float) -> Finding:
+    """Whether every node's address reacts to a connection from this machine, within `timeout` seconds."""
+    silent = [address for address in addresses if address not in (reacting := _reacting(addresses, timeout))]
+    if not addresses:
+        return Finding(False, "no node has an address")
+    if silent:
+        return Finding(
+            False, f"no reaction from {', '.join(silent)} on any of ports {', '.join(map(str, _PORTS))}"
+        )
+    return Finding(True, f"every node reacts: {', '.join(f'{a} {reacting[a]}' for a in addresses)}")
+
+
+def _reacting(addresses: Sequence[str], timeout: float) -> dict[str, str]:
+    """The first reaction of each address that has one; all are tried at the same time."""
+    reactions: dict[str, str] = {}
+    waiting: dict[int, tuple[socket.socket, str, int]] = {}
+    poll = select.poll()
+    for address in dict.fromkeys(addresses):
+        for port in _PORTS:
+            attempt = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            attempt.setblocking(False)
+            result = attempt.connect_ex((address, port))
+            if result == errno.EINPROGRESS:
+                waiting[attempt.fileno()] = (attempt, address, port)
+                poll.register(attempt, select.POLLOUT)
+                continue
+            _note(reactions, address, port, result)
+            attempt.close()
+    deadline = time.monotonic() + timeout
+    while waiting and len(reactions) < len(set(addresses)) and (left := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left * 1000):
+            attempt, address, port = waiting.pop(descriptor)
+            poll.unregister(descriptor)
+            _note(reactions, address, port, attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            attempt.close()
+    for attempt, _, _ in waiting.values():
+        attempt.close()
+    return reactions
+
+
+def _note(reactions: dict[str, str], address: str, port: int, result: int) -> None:
+    if result in (0, errno.ECONNREFUSED, errno.ECONNRESET):
+        word = {0: "answers", errno.ECONNREFUSED: "refuses"}.get(result, "resets")
+        reactions.setdefault(address, f"{word} on {port}")

@@ -1,0 +1,66 @@
+"""The fixtures of checks, made from what is there: the world's vantages, and one Service for every manifest.
+
+They exist only in a pytest run that has collected a check: they never clash with another project's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter, methodcaller
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import pytest
+
+from kubereach.features import ClusterFacts
+
+#: fixtures that are attributes of the world, with their docstrings
+VANTAGES = {
+    "cluster": "Facts about the cluster: nodes, version, DNS domain.",
+    "pods": "Pods in the namespace of the Services, one on every node.",
+    "other_pods": "Pods in another namespace, one on every node.",
+    "nodes": "The nodes themselves: pods on the host network, one on every node.",
+    "outside": "The machine that runs pytest.",
+}
+
+
+class WorldLike(Protocol):
+    """What the plugin wants of a world; `kubereach.world.World` is the real one."""
+
+    def connect(self) -> ClusterFacts: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def service(self, stem: str) -> Any: ...
+
+
+def service_stems(manifests: Path) -> dict[str, str]:
+    """The Services that have a manifest, by fixture: ``node_port`` for ``services/node-port.yaml``."""
+    return {
+        file.stem.replace("-", "_"): file.stem for file in sorted((manifests / "services").glob("*.yaml"))
+    }
+
+
+def make_fixtures(manifests: Path, world_of: Callable[[pytest.Config], WorldLike]) -> ModuleType:
+    """A plugin module with all fixtures of checks; `world_of` gives the world once it has started."""
+    module = ModuleType("kubereach fixtures")
+
+    def add(name: str, documentation: str, read: Callable[[WorldLike], Any]) -> None:
+        def value(request: pytest.FixtureRequest) -> Any:
+            return read(world_of(request.config))
+
+        value.__doc__ = documentation
+        value.__name__ = name
+        # scope `function` on purpose: what raises is told again to the next check that uses it
+        setattr(module, name, pytest.fixture(name=name)(value))
+
+    add("world", "The world that the checks run in, for checks that create objects.", lambda world: world)
+    for attribute, documentation in VANTAGES.items():
+        add(attribute, documentation, attrgetter(attribute))
+    for name, stem in service_stems(manifests).items():
+        if not hasattr(module, name):  # a manifest cannot take the name of a vantage
+            add(name, f"The Service of manifests/services/{stem}.yaml.", methodcaller("service", stem))
+    return module

@@ -1,0 +1,32 @@
+"""Hooks that the plugin calls: the seams for targets and worlds of another kind, used by our tests too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kubereach.events import Bus
+    from kubereach.fixtures import WorldLike
+    from kubereach.settings import Settings
+    from kubereach.targets import ClusterAccess, Target
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_kubereach_target(config: pytest.Config) -> Target | None:
+    """Return the target to run on, or None to leave it to --target, --context and --kubeconfig."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_kubereach_world(
+    config: pytest.Config,
+    access: ClusterAccess,
+    settings: Settings,
+    bus: Bus,
+    manifests: Path,
+    services: Sequence[str],
+) -> WorldLike | None:
+    """Return the world that the checks run in, or None for `kubereach.world.World`."""

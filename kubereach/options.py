@@ -1,0 +1,227 @@
+"""The options of a run, declared once: for pytest's group ``kubereach`` and for ``kubereach run``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kubereach.check import FEATURES, LEVELS
+from kubereach.errors import UsageError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from kubereach.settings import Settings
+
+TARGETS = ("lab", "existing")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A command line option: `kind` is ``value``, ``list`` (repeatable, commas separate) or ``flag``."""
+
+    name: str
+    help: str
+    kind: str = "value"
+    metavar: str = ""
+
+    @property
+    def dest(self) -> str:
+        """Where pytest keeps the value; prefixed, so that no other plugin's option is taken for ours."""
+        # pytest-kind registers --kubeconfig too and whoever comes second shares the first one's value
+        return "kubeconfig" if self.name == "kubeconfig" else "kubereach_" + self.name.replace("-", "_")
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of argparse's and pytest's option calls."""
+        if self.kind == "flag":
+            return {"action": "store_true", "default": False, "help": self.help, "dest": self.dest}
+        action = "append" if self.kind == "list" else "store"
+        default: Any = [] if self.kind == "list" else None
+        return {
+            "action": action,
+            "default": default,
+            "metavar": self.metavar,
+            "help": self.help,
+            "dest": self.dest,
+        }
+
+
+OPTIONS = (
+    Option(
+        "target", "where the cluster comes from: lab (embedded; the default) or existing", metavar="TARGET"
+    ),
+    Option("context", "run on this context of the kubeconfig; implies --target existing", metavar="NAME"),
+    Option("kubeconfig", "the kubeconfig to use; implies --target existing", metavar="FILE"),
+    Option("nodes", "number of the lab's nodes (default 3)", metavar="N"),
+    Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
+    Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
+    Option("check", "run these checks only: ids or globs such as 'dns.*'", "list", "ID[,..]"),
+    Option("skip-check", "leave these checks out: ids or globs", "list", "ID[,..]"),
+    Option("level", f"run these levels only: {', '.join(LEVELS)}", "list", "LEVEL[,..]"),
+    Option(
+        "require",
+        f"features that must be there, else the checks fail: {', '.join(FEATURES)}",
+        "list",
+        "FEATURE[,..]",
+    ),
+    Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
+    Option("keep", "leave our objects in the cluster after the run", "flag"),
+    Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
+    Option("set", "override a time-out or budget: name=value", "list", "NAME=VALUE"),
+)
+KUBECONFIG = next(option for option in OPTIONS if option.name == "kubeconfig")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options after parsing and validation."""
+
+    target: str = "lab"
+    context: str | None = None
+    kubeconfig: Path | None = None
+    nodes: int = 3
+    faults: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    skip_checks: tuple[str, ...] = ()
+    #: empty: every level but the disruptive one
+    levels: tuple[str, ...] = ()
+    require: frozenset[str] = field(default_factory=frozenset)
+    disruptive: bool = False
+    report_dir: Path | None = None
+    image: str | None = None
+    keep: bool = False
+    assignments: tuple[str, ...] = ()
+
+    def settings(self) -> Settings:
+        """The table of settings with --set, --image and --keep applied. Raises `UsageError`."""
+        from kubereach.settings import Settings
+
+        own = [f"image={self.image}"] if self.image else []
+        return Settings().overridden([*self.assignments, *own, *(["keep=true"] if self.keep else [])])
+
+
+def add_to_argparse(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options of a run")
+    for option in OPTIONS:
+        group.add_argument(f"--{option.name}", **option.arguments())
+
+
+def add_to_pytest(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
+    for option in OPTIONS:
+        if option is not KUBECONFIG:
+            group.addoption(f"--{option.name}", **option.arguments())
+    if not _pytest_kind_comes_later(pluginmanager):
+        share_kubeconfig(parser)
+
+
+def share_kubeconfig(parser: pytest.Parser) -> None:
+    """Register --kubeconfig unless another plugin, such as pytest-kind, has: then its value is ours too."""
+    group = parser.getgroup("kubereach")
+    try:
+        group.addoption(f"--{KUBECONFIG.name}", **KUBECONFIG.arguments())
+    except ValueError:
+        return
+
+
+def _pytest_kind_comes_later(pluginmanager: pytest.PytestPluginManager) -> bool:
+    # pytest-kind fails when --kubeconfig exists before it, and installed plugins load in no particular order.
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or pluginmanager.is_blocked("pytest-kind"):
+        return False
+    return not pluginmanager.hasplugin("pytest-kind") and importlib.util.find_spec("pytest_kind") is not None
+
+
+def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Load the plugin under its entry point's name, unless it is loaded or blocked already."""
+    plugin = importlib.import_module("kubereach.plugin")  # which imports this module
+    if not pluginmanager.hasplugin("kubereach") and not pluginmanager.is_blocked("kubereach"):
+        pluginmanager.register(plugin, "kubereach")
+        if pluginmanager.hasplugin("pytest-kind"):
+            share_kubeconfig(parser)
+
+
+def to_pytest(namespace: argparse.Namespace) -> list[str]:
+    """The options of a parsed `kubereach run` as pytest's arguments, always in the form ``--name=value``.
+
+    In the form of two words pytest would take an existing file, such as a kubeconfig, for a test path.
+    """
+    arguments: list[str] = []
+    for option in OPTIONS:
+        value = getattr(namespace, option.dest)
+        if option.kind == "flag":
+            arguments += [f"--{option.name}"] if value else []
+        elif option.kind == "list":
+            arguments += [f"--{option.name}={one}" for one in value]
+        elif value is not None:
+            arguments.append(f"--{option.name}={value}")
+    return arguments
+
+
+def validated(value_of: Callable[[str], Any]) -> RunOptions:
+    """Build `RunOptions` from what `value_of(dest)` gives. Raises `UsageError` with the remedy."""
+
+    def one(name: str) -> str | None:
+        value = value_of(_option(name).dest)
+        return str(value) if value not in (None, "") else None
+
+    def many(name: str) -> tuple[str, ...]:
+        values = value_of(_option(name).dest) or []
+        return tuple(part.strip() for value in values for part in str(value).split(",") if part.strip())
+
+    context, kubeconfig = one("context"), one("kubeconfig")
+    target = one("target") or ("existing" if context or kubeconfig else "lab")
+    if target not in TARGETS:
+        raise UsageError(f"--target {target}: no such target", f"Targets: {', '.join(TARGETS)}.")
+    if target == "lab" and (context or kubeconfig):
+        raise UsageError(
+            "--target lab has no use for --context or --kubeconfig", "Leave out one or the other."
+        )
+    faults = many("fault")
+    if faults and target != "lab":
+        raise UsageError(
+            f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
+        )
+    return RunOptions(
+        target=target,
+        context=context,
+        kubeconfig=Path(kubeconfig).expanduser() if kubeconfig else None,
+        nodes=_number_of_nodes(one("nodes")),
+        faults=faults,
+        checks=many("check"),
+        skip_checks=many("skip-check"),
+        levels=_known("level", many("level"), LEVELS),
+        require=frozenset(_known("require", many("require"), FEATURES)),
+        disruptive=bool(value_of(_option("disruptive").dest)),
+        report_dir=Path(report).expanduser() if (report := one("report-dir")) else None,
+        image=one("image"),
+        keep=bool(value_of(_option("keep").dest)),
+        assignments=tuple(value_of(_option("set").dest) or ()),
+    )
+
+
+def _option(name: str) -> Option:
+    return next(option for option in OPTIONS if option.name == name)
+
+
+def _number_of_nodes(text: str | None) -> int:
+    if text is None:
+        return 3
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise UsageError(f"--nodes {text}: not a number of nodes", "The lab takes 1 to 100 nodes.")
+    return int(text)
+
+
+def _known(option: str, given: tuple[str, ...], known: dict[str, str]) -> tuple[str, ...]:
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"--{option} {name}: there is no such {option if option == 'level' else 'feature'}",
+                f"Known: {', '.join(known)}.",
+            )
+    return given

@@ -1,0 +1,73 @@
+"""The pytest plugin. Loaded wherever kubereach is installed, it stays idle until it sees a check.
+
+Options are in `kubereach.options`, fixtures in `kubereach.fixtures`, a run's life in `kubereach.lifecycle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kubereach import options
+from kubereach.check import declaration_of
+from kubereach.errors import KubereachError
+
+if TYPE_CHECKING:
+    from kubereach.lifecycle import Run
+
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+_MANIFESTS = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    options.add_to_pytest(parser, pluginmanager)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from kubereach import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> None:
+    options.share_kubeconfig(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:  # noqa: ARG001
+    """Make the fixtures of checks known before pytest looks up those of the first check."""
+    if _MANIFESTS in collector.config.stash or declaration_of(obj) is None:
+        return
+    from kubereach.collect import manifests_for
+    from kubereach.fixtures import make_fixtures
+
+    collector.config.stash[_MANIFESTS] = manifests = manifests_for(collector.path)
+    fixtures = make_fixtures(manifests, lambda config: config.stash[RUN].world)
+    collector.config.pluginmanager.register(fixtures, "kubereach fixtures")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A wrong declaration is the author's mistake, not a defect of ours: one line instead of a traceback."""
+    report = yield
+    call = getattr(report, "call", None)
+    if call is not None and call.excinfo is not None and isinstance(call.excinfo.value, KubereachError):
+        report.longrepr = str(call.excinfo.value)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the checks to run. With none collected this session is none of our business."""
+    if not any(declaration_of(getattr(item, "obj", None)) for item in items):
+        return
+    from kubereach.lifecycle import Run
+
+    run = Run(config, config.stash[_MANIFESTS])
+    config.stash[RUN] = run
+    config.pluginmanager.register(run, "kubereach run")
+    run.select(items)

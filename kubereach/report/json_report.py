@@ -1,0 +1,145 @@
+"""report.json: the run's record for machines. Its schema is published as docs/report-v1.schema.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import kubereach
+from kubereach.check import Check
+from kubereach.errors import KubereachError
+from kubereach.features import Finding
+from kubereach.report.record import CheckRecord, Record
+from kubereach.report.record import Path as ProbedPath
+from kubereach.settings import Settings
+from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+
+SCHEMA = "kubereach.io/report/v1"
+_MS = 1000.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a report says beside the record: how the run was set up, and why it is not simply conformant."""
+
+    settings: Settings
+    target: str
+    description: str = ""
+    features: dict[str, Finding] = field(default_factory=dict)
+    reason: str = ""
+    error: KubereachError | None = None
+    not_run: tuple[Check, ...] = ()
+
+
+def document(record: Record, around: Surroundings) -> dict[str, Any]:
+    """The report as JSON types, valid by `schema`. Latencies are milliseconds, everything else seconds."""
+    started = (
+        datetime.fromtimestamp(record.started, timezone.utc) if record.started else datetime.now(timezone.utc)
+    )
+    error = around.error
+    return {
+        "schema": SCHEMA,
+        "verdict": record.verdict,
+        "exit_code": record.exit_code,
+        "reason": around.reason,
+        "run": {
+            "started": started.isoformat(timespec="milliseconds"),
+            "seconds": round(record.seconds, 3),
+            "world_seconds": round(record.world_seconds, 3),
+            "pods": record.pods,
+            "vantages": list(record.vantages),
+            "changes": record.changes,
+            "error": {"message": error.message, "remedy": error.remedy} if error else None,
+        },
+        "target": {"name": around.target, "description": around.description},
+        "cluster": record.cluster,
+        "versions": _versions(),
+        "features": {
+            name: {"present": f.present, "evidence": f.evidence} for name, f in around.features.items()
+        },
+        "settings": {name: value for name, value, _ in around.settings.described()},
+        "totals": _totals(record, around),
+        "checks": [_check(result) for result in record.results],
+        "not_run": sorted(check.id for check in around.not_run),
+    }
+
+
+def write(report: dict[str, Any], folder: Path) -> Path:
+    """Write ``folder/report.json`` in one step, so that a reader never sees half of it. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.json"
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".json")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=1, ensure_ascii=False, default=str)
+            file.write("\n")
+        Path(temporary).chmod(0o644)  # mkstemp makes it private, and reports are for CI's other users
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of reports, as the package carries it."""
+    text = Path(__file__).with_name("report-v1.schema.json").read_text(encoding="utf-8")
+    return cast("dict[str, Any]", json.loads(text))
+
+
+def _check(result: CheckRecord) -> dict[str, Any]:
+    check = result.check
+    return {
+        "id": result.id,
+        "case": result.case,
+        "level": check.level if check else "",
+        "requirement": check.requirement if check else "",
+        "source": check.source if check else "",
+        "needs": list(check.needs) if check else [],
+        "verdict": result.verdict or "not finished",
+        "message": result.message,
+        "seconds": round(result.seconds, 3),
+        "failures": [asdict(failure) for failure in result.failures],
+        "paths": [_path(path) for path in result.paths],
+    }
+
+
+def _path(path: ProbedPath) -> dict[str, Any]:
+    return {
+        "vantage": path.vantage,
+        "vantage_kind": path.kind,
+        "node": path.node,
+        "way": path.way,
+        "address": path.address,
+        "conforming": path.conforming,
+        "probes": path.probes,
+        "outcomes": path.outcomes,
+        "latency_ms": {
+            "p50": _ms(path.percentile(0.5)),
+            "p99": _ms(path.percentile(0.99)),
+            "max": _ms(max(path.latencies, default=None)),
+        },
+        "converged_seconds": round(path.converged, 4),
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * _MS, 3)
+
+
+def _totals(record: Record, around: Surroundings) -> dict[str, int]:
+    counted = {word: record.count(word) for word in (PASS, FAIL, UNSUPPORTED, ERROR, NOTED)}
+    probes = sum(path.probes for result in record.results for path in result.paths)
+    return {"selected": len(record.results), **counted, "not_run": len(around.not_run), "probes": probes}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"kubereach": kubereach.__version__, "python": platform.python_version()}
+    return {**versions, **{package: metadata.version(package) for package in ("pytest", "kubernetes")}}

@@ -1,0 +1,138 @@
+"""The matrix of a run: vantages down, ways of reaching across, and how fast each answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from kubereach.check import INFO
+from kubereach.report.record import Path, Record, percentile, pooled
+from kubereach.report.symbols import STYLES, Symbols
+from kubereach.verdicts import FAIL, NOTED, PASS, UNSUPPORTED
+
+#: the order of columns and rows; what is not named here comes after, as it was met
+WAYS = ("clusterip", "nodeport", "loadbalancer", "dns", "headless", "externalname", "api-server", "pod")
+KINDS = ("pod", "other-namespace", "node", "outside")
+
+# From best to worst: a cell shows the worst that happened on its paths.
+_CLOSED, _REACHED, _NOTED, _FAILED = range(4)
+_MOST_NODES = 8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of a kind of vantage's paths over one way. `p50` is seconds, None if nothing answered."""
+
+    state: int
+    p50: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """`label` is a kind of vantage, or one vantage of it (`single`) where the vantages of a kind differ."""
+
+    label: str
+    cells: tuple[Cell | None, ...]
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix:
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def build(record: Record) -> Matrix:
+    """Fold the record's paths. Where a kind's vantages do not agree, each gets a row of its own too."""
+    paths = [
+        (path, _state(path, result.check is not None and result.check.level == INFO))
+        for result in record.results
+        for path in result.paths
+    ]
+    columns = _ordered((path.way for path, _ in paths), WAYS)
+    rows: list[Row] = []
+    for kind in _ordered((path.kind for path, _ in paths), KINDS):
+        own = [(path, state) for path, state in paths if path.kind == kind]
+        rows.append(_row(kind, own, columns))
+        vantages = sorted({path.vantage for path, _ in own})
+        single = [_row(name, [p for p in own if p[0].vantage == name], columns, True) for name in vantages]
+        if len(single) > 1 and _differ(single):
+            failing = [row for row in single if any(cell and cell.state == _FAILED for cell in row.cells)]
+            rows += single if len(single) <= _MOST_NODES else failing[:_MOST_NODES]
+    return Matrix(columns, tuple(rows))
+
+
+def render(matrix: Matrix, marks: Symbols) -> Table:
+    """The matrix as a rich table of at most 100 columns; times are milliseconds."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("p50 in ms, from", no_wrap=True)
+    for column in matrix.columns:
+        table.add_column(column if len(matrix.columns) < 8 else column[:12], no_wrap=True)
+    for row in matrix.rows:
+        label = (
+            Text(f"  {row.label.partition('@')[2] or row.label}", "dim") if row.single else Text(row.label)
+        )
+        table.add_row(label, *(_shown(cell, marks) for cell in row.cells))
+    return table
+
+
+def legend(matrix: Matrix, marks: Symbols) -> str:
+    """What the marks that occur in the matrix mean."""
+    meanings = (
+        (_REACHED, marks.reached, "every probe answered as required"),
+        (_FAILED, marks.failed, "some did not"),
+        (_CLOSED, marks.closed, "closed, as required"),
+        (_NOTED, marks.noted, "noted by an info check"),
+    )
+    seen = {cell.state for row in matrix.rows for cell in row.cells if cell}
+    return "   ".join(f"{mark} {meaning}" for state, mark, meaning in meanings if state in seen)
+
+
+def _state(path: Path, info: bool) -> int:
+    if not path.conforming:
+        return _NOTED if info else _FAILED
+    # a check that something is closed conforms without an answer: nothing was reached, as it should be
+    return _REACHED if path.outcomes.get("ok") else _CLOSED
+
+
+def _row(label: str, paths: list[tuple[Path, int]], columns: tuple[str, ...], single: bool = False) -> Row:
+    return Row(label, tuple(_cell([p for p in paths if p[0].way == way]) for way in columns), single)
+
+
+def _cell(paths: list[tuple[Path, int]]) -> Cell | None:
+    if not paths:
+        return None
+    return Cell(max(state for _, state in paths), percentile(pooled(path for path, _ in paths), 0.5))
+
+
+def _differ(rows: list[Row]) -> bool:
+    """Whether a way failed from some of the vantages and not from others."""
+    for cells in zip(*(row.cells for row in rows), strict=True):
+        failed = {cell.state == _FAILED for cell in cells if cell}
+        if len(failed) > 1:
+            return True
+    return False
+
+
+def _ordered(names: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
+    met = list(dict.fromkeys(names))
+    place: Callable[[str], int] = lambda name: order.index(name) if name in order else len(order)  # noqa: E731
+    return tuple(sorted(met, key=place))
+
+
+def _shown(cell: Cell | None, marks: Symbols) -> Text:
+    if cell is None:
+        return Text("")
+    style, mark = {
+        _REACHED: (STYLES[PASS], marks.reached),
+        _FAILED: (STYLES[FAIL], marks.failed),
+        _CLOSED: (STYLES[UNSUPPORTED], marks.closed),
+        _NOTED: (STYLES[NOTED], marks.noted),
+    }[cell.state]
+    text = Text(mark, style)
+    if cell.p50 is not None:
+        text.append(f" {cell.p50 * 1000:.{2 if cell.p50 < 0.01 else 0}f}", "")
+    return text

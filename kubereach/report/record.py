@@ -1,0 +1,150 @@
+"""The record of a run, built from its events alone. Every rendering reads this and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from kubereach.check import Check
+from kubereach.errors import Failure
+from kubereach.events import (
+    Changed,
+    CheckFinished,
+    CheckStarted,
+    Event,
+    Probed,
+    RunFinished,
+    RunStarted,
+    WorldReady,
+)
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Path:
+    """One series of probes: from a vantage, over a way of reaching, to an address. Times are seconds."""
+
+    vantage: str
+    kind: str
+    node: str
+    way: str
+    address: str
+    conforming: bool
+    outcomes: dict[str, int]
+    latencies: tuple[float, ...]
+    converged: float
+
+    @property
+    def probes(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def reached(self) -> bool:
+        """Whether every probe got an answer: their latencies are round trips, not waits for a refusal."""
+        return bool(self.outcomes) and all(word == OK for word, count in self.outcomes.items() if count)
+
+    def percentile(self, share: float) -> float | None:
+        return percentile(self.latencies, share)
+
+
+@dataclass
+class CheckRecord:
+    """One check's run; parametrised checks have one record for each `case`."""
+
+    id: str
+    case: str
+    check: Check | None
+    verdict: str = ""
+    seconds: float = 0.0
+    message: str = ""
+    failures: tuple[Failure, ...] = ()
+    paths: list[Path] = field(default_factory=list)
+
+
+@dataclass
+class Record:
+    """Consumes events and adds them up. `checks` are the declarations of the selected checks, by id."""
+
+    checks: dict[str, Check]
+    target: str = ""
+    cluster: dict[str, object] = field(default_factory=dict)
+    #: seconds since the epoch at the first event
+    started: float = 0.0
+    #: seconds until all pods were ready and the vantages open; 0 when that never happened
+    world_seconds: float = 0.0
+    pods: int = 0
+    vantages: tuple[str, ...] = ()
+    results: list[CheckRecord] = field(default_factory=list)
+    changes: int = 0
+    verdict: str = ""
+    exit_code: int = 0
+    seconds: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        self.started = self.started or event.at
+        match event:
+            case Probed():
+                self._probed(event)
+            case CheckStarted():
+                self.results.append(CheckRecord(event.id, event.case, self.checks.get(event.id)))
+            case CheckFinished():
+                result = self._result(event.id, event.case)
+                result.verdict, result.seconds = event.verdict, event.seconds
+                result.message, result.failures = event.message, event.failures
+            case RunStarted():
+                self.target, self.cluster = event.target, event.cluster
+            case WorldReady():
+                self.world_seconds, self.pods, self.vantages = event.seconds, event.pods, event.vantages
+            case Changed():
+                self.changes += 1
+            case RunFinished():
+                self.verdict, self.exit_code, self.seconds = event.verdict, event.exit_code, event.seconds
+
+    def _result(self, id: str, case: str) -> CheckRecord:
+        for result in reversed(self.results):
+            if (result.id, result.case) == (id, case):
+                return result
+        self.results.append(CheckRecord(id, case, self.checks.get(id)))
+        return self.results[-1]
+
+    def _probed(self, e: Probed) -> None:
+        # checks run one after the other, so a probe belongs to the latest one of its id; one without a check,
+        # such as the world's own control, is nobody's result
+        for result in reversed(self.results):
+            if result.id == e.check:
+                outcomes = dict(e.outcomes)
+                result.paths.append(
+                    Path(
+                        e.vantage,
+                        e.vantage_kind,
+                        e.node,
+                        e.way,
+                        e.address,
+                        e.conforming,
+                        outcomes,
+                        e.latencies,
+                        e.converged,
+                    )
+                )
+                return
+
+    def count(self, verdict: str) -> int:
+        return sum(result.verdict == verdict for result in self.results)
+
+    def with_verdict(self, *verdicts: str) -> list[CheckRecord]:
+        return [result for result in self.results if result.verdict in verdicts]
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile; None of no values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+def pooled(paths: Iterable[Path]) -> tuple[float, ...]:
+    """The latencies of all paths on which every probe was answered."""
+    return tuple(latency for path in paths if path.reached for latency in path.latencies)

@@ -1,0 +1,57 @@
+"""The last lines of a run: the matrix, the failures, the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from kubereach.report import failures, matrix
+from kubereach.report.json_report import Surroundings
+from kubereach.report.record import Record
+from kubereach.report.symbols import Symbols
+from kubereach.verdicts import CONFORMANT, ERROR, FAIL, NOT_CONFORMANT, NOTED, PARTIAL, PASS, UNSUPPORTED
+
+_STYLES = {CONFORMANT: "bold green", PARTIAL: "bold yellow", NOT_CONFORMANT: "bold red"}
+_NOUNS = (
+    (PASS, "passed"),
+    (FAIL, "failed"),
+    (ERROR, "not measured"),
+    (UNSUPPORTED, "unsupported"),
+    (NOTED, "noted"),
+)
+
+
+def show(console: Console, marks: Symbols, record: Record, around: Surroundings, report: Path | None) -> None:
+    """Print the matrix, each failure, and the verdict with its reason. `report` is where report.json is."""
+    folded = matrix.build(record)
+    if folded.rows:
+        console.print()
+        console.print(matrix.render(folded, marks))
+        console.print(Text(matrix.legend(folded, marks), "dim"))
+    for line in failures.render(record, marks):
+        console.print(line, soft_wrap=True)
+    console.print()
+    if around.error:
+        console.print(Text(f"kubereach: {around.error.message}", "bold magenta"), soft_wrap=True)
+        if around.error.remedy:
+            console.print(Text(f"  {around.error.remedy}"), soft_wrap=True)
+    console.print(verdict_line(record, around), soft_wrap=True)
+    if report:
+        console.print(Text(f"report: {report}", "dim"), soft_wrap=True)
+
+
+def verdict_line(record: Record, around: Surroundings) -> Text:
+    """``conformant: 51 passed in 9.1 s (world 1.2 s)``, with the reason where it is not conformant."""
+    counts = ", ".join(f"{count} {noun}" for word, noun in _NOUNS if (count := record.count(word)))
+    times = f" in {record.seconds:.1f} s"
+    if record.world_seconds:
+        times += f" (world {record.world_seconds:.1f} s)"
+    line = Text.assemble(
+        (record.verdict, _STYLES.get(record.verdict, "bold magenta")), f": {counts or 'no check ran'}{times}"
+    )
+    # an error has lines of its own above
+    if around.reason and not (around.error and around.reason == around.error.message):
+        line.append(f"; {around.reason}")
+    return line

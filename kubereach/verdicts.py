@@ -1,0 +1,110 @@
+"""From what a test raised to the verdict of its check, and from the checks' verdicts to the run's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kubereach.check import CORE, INFO, Check
+from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported, UsageError
+
+PASS, FAIL, UNSUPPORTED, ERROR = "pass", "fail", "unsupported", "error"
+#: an info check found that the cluster does not conform: reported, and no failure
+NOTED = "noted"
+
+CONFORMANT, PARTIAL, NOT_CONFORMANT, NOT_MEASURED = "conformant", "partial", "not conformant", "not measured"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict of one check with its reason: one line in `message`, each miss in `failures`."""
+
+    word: str
+    message: str = ""
+    failures: tuple[Failure, ...] = ()
+    #: what the run exits with if nothing worse happens
+    exit_code: int = 0
+    #: True for an exception that nobody expected: only then a traceback is of use
+    unexpected: bool = field(default=False, compare=False)
+
+
+def judge(check: Check, phase: str, error: BaseException, required: frozenset[str] = frozenset()) -> Verdict:
+    """The verdict for a check whose `phase` (``setup``, ``call`` or ``teardown``) ended with `error`.
+
+    An assertion counts as a failure in the call alone: while fixtures are set up nothing has been tested yet.
+    A check that is unsupported for want of a feature in `required` fails.
+    """
+    if isinstance(error, Unsupported):
+        wanted = [feature for feature in check.needs if feature in required]
+        if not wanted:
+            return Verdict(UNSUPPORTED, error.message)
+        missing = Failure("cluster", wanted[0], "present, as --require asks", "absent", (error.message,))
+        return Verdict(FAIL, f"required {wanted[0]} is absent: {error.message}", (missing,), 1)
+    if isinstance(error, AssertionError) and phase == "call":
+        failures = tuple(error.failures) if isinstance(error, NotConforming) else ()
+        message = _first_line(str(error)) or "assertion failed"
+        if check.level == INFO:
+            return Verdict(NOTED, message, failures)
+        return Verdict(FAIL, message, failures, 1)
+    if isinstance(error, KubereachError):
+        text = f"{error.message} ({error.remedy})" if error.remedy else error.message
+        return Verdict(ERROR, text, exit_code=error.exit_code)
+    return Verdict(ERROR, f"{type(error).__name__}: {_first_line(str(error))}", exit_code=3, unexpected=True)
+
+
+def as_known(error: Exception, doing: str) -> KubereachError:
+    """`error` itself if its text is meant for users, else a `CannotMeasure` that says what was `doing`."""
+    if isinstance(error, KubereachError):
+        return error
+    text = f"{doing}: {type(error).__name__}: {_first_line(str(error))}"
+    return CannotMeasure(
+        text, "Nobody expected this error: run again with -v for the traceback, and report it."
+    )
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """The run's verdict and exit code; `reason` says why it is not simply conformant."""
+
+    word: str
+    exit_code: int
+    reason: str = ""
+
+
+def conclude(
+    verdicts: Iterable[tuple[Check, Verdict]],
+    known: Iterable[Check],
+    error: KubereachError | None = None,
+    interrupted: str = "",
+) -> RunVerdict:
+    """The verdict of a run.
+
+    `verdicts` are the finished checks, one for each case; `known` all checks that there are: core checks that
+    did not run make the run partial. `error` is what kept the run from starting or ending, `interrupted` what
+    stopped it. A failure weighs more than what could not be measured: the cluster does not conform.
+    """
+    finished = list(verdicts)
+    failed = [check for check, verdict in finished if verdict.word == FAIL]
+    errors = [verdict for _, verdict in finished if verdict.word == ERROR]
+    notes = [f"{len(errors)} could not be measured"] if errors else []
+    notes += [error.message] if error else []
+    notes += [interrupted] if interrupted else []
+    if failed:
+        return RunVerdict(NOT_CONFORMANT, 1, ", ".join(notes))
+    if notes:
+        usage = isinstance(error, UsageError) or (errors and all(v.exit_code == 2 for v in errors))
+        return RunVerdict(NOT_MEASURED, 2 if usage and not interrupted else 3, ", ".join(notes))
+    passed = {check.id for check, verdict in finished if verdict.word == PASS}
+    unsupported = {
+        check.id for check, verdict in finished if verdict.word == UNSUPPORTED and check.level == CORE
+    }
+    left_out = {check.id for check in known if check.level == CORE} - passed - unsupported
+    if unsupported or left_out:
+        reasons = [f"{len(unsupported)} core unsupported"] if unsupported else []
+        reasons += [f"{len(left_out)} core not selected"] if left_out else []
+        return RunVerdict(PARTIAL, 0, ", ".join(reasons))
+    return RunVerdict(CONFORMANT, 0)
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
