@@ -59,11 +59,11 @@ def read_checks(folder: Path) -> list[Check]:
 
 
 def matching(patterns: Iterable[str], checks: Sequence[Check]) -> set[str]:
-    """The ids that any of `patterns` (ids or globs) names. Raises `UsageError` for one that names none."""
+    """The ids that `patterns` (ids, globs or topics) name. Raises `UsageError` for one that names none."""
     ids = [c.id for c in checks]
     matched: set[str] = set()
     for pattern in patterns:
-        hits = fnmatch.filter(ids, pattern)
+        hits = fnmatch.filter(ids, pattern) or [check.id for check in checks if check.topic == pattern]
         if not hits:
             raise UsageError(f"no check is called {pattern}", suggestion(pattern, ids))
         matched.update(hits)

@@ -113,21 +113,23 @@ def add_to_argparse(parser: argparse.ArgumentParser) -> None:
 
 
 def add_to_pytest(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
     for option in OPTIONS:
-        if option is not KUBECONFIG:
-            group.addoption(f"--{option.name}", **option.arguments())
-    if not _pytest_kind_comes_later(pluginmanager):
-        share_kubeconfig(parser)
+        if option is not KUBECONFIG or not _pytest_kind_comes_later(pluginmanager):
+            _add(parser, option)
 
 
 def share_kubeconfig(parser: pytest.Parser) -> None:
     """Register --kubeconfig unless another plugin, such as pytest-kind, has: then its value is ours too."""
-    group = parser.getgroup("kubereach")
-    try:
-        group.addoption(f"--{KUBECONFIG.name}", **KUBECONFIG.arguments())
-    except ValueError:
-        return
+    _add(parser, KUBECONFIG)
+
+
+def _add(parser: pytest.Parser, option: Option) -> None:
+    # A name that another plugin has taken stays that plugin's: pytest refuses a second registration,
+    # and being installed must never break a project's tests. There is no public way to ask what is taken.
+    groups = [parser._anonymous, *parser._groups]
+    if not any(f"--{option.name}" in taken.names() for group in groups for taken in group.options):
+        group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
+        group.addoption(f"--{option.name}", **option.arguments())
 
 
 def _pytest_kind_comes_later(pluginmanager: pytest.PytestPluginManager) -> bool:

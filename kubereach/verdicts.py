@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kubereach.check import CORE, INFO, Check
 from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported, UsageError
@@ -42,14 +44,15 @@ def judge(check: Check, phase: str, error: BaseException, required: frozenset[st
         return Verdict(FAIL, f"required {wanted[0]} is absent: {error.message}", (missing,), 1)
     if isinstance(error, AssertionError) and phase == "call":
         failures = tuple(error.failures) if isinstance(error, NotConforming) else ()
-        message = _first_line(str(error)) or "assertion failed"
+        message = _first_line(str(error)) or f"an assertion failed ({_place(error)})"
         if check.level == INFO:
             return Verdict(NOTED, message, failures)
         return Verdict(FAIL, message, failures, 1)
     if isinstance(error, KubereachError):
         text = f"{error.message} ({error.remedy})" if error.remedy else error.message
         return Verdict(ERROR, text, exit_code=error.exit_code)
-    return Verdict(ERROR, f"{type(error).__name__}: {_first_line(str(error))}", exit_code=3, unexpected=True)
+    text = f"{type(error).__name__}: {_first_line(str(error))} ({_place(error)})"
+    return Verdict(ERROR, text, exit_code=3, unexpected=True)
 
 
 def as_known(error: Exception, doing: str) -> KubereachError:
@@ -86,12 +89,11 @@ def conclude(
     finished = list(verdicts)
     failed = [check for check, verdict in finished if verdict.word == FAIL]
     errors = [verdict for _, verdict in finished if verdict.word == ERROR]
-    notes = [f"{len(errors)} could not be measured"] if errors else []
-    notes += [error.message] if error else []
+    notes = [error.message] if error else []
     notes += [interrupted] if interrupted else []
     if failed:
         return RunVerdict(NOT_CONFORMANT, 1, ", ".join(notes))
-    if notes:
+    if notes or errors:
         usage = isinstance(error, UsageError) or (errors and all(v.exit_code == 2 for v in errors))
         return RunVerdict(NOT_MEASURED, 2 if usage and not interrupted else 3, ", ".join(notes))
     passed = {check.id for check, verdict in finished if verdict.word == PASS}
@@ -104,6 +106,12 @@ def conclude(
         reasons += [f"{len(left_out)} core not selected"] if left_out else []
         return RunVerdict(PARTIAL, 0, ", ".join(reasons))
     return RunVerdict(CONFORMANT, 0)
+
+
+def _place(error: BaseException) -> str:
+    """Where an exception was raised."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"{Path(frame.f_code.co_filename).name}:{line}"
 
 
 def _first_line(text: str) -> str:

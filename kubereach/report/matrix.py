@@ -21,6 +21,10 @@ KINDS = ("pod", "other-namespace", "node", "outside")
 _CLOSED, _REACHED, _NOTED, _FAILED = range(4)
 _MOST_NODES = 8
 
+# all columns with their full names need this many characters
+_WIDE = 98
+_SHORT = {"loadbalancer": "lb", "externalname": "extname", "api-server": "api", "clusterip": "vip"}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,12 +69,12 @@ def build(record: Record) -> Matrix:
     return Matrix(columns, tuple(rows))
 
 
-def render(matrix: Matrix, marks: Symbols) -> Table:
-    """The matrix as a rich table of at most 100 columns; times are milliseconds."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def render(matrix: Matrix, marks: Symbols, width: int = _WIDE) -> Table:
+    """The matrix as a rich table for `width` characters, at least 80; times are milliseconds."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("p50 in ms, from", no_wrap=True)
     for column in matrix.columns:
-        table.add_column(column if len(matrix.columns) < 8 else column[:12], no_wrap=True)
+        table.add_column(_SHORT.get(column, column) if width < _WIDE else column, no_wrap=True)
     for row in matrix.rows:
         label = (
             Text(f"  {row.label.partition('@')[2] or row.label}", "dim") if row.single else Text(row.label)

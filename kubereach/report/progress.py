@@ -131,9 +131,11 @@ def milestone(event: RunStarted | WorldReady) -> Text:
         return Text(
             f"world ready in {event.seconds:.1f} s: {event.pods} pods, {len(event.vantages)} vantages"
         )
-    nodes = event.cluster.get("nodes")
-    facts = [f"Kubernetes {event.cluster.get('version')}"] if event.cluster.get("version") else []
-    facts += (
-        [f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}"] if isinstance(nodes, (list, tuple)) else []
-    )
-    return Text(f"target {event.target}: {', '.join([*facts, f'{len(event.checks)} checks'])}")
+    version, nodes = event.cluster.get("version"), event.cluster.get("nodes")
+    facts = [f"Kubernetes {version}"] if version else []
+    facts += [_counted(len(nodes), "node")] if isinstance(nodes, (list, tuple)) else []
+    return Text(f"target {event.target}: {', '.join([*facts, _counted(len(event.checks), 'check')])}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -28,7 +28,7 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     folded = matrix.build(record)
     if folded.rows:
         console.print()
-        console.print(matrix.render(folded, marks))
+        console.print(matrix.render(folded, marks, console.width))
         console.print(Text(matrix.legend(folded, marks), "dim"))
     for line in failures.render(record, marks):
         console.print(line, soft_wrap=True)
@@ -37,6 +37,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         console.print(Text(f"kubereach: {around.error.message}", "bold magenta"), soft_wrap=True)
         if around.error.remedy:
             console.print(Text(f"  {around.error.remedy}"), soft_wrap=True)
+    if around.error and not record.results:
+        return  # one clear line and the remedy are all there is to say
     console.print(verdict_line(record, around), soft_wrap=True)
     if report:
         console.print(Text(f"report: {report}", "dim"), soft_wrap=True)

@@ -1,0 +1,227 @@
+"""The command line: run, list, explain, lab. What one command needs, it imports: help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import kubereach
+from kubereach import options
+from kubereach.check import FEATURES, LEVELS, Check
+from kubereach.collect import read_checks, suggestion, suites_folder
+from kubereach.errors import KubereachError, UsageError
+
+if TYPE_CHECKING:
+    import pytest
+
+_EXAMPLES = """\
+examples:
+  kubereach run                                every check, on the embedded lab (no cluster needed)
+  kubereach run --context prod                 every check, on the context prod of your kubeconfig
+  kubereach run 'dns.*' nodeport.every-node    these checks only
+  kubereach run --context prod --require loadbalancer --report-dir out -- --junitxml out/junit.xml
+  kubereach explain nodeport.every-node        what a check demands, why, and from which source
+  kubereach lab shell                          a shell inside a small cluster, with KUBECONFIG set
+
+exit codes: 0 conforms, or partial; 1 does not conform; 2 wrong usage; 3 could not be measured
+"""
+
+_RUN_EXAMPLES = """\
+what comes after -- goes to pytest: -v (every check), -x (stop at the first failure), --lf (what failed
+before), --junitxml=FILE, -k EXPRESSION, --collect-only. --set takes the names of this table:
+
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Wrong usage is one line and 2, no traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    own, pytest_arguments = _split(words)
+    try:
+        namespace = _parser(own).parse_args(own)
+        if pytest_arguments and namespace.command not in ("run", "lab"):
+            raise UsageError(f"kubereach {namespace.command} takes nothing after --", "Leave it out.")
+        if namespace.command == "run":
+            return _run(namespace, pytest_arguments)
+        if namespace.command == "list":
+            return _list(namespace)
+        if namespace.command == "explain":
+            return _explain(namespace)
+        return _lab(namespace)
+    except KubereachError as error:
+        print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except BrokenPipeError:  # `kubereach list | head`
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 3
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but mistakes become a `UsageError`: one line and the remedy instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"`{self.prog} --help` shows what there is.")
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words before and after the first ``--``. The lab keeps its own: ``kubereach lab run -- CMD``."""
+    if "--" not in words or words[:1] == ["lab"]:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="kubereach",
+        description="Does every way of reaching a Kubernetes Service work, from everywhere it should,\n"
+        "and from nowhere it should not? Answers with real packets.",
+        epilog=_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kubereach {kubereach.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run checks and say whether the cluster conforms",
+        description="Runs checks on a cluster; without options on the embedded lab.",
+        epilog=_RUN_EXAMPLES + _settings_table() if words[:1] == ["run"] else "",
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    run.add_argument(
+        "selection", nargs="*", metavar="CHECK|PATH", help="ids or globs of checks, or files of suites"
+    )
+    options.add_to_argparse(run)
+
+    listing = commands.add_parser("list", help="list the checks: id, level, requirement", allow_abbrev=False)
+    listing.add_argument("pattern", nargs="*", metavar="CHECK", help="ids or globs, for example 'dns.*'")
+    listing.add_argument("--json", action="store_true", help="everything that is declared, as JSON")
+
+    explain = commands.add_parser(
+        "explain", help="what a check demands, why, and its source", allow_abbrev=False
+    )
+    explain.add_argument("id", metavar="CHECK")
+
+    lab = commands.add_parser(
+        "lab", help="the embedded cluster: a shell or a command inside it", allow_abbrev=False
+    )
+    if words[:1] == ["lab"]:
+        from kubereach.lab import cli as lab_cli
+
+        lab_cli.add_arguments(lab)
+    return parser
+
+
+def _settings_table() -> str:
+    from kubereach.settings import Settings
+
+    return "\n".join(
+        f"  {name}={'' if value is None else value}  {what}" for name, value, what in Settings().described()
+    )
+
+
+def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
+    """Hand over to pytest, in this process: the lab has to move the very process that runs the checks."""
+    import pytest
+
+    options.validated(
+        lambda dest: getattr(namespace, dest)
+    ).settings()  # mistakes are told before pytest says a word
+    if any(word.startswith(("-n", "--numprocesses")) for word in pytest_arguments):
+        raise UsageError("pytest-xdist cannot spread checks over processes", "Leave out -n.")
+    suites = suites_folder()
+    paths = [word for word in namespace.selection if "/" in word or Path(word).exists()]
+    ids = [word for word in namespace.selection if word not in paths]
+    namespace.kubereach_check = [*namespace.kubereach_check, *ids]
+    arguments = ["--no-header", *options.to_pytest(namespace)]
+    if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):
+        arguments.append("-q")
+    if suites.parent != Path.cwd():
+        # the packaged suites: no configuration of the working folder counts, and nothing is written beside them
+        reports = Path(namespace.kubereach_report_dir or "reports/latest").expanduser().absolute()
+        arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}", f"--report-dir={reports}"]
+        arguments += ["-o", f"cache_dir={reports / '.pytest_cache'}"]
+    status = int(pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[_Loader()]))
+    usage = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
+    return UsageError.exit_code if status in usage else status
+
+
+class _Loader:
+    """Loads the plugin where it is not installed as one, in a way that agrees with an installed one."""
+
+    def pytest_addoption(self, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+        options.ensure_plugin(parser, pluginmanager)
+
+
+def _list(namespace: argparse.Namespace) -> int:
+    from kubereach.collect import matching
+
+    checks = read_checks(suites_folder())
+    if namespace.pattern:
+        ids = matching(namespace.pattern, checks)
+        checks = [check for check in checks if check.id in ids]
+    checks.sort(key=lambda check: (check.topic, check.file, check.id))
+    if namespace.json:
+        _say(json.dumps([_as_json(check) for check in checks], indent=1, ensure_ascii=False))
+        return 0
+    width = max((len(check.id) for check in checks), default=0)
+    topic = ""
+    for check in checks:
+        if topic and check.topic != topic:
+            _say()
+        topic = check.topic
+        _say(f"{check.id:{width}}  {check.level:4}  {check.requirement}")
+    _say(f"\n{len(checks)} checks. `kubereach explain ID` tells why each matters and where it comes from.")
+    return 0
+
+
+def _explain(namespace: argparse.Namespace) -> int:
+    checks = {check.id: check for check in read_checks(suites_folder())}
+    check = checks.get(namespace.id)
+    if check is None:
+        raise UsageError(f"no check is called {namespace.id}", suggestion(namespace.id, list(checks)))
+    _say(f"{check.id}  ({check.level}: {LEVELS[check.level]})\n")
+    _say(textwrap.fill(check.requirement, 100))
+    for paragraph in check.why.split("\n\n") if check.why else []:
+        _say("\n" + textwrap.fill(" ".join(paragraph.split()), 100))
+    _say()
+    for need in check.needs:
+        _say(f"needs   {need}: {FEATURES[need]}")
+    _say(f"source  {check.source}")
+    _say(f"code    {check.file}: {check.function}")
+    _say(f"run     kubereach run {check.id}")
+    return 0
+
+
+def _lab(namespace: argparse.Namespace) -> int:
+    from kubereach.lab import cli as lab_cli
+
+    return int(lab_cli.main(namespace))
+
+
+def _as_json(check: Check) -> dict[str, object]:
+    return {
+        "id": check.id,
+        "level": check.level,
+        "needs": list(check.needs),
+        "source": check.source,
+        "requirement": check.requirement,
+        "why": check.why,
+        "file": str(check.file),
+    }
+
+
+def _say(text: str = "") -> None:
+    print(text)  # noqa: T201
