@@ -1,0 +1,1 @@
+"""The lab's REST API, as Kubernetes speaks it."""

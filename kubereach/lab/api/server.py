@@ -1,0 +1,225 @@
+"""The API server: TLS, who is asking, and which handler answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from kubereach.lab import status
+from kubereach.lab.api import discovery, openapi, proxy, reviews
+from kubereach.lab.api.bodies import JSON, Representation, negotiate
+from kubereach.lab.api.context import Context, answer, plain
+from kubereach.lab.api.logs import log
+from kubereach.lab.api.objects import Objects
+from kubereach.lab.api.requests import Target, flag, parse_path
+from kubereach.lab.api.schemas import Schemas
+from kubereach.lab.api.streams import execute, port_forward
+from kubereach.lab.api.subresources import Subresources
+from kubereach.lab.api.watch import watch
+from kubereach.lab.config import LabConfig
+from kubereach.lab.pki import Pki
+from kubereach.lab.registry import Registry
+from kubereach.lab.resources import REVIEWS
+from kubereach.lab.runtime import Runtime
+from kubereach.lab.status import StatusError
+
+_log = logging.getLogger(__name__)
+
+#: what anybody may ask, certificate or not, as of a real server (ClusterRole system:public-info-viewer)
+_PUBLIC = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+_HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+#: an upload larger than this is refused, as a real server does (3 MiB and some room for strings)
+_LONGEST_BODY = 4 * 1024 * 1024
+_STOP_SECONDS = 0.5
+
+Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+
+
+class ApiServer:
+    """Serves the objects of a `Registry` and the pods of a `Runtime` as the Kubernetes API, over TLS."""
+
+    def __init__(self, registry: Registry, runtime: Runtime, pki: Pki, config: LabConfig) -> None:
+        schemas = Schemas(config.version)
+        self._context = Context(registry, runtime, pki, config, schemas)
+        self._objects = Objects(self._context)
+        self._subresources = Subresources(self._objects)
+        self._documents = openapi.Documents(schemas, config.version)
+        self._stopping = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
+        # a client that leaves ends what it asked for: watches, logs and what exec started
+        self._http = web.Server(self._handle, handler_cancellation=True, access_log=None)
+
+    async def start(self, *sockets: socket.socket) -> None:
+        """Begins to answer on sockets that are bound and listen already."""
+        context = self._context.pki.server_context()
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            self._servers.append(await loop.create_server(self._http, sock=listening, ssl=context))
+
+    async def stop(self) -> None:
+        """Closes the sockets, ends the watches and what else is under way."""
+        self._stopping.set()
+        for server in self._servers:
+            server.close()
+        await self._http.shutdown(_STOP_SECONDS)
+        self._servers.clear()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            if request.path not in _PUBLIC and not _has_certificate(request):
+                raise status.unauthorized()
+            return await self._route(request)
+        except StatusError as error:
+            response = answer(error.status, code=error.code)
+            if error.code in (429, 504):
+                response.headers["Retry-After"] = "1"
+            return response
+        except (asyncio.CancelledError, ConnectionResetError):
+            raise
+        except Exception as error:
+            _log.exception("%s %s", request.method, request.path)
+            return answer(status.internal_error(f"{type(error).__name__}: {error}").status, code=500)
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        parts = path.strip("/").split("/")
+        if parts[0] in ("api", "apis") and len(parts) >= (3 if parts[0] == "api" else 4):
+            return await self._resource(request, parse_path(path))
+        found = self._static(request, path.rstrip("/") or "/", parts)
+        if found is None:
+            if parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) == 3):
+                group = parts[1] if parts[0] == "apis" else ""
+                if group in discovery.groups():
+                    raise status.no_such_path()
+            return plain("404 page not found\n", 404)
+        if request.method not in ("GET", "HEAD"):
+            raise status.method_not_allowed()
+        return found
+
+    def _static(self, request: web.BaseRequest, path: str, parts: list[str]) -> web.Response | None:
+        """Everything that is no resource: discovery, health, version, schemas."""
+        config = self._context.config
+        if path in _HEALTH:
+            return plain(discovery.health(path, request.query))
+        if path == "/version":
+            return answer(discovery.version(config))
+        if path in ("/api", "/apis"):
+            return self._groups(request, core=path == "/api")
+        if parts[:2] == ["openapi", "v3"]:
+            return self._openapi(parts[2:])
+        if path == "/":
+            return answer(discovery.root_paths())
+        body = None
+        if parts[0] == "api" and len(parts) == 2:
+            body = discovery.resource_list("", parts[1])
+        elif parts[0] == "apis" and len(parts) == 2:
+            body = discovery.group(parts[1])
+        elif parts[0] == "apis" and len(parts) == 3:
+            body = discovery.resource_list(parts[1], parts[2])
+        return answer(body) if body is not None else None
+
+    def _groups(self, request: web.BaseRequest, *, core: bool) -> web.Response:
+        form = negotiate(request.headers.get("Accept", ""), discovery=True)
+        if form.convert != "APIGroupDiscoveryList":
+            config = self._context.config
+            return answer(discovery.legacy_versions(config) if core else discovery.group_list())
+        response = answer(discovery.aggregated(form, core=core))
+        kind = f"g=apidiscovery.k8s.io;v={form.version};as=APIGroupDiscoveryList"
+        response.headers["Content-Type"] = f"{JSON};{kind}"
+        response.headers["Vary"] = "Accept"
+        return response
+
+    def _openapi(self, parts: list[str]) -> web.Response | None:
+        if not parts:
+            return answer(openapi.index(self._context.config.version))
+        group, version = ("", parts[-1]) if parts[0] == "api" else (parts[1], parts[-1])
+        if len(parts) != (2 if parts[0] == "api" else 3):
+            return None
+        document = self._documents.document(group, version)
+        return web.Response(body=document, content_type=JSON) if document is not None else None
+
+    async def _resource(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        method, resource = request.method, target.resource
+        if target.subresource in ("exec", "portforward", "attach", "proxy", "log"):
+            return await self._stream(request, target)
+        text = await _body(request)
+        content_type = request.headers.get("Content-Type", "")
+        form = negotiate(request.headers.get("Accept", ""))
+        if resource in REVIEWS:
+            if method != "POST" or target.name:
+                raise status.method_not_allowed()
+            if resource.name == "bindings":
+                return self._subresources.bind(target, form, text, content_type)
+            return reviews.review(resource, form, text, content_type)
+        if target.subresource not in ("", "status"):
+            return self._subresource(request, target, form, text, content_type)
+        objects, query = self._objects, request.query
+        if method in ("GET", "HEAD"):
+            watching = target.watch or flag({"watch": query["watch"]} if "watch" in query else {}, "watch")
+            if watching and (not target.name or target.watch):
+                return await watch(request, objects.registry, target, form, self._stopping)
+            if target.name:
+                return objects.get(target, form, query)
+            return objects.collection(target, form, query)
+        if method == "POST" and not target.name:
+            return objects.create(target, form, query, text, content_type)
+        if method == "PUT" and target.name:
+            return objects.update(target, form, query, text, content_type)
+        if method == "PATCH" and target.name:
+            return objects.patch(target, form, query, text, content_type)
+        if method == "DELETE" and not target.subresource:
+            if target.name:
+                return objects.delete(target, form, query, text)
+            return objects.delete_collection(target, form, query, text)
+        raise status.method_not_allowed()
+
+    def _subresource(
+        self, request: web.BaseRequest, target: Target, form: Representation, text: bytes, content_type: str
+    ) -> web.Response:
+        sub, method, query = self._subresources, request.method, request.query
+        if target.subresource == "scale" and method in ("GET", "PUT", "PATCH"):
+            return sub.scale(method, target, form, query, text, content_type)
+        if target.subresource == "binding" and method == "POST":
+            return sub.bind(target, form, text, content_type)
+        if target.subresource == "eviction" and method == "POST":
+            return sub.evict(target, form, query, text, content_type)
+        if target.subresource == "token" and method == "POST":
+            return sub.token(target, form, text, content_type)
+        if target.subresource == "finalize" and method == "PUT":
+            return self._objects.update(target, form, query, text, content_type)
+        raise status.method_not_allowed()
+
+    async def _stream(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        if target.subresource == "proxy":
+            return await proxy.proxy(request, self._context, target)
+        if target.subresource == "log":
+            if request.method != "GET":
+                raise status.method_not_allowed()
+            return await log(request, self._context, target)
+        if request.method not in ("GET", "POST"):
+            raise status.method_not_allowed()
+        if target.subresource == "exec":
+            return await execute(request, self._context, target)
+        if target.subresource == "portforward":
+            return await port_forward(request, self._context, target)
+        self._context.registry.get("pods", target.namespace, target.name)
+        raise status.not_implemented(
+            "the lab has no attach: a container's streams go to its log only; use logs -f or exec"
+        )
+
+
+def _has_certificate(request: web.BaseRequest) -> bool:
+    transport = request.transport
+    return transport is not None and bool(transport.get_extra_info("peercert"))
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    length = request.content_length
+    if length is not None and length > _LONGEST_BODY:
+        text = f"Request entity too large: limit is {_LONGEST_BODY}"
+        raise StatusError(413, "RequestEntityTooLarge", text, {})
+    return await request.read() if request.can_read_body else b""
