@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from kubereach.lab.api import protobuf
 from kubereach.lab.resources import Resource
 from kubereach.lab.status import Object, bad_request, not_acceptable, unsupported_media_type
 
@@ -121,6 +122,8 @@ def parse_object(text: bytes, content_type: str, resource: Resource) -> Body:
             body = Body(yaml.safe_load(text), [])
         except yaml.YAMLError as error:
             raise bad_request(f"yaml: {error}") from error
+    elif media_type == protobuf.MEDIA_TYPE and (obj := _parse_protobuf(text)) is not None:
+        body = Body(obj, [])
     else:
         accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
         raise unsupported_media_type(
@@ -130,6 +133,13 @@ def parse_object(text: bytes, content_type: str, resource: Resource) -> Body:
         raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
     check_kind(body.value, resource)
     return body
+
+
+def _parse_protobuf(text: bytes) -> dict[str, Any] | None:
+    try:
+        return protobuf.decode(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
 
 
 def _parse_typed_json(text: bytes, resource: Resource) -> Body:

@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 
 from kubereach.lab import selectors, status
-from kubereach.lab.api import tables
+from kubereach.lab.api import protobuf, tables
 from kubereach.lab.api.bodies import (
     YAML,
     Body,
@@ -363,6 +363,8 @@ def _options_body(text: bytes) -> dict[str, Any]:
     """The DeleteOptions of a body; JSON or YAML. Raises `StatusError` 400."""
     if not text.strip():
         return {}
+    if text.startswith(b"k8s\x00"):
+        return protobuf.decode(text) or {}
     try:
         value = json.loads(text)
     except ValueError:
