@@ -15,7 +15,7 @@ A request: ``{"id", "kind", ...}``
     kind        http, tcp, udp, dns, resolve, tls, file
     host, port  where to; a host that is not an address is resolved once for the series by the pod's own resolver, and
                 the probes take its addresses in turn
-    count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0)
+    count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0); delay: before the first (0)
     timeout     seconds for one probe, all of it (2)
     wanted      outcomes that are no miss (["ok"]); stop_after: misses after which no further probe starts (0: never)
     nonce       answers that carry another nonce are outcome ``foreign``
@@ -313,7 +313,7 @@ class Series:
         self.to: list[tuple[int, tuple]] = []  # (address family, socket address), in turn
         self.payload = b""
         self.begun = time.monotonic()
-        self.next_at = 0.0
+        self.next_at = self.begun + float(request.get("delay", 0))
         self.started = 0
         self.under_way = 0
         self.misses = 0

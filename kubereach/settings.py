@@ -44,6 +44,13 @@ class Settings:
         1.05, "refusals are ICMP errors, which a kernel sends about once a second to a client"
     )
     refusal_burst: int = _setting(5, "refusals that may be asked for at once before the interval counts")
+    resolve_hold: int = _setting(
+        10, "resolutions in a row by a vantage's own resolver; a single datagram's loss it hides anyway"
+    )
+    hold_in_flight: int = _setting(
+        4, "probes at once of one hold series: few, so that latencies are those of an idle backend"
+    )
+    stop_deadline: float = _setting(60.0, "our namespaces have this long to go after the run")
     outside_timeout: float = _setting(
         1.5, "a node that does not react to connections for this long cannot be reached from outside"
     )

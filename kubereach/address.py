@@ -1,0 +1,34 @@
+"""An address: one way of reaching a Service, from the prober's point of view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Address:
+    """`way` is the way of reaching as reports name it; `kind` is the prober's (http, tcp, udp, tls, dns)."""
+
+    way: str
+    kind: str
+    host: str
+    port: int
+    #: time.monotonic() until which the data plane may take to get there
+    settled: float = 0.0
+    #: more words for reports: the node's name, the DNS replica's
+    note: str = ""
+    #: the port that must be hit at each pod, where it is known: (pod, number)
+    targets: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def url(self) -> str:
+        """``http://10.96.0.1:80``; a DNS name or an address, IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.kind}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.way} {self.url}" + (f" ({self.note})" if self.note else "")
+
+    def at_port(self, port: int) -> Address:
+        """The same host, another port."""
+        return replace(self, port=port)

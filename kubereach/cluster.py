@@ -1,0 +1,231 @@
+"""Facts about the cluster: what checks may rely on, found out before anything is applied."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import yaml
+
+from kubereach.address import Address
+from kubereach.api import Api, ApiError, Object
+from kubereach.errors import CannotMeasure
+from kubereach.names import search_list
+from kubereach.settings import Settings
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node; `address` is its InternalIP, `short` its name without what all nodes' names begin with."""
+
+    name: str
+    address: str
+    addresses: tuple[str, ...] = ()
+    short: str = ""
+    ready: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class DnsReplica:
+    """One endpoint of the cluster's DNS Service; `port` is the pod's own."""
+
+    pod: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Dns:
+    """The cluster's DNS Service."""
+
+    namespace: str
+    name: str
+    address: str
+    replicas: tuple[DnsReplica, ...]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What was found. `domain` has no final dot; `service_cidrs` is empty when the cluster does not tell."""
+
+    version: str
+    host: str
+    nodes: tuple[Node, ...]
+    domain: str
+    dns: Dns | None
+    service_cidrs: tuple[str, ...]
+    #: address and port of the Service default/kubernetes
+    kubernetes: tuple[str, int]
+    #: the authority that pods verify the API server's certificate with, as PEM
+    ca: str = field(default="", repr=False)
+
+    def describe(self) -> dict[str, object]:
+        """For reports: plain values, no secrets."""
+        return {
+            "version": self.version,
+            "api server": self.host,
+            "nodes": [node.name for node in self.nodes],
+            "node addresses": [node.address for node in self.nodes],
+            "domain": self.domain,
+            "dns": f"{self.dns.namespace}/{self.dns.name} {self.dns.address}" if self.dns else "not found",
+            "dns replicas": len(self.dns.replicas) if self.dns else 0,
+            "service range": ", ".join(self.service_cidrs) or "unknown",
+        }
+
+    @property
+    def dns_replicas(self) -> tuple[DnsReplica, ...]:
+        """The endpoints of the DNS Service. Raises `CannotMeasure` when there are none to be found."""
+        if self.dns is None or not self.dns.replicas:
+            raise CannotMeasure(
+                "the cluster's DNS Service has no endpoints, or was not found",
+                "It is looked for in kube-system by the label k8s-app=kube-dns.",
+            )
+        return self.dns.replicas
+
+    @property
+    def dns_address(self) -> str:
+        """The DNS Service's cluster IP; empty when it was not found."""
+        return self.dns.address if self.dns else ""
+
+    @property
+    def api_addresses(self) -> list[Address]:
+        """The Service default/kubernetes by cluster IP and by its names: what its certificate must be for."""
+        ip, port = self.kubernetes
+        hosts = (ip, "kubernetes.default", f"kubernetes.default.svc.{self.domain}")
+        return [Address("api-server", "tls", host, port) for host in hosts]
+
+    def in_service_range(self, address: str) -> bool:
+        """Whether the address is of a service range; true when the cluster does not tell its ranges."""
+        ip = ipaddress.ip_address(address)
+        return not self.service_cidrs or any(ip in ipaddress.ip_network(c) for c in self.service_cidrs)
+
+    def search_list(self, namespace: str) -> tuple[str, ...]:
+        """The search list that dnsPolicy ClusterFirst gives to pods of a namespace."""
+        return search_list(namespace, self.domain)
+
+    def node(self, name: str) -> Node:
+        """The node of that name. Raises KeyError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+
+def inspect(api: Api, settings: Settings) -> Cluster:
+    """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
+    version = str(api.get("/version").get("gitVersion", "unknown"))  # alone and first: can we get in at all?
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            nodes = pool.submit(api.items, "/api/v1/nodes")
+            dns = pool.submit(_dns, api)
+            ranges = pool.submit(_service_cidrs, api)
+            domain = pool.submit(_domain, api, settings)
+            kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
+        spec = kubernetes.result()["spec"]
+        found = tuple(_nodes(nodes.result()))
+        facts = Cluster(
+            version,
+            api.host,
+            found,
+            domain.result(),
+            dns.result(),
+            ranges.result(),
+            (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
+            _authority(api),
+        )
+    except ApiError as error:
+        raise CannotMeasure(
+            f"we may not look at the cluster: {error}",
+            "kubereach creates namespaces and reads nodes, services and pods: use a cluster administrator's context.",
+        ) from error
+    if not found:
+        raise CannotMeasure("the cluster has no ready node", "See `kubectl get nodes`.")
+    return facts
+
+
+def _authority(api: Api) -> str:
+    """What every pod is given as ca.crt, else the kubeconfig's."""
+    found = api.find("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt") or {}
+    return str(found.get("data", {}).get("ca.crt", "")) or api.ca
+
+
+def _nodes(items: list[Object]) -> list[Node]:
+    """Nodes that are ready and may run pods, in the API's order."""
+    usable = []
+    for item in items:
+        conditions = {c["type"]: c["status"] for c in item["status"].get("conditions", [])}
+        if conditions.get("Ready") == "True" and not item["spec"].get("unschedulable"):
+            usable.append(item)
+    names = [item["metadata"]["name"] for item in usable]
+    common = os.path.commonprefix(names)  # noqa: RUF071 - names, not paths
+    cut = common.rfind("-") + 1 if len(names) > 1 else 0
+    result = []
+    for item in usable:
+        name = item["metadata"]["name"]
+        inside = [a["address"] for a in item["status"].get("addresses", []) if a["type"] == "InternalIP"]
+        if inside:
+            result.append(Node(name, inside[0], tuple(inside), name[cut:]))
+    return result
+
+
+def _dns(api: Api) -> Dns | None:
+    """The DNS Service: the one in kube-system with the label k8s-app=kube-dns, which every distribution keeps."""
+    services = api.items("/api/v1/namespaces/kube-system/services", labelSelector="k8s-app=kube-dns")
+    if not services:
+        return None
+    service = min(services, key=lambda s: (s["metadata"]["name"] != "kube-dns", s["metadata"]["name"]))
+    name = service["metadata"]["name"]
+    slices = api.items(
+        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
+        labelSelector=f"kubernetes.io/service-name={name}",
+    )
+    replicas = []
+    for endpoint_slice in slices:
+        ports = [p["port"] for p in endpoint_slice.get("ports") or [] if p.get("protocol") == "UDP"]
+        for endpoint in endpoint_slice.get("endpoints") or []:
+            if ports and endpoint.get("conditions", {}).get("ready", True):
+                pod = (endpoint.get("targetRef") or {}).get("name", "")
+                replicas += [DnsReplica(pod, address, ports[0]) for address in endpoint["addresses"]]
+    replicas.sort(key=lambda replica: (replica.pod, replica.address))
+    return Dns("kube-system", name, str(service["spec"]["clusterIP"]), tuple(replicas))
+
+
+def _service_cidrs(api: Api) -> tuple[str, ...]:
+    """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
+    found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
+    if found:
+        ranges = [cidr for item in found["items"] for cidr in item["spec"].get("cidrs", [])]
+        if ranges:
+            return tuple(ranges)
+    impossible: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubereach-range", "namespace": "default"},
+        "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 80}]},
+    }
+    try:
+        api.create(impossible, dry_run=True)
+    except ApiError as error:
+        # "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+        return tuple(re.findall(r"[0-9a-fA-F.:]+/\d+", error.message))
+    return ()
+
+
+def _domain(api: Api, settings: Settings) -> str:
+    """The setting, else the zone of CoreDNS' kubernetes plugin, else what kubeadm noted, else the default."""
+    if settings.cluster_domain:
+        return settings.cluster_domain.strip(".")
+    corefile = api.find("/api/v1/namespaces/kube-system/configmaps/coredns")
+    text = str((corefile or {}).get("data", {}).get("Corefile", ""))
+    match = re.search(r"^\s*kubernetes\s+(\S+)", text, re.MULTILINE)
+    if match and match[1] != "{":
+        return match[1].strip(".")
+    kubeadm = api.find("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
+    data = yaml.safe_load((kubeadm or {}).get("data", {}).get("ClusterConfiguration", "")) or {}
+    return str(data.get("networking", {}).get("dnsDomain") or "cluster.local")

@@ -1,0 +1,14 @@
+"""The assertions that checks are written in: converge, then hold.
+
+``expect(vantages).to_reach(address)`` first waits until the path works (objects may just have been applied), then
+demands that a whole series of probes in a row succeeds. Negatives name the outcome that they expect and take a positive
+control. Every expectation looks at all its vantages and addresses and reports all failures together.
+"""
+
+from __future__ import annotations
+
+from kubereach.expect.evidence import current_check
+from kubereach.expect.expectation import Expectation, expect
+from kubereach.expect.reach import OWN, hold_length
+
+__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length"]

@@ -1,0 +1,268 @@
+"""Expectations about names: what the vantage's own resolver finds, and what a DNS server answers, as exact sets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from kubereach import dnsprobe
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure
+from kubereach.expect.converge import converge
+from kubereach.expect.evidence import Path, measurable, names, paths, settle
+from kubereach.expect.reach import STOP_AFTER, hold_length
+from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
+
+#: seconds for a resolution by the vantage's own resolver, which may try a second server or a search list
+_RESOLVER = 6.0
+
+
+def resolving(name: str, settled: float) -> Address:
+    """A name as the resolver of the vantage sees it."""
+    return Address("dns", "resolve", name, 0, settled)
+
+
+def resolver_series(path: Path, family: int, count: int) -> Series:
+    settings = path.vantage.context.settings
+    return Series(
+        "resolve",
+        path.address.host,
+        count=count,
+        in_flight=settings.hold_in_flight,
+        timeout=_RESOLVER,
+        wanted=(OK, NXDOMAIN, NODATA),
+        stop_after=STOP_AFTER,
+        more={"family": family},
+    )
+
+
+def hold(
+    seen: Sequence[Path],
+    series: Callable[[Path, int], Series],
+    right: Callable[[Path, Answer], bool],
+    length: int,
+    within: float | None,
+) -> None:
+    """Converge and then hold, where `right` says whether an answer is as expected."""
+
+    def all_right(path: Path, result: SeriesResult) -> bool:
+        return all(right(path, probe.answer) for probe in result.probes)
+
+    converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
+    late = converge(converging, lambda path: series(path, 1), all_right, within)
+    held = [path for path in seen if path not in late]
+    results = run_all([(path.vantage, series(path, length)) for path in held])
+    for path, result in zip(held, results, strict=True):
+        path.converged = max(path.converged, 0.0)
+        path.result = result
+    for path in seen:
+        measurable(path)
+
+
+def resolve(
+    vantages: Sequence[Vantage], wanted: Sequence[str], addresses: Collection[str], family: int, settled: float,
+    within: float | None,
+) -> None:  # fmt: skip
+    """See `Expectation.to_resolve`."""
+    seen = paths(vantages, [resolving(name, settled) for name in wanted])
+    exactly = frozenset(addresses)
+
+    def right(_: Path, answer: Answer) -> bool:
+        return answer.outcome == OK and frozenset(answer.detail.split()) == exactly
+
+    count = vantages[0].context.settings.resolve_hold
+    hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within)
+    for path in seen:
+        wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
+        if not wrong:
+            continue
+        if wrong[0].outcome == OK:
+            got = frozenset(wrong[0].detail.split())
+            path.fail(f"exactly {names(exactly)}", names(got), *_difference(exactly, got))
+        else:
+            path.fail(names(exactly), in_words(path.result.outcomes))
+    settle(seen)
+
+
+def not_resolve(
+    vantages: Sequence[Vantage], wanted: Sequence[str], control: str, accepted: frozenset[str], settled: float
+) -> None:
+    """See `Expectation.not_to_resolve`. `accepted` are the outcomes that conform."""
+    seen = paths(vantages, [resolving(name, settled) for name in wanted])
+    _control(vantages, control, "before")
+    count = min(3, vantages[0].context.settings.resolve_hold)
+    hold(
+        seen,
+        lambda path, n: resolver_series(path, 4, n),
+        lambda _, answer: answer.outcome in accepted,
+        count,
+        None,
+    )
+    for path in seen:
+        for probe in path.result.probes:
+            answer = probe.answer
+            if answer.outcome not in accepted:
+                found = f"it is {answer.detail} here" if answer.outcome == OK else answer.detail
+                path.fail("no such name", in_words(path.result.outcomes), *([found] if found else []))
+                break
+    _control(vantages, control, "after")
+    settle(seen)
+
+
+def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
+    """A name that must resolve. Without one (from outside, where no name of the cluster must) there is nothing to do."""
+    if not name:
+        return
+    seen = paths(vantages, [resolving(name, 0.0)])
+    results = run_all([(path.vantage, resolver_series(path, 4, 1)) for path in seen])
+    for path, result in zip(seen, results, strict=True):
+        if result.outcomes[OK] != len(result.probes):
+            raise CannotMeasure(
+                f"the control just {when} failed: {path.vantage.name} resolves {name}: {in_words(result.outcomes)}",
+                "Its resolver does not work at all, so that a name it does not find proves nothing.",
+            )
+
+
+def told(
+    vantages: Sequence[Vantage], servers: Sequence[Address], rdtype: str, name: str, records: Collection[str],
+    rcode: str, transport: str, truncated: bool, thorough: bool, within: float | None,
+) -> None:  # fmt: skip
+    """See `Expectation.to_be_told`."""
+    seen = paths(vantages, servers)
+    settings = vantages[0].context.settings
+    wanted = frozenset(record.lower() for record in records)
+    message = dnsprobe.query(name, rdtype)
+
+    def series(path: Path, count: int) -> Series:
+        return Series(
+            "dns",
+            path.address.host,
+            path.address.port,
+            count=count,
+            in_flight=settings.hold_in_flight,
+            timeout=settings.dns_timeout,
+            wanted=(OK, NODATA, NXDOMAIN),
+            stop_after=STOP_AFTER,
+            more={"message": message, "transport": transport},
+        )
+
+    read: dict[str, dnsprobe.Reply | None] = {}
+
+    def reply(answer: Answer) -> dnsprobe.Reply | None:
+        if answer.detail not in read:
+            read[answer.detail] = dnsprobe.read(answer.detail, rdtype)
+        return read[answer.detail]
+
+    def right(_: Path, answer: Answer) -> bool:
+        found = reply(answer) if answer.outcome in (OK, NODATA, NXDOMAIN) else None
+        if found is None or found.rcode != rcode or found.truncated != truncated or found.repeated:
+            return False
+        # a truncated answer holds what fits: it must not hold anything else
+        return found.records <= wanted if truncated else found.records == wanted
+
+    hold(seen, series, right, hold_length(settings) if thorough else settings.resolve_hold, within)
+    question = f"{rdtype} {name}"
+    for path in seen:
+        wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
+        if wrong:
+            _wrong(path, wrong[0], reply(wrong[0]), question, wanted, rcode, truncated)
+    settle(seen)
+
+
+def _wrong(
+    path: Path, answer: Answer, found: dnsprobe.Reply | None, question: str, wanted: frozenset[str], rcode: str,
+    truncated: bool,
+) -> None:  # fmt: skip
+    expected = f"{question}: {rcode}, " + ("no records" if not wanted else f"exactly {names(wanted)}")
+    if truncated:
+        expected = f"{question}: an answer that is marked as truncated"
+    if found is None:
+        why = f"{answer.detail}" if answer.outcome not in (OK, TIMEOUT, LOCAL) else ""
+        path.fail(expected, in_words(path.result.outcomes), *([why] if why else []))
+        return
+    got = found.rcode + (", truncated" if found.truncated else "") + f", {names(found.records)}"
+    if found.repeated:
+        got += ", some of them twice"
+    path.fail(expected, got, *_difference(wanted, found.records))
+
+
+def _difference(wanted: frozenset[str], got: frozenset[str]) -> list[str]:
+    lines = []
+    if wanted - got:
+        lines.append(f"missing: {names(wanted - got)}")
+    if got - wanted:
+        lines.append(f"too many: {names(got - wanted)}")
+    return lines
+
+
+def srv_targets(
+    vantages: Sequence[Vantage], server: Address, name: str, port: int, within: float | None
+) -> dict[str, frozenset[str]]:
+    """Targets of the SRV records of `name`, for each vantage, all of which must give `port`. Raises `NotConforming`."""
+    seen = paths(vantages, [server])
+    message = dnsprobe.query(name, "SRV")
+    settings = vantages[0].context.settings
+    targets: dict[str, frozenset[str]] = {}
+
+    def series(path: Path, count: int) -> Series:
+        more = {"message": message, "transport": "tcp"}
+        return Series(
+            "dns", path.address.host, path.address.port, count, timeout=settings.dns_timeout, more=more
+        )
+
+    def right(path: Path, answer: Answer) -> bool:
+        found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
+        if found is None or found.rcode != "NOERROR" or found.repeated:
+            return False
+        pairs = [record.split() for record in found.records]
+        targets[path.vantage.name] = frozenset(target for _, target in pairs)
+        return all(number == str(port) for number, _ in pairs)
+
+    hold(seen, series, right, 1, within)
+    for path in seen:
+        answer = path.result.probes[0].answer
+        if not right(path, answer):
+            found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
+            got = f"{found.rcode}, {names(found.records)}" if found else in_words(path.result.outcomes)
+            path.fail(f"SRV {name}: records that all give port {port}", got)
+    settle(seen)
+    return targets
+
+
+#: outcomes of a name that is nowhere to be found, whatever resolver was asked
+UNKNOWN_NAME = frozenset({NXDOMAIN, NODATA, SERVFAIL, TIMEOUT})
+
+
+def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed: frozenset[str]) -> str:
+    """The single address of `name`, which must be among `allowed`, as told to each vantage. Raises `NotConforming`."""
+    seen = paths(vantages, [server])
+    message = dnsprobe.query(name, "A")
+    settings = vantages[0].context.settings
+    found: list[str] = []
+
+    def series(path: Path, count: int) -> Series:
+        more = {"message": message}
+        return Series(
+            "dns", path.address.host, path.address.port, count, timeout=settings.dns_timeout, more=more
+        )
+
+    def right(_: Path, answer: Answer) -> bool:
+        reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+        if reply is None or len(reply.records) != 1 or not reply.records <= allowed:
+            return False
+        found.extend(reply.records)
+        return True
+
+    hold(seen, series, right, 1, None)
+    for path in seen:
+        answer = path.result.probes[0].answer
+        if not right(path, answer):
+            reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+            path.fail(
+                f"A {name}: one of {names(allowed)}",
+                names(reply.records) if reply else in_words(path.result.outcomes),
+            )
+    settle(seen)
+    return found[0]

@@ -1,0 +1,81 @@
+"""What an expectation saw: events for the reports, failures for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.events import Probed
+from kubereach.outcome import LOCAL, SeriesResult
+from kubereach.vantage import Vantage
+
+#: id of the check that is running; set by the plugin before each test
+current_check: ContextVar[str] = ContextVar("current_check", default="")
+
+_NOTHING = SeriesResult((), 0.0)
+
+
+@dataclass
+class Path:
+    """One vantage and one address, and what has been seen between them."""
+
+    vantage: Vantage
+    address: Address
+    result: SeriesResult = _NOTHING
+    #: seconds until the first expected outcome; negative: never
+    converged: float = -1.0
+    failures: list[Failure] = field(default_factory=list)
+
+    def fail(self, expected: str, got: str, *evidence: str) -> None:
+        self.failures.append(Failure(self.vantage.name, str(self.address), expected, got, evidence))
+
+
+def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
+    """Every vantage with every address. An empty one is a mistake of the check: nothing would be measured."""
+    if not vantages or not addresses:
+        raise CannotMeasure("an expectation without a vantage or without an address measures nothing")
+    return [Path(vantage, address) for vantage in vantages for address in addresses]
+
+
+def measurable(path: Path) -> None:
+    """Raise `CannotMeasure` when a probe failed on the vantage's own machine."""
+    for probe in path.result.probes:
+        if probe.answer.outcome == LOCAL:
+            raise CannotMeasure(
+                f"{path.vantage.name} could not probe {path.address}: {probe.answer.detail}",
+                "The vantage's machine has run out of something: ports, file descriptors or memory.",
+            )
+
+
+def settle(seen: Sequence[Path]) -> None:
+    """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are."""
+    failures: list[Failure] = []
+    for path in seen:
+        result = path.result
+        path.vantage.context.bus.emit(
+            Probed(
+                check=current_check.get(),
+                vantage=path.vantage.name,
+                vantage_kind=path.vantage.kind,
+                node=path.vantage.node,
+                way=path.address.way,
+                address=str(path.address),
+                conforming=not path.failures,
+                outcomes=dict(result.outcomes),
+                latencies=result.latencies,
+                converged=path.converged,
+            )
+        )
+        failures += path.failures
+    if failures:
+        raise NotConforming(failures)
+
+
+def names(words: Sequence[str] | frozenset[str], most: int = 6) -> str:
+    """``a, b and 3 more``; ``none``."""
+    ordered = sorted(words)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more if ordered else "none"

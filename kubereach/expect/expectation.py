@@ -1,0 +1,245 @@
+"""`expect(...)`: what checks say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from kubereach.address import Address
+from kubereach.cluster import Cluster, DnsReplica
+from kubereach.dnsprobe import ResolvConf
+from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.expect import dns, negative, reach, tls
+from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
+from kubereach.outcome import TIMEOUT as TIMED_OUT
+from kubereach.vantage import Vantage, VantageGroup
+from kubereach.world.service import Service
+
+Where = Address | Service | Iterable[Address | Service]
+Server = Cluster | DnsReplica | Iterable[DnsReplica]
+
+
+def expect(who: Vantage | VantageGroup) -> Expectation:
+    """Say what must hold for a vantage, or for every vantage of a group at the same time."""
+    return Expectation(who.members if isinstance(who, VantageGroup) else (who,))
+
+
+class Expectation:
+    """What must hold for every one of some vantages.
+
+    Each method raises `NotConforming` with one failure for each vantage and address that misses, or `CannotMeasure`.
+    `within` is the seconds that the path has to converge; without it, until what it leads to has settled, see
+    `kubereach.world`. A path that has had its time must work at once.
+    """
+
+    def __init__(self, vantages: Sequence[Vantage]) -> None:
+        self._vantages = tuple(vantages)
+
+    # connections
+
+    def to_reach(
+        self,
+        where: Where,
+        *,
+        backends: Collection[str] | None = None,
+        every: bool = False,
+        source: str | None = None,
+        within: float | None = None,
+    ) -> None:
+        """The address answers; then so many times in a row that a loss of ``settings.loss`` would have been noticed.
+
+        `backends`: names of the pods that may answer, and nobody else; `every`: each of them does. `source`: the
+        client's address that the backends must have seen, `OWN` for the vantage's own. A connection that needed a
+        retransmission is a miss.
+        """
+        reach.reach(self._vantages, _addresses(where), backends, every, source, within)
+
+    def to_be_refused(self, where: Where, *, control: Where, within: float | None = None) -> None:
+        """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""
+        negative.negative(self._vantages, _addresses(where), None, _addresses(control), within)
+
+    def to_time_out(self, where: Where, *, control: Where, within: float | None = None) -> None:
+        """Nothing comes back: a time-out, or a router's word that there is no such host."""
+        silent = frozenset({TIMED_OUT, UNREACHABLE})
+        negative.negative(self._vantages, _addresses(where), silent, _addresses(control), within)
+
+    def not_to_be_answered(self, where: Where, *, control: Where, within: float | None = None) -> None:
+        """Nobody answers, in whatever way: refused, timed out, unreachable or denied by the node's own rules.
+
+        What is taken and then reset was answered: somebody is there.
+        """
+        negative.negative(self._vantages, _addresses(where), UNANSWERED, _addresses(control), within)
+
+    def to_trust(self, where: Where, *, ca: str, within: float | None = None) -> None:
+        """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""
+        tls.trusted(self._vantages, _addresses(where), ca, within)
+
+    # names
+
+    def to_resolve(
+        self,
+        name: str | Sequence[str],
+        addresses: Collection[str],
+        *,
+        settled: float = 0.0,
+        within: float | None = None,
+    ) -> None:
+        """The vantage's own resolver finds exactly these addresses (of one family) for the name, or for each name.
+
+        `settled` is when a Service's last change has settled: ``service.settled``.
+        """
+        limit = max(settled, self._vantages[0].context.settled)
+        family = 6 if any(":" in address for address in addresses) else 4
+        dns.resolve(self._vantages, _names(name), addresses, family, limit, within)
+
+    def not_to_resolve(self, name: str | Sequence[str], *, control: str, settled: float = 0.0) -> None:
+        """The vantage's own resolver knows no such name (NXDOMAIN); `control` is a name that it must know."""
+        dns.not_resolve(self._vantages, _names(name), control, frozenset({NXDOMAIN}), settled)
+
+    def not_to_know(self, name: str | Sequence[str], *, control: str = "") -> None:
+        """The vantage's own resolver does not find the name, for whatever reason.
+
+        For names that are asked of resolvers outside the cluster as well: what those say is not the cluster's doing.
+        """
+        dns.not_resolve(self._vantages, _names(name), control, dns.UNKNOWN_NAME, 0.0)
+
+    def to_be_told(
+        self,
+        rdtype: str,
+        name: str,
+        records: Collection[str],
+        *,
+        by: Server,
+        rcode: str = "NOERROR",
+        transport: str = "udp",
+        truncated: bool = False,
+        thorough: bool = False,
+        settled: float = 0.0,
+        within: float | None = None,
+    ) -> None:
+        """A DNS server answers a query with exactly these records of the type asked for.
+
+        `by` is the cluster (its DNS Service), a replica, or several. Records are texts as in `kubereach.dnsprobe`:
+        addresses, names with their final dot, ``port target`` for SRV. No records mean that there are none (NODATA).
+        `truncated`: over UDP the answer must say that it is incomplete. `thorough`: as many queries in a row as probes
+        of a path, so that loss is noticed.
+        """
+        servers = self._servers(by, settled)
+        dns.told(
+            self._vantages, servers, rdtype, name, records, rcode, transport, truncated, thorough, within
+        )
+
+    def to_find_members(
+        self,
+        service: Service,
+        port: int,
+        *,
+        by: Cluster,
+        addresses: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+    ) -> None:
+        """The SRV records of a headless Service's port name one target for each address, and each target is one of them.
+
+        How a target without a hostname is called is the server's own choice, so they are told by their addresses;
+        `names` are the targets where endpoints have hostnames.
+        """
+        wanted = frozenset(service.addresses if addresses is None else addresses)
+        server = self._servers(by, service.settled)[0]
+        found = dns.srv_targets(self._vantages, server, service.srv(), port, None)
+        failures = []
+        for vantage in self._vantages:
+            targets = found[vantage.name]
+            right = frozenset(names) if names is not None else targets
+            if targets != right or len(targets) != len(wanted):
+                expected = (
+                    f"{len(wanted)} targets" if names is None else f"targets {', '.join(sorted(right))}"
+                )
+                got = ", ".join(sorted(targets)) or "none"
+                failures.append(Failure(vantage.name, f"dns SRV {service.srv()}", expected, got))
+        if failures:
+            raise NotConforming(failures)
+        of = service.address_of
+        whose = {f"{pod}.{service.fqdn}": address for pod, address in of.items()} if names is not None else {}
+        targets = found[self._vantages[0].name]
+        pointed = {target: self._address_of(target, server, wanted, whose.get(target)) for target in targets}
+        if frozenset(pointed.values()) != wanted:
+            missing = ", ".join(sorted(wanted - frozenset(pointed.values())))
+            raise NotConforming(
+                [
+                    Failure(
+                        self._vantages[0].name,
+                        f"dns SRV {service.srv()}",
+                        f"a target for each of {', '.join(sorted(wanted))}",
+                        f"none for {missing}",
+                        tuple(f"{target} is {address}" for target, address in sorted(pointed.items())),
+                    )
+                ]
+            )
+
+    def _address_of(self, target: str, server: Address, wanted: frozenset[str], own: str | None) -> str:
+        """The one address of an SRV target, which must be among `wanted`, and `own` where that is known."""
+        allowed = frozenset({own}) if own else wanted
+        return dns.one_address(self._vantages, server, target, allowed)
+
+    def to_be_configured(
+        self, *, nameservers: Collection[str], search: Sequence[str], ndots: int | None
+    ) -> None:
+        """/etc/resolv.conf has exactly these name servers, search list (in order) and ndots (None: whatever).
+
+        A link-local name server stands for the cluster's own: that is how NodeLocal DNSCache is set up.
+        """
+        failures = []
+        for vantage in self._vantages:
+            found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
+            servers = tuple(nameservers)
+            local = all(address.startswith("169.254.") for address in found.nameservers)
+            wanted = ResolvConf(
+                found.nameservers if local and found.nameservers else servers,
+                # a node's own search list may follow the cluster's
+                tuple(search) + found.search[len(search) :],
+                found.ndots if ndots is None else ndots,
+            )
+            if found != wanted:
+                where = f"{vantage.pod} /etc/resolv.conf" if vantage.pod else "/etc/resolv.conf"
+                failures.append(Failure(vantage.name, where, _conf(wanted), _conf(found)))
+        if failures:
+            raise NotConforming(failures)
+
+    def not_to_be_configured(self, *, search: str) -> None:
+        """/etc/resolv.conf does not have `search` in its search list."""
+        failures = [
+            Failure(vantage.name, "/etc/resolv.conf", f"no search for {search}", _conf(found))
+            for vantage in self._vantages
+            if search in (found := ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))).search
+        ]
+        if failures:
+            raise NotConforming(failures)
+
+    def _servers(self, by: Server, settled: float) -> list[Address]:
+        limit = max(settled, self._vantages[0].context.settled)
+        if isinstance(by, Cluster):
+            if by.dns is None:
+                raise CannotMeasure(
+                    "the cluster's DNS Service was not found",
+                    "It is looked for in kube-system by the label k8s-app=kube-dns.",
+                )
+            return [Address("dns", "dns", by.dns.address, 53, limit, by.dns.name)]
+        replicas = [by] if isinstance(by, DnsReplica) else list(by)
+        return [Address("dns", "dns", r.address, r.port, limit, r.pod) for r in replicas]
+
+
+def _addresses(where: Where) -> list[Address]:
+    """A Service stands for its cluster IP and first port."""
+    if isinstance(where, Address):
+        return [where]
+    if isinstance(where, Service):
+        return [where.vip()]
+    return [address for one in where for address in _addresses(one)]
+
+
+def _names(name: str | Sequence[str]) -> list[str]:
+    return [name] if isinstance(name, str) else list(name)
+
+
+def _conf(conf: ResolvConf) -> str:
+    servers, search = " ".join(conf.nameservers) or "none", " ".join(conf.search) or "none"
+    return f"nameservers {servers}; search {search}; ndots {conf.ndots}"

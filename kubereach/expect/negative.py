@@ -1,0 +1,114 @@
+"""Negative expectations: nobody answers there. They need a positive control, made just before and just after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure
+from kubereach.expect.converge import converge
+from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.reach import series_for
+from kubereach.outcome import ANSWERED, DENIED, OK, REFUSED, UNANSWERED, any_of, in_words
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
+from kubereach.vantage.vantage import NODE
+
+#: probes of a control and of a negative: refusals are rate-limited, so there are few of them
+CONTROL, PROBES = 3, 2
+
+
+def refused_outcomes(vantage: Vantage, address: Address) -> frozenset[str]:
+    """What a refusal looks like.
+
+    UDP from a node's own process is rejected in its own output path, so that send() fails with EPERM and there is no
+    ICMP error to receive: seen with kube-proxy's nftables and iptables modes alike.
+    """
+    if address.kind == "udp" and vantage.kind == NODE:
+        return frozenset({REFUSED, DENIED})
+    return frozenset({REFUSED})
+
+
+def negative(
+    vantages: Sequence[Vantage],
+    addresses: Sequence[Address],
+    conforming: frozenset[str] | None,
+    control: Sequence[Address],
+    within: float | None,
+) -> None:
+    """See `Expectation.to_be_refused` and its sisters. `conforming` None: refusals, as they look from each vantage."""
+    seen = paths(vantages, addresses)
+    _control(vantages, control, "before")
+    wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
+
+    def series(path: Path, count: int = 1) -> Series:
+        context = path.vantage.context
+        settings = context.settings
+        # a refusal on the node itself is no packet, so that nothing limits its rate
+        limited = path.vantage.kind != NODE
+        waits_for_refusal = REFUSED in wanted[id(path)] and not wanted[id(path)] & {"timeout"}
+        wait = path.vantage.refusals.take(count) if limited else 0.0
+        return Series(
+            path.address.kind,
+            path.address.host,
+            path.address.port,
+            count=count,
+            in_flight=count,
+            delay=wait if waits_for_refusal else 0.0,
+            timeout=settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout,
+            wanted=tuple(wanted[id(path)]),
+            nonce=context.nonce,
+        )
+
+    converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
+    late = converge(
+        converging,
+        series,
+        lambda path, result: all(probe.answer.outcome in wanted[id(path)] for probe in result.probes),
+        within,
+    )
+    held = [path for path in seen if path not in late]
+    results = run_all([(path.vantage, series(path, PROBES)) for path in held])
+    for path, result in zip(held, results, strict=True):
+        path.converged = max(path.converged, 0.0)
+        path.result = result
+    for path in seen:
+        measurable(path)
+        _judge(path, wanted[id(path)])
+    _control(vantages, control, "after")
+    settle(seen)
+
+
+def _judge(path: Path, conforming: frozenset[str]) -> None:
+    """A miss that says nothing about the address (a name that did not resolve, for one) is no verdict."""
+    for probe in path.result.probes:
+        answer = probe.answer
+        if answer.outcome in conforming:
+            continue
+        if answer.outcome not in ANSWERED | UNANSWERED:
+            raise CannotMeasure(
+                f"{path.vantage.name} could not try {path.address}: {in_words(path.result.outcomes)} {answer.detail}"
+            )
+        who = f"answered by pod {answer.pod}" if answer.pod else answer.detail
+        path.fail(any_of(conforming), in_words(path.result.outcomes), *([who] if who else []))
+        return
+
+
+def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str) -> None:
+    """The same probes on paths that must work. Raises `CannotMeasure` when they do not: the negative says nothing."""
+    if not control:
+        raise CannotMeasure("a negative expectation without a control measures nothing")
+    seen = paths(vantages, control)
+    context = vantages[0].context
+    late = converge(
+        seen,
+        lambda path: series_for(path.address, context, CONTROL),
+        lambda _, result: result.outcomes[OK] == len(result.probes),
+    )
+    if late:
+        path = late[0]
+        raise CannotMeasure(
+            f"the control just {when} failed: {path.vantage.name} -> {path.address}: {in_words(path.result.outcomes)}",
+            "A path that must work does not, so that silence elsewhere proves nothing; see the checks of that path.",
+        )

@@ -1,0 +1,136 @@
+"""Outcomes: what came of a probe, and what came of a series of probes.
+
+The words are those of `kubereach.peer`. A *miss* is whatever the series was not to give; `local` outcomes are failures
+to measure and never enter a verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+OK = "ok"
+REFUSED = "refused"
+RESET = "reset"
+TIMEOUT = "timeout"
+UNREACHABLE = "unreachable"
+NXDOMAIN = "nxdomain"
+NODATA = "nodata"
+SERVFAIL = "servfail"
+TLS = "tls"
+PROTOCOL = "protocol"
+#: EPERM from the vantage's own kernel: UDP from a node's process to an address that the node's rules reject or drop
+DENIED = "denied"
+#: an answer, but not from a backend of this run
+FOREIGN = "foreign"
+#: the vantage could not even try: no file descriptor, no local port
+LOCAL = "local"
+
+#: somebody answered, or at least took the connection
+ANSWERED = frozenset({OK, RESET, PROTOCOL, TLS, FOREIGN})
+#: nobody answered: each of these conforms where an address only must not be served
+UNANSWERED = frozenset({REFUSED, TIMEOUT, UNREACHABLE, DENIED})
+
+WORDS = {
+    OK: "ok",
+    REFUSED: "refused",
+    RESET: "connection reset",
+    TIMEOUT: "time-out",
+    UNREACHABLE: "unreachable",
+    NXDOMAIN: "NXDOMAIN",
+    NODATA: "no records (NODATA)",
+    SERVFAIL: "SERVFAIL",
+    TLS: "TLS failure",
+    PROTOCOL: "answer that is not the protocol's",
+    DENIED: "denied by the node's own rules (EPERM)",
+    FOREIGN: "answer of somebody else",
+    LOCAL: "could not try",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe met. Strings are empty where there was nothing to know."""
+
+    outcome: str
+    #: name of the pod that answered, its node and the nonce that it gave
+    pod: str = ""
+    node: str = ""
+    nonce: str = ""
+    #: the client's address as the backend saw it
+    client: str = ""
+    #: the local address of the probe's socket
+    local: str = ""
+    #: the port that was hit at the backend
+    port: int = 0
+    #: DNS message (base64), addresses, text of a file, or the reason in words
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection."""
+
+    answer: Answer
+    seconds: float
+    retransmits: int = 0
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """The probes of one series, in the order in which they ended; `seconds` is how long the whole series took."""
+
+    probes: tuple[Probe, ...]
+    seconds: float
+
+    @classmethod
+    def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:
+        """Read a peer's answer. Raises KeyError, TypeError or ValueError when it is not one."""
+        rows, of, ms = message["rows"], message["of"], message["ms"]
+        again = message["retransmits"]
+        if not (
+            isinstance(rows, list)
+            and isinstance(of, list)
+            and isinstance(ms, list)
+            and isinstance(again, list)
+        ):
+            raise TypeError("not a series' answer")
+        answers = [Answer(*row) for row in rows]
+        probes = tuple(
+            Probe(answers[row], milliseconds / 1000.0, again[index] if again else 0)
+            for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
+        )
+        return cls(probes, float(str(message["seconds"])))
+
+    @cached_property
+    def outcomes(self) -> Counter[str]:
+        """How many probes had which outcome."""
+        return Counter(probe.answer.outcome for probe in self.probes)
+
+    @cached_property
+    def backends(self) -> Counter[str]:
+        """How many probes each pod answered."""
+        return Counter(probe.answer.pod for probe in self.probes if probe.answer.outcome == OK)
+
+    @property
+    def latencies(self) -> tuple[float, ...]:
+        """Seconds of the probes that were answered."""
+        return tuple(probe.seconds for probe in self.probes if probe.answer.outcome == OK)
+
+    def __add__(self, other: SeriesResult) -> SeriesResult:
+        return SeriesResult(self.probes + other.probes, self.seconds + other.seconds)
+
+
+def in_words(outcomes: Mapping[str, int]) -> str:
+    """``12 ok, 3 time-out``: for failures, most frequent first; a single probe without its count."""
+    if sum(outcomes.values()) == 1:
+        return next(WORDS.get(word, word) for word, count in outcomes.items() if count)
+    ordered = sorted(outcomes.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {WORDS.get(word, word)}" for word, count in ordered if count)
+
+
+def any_of(words: Sequence[str] | frozenset[str]) -> str:
+    """``refused or time-out``: the conforming outcomes of a negative, in words."""
+    return " or ".join(WORDS.get(word, word) for word in sorted(words))

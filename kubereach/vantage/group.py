@@ -1,0 +1,70 @@
+"""A group of vantages of one kind, usually one for each node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from kubereach.errors import CannotMeasure, Unsupported
+from kubereach.outcome import SeriesResult
+from kubereach.vantage.series import Series
+from kubereach.vantage.vantage import Vantage
+
+
+class VantageGroup(Sequence[Vantage]):
+    """The vantages of one kind. A group that the cluster does not allow raises `Unsupported` when it is used."""
+
+    def __init__(self, vantages: Sequence[Vantage], absent: str = "") -> None:
+        self._vantages = tuple(vantages)
+        self._absent = absent
+
+    @property
+    def members(self) -> tuple[Vantage, ...]:
+        if self._absent:
+            raise Unsupported(self._absent)
+        if not self._vantages:
+            raise CannotMeasure("there is no such vantage in this run")
+        return self._vantages
+
+    def __len__(self) -> int:
+        return len(self._vantages)
+
+    def __iter__(self) -> Iterator[Vantage]:
+        return iter(self.members)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self.members[index]
+
+    def on(self, node: object) -> Vantage:
+        """The vantage on `node` (a node or its name). Raises `CannotMeasure` when there is none."""
+        name = str(getattr(node, "name", node))
+        for vantage in self.members:
+            if vantage.node == name:
+                return vantage
+        raise CannotMeasure(f"there is no vantage on node {name}")
+
+    def open(self) -> None:
+        """Open all streams at the same time. Raises `CannotMeasure`."""
+        each(self._vantages, lambda vantage: vantage.open())
+
+
+def each(vantages: Sequence[Vantage], work: Callable[[Vantage], None]) -> None:
+    """Do `work` for all vantages at the same time; the first error is raised when all have ended."""
+    if not vantages:
+        return
+    with ThreadPoolExecutor(min(16, len(vantages))) as pool:
+        futures = [pool.submit(work, vantage) for vantage in vantages]
+    for future in futures:
+        future.result()
+
+
+def run_all(wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
+    """Run many series at the same time, on as many vantages; results in order. Raises `CannotMeasure`."""
+    started: list[tuple[Vantage, Series, Future[SeriesResult]]] = [
+        (vantage, series, vantage.submit(series)) for vantage, series in wanted
+    ]
+    # series of one vantage share its limit of probes in flight, so each may have to wait for all the others
+    whole: dict[Vantage, float] = {}
+    for vantage, series in wanted:
+        whole[vantage] = whole.get(vantage, 0.0) + series.longest
+    return [vantage.collect(future, series, whole[vantage]) for vantage, series, future in started]

@@ -1,0 +1,53 @@
+"""A series: what one request asks a prober for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Series:
+    """`count` probes of one kind to one address. Times are seconds; see `kubereach.peer` for each field."""
+
+    kind: str
+    host: str = ""
+    port: int = 0
+    count: int = 1
+    in_flight: int = 4
+    spacing: float = 0.0
+    #: seconds before the first probe starts
+    delay: float = 0.0
+    timeout: float = 2.0
+    wanted: tuple[str, ...] = ("ok",)
+    stop_after: int = 0
+    #: a retransmission counts as a miss, and is read from the kernel at all
+    retransmits: bool = False
+    nonce: str = ""
+    #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    def request(self, number: int) -> dict[str, object]:
+        """The JSON object for the prober; `number` ties the answer to it."""
+        return {
+            "id": number,
+            "kind": self.kind,
+            "host": self.host,
+            "port": self.port,
+            "count": self.count,
+            "in_flight": self.in_flight,
+            "spacing": self.spacing,
+            "delay": self.delay,
+            "timeout": self.timeout,
+            "wanted": self.wanted,
+            "stop_after": self.stop_after,
+            "retransmits": self.retransmits,
+            "nonce": self.nonce,
+            **self.more,
+        }
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the series takes when every probe times out."""
+        rounds = -(-self.count // max(1, self.in_flight)) + 1
+        return self.delay + rounds * self.timeout + self.count * self.spacing

@@ -1,0 +1,168 @@
+"""A vantage: a place that probes start from."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+import httpx
+
+from kubereach.context import RunContext
+from kubereach.errors import CannotMeasure
+from kubereach.outcome import SeriesResult
+from kubereach.vantage.pacing import TokenBucket
+from kubereach.vantage.series import Series
+from kubereach.vantage.streams import Stream
+from kubereach.vantage.wire import Wire
+
+#: the kinds of vantage, as events and reports name them
+POD, OTHER_NAMESPACE, NODE, OUTSIDE = "pod", "other-namespace", "node", "outside"
+
+#: seconds over a series' own longest time after which the stream, not the network, must be at fault
+MARGIN = 15.0
+
+
+class Vantage:
+    """A prober behind a stream. `kind`, `node`, `name` (``pod@worker2``) and `address` say where it is.
+
+    A broken stream raises `CannotMeasure`, never a verdict; the next series opens a new one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        node: str,
+        open_stream: Callable[[], Stream],
+        wire: Wire,
+        context: RunContext,
+        *,
+        pod: str = "",
+        namespace: str = "",
+        address: str = "",
+        label: str = "",
+    ) -> None:
+        self.kind = kind
+        self.node = node
+        self.pod = pod
+        self.namespace = namespace
+        #: the vantage's own address, as a backend sees it when nothing translates it; empty when unknown
+        self.address = address
+        self.name = label or (f"{kind}@{node}" if node else kind)
+        self.context = context
+        self.refusals = TokenBucket(context.settings.refusal_interval, context.settings.refusal_burst)
+        self._open_stream = open_stream
+        self._wire = wire
+        self._stream: Stream | None = None
+        self._pending: dict[int, Future[SeriesResult]] = {}
+        self._number = 0
+        self._lock = threading.Lock()
+        self._hello: Future[None] = Future()
+
+    def __repr__(self) -> str:
+        return f"<Vantage {self.name}>"
+
+    def open(self) -> None:
+        """Open the stream and wait for the prober's greeting. Raises `CannotMeasure`."""
+        with self._lock:
+            if self._stream is not None:
+                return
+            hello: Future[None] = Future()
+            self._hello = hello
+            stream = self._open_stream()
+            self._stream = stream
+            self._wire.attach(stream, self._line, lambda reason: self._broken(stream, reason))
+        try:
+            hello.result(20)
+        except FutureTimeout:
+            raise CannotMeasure(
+                f"the prober of {self.name} does not start",
+                "Its image needs Python >= 3.8 as `python3`: choose one with --image.",
+            ) from None
+
+    def submit(self, series: Series) -> Future[SeriesResult]:
+        """Start a series; any number may be under way. The future raises `CannotMeasure` when the stream breaks."""
+        self.open()
+        future: Future[SeriesResult] = Future()
+        with self._lock:
+            self._number += 1
+            number = self._number
+            stream = self._stream
+            if stream is None:
+                raise CannotMeasure(f"the stream to {self.name} broke")
+            self._pending[number] = future
+        self._wire.send(stream, json.dumps(series.request(number)).encode() + b"\n")
+        return future
+
+    def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
+        """The result of a submitted series; `waited` is what the vantage's other series may take before it."""
+        try:
+            return future.result(series.longest + waited + MARGIN)
+        except FutureTimeout:
+            raise CannotMeasure(
+                f"{self.name} did not answer in time: its stream or its machine hangs",
+                "Look at the pod and its node; on a very slow cluster lower --set in_flight.",
+            ) from None
+
+    def run(self, series: Series) -> SeriesResult:
+        """Run a series and wait for it."""
+        return self.collect(self.submit(series), series)
+
+    def read_file(self, path: str) -> str:
+        """The text of a file where the vantage is. Raises `CannotMeasure` when it cannot be read."""
+        answer = self.run(Series("file", more={"path": path})).probes[0].answer
+        if answer.outcome != "ok":
+            raise CannotMeasure(f"{self.name} cannot read {path}: {answer.detail}")
+        return answer.detail
+
+    def second_opinion(self, url: str, timeout: float) -> str:  # noqa: ARG002
+        """Why an ordinary HTTP client is not content with `url`, else empty. Only outside has one."""
+        return ""
+
+    def _line(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return  # a runtime's own chatter; an answer that got lost in it times out as CannotMeasure
+        if "hello" in message:
+            if not self._hello.done():
+                self._hello.set_result(None)
+            return
+        with self._lock:
+            future = self._pending.pop(message.get("id", 0), None)
+        if future is None:
+            return
+        try:
+            future.set_result(SeriesResult.from_peer(message))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            reason = message.get("error", error)
+            future.set_exception(CannotMeasure(f"the prober of {self.name} did not understand us: {reason}"))
+
+    def _broken(self, stream: Stream, reason: str) -> None:
+        with self._lock:
+            if self._stream is stream:
+                self._stream = None
+            waiting = [*self._pending.values()]
+            self._pending.clear()
+        error = CannotMeasure(
+            f"the stream to {self.name} broke: {reason}",
+            "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
+        )
+        if not self._hello.done():
+            self._hello.set_exception(error)
+        for future in waiting:
+            future.set_exception(error)
+
+
+class OutsideVantage(Vantage):
+    """The machine that runs pytest. Bulk probes come from the very same prober; httpx gives a second opinion."""
+
+    def second_opinion(self, url: str, timeout: float) -> str:
+        """Fetch `url` with an ordinary HTTP client that takes no proxy from the environment."""
+        try:
+            status = httpx.get(url, timeout=timeout, trust_env=False).status_code
+        except httpx.HTTPError as error:
+            return f"{type(error).__name__}: {error}"
+        return "" if status == 200 else f"HTTP status {status}"

@@ -1,0 +1,116 @@
+"""The board: what the run's objects look like right now, kept up to date by watches. Nothing here polls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from kubereach.api import Api, ApiError, Object
+from kubereach.errors import CannotMeasure
+
+#: (kind, namespace, name)
+Key = tuple[str, str, str]
+
+#: seconds after which a watch is begun anew, so that a connection that died unseen is noticed
+RENEW = 300.0
+
+
+def key_of(obj: Object) -> Key:
+    meta = obj["metadata"]
+    return str(obj["kind"]), str(meta.get("namespace", "")), str(meta["name"])
+
+
+class Board:
+    """A thread for each followed collection writes what it sees; anybody waits for what they want to be true."""
+
+    def __init__(self, api: Api, selector: str) -> None:
+        self._api = api
+        self._selector = selector
+        self._objects: dict[Key, Object] = {}
+        self._changed = threading.Condition()
+        self._error: Exception | None = None
+        self._stopped = False
+
+    def follow(self, path: str) -> None:
+        """Watch a collection (all namespaces, the run's label) from now on, and wait for its first list."""
+        listed = threading.Event()
+        threading.Thread(target=self._follow, args=(path, listed), name=f"watch {path}", daemon=True).start()
+        if not listed.wait(30) and self._error is None:
+            raise CannotMeasure(f"the API server does not answer a watch of {path}")
+        self._raise()
+
+    def _follow(self, path: str, listed: threading.Event) -> None:
+        try:
+            while not self._stopped:
+                for kind, obj in self._api.watch(path, RENEW, labelSelector=self._selector):
+                    self._note(kind, obj)
+                    listed.set()
+                    if self._stopped:
+                        return
+        except (ApiError, CannotMeasure) as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+            listed.set()
+
+    def _note(self, change: str, obj: Object) -> None:
+        with self._changed:
+            if change == "LISTED":
+                kind = str(obj["kind"]).removesuffix("List")
+                gone = [key for key in self._objects if key[0] == kind]
+                for key in gone:
+                    del self._objects[key]
+                self._objects.update((key_of(item), item) for item in obj["items"])
+            elif change == "DELETED":
+                self._objects.pop(key_of(obj), None)
+            else:
+                self._objects[key_of(obj)] = obj
+            self._changed.notify_all()
+
+    def _raise(self) -> None:
+        if self._error is not None and not self._stopped:
+            if isinstance(self._error, ApiError):
+                raise CannotMeasure(
+                    f"we may not watch our own objects: {self._error}",
+                    "kubereach needs list and watch on pods, services and workloads of all namespaces.",
+                )
+            raise self._error
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        with self._changed:
+            return self._objects.get((kind, namespace, name))
+
+    def all(self, kind: str, namespace: str = "") -> list[Object]:
+        """The objects of a kind, in a namespace or everywhere, by name."""
+        with self._changed:
+            found = [o for k, o in self._objects.items() if k[0] == kind and namespace in ("", k[1])]
+        return sorted(found, key=lambda o: (o["metadata"].get("namespace", ""), o["metadata"]["name"]))
+
+    def wait(self, done: Callable[[], bool], seconds: float, beat: float = 1.0) -> bool:
+        """Wait until `done()`, which is asked at every change and at least every `beat` seconds. False: out of time.
+
+        `done` may raise to end the wait.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self._raise()
+            with self._changed:
+                if done():
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(beat, left))
+
+    def stop(self) -> None:
+        """Take no further notice. The threads end with their watches."""
+        self._stopped = True
+
+
+def is_ready(pod: Object) -> bool:
+    """Ready, and not on its way out."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,0 +1,93 @@
+"""Manifests: YAML files with a few variables, rendered for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from kubereach.api import KINDS, Object
+from kubereach.errors import UsageError
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+RUN = "kubereach.io/run"
+
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TEMPLATES = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An object to apply, and where it was written down: file and number of the document, counted from 1."""
+
+    obj: Object
+    file: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, document {self.number}"
+
+    @property
+    def kind(self) -> str:
+        return str(self.obj["kind"])
+
+
+def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str]) -> list[Manifest]:
+    """The objects of a file: variables filled in, `labels` on every object and pod template.
+
+    An object that names no namespace gets the variable ``namespace``. Raises `UsageError` naming file and document.
+    """
+    try:
+        text = _TEMPLATES.from_string(file.read_text(encoding="utf-8")).render(variables)
+    except OSError as error:
+        raise UsageError(
+            f"{file}: {error.strerror}", "Each fixture of a check needs its manifest."
+        ) from error
+    except jinja2.TemplateError as error:
+        line = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        raise UsageError(f"{file}{line}: {error.message}", f"Variables: {', '.join(variables)}.") from error
+    return [
+        Manifest(_complete(document, f"{file}, document {number}", variables, labels), file, number)
+        for number, document in enumerate(_documents(file, text), 1)
+    ]
+
+
+def _documents(file: Path, text: str) -> list[object]:
+    try:
+        return [document for document in yaml.load_all(text, _LOADER) if document is not None]  # noqa: S506
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        number = text[: mark.index].count("\n---") + 1 if mark and mark.index is not None else 1
+        problem = getattr(error, "problem", None) or str(error)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{file}, document {number}{line}: {problem}", "Correct the YAML.") from error
+
+
+def _complete(
+    document: object, where: str, variables: Mapping[str, object], labels: Mapping[str, str]
+) -> Object:
+    if not isinstance(document, dict):
+        raise UsageError(f"{where}: not an object", "A manifest has apiVersion, kind, metadata and spec.")
+    for key in ("apiVersion", "kind", "metadata"):
+        if not document.get(key):
+            raise UsageError(f"{where}: no {key}", "A manifest has apiVersion, kind, metadata and spec.")
+    kind = (str(document["apiVersion"]), str(document["kind"]))
+    if kind not in KINDS:
+        known = ", ".join(sorted(name for _, name in KINDS))
+        raise UsageError(f"{where}: {kind[1]} of {kind[0]} cannot be applied", f"Kinds: {known}.")
+    meta = document["metadata"]
+    if not isinstance(meta, dict) or not meta.get("name"):
+        raise UsageError(f"{where}: no metadata.name", "Every object needs a name.")
+    if kind[1] != "Namespace":
+        meta.setdefault("namespace", variables["namespace"])
+    meta["labels"] = {**(meta.get("labels") or {}), **labels}
+    template = (document.get("spec") or {}).get("template")
+    if isinstance(template, dict):
+        inner = template.setdefault("metadata", {})
+        inner["labels"] = {**(inner.get("labels") or {}), **labels}
+    return document

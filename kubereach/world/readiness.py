@@ -1,0 +1,127 @@
+"""Is everything up? And if a pod cannot start, why: in the first second rather than at the deadline."""
+
+from __future__ import annotations
+
+import time
+
+from kubereach.api import Api, Object
+from kubereach.errors import CannotMeasure
+from kubereach.world.board import Board, is_ready
+
+NEVER_READY = "kubereach.io/never-ready"
+
+#: reasons for which a container waits that no waiting cures, with what to do
+_HOPELESS = {
+    "ErrImagePull": "Name an image that the nodes can pull or have: --image.",
+    "ImagePullBackOff": "Name an image that the nodes can pull or have: --image.",
+    "ErrImageNeverPull": "Name an image that the nodes have: --image.",
+    "InvalidImageName": "Correct the name given with --image.",
+    "CreateContainerConfigError": "See `kubectl describe pod`.",
+    "CreateContainerError": "The image needs `python3`: choose one with --image.",
+    "RunContainerError": "The image needs `python3`: choose one with --image.",
+    "CrashLoopBackOff": "The image needs Python >= 3.8 as `python3`: choose one with --image.",
+}
+#: seconds that a scheduler or a controller may take to change its mind
+_PATIENCE = 5.0
+
+
+class Readiness:
+    """Judges the run's pods and workloads on the board."""
+
+    def __init__(self, board: Board, api: Api) -> None:
+        self._board = board
+        self._api = api
+        self._begun = time.monotonic()
+        self._asked = 0.0
+        #: workloads that the cluster's admission does not let have pods: (namespace, name) to the reason
+        self.forbidden: dict[tuple[str, str], str] = {}
+
+    def counts(self) -> tuple[int, int]:
+        """(ready, wanted) pods. Raises `CannotMeasure` for a pod that cannot start."""
+        pods = self._board.all("Pod")
+        for pod in pods:
+            self._hopeless(pod)
+        ready = wanted = 0
+        owned: dict[tuple[str, str], int] = {}
+        for pod in pods:
+            owners = pod["metadata"].get("ownerReferences")
+            if owners:
+                key = (pod["metadata"]["namespace"], _app(pod))
+                owned[key] = owned.get(key, 0) + is_ready(pod)
+            else:
+                wanted += 1
+                never = NEVER_READY in (pod["metadata"].get("annotations") or {})
+                ready += pod.get("status", {}).get("phase") == "Running" if never else is_ready(pod)
+        for kind in ("DaemonSet", "StatefulSet", "Deployment"):
+            for workload in self._board.all(kind):
+                key = (workload["metadata"]["namespace"], workload["metadata"]["name"])
+                if key in self.forbidden:
+                    continue
+                status = workload.get("status") or {}
+                replicas = workload["spec"].get("replicas", 1)
+                desired = status.get("desiredNumberScheduled", 0) if kind == "DaemonSet" else replicas
+                # until its controller has looked at a DaemonSet, at least one pod of it is missing
+                wanted += desired or (1 if kind == "DaemonSet" else 0)
+                ready += min(owned.get(key, 0), desired)
+        return ready, wanted
+
+    def stuck(self) -> None:
+        """To be called now and then while nothing is ready: why do workloads get no pods?
+
+        Raises `CannotMeasure`, but only notes what admission forbids to the node vantages.
+        """
+        now = time.monotonic()
+        if now - self._begun < 2 or now - self._asked < 2:
+            return
+        self._asked = now
+        for kind in ("DaemonSet", "StatefulSet", "Deployment"):
+            for workload in self._board.all(kind):
+                self._failed_create(workload)
+
+    def _failed_create(self, workload: Object) -> None:
+        namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
+        if any(_app(pod) == name for pod in self._board.all("Pod", namespace)) or (
+            (namespace, name) in self.forbidden
+        ):
+            return
+        events = self._api.find(
+            f"/api/v1/namespaces/{namespace}/events", fieldSelector="type=Warning,reason=FailedCreate"
+        )
+        for event in (events or {}).get("items", []):
+            if not str(event.get("involvedObject", {}).get("name", "")).startswith(name):
+                continue
+            message = str(event.get("message", ""))
+            spec = workload["spec"]["template"]["spec"]
+            if spec.get("hostNetwork") and "forbidden" in message:
+                self.forbidden[(namespace, name)] = f"pods on the host network are not allowed: {message}"
+                return
+            raise CannotMeasure(
+                f"the pods of {namespace}/{name} cannot be created: {message}",
+                "A quota or an admission policy stands in the way; see `kubectl get events`.",
+            )
+
+    def _hopeless(self, pod: Object) -> None:
+        status = pod.get("status", {})
+        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for container in status.get("containerStatuses") or ():
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            reason = waiting.get("reason", "")
+            if reason in _HOPELESS:
+                ended = (container.get("lastState") or {}).get("terminated") or {}
+                why = ended.get("message") or waiting.get("message") or ""
+                raise CannotMeasure(
+                    f"pod {name} cannot start: {reason}: {why}".rstrip(": "), _HOPELESS[reason]
+                )
+        if status.get("phase") == "Failed":
+            raise CannotMeasure(f"pod {name} failed: {status.get('message') or status.get('reason', '')}")
+        if time.monotonic() - self._begun > _PATIENCE:
+            for condition in status.get("conditions") or ():
+                if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+                    raise CannotMeasure(
+                        f"pod {name} cannot be scheduled: {condition.get('message', '')}",
+                        "The cluster has no room, or taints that our pods do not tolerate.",
+                    )
+
+
+def _app(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get("app", ""))

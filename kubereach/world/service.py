@@ -1,0 +1,354 @@
+"""A Service as checks handle it: its addresses, its names, and who must answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kubereach import names
+from kubereach.address import Address
+from kubereach.api import Object, object_path, path_of
+from kubereach.cluster import Node
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.events import Changed
+from kubereach.vantage import VantageGroup
+from kubereach.vantage.vantage import POD
+from kubereach.world.board import is_ready
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+#: the finalizer of Services that a load balancer controller has taken charge of
+CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
+
+
+class Service:
+    """A Service of the world, or one that a check has made. What it says is always what the API says now."""
+
+    def __init__(self, world: World, created: Object, settled: float, written: Iterable[str] = ()) -> None:
+        self._world = world
+        self._created = created
+        #: time.monotonic() until which the data plane may take to follow the last change
+        self.settled = settled
+        self._written = frozenset(written)
+        self._pending = ""
+
+    def __repr__(self) -> str:
+        return f"<Service {self.namespace}/{self.name}>"
+
+    # what it is
+
+    @property
+    def obj(self) -> Object:
+        """The object as the API has it."""
+        meta = self._created["metadata"]
+        return self._world.board.get("Service", meta["namespace"], meta["name"]) or self._created
+
+    @property
+    def name(self) -> str:
+        return str(self._created["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self._created["metadata"]["namespace"])
+
+    @property
+    def type(self) -> str:
+        return str(self.obj["spec"].get("type", "ClusterIP"))
+
+    @property
+    def is_headless(self) -> bool:
+        return bool(self.obj["spec"].get("clusterIP") == "None")
+
+    @property
+    def external_name(self) -> str:
+        """spec.externalName, with the final dot, in lower case."""
+        return str(self.obj["spec"].get("externalName", "")).rstrip(".").lower() + "."
+
+    @property
+    def cluster_ips(self) -> frozenset[str]:
+        spec = self.obj["spec"]
+        found = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
+        return frozenset(ip for ip in found if ip and ip != "None")
+
+    def records(self, rdtype: str) -> frozenset[str]:
+        """Its cluster IPs as A or AAAA records; empty for the family that it does not have."""
+        return frozenset(ip for ip in self.cluster_ips if (":" in ip) == (rdtype == "AAAA"))
+
+    @property
+    def cluster_ip(self) -> str:
+        """The first cluster IP; empty when there is none."""
+        ip = str(self.obj["spec"].get("clusterIP", ""))
+        return "" if ip == "None" else ip
+
+    @property
+    def node_ports(self) -> tuple[int, ...]:
+        return tuple(p["nodePort"] for p in self.obj["spec"].get("ports", []) if p.get("nodePort"))
+
+    def _port(self, name: str) -> Object:
+        ports: list[Object] = self.obj["spec"].get("ports", [])
+        for port in ports:
+            if not name or port.get("name") == name:
+                return port
+        raise CannotMeasure(f"the Service {self.namespace}/{self.name} has no port {name or 'at all'}")
+
+    def port(self, name: str = "") -> int:
+        """The number of the named port, or of the first."""
+        return int(self._port(name)["port"])
+
+    def node_port(self, name: str = "") -> int:
+        """The node port of the named port, or of the first. Raises `NotConforming` when the cluster gave none."""
+        number = self._port(name).get("nodePort")
+        if not number:
+            raise NotConforming(
+                [Failure("API", f"{self.type} Service {self.name}", "a node port", "none allocated")]
+            )
+        return int(number)
+
+    # addresses
+
+    def _address(self, way: str, host: str, port: Object, number: int, note: str = "") -> Address:
+        # the protocol that a backend speaks on the port is told by its name, see manifests/backend.yaml
+        kind = "udp" if port.get("protocol") == "UDP" else "tcp" if port.get("name") == "line" else "http"
+        return Address(way, kind, host, number, self.settled, note, self._targets(port))
+
+    def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
+        """The number that targetPort means at each of its pods: a name means what the pod gives it to."""
+        target = port.get("targetPort", port["port"])
+        found = []
+        for pod in self._pods():
+            declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
+            named = [p["containerPort"] for p in declared if p.get("name") == target]
+            number = target if isinstance(target, int) else named[0] if named else 0
+            found.append((str(pod["metadata"]["name"]), int(number)))
+        return tuple(sorted(found))
+
+    def vip(self, port: str = "") -> Address:
+        """The cluster IP and port. Raises `NotConforming` when the Service has no cluster IP."""
+        if not self.cluster_ip:
+            raise NotConforming([Failure("API", f"Service {self.name}", "a cluster IP", "none allocated")])
+        found = self._port(port)
+        return self._address("clusterip", self.cluster_ip, found, found["port"], self.name)
+
+    def on(self, node: Node, port: str = "") -> Address:
+        """The node port on a node's address."""
+        return self._address(
+            "nodeport", node.address, self._port(port), self.node_port(port), f"{self.name} on {node.short}"
+        )
+
+    def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
+        """The node port on each node's address."""
+        return [self.on(node, port) for node in nodes]
+
+    def by_name(self, name: str, port: str = "") -> Address:
+        """`name`, resolved by the vantage itself, and the Service's port."""
+        found = self._port(port)
+        return self._address(self.way, name, found, found["port"])
+
+    def ingress(self, port: str = "") -> Address:
+        """The load balancer's address; waits for one. Raises `Unsupported` or `NotConforming` when none comes."""
+        found = self._port(port)
+        return self._address("loadbalancer", self.load_balancer_address(), found, found["port"], self.name)
+
+    def formerly(self, addresses: Iterable[Address]) -> list[Address]:
+        """Addresses that it had before its last change, which the data plane may take a while to follow."""
+        return [replace(address, settled=self.settled) for address in addresses]
+
+    @property
+    def way(self) -> str:
+        """The way of reaching that this Service's name stands for."""
+        if self.type == "ExternalName":
+            return "externalname"
+        return "headless" if self.is_headless else "clusterip"
+
+    # names
+
+    @property
+    def fqdn(self) -> str:
+        return names.fqdn(self.name, self.namespace, self._world.cluster.domain)
+
+    @property
+    def qualified(self) -> tuple[str, ...]:
+        """Every form of its name that must work from any namespace."""
+        return names.qualified(self.name, self.namespace, self._world.cluster.domain)
+
+    @property
+    def reverse(self) -> str:
+        """The name of its cluster IP's PTR record."""
+        return names.reverse(self.cluster_ip)
+
+    @property
+    def namespace_search(self) -> tuple[str, ...]:
+        """The search list of pods in its namespace, as dnsPolicy ClusterFirst asks for it."""
+        return names.search_list(self.namespace, self._world.cluster.domain)
+
+    def srv(self, port: str = "", protocol: str = "") -> str:
+        """The name of a named port's SRV records."""
+        found = self._port(port)
+        protocol = protocol or found.get("protocol", "TCP")
+        return names.srv(found["name"], protocol, self.name, self.namespace, self._world.cluster.domain)
+
+    def member(self, pod: str) -> str:
+        """The name of one pod of a StatefulSet behind this headless Service."""
+        return f"{pod}.{self.fqdn}"
+
+    # who must answer
+
+    def _pods(self) -> list[Object]:
+        selector = self.obj["spec"].get("selector")
+        if not selector:
+            return []
+        every = self.obj["spec"].get("publishNotReadyAddresses", False)
+        found = []
+        for pod in self._world.board.all("Pod", self.namespace):
+            labels = pod["metadata"].get("labels") or {}
+            if all(labels.get(key) == value for key, value in selector.items()):
+                there = every and pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")
+                if there or is_ready(pod):
+                    found.append(pod)
+        return found
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """Names of the pods that must serve: selected and ready. Read from the pods, not from EndpointSlices."""
+        return frozenset(pod["metadata"]["name"] for pod in self._pods())
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Their addresses; of a Service without a selector, those of the EndpointSlices in its manifest."""
+        return self._written or frozenset(pod["status"]["podIP"] for pod in self._pods())
+
+    @property
+    def address_of(self) -> dict[str, str]:
+        """Address of each of its pods, by name."""
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
+
+    def own_pods(self, *names_: str) -> VantageGroup:
+        """Vantages inside its own pods (all, or the named ones, ready or not)."""
+        chosen = [
+            pod
+            for pod in self._world.board.all("Pod", self.namespace)
+            if pod["metadata"]["name"] in (names_ or self.endpoints)
+        ]
+        return self._world.vantages(chosen, POD, labelled=True)
+
+    # load balancer
+
+    def load_balancer_address(self) -> str:
+        """The address in status.loadBalancer, waited for by watch up to ``load_balancer_deadline`` seconds.
+
+        Raises `Unsupported` when no controller took charge of the Service, `NotConforming` when one did and failed.
+        A verdict once found is not waited for again.
+        """
+        if self._pending:
+            raise Unsupported(self._pending)
+
+        def assigned() -> str:
+            given = (self.obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
+            return str(given[0].get("ip") or given[0].get("hostname") or "")
+
+        before = assigned()
+        if not before:
+            limit = self._world.context.settings.load_balancer_deadline
+            if not self._world.board.wait(lambda: bool(assigned()), limit):
+                self._no_address(limit)
+            self.changed()
+        return assigned()
+
+    def _no_address(self, waited: float) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/events"
+        found = self._world.api.find(path, fieldSelector=f"involvedObject.name={self.name}") or {}
+        said = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items", [])]
+        taken = CLEANUP in (self.obj["metadata"].get("finalizers") or ())
+        if said or taken:
+            raise NotConforming(
+                [
+                    Failure(
+                        "API",
+                        f"LoadBalancer Service {self.name}",
+                        f"an address within {waited:.0f} s",
+                        "still pending, though a controller has taken charge of it",
+                        tuple(said) or ("no event says why: see the load balancer controller's log",),
+                    )
+                ]
+            )
+        self._pending = f"no load balancer controller: no address after {waited:.0f} s, no event, no finalizer on the Service"
+        raise Unsupported(
+            self._pending, "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
+        )
+
+    # changes
+
+    def changed(self) -> None:
+        """From now on the data plane has the whole deadline to converge again."""
+        self.settled = time.monotonic() + self._world.context.settings.converge_deadline
+
+    def patch(self, change: Object) -> None:
+        """Change the live Service by a merge patch."""
+        path = object_path(self._created)
+        self._world.api.patch(path, change)
+        self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
+        self.changed()
+
+    def become_cluster_ip(self) -> None:
+        """Turn it into type ClusterIP and wait until the API shows no node port any more."""
+        ports = [{k: v for k, v in p.items() if k != "nodePort"} for p in self.obj["spec"]["ports"]]
+        self.patch({"spec": {"type": "ClusterIP", "ports": ports}})
+        self._world.board.wait(lambda: self.type == "ClusterIP", 5)
+
+    def delete(self) -> None:
+        """Delete it and wait until it is gone, finalizers included.
+
+        Raises `NotConforming` when a finalizer keeps it beyond ``load_balancer_deadline`` seconds.
+        """
+        last = self.obj
+        self._created = last
+        self._world.api.delete(object_path(last))
+        self._world.context.bus.emit(Changed("delete", f"Service {self.namespace}/{self.name}"))
+        limit = self._world.context.settings.load_balancer_deadline
+        gone = self._world.board.wait(
+            lambda: self._world.board.get("Service", self.namespace, self.name) is None, limit
+        )
+        self.changed()
+        if not gone:
+            finalizers = ", ".join(self.obj["metadata"].get("finalizers") or ["none"])
+            raise NotConforming(
+                [
+                    Failure(
+                        "API",
+                        f"Service {self.name}",
+                        f"gone within {limit:.0f} s of its deletion",
+                        "still there",
+                        (f"finalizers: {finalizers}",),
+                    )
+                ]
+            )
+
+    def scale(self, replicas: int) -> None:
+        """Scale the Deployment of the Service's name and wait until just so many pods are ready."""
+        path = path_of(("apps/v1", "Deployment"), self.namespace, self.name)
+        self._world.api.patch(path, {"spec": {"replicas": replicas}})
+        self._world.context.bus.emit(Changed("patch", f"Deployment {self.namespace}/{self.name}"))
+        self._await(lambda: len(self.endpoints) == replicas, f"{replicas} ready pods of {self.name}")
+
+    def replace_pods(self, *chosen: str) -> None:
+        """Delete the named pods, or all that serve, and wait until as many others are ready in their place."""
+        before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self._pods()}
+        old = {before[name] for name in (chosen or before)}
+        for name in chosen or before:
+            self._world.api.delete(path_of(("v1", "Pod"), self.namespace, name), gracePeriodSeconds=1)
+            self._world.context.bus.emit(Changed("delete", f"Pod {self.namespace}/{name}"))
+
+        def replaced() -> bool:
+            now = {pod["metadata"]["uid"] for pod in self._pods()}
+            return len(now) == len(before) and not now & old
+
+        self._await(replaced, f"replacements of the pods of {self.name}")
+
+    def _await(self, done: Callable[[], bool], what: str) -> None:
+        limit = self._world.context.settings.world_deadline
+        if not self._world.board.wait(done, limit):
+            raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
+        self.changed()

@@ -1,0 +1,402 @@
+"""The world of a run: objects, vantages, and their life from the first request to the last."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubereach import peer
+from kubereach.api import Api, ApiError, Object, object_path
+from kubereach.cluster import Cluster, inspect
+from kubereach.context import RunContext
+from kubereach.errors import CannotMeasure, Failure, NotConforming, UsageError
+from kubereach.events import Bus, Changed, Progress, WorldReady
+from kubereach.settings import Settings
+from kubereach.targets import ClusterAccess
+from kubereach.vantage import Vantage, VantageGroup
+from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
+from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
+from kubereach.vantage.wire import Wire
+from kubereach.world.board import Board, is_ready
+from kubereach.world.leftovers import NAMESPACES, Renewal, remove_leftovers, renewed
+from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
+from kubereach.world.readiness import Readiness
+from kubereach.world.service import Service
+
+#: applied before all others, in this order: what the others need to exist
+_FIRST = ("namespaces.yaml", "peer.yaml")
+_BASE = ("backend.yaml", "client.yaml", "other-client.yaml", "node.yaml")
+#: seconds after the world is ready in which its data plane may still settle
+_SETTLE = 10.0
+#: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_FOLLOWED = (
+    "/api/v1/pods",
+    "/api/v1/services",
+    "/apis/apps/v1/daemonsets",
+    "/apis/apps/v1/statefulsets",
+    "/apis/apps/v1/deployments",
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server said to an object that it was not to take."""
+
+    status: int
+    message: str
+
+
+class World:
+    """Everything of one run that is in the cluster. `connect`, `start`, `stop`, in this order; `stop` always works.
+
+    `manifests` is the folder; `services` are the stems of manifests/services/*.yaml that the selected checks use.
+    """
+
+    def __init__(
+        self,
+        access: ClusterAccess,
+        settings: Settings,
+        bus: Bus,
+        manifests: Path,
+        services: Sequence[str],
+    ) -> None:
+        self._access = access
+        self._manifests = manifests
+        self._stems = tuple(dict.fromkeys(services))
+        self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
+        self.context = RunContext(settings, bus, secrets.token_hex(8))
+        prefix = f"{settings.namespace_prefix}-{self.run}"
+        self.namespace, self.other_namespace, self.node_namespace = (
+            f"{prefix}-{end}" for end in ("a", "b", "n")
+        )
+        self._api: Api | None = None
+        self._cluster: Cluster | None = None
+        self._board: Board | None = None
+        self._wire: Wire | None = None
+        self._renewal: Renewal | None = None
+        self._touched = False
+        self._node_ports: tuple[int, int] | None = None
+        self._services: dict[str, Service] = {}
+        self._opened: dict[str, Vantage] = {}
+        self.pods = self.other_pods = self.nodes = VantageGroup(())
+
+    @property
+    def api(self) -> Api:
+        if self._api is None:
+            self._api = Api(self._access)
+        return self._api
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            raise CannotMeasure("the cluster has not been looked at yet")
+        return self._cluster
+
+    @property
+    def board(self) -> Board:
+        if self._board is None:
+            raise CannotMeasure("the world has not been started yet")
+        return self._board
+
+    def connect(self) -> Cluster:
+        """Facts only; changes nothing. Raises `CannotMeasure` or `UsageError` with a one-line remedy."""
+        self._cluster = inspect(self.api, self.context.settings)
+        return self._cluster
+
+    def service(self, stem: str) -> Service:
+        """The Service of manifests/services/<stem>.yaml. Raises `UsageError` for one that was not asked for."""
+        try:
+            return self._services[stem]
+        except KeyError:
+            raise UsageError(f"no Service of manifests/services/{stem}.yaml is part of this run") from None
+
+    # start
+
+    def start(self) -> None:
+        """Apply everything, wait until every pod is ready, open the vantages.
+
+        Raises `CannotMeasure` as soon as it is clear that a pod cannot start, `UsageError` for a malformed manifest.
+        """
+        begun = time.monotonic()
+        first = [m for file in _FIRST for m in self._render(self._manifests / file)]
+        rest = [m for file in _BASE for m in self._render(self._manifests / file)]
+        by_stem = {stem: self._render(self._manifests / "services" / f"{stem}.yaml") for stem in self._stems}
+        remove_leftovers(self.api)
+        self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
+        self._board = Board(self.api, f"{RUN}={self.run}")
+        with ThreadPoolExecutor(8) as pool:
+            followed = [pool.submit(self._board.follow, path) for path in _FOLLOWED]
+            self._touched = True
+            kinds = ("Namespace", "ServiceAccount ConfigMap")
+            for kind in kinds:
+                list(pool.map(self._create, [m for m in first if m.kind in kind]))
+            self._renewal = Renewal(self.api, (self.namespace, self.other_namespace, self.node_namespace))
+            created = {
+                stem: [pool.submit(self._create, m) for m in manifests] for stem, manifests in by_stem.items()
+            }
+            list(pool.map(self._create, rest))
+            for stem, futures in created.items():
+                self._services[stem] = self._handle([future.result() for future in futures], by_stem[stem])
+            for future in followed:
+                future.result()
+        readiness = self._await_pods()
+        self._open_vantages(readiness)
+        self.context.settled = time.monotonic() + _SETTLE
+        for service in self._services.values():
+            service.settled = self.context.settled
+        pods = len(self.board.all("Pod"))
+        everyone = (*self.pods, *self.other_pods, *(() if readiness.forbidden else self.nodes), self.outside)
+        ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
+        self.context.bus.emit(ready)
+
+    def _say(self, text: str) -> None:
+        self.context.bus.emit(Progress(text))
+
+    def _render(self, file: Path, **more: object) -> list[Manifest]:
+        variables: dict[str, object] = {
+            "namespace": self.namespace,
+            "other_namespace": self.other_namespace,
+            "node_namespace": self.node_namespace,
+            "image": self.context.settings.image,
+            "nonce": self.context.nonce,
+            "run": self.run,
+            "domain": self.cluster.domain,
+            "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
+            "peer": peer_program(),
+            **more,
+        }
+        return render(file, variables, {MANAGED_BY: "kubereach", RUN: self.run})
+
+    def _create(self, manifest: Manifest) -> Object:
+        obj = manifest.obj
+        if manifest.kind == "Namespace":
+            obj = {**obj, "metadata": {**obj["metadata"], **renewed()["metadata"]}}
+        try:
+            return self.api.create(obj)
+        except ApiError as error:
+            if error.status in (400, 422):
+                raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
+            raise CannotMeasure(
+                f"{manifest.kind} {obj['metadata']['name']} cannot be created: {error.message or error.reason}",
+                "kubereach creates namespaces with workloads: use a cluster administrator's context"
+                + (", and look at the quota." if "quota" in error.message else "."),
+            ) from error
+
+    def _handle(self, created: Sequence[Object], manifests: Sequence[Manifest]) -> Service:
+        """The Service among the created objects; the addresses of EndpointSlices beside it are its endpoints."""
+        written = [
+            address
+            for obj in created
+            if obj["kind"] == "EndpointSlice"
+            for endpoint in obj["endpoints"]
+            for address in endpoint["addresses"]
+        ]
+        for obj in created:
+            if obj["kind"] == "Service":
+                return Service(self, obj, self.context.settled, written)
+        raise UsageError(f"{manifests[0].file if manifests else 'manifest'}: no Service in it")
+
+    def _await_pods(self) -> Readiness:
+        readiness = Readiness(self.board, self.api)
+        said = [(-1, -1)]
+
+        def done() -> bool:
+            ready, wanted = readiness.counts()
+            if (ready, wanted) != said[0]:
+                said[0] = (ready, wanted)
+                self._say(f"waiting for {wanted} pods: {ready} ready")
+            return ready >= wanted > 0
+
+        limit = self.context.settings.world_deadline
+        deadline = time.monotonic() + limit
+        while not self.board.wait(done, min(2.0, max(0.0, deadline - time.monotonic()))):
+            readiness.stuck()
+            if time.monotonic() >= deadline:
+                missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
+                raise CannotMeasure(
+                    f"{said[0][0]} of {said[0][1]} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
+                    "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
+                )
+        return readiness
+
+    # vantages
+
+    def _open_vantages(self, readiness: Readiness) -> None:
+        wire = Wire()
+        self._wire = wire
+        settings = self.context.settings
+        program = [sys.executable, "-u", peer.__file__, "probe", "--in-flight", str(settings.in_flight)]
+        self.outside = OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+        self.pods = self._group(self.namespace, "client", POD)
+        self.other_pods = self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
+        forbidden = readiness.forbidden.get((self.node_namespace, "node"), "")
+        self.nodes = (
+            VantageGroup((), forbidden) if forbidden else self._group(self.node_namespace, "node", NODE)
+        )
+        everyone = [*self.pods, *self.other_pods, self.outside]
+        VantageGroup(everyone + ([] if forbidden else list(self.nodes))).open()
+
+    def _group(self, namespace: str, app: str, kind: str) -> VantageGroup:
+        pods = [
+            p
+            for p in self.board.all("Pod", namespace)
+            if (p["metadata"].get("labels") or {}).get("app") == app
+        ]
+        return self.vantages(pods, kind)
+
+    def vantages(self, pods: Sequence[Object], kind: str, *, labelled: bool = False) -> VantageGroup:
+        """Vantages in the given pods, in the order of nodes; a pod's stream is opened once and then used again.
+
+        `labelled` puts the pod's own name into the vantage's.
+        """
+        order = {node.name: index for index, node in enumerate(self.cluster.nodes)}
+        group = []
+        for pod in sorted(pods, key=lambda p: order.get(p["spec"].get("nodeName", ""), len(order))):
+            uid = pod["metadata"]["uid"]
+            if uid not in self._opened:
+                self._opened[uid] = self._vantage(pod, kind, labelled)
+            group.append(self._opened[uid])
+        return VantageGroup(group)
+
+    def _vantage(self, pod: Object, kind: str, labelled: bool) -> Vantage:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        node = pod["spec"].get("nodeName", "")
+        short = next((n.short for n in self.cluster.nodes if n.name == node), node)
+        limit = str(self.context.settings.in_flight)
+        command = ["python3", "-u", "/kubereach/peer.py", "probe", "--in-flight", limit]
+
+        def open_stream() -> Stream:
+            return ExecStream(self.api.exec(namespace, name, command))
+
+        wire = self._wire
+        assert wire is not None
+        return Vantage(
+            kind,
+            node,
+            open_stream,
+            wire,
+            self.context,
+            pod=name,
+            namespace=namespace,
+            address=pod["status"].get("podIP", ""),
+            label=f"{name}@{short}" if labelled else f"{kind}@{short}",
+        )
+
+    # objects of single checks
+
+    @contextmanager
+    def create(self, stem: str, **variables: object) -> Iterator[Service]:
+        """Apply manifests/temporary/<stem>.yaml, wait for its pods, and delete it all at the end of the block."""
+        created: list[Object] = []
+        try:
+            manifests = self._render(self._manifests / "temporary" / f"{stem}.yaml", **variables)
+            for manifest in manifests:
+                created.append(self._create(manifest))
+                self._note("create", created[-1])
+            service = self._handle(created, manifests)
+            # the handle must see what the API has, from the first moment on
+            self.board.wait(
+                lambda: self.board.get("Service", service.namespace, service.name) is not None, 10
+            )
+            workload = next((o for o in created if o["kind"] == "Deployment"), None)
+            if workload is not None:
+                self._await_workload(workload, service)
+            service.changed()
+            yield service
+        finally:
+            for obj in created:
+                self.api.delete(object_path(obj), propagationPolicy="Background")
+                self._note("delete", obj)
+
+    def _await_workload(self, workload: Object, service: Service) -> None:
+        readiness = Readiness(self.board, self.api)
+        replicas = workload["spec"]["replicas"]
+
+        def done() -> bool:
+            readiness.counts()  # for the error of a pod that cannot start
+            return len(service.endpoints) >= replicas
+
+        limit = self.context.settings.world_deadline
+        if not self.board.wait(done, limit):
+            raise CannotMeasure(
+                f"the pods of {workload['metadata']['name']} are not ready after {limit:.0f} s",
+                "See `kubectl describe pod`.",
+            )
+
+    def refusal(self, stem: str, **variables: object) -> Refusal:
+        """Apply manifests/temporary/<stem>.yaml, which the API server must refuse, and give what it said.
+
+        Raises `NotConforming` when it takes it (and deletes it again).
+        """
+        manifest = self._render(self._manifests / "temporary" / f"{stem}.yaml", **variables)[0]
+        try:
+            created = self.api.create(manifest.obj)
+        except ApiError as error:
+            return Refusal(error.status, error.message)
+        self.api.delete(object_path(created))
+        name = manifest.obj["metadata"]["name"]
+        given = ", ".join(f"{key} {value}" for key, value in variables.items())
+        raise NotConforming([Failure("API", f"{manifest.kind} {name}", "refused", f"accepted with {given}")])
+
+    def node_port_range(self) -> tuple[int, int]:
+        """The range of node ports, first and last, as the API server tells it when asked for one outside of it."""
+        if self._node_ports is None:
+            refusal = self.refusal("explicit", name="range", node_port=1)
+            match = re.search(r"(\d+)-(\d+)", refusal.message)
+            if match is None:
+                raise NotConforming(
+                    [Failure("API", "node port 1", "refused with the valid range", refusal.message)]
+                )
+            self._node_ports = (int(match[1]), int(match[2]))
+        return self._node_ports
+
+    def _note(self, action: str, obj: Object) -> None:
+        meta = obj["metadata"]
+        self.context.bus.emit(Changed(action, f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}"))
+
+    # stop
+
+    def stop(self) -> None:
+        """Close the vantages, delete the run's namespaces and wait until they are gone (bounded). May be called twice."""
+        if self._wire is not None:
+            self._wire.stop()
+            self._wire = None
+        if self._renewal is not None:
+            self._renewal.stop()
+            self._renewal = None
+        if self._board is not None:
+            self._board.stop()
+        if self._touched and not self.context.settings.keep:
+            self._delete_namespaces()
+        self._touched = False
+        if self._api is not None:
+            self._api.close()
+            self._api = None
+
+    def _delete_namespaces(self) -> None:
+        self._say("removing what this run made")
+        selector = f"{RUN}={self.run}"
+        board = Board(self.api, selector)
+        board.follow(NAMESPACES)
+        with ThreadPoolExecutor(3) as pool:
+            for namespace in board.all("Namespace"):
+                pool.submit(self.api.delete, f"{NAMESPACES}/{namespace['metadata']['name']}")
+        limit = self.context.settings.stop_deadline
+        gone = board.wait(lambda: not board.all("Namespace"), limit)
+        board.stop()
+        if not gone:
+            left = ", ".join(n["metadata"]["name"] for n in board.all("Namespace"))
+            self._say(f"still being deleted after {limit:.0f} s: {left}")
+
+
+def peer_program() -> str:
+    """The text of peer.py, as it goes into the ConfigMap."""
+    return Path(peer.__file__).read_text(encoding="utf-8")

@@ -1,0 +1,24 @@
+"""A cluster IP belongs to its Service, not to the pods behind it."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DOCS, check
+from kubereach.expect import expect
+
+
+@check("clusterip.allocated", level=CORE, source=DOCS + "service/#type-clusterip")
+def test_allocated(world, pods, cluster):
+    """A Service gets an address from the service range and keeps it when every endpoint is replaced.
+
+    Clients hold on to the address: if it changed with the pods, every one of them would have to look it up again.
+    An address outside the range is one that the service proxies do not take care of.
+    """
+    with world.create("replaced") as service:
+        address = service.cluster_ip
+        assert cluster.in_service_range(address), f"{address} is not of {cluster.service_cidrs}"
+        expect(pods).to_reach(service, backends=service.endpoints)
+
+        service.replace_pods()
+
+        assert service.cluster_ip == address, f"{address} became {service.cluster_ip}"
+        expect(pods).to_reach(service, backends=service.endpoints)

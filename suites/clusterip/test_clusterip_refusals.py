@@ -1,0 +1,52 @@
+"""What a cluster IP must not do."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DOCS, HOST_NETWORK, INFO, OUTSIDE, check
+from kubereach.expect import expect
+
+
+@check(
+    "clusterip.no-endpoints-refused",
+    level=CORE,
+    needs=HOST_NETWORK,
+    source="https://kubernetes.io/docs/reference/networking/virtual-ips/",
+)
+def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
+    """A Service without ready endpoints refuses at once, from pods and from nodes, TCP and UDP.
+
+    A client that is refused can try elsewhere; one that hears nothing hangs until its time-out. Packets that are
+    dropped here mean a service proxy without reject rules (kubernetes #17359, #60124).
+    """
+    for port in ("http", "datagram"):
+        expect(pods).to_be_refused(noendpoints.vip(port), control=clusterip)
+        expect(nodes).to_be_refused(noendpoints.vip(port), control=clusterip)
+
+
+@check("clusterip.undeclared-port", level=CORE, source=DOCS + "service/#field-spec-ports")
+def test_undeclared_port(clusterip, pods):
+    """A port that the Service does not declare never answers.
+
+    kube-proxy's nftables mode refuses, its iptables mode lets the packet go where it will: either conforms. An answer
+    means that something else has the Service's address.
+    """
+    expect(pods).not_to_be_answered(clusterip.vip().at_port(clusterip.port() + 1), control=clusterip)
+
+
+@check("clusterip.not-on-node-port", level=CORE, source=DOCS + "service/#type-nodeport")
+def test_not_on_node_port(nodeport, pods):
+    """The number of the node port is not open on the cluster IP.
+
+    The cluster IP serves the Service's port, nodes serve the node port. Where both numbers work on both, the rules
+    match on the number alone, and will catch other Services' traffic too.
+    """
+    expect(pods).not_to_be_answered(nodeport.vip().at_port(nodeport.node_port()), control=nodeport)
+
+
+@check("clusterip.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "service/#type-clusterip")
+def test_internal_only(nodeport, outside, cluster):
+    """A cluster IP does not answer outside the cluster.
+
+    Nothing in a node forbids it: whoever routes the service range to a node gets through. It is worth knowing.
+    """
+    expect(outside).not_to_be_answered(nodeport, control=nodeport.on_each(cluster.nodes))

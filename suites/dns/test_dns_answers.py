@@ -1,0 +1,77 @@
+"""What the cluster's DNS servers answer, as exact sets of records."""
+
+from __future__ import annotations
+
+from kubereach import names
+from kubereach.check import CORE, DNS_SPEC, check
+from kubereach.expect import expect
+
+
+@check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")
+def test_exact_address(clusterip, pods, cluster):
+    """The name of a Service with a cluster IP has exactly its cluster IPs as A and AAAA records.
+
+    One address too many sends part of the traffic astray; one that is old sends all of it.
+    """
+    for rdtype in ("A", "AAAA"):
+        expect(pods).to_be_told(rdtype, clusterip.fqdn, clusterip.records(rdtype), by=cluster, thorough=True)
+
+
+@check("dns.no-such-family", level=CORE, source="https://www.rfc-editor.org/rfc/rfc4074")
+def test_no_such_family(clusterip, pods, cluster):
+    """A Service of one IP family answers NOERROR without records for the other.
+
+    Resolvers ask for both. NXDOMAIN for one of them makes the whole name unknown to some, and SERVFAIL or silence makes
+    every connection wait.
+    """
+    rdtype = "AAAA" if clusterip.records("A") else "A"
+    expect(pods).to_be_told(rdtype, clusterip.fqdn, (), by=cluster)
+
+
+@check("dns.srv", level=CORE, source=DNS_SPEC + "#232---srv-records")
+def test_srv(multiport, pods, cluster):
+    """Each named port has an SRV record with the Service's port and the Service's name.
+
+    Clients that look up ports (and gRPC's and LDAP's load balancers do) find none of their servers without it.
+    """
+    for port in ("http", "line", "datagram"):
+        record = f"{multiport.port(port)} {multiport.fqdn}"
+        expect(pods).to_be_told("SRV", multiport.srv(port), [record], by=cluster)
+
+
+@check("dns.ptr", level=CORE, source=DNS_SPEC + "#233---ptr-record")
+def test_ptr(clusterip, stateful, pods, cluster):
+    """A cluster IP and a headless endpoint with a hostname have their names as PTR records.
+
+    Logs and some authentication schemes look back from the address; without the record each look takes a time-out.
+    """
+    expect(pods).to_be_told("PTR", clusterip.reverse, [clusterip.fqdn], by=cluster)
+    for pod, address in stateful.address_of.items():
+        name = names.reverse(address)
+        expect(pods).to_be_told("PTR", name, [stateful.member(pod)], by=cluster, settled=stateful.settled)
+
+
+@check("dns.tcp", level=CORE, source="https://www.rfc-editor.org/rfc/rfc7766")
+def test_tcp(clusterip, many, pods, cluster):
+    """DNS answers over TCP as over UDP; what is too large for UDP is marked as truncated and complete over TCP.
+
+    Sixty endpoints do not fit into 512 bytes. A resolver that is not told so takes the part for the whole, and one that
+    cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
+    """
+    expect(pods).to_be_told("A", clusterip.fqdn, clusterip.records("A"), by=cluster, transport="tcp")
+    expect(pods).to_be_told("A", many.fqdn, many.addresses, by=cluster, truncated=True)
+    expect(pods).to_be_told("A", many.fqdn, many.addresses, by=cluster, transport="tcp")
+
+
+@check("dns.every-replica", level=CORE, source=DNS_SPEC)
+def test_every_replica(clusterip, pods, cluster):
+    """Each endpoint of the DNS Service answers correctly when it is asked directly.
+
+    One wrong replica of two makes every other lookup fail, which looks like chance from anywhere else.
+    """
+    expect(pods).to_be_told(
+        "A", clusterip.fqdn, clusterip.records("A"), by=cluster.dns_replicas, thorough=True
+    )
+    expect(pods).to_be_told(
+        "A", clusterip.fqdn, clusterip.records("A"), by=cluster.dns_replicas, transport="tcp"
+    )

@@ -1,0 +1,26 @@
+"""Services that are only another name."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DNS_SPEC, DOCS, check
+from kubereach.expect import expect
+
+
+@check("externalname.cname", level=CORE, source=DNS_SPEC + "#25---records-for-external-name-services")
+def test_cname(externalname, pods, cluster):
+    """An ExternalName Service is a CNAME to exactly spec.externalName, and has no cluster IP.
+
+    Anything else (an address, a longer name) means that a server looked the target up on its own.
+    """
+    assert not externalname.cluster_ips, f"it has {externalname.cluster_ips}"
+    expect(pods).to_be_told("CNAME", externalname.fqdn, [externalname.external_name], by=cluster)
+
+
+@check("externalname.to-service", level=CORE, source=DOCS + "service/#externalname")
+def test_to_service(externalname, clusterip, pods):
+    """An ExternalName Service that points to a Service of the cluster can be connected to.
+
+    It is how a Service is moved to another namespace. The resolver must follow the CNAME within the cluster's own zone.
+    """
+    expect(pods).to_resolve(externalname.fqdn, clusterip.cluster_ips)
+    expect(pods).to_reach(externalname.by_name(externalname.fqdn), backends=clusterip.endpoints)

@@ -1,0 +1,75 @@
+"""Services without a cluster IP: the name gives the pods themselves."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DNS_SPEC, DOCS, check
+from kubereach.expect import expect
+
+
+@check("headless.all-pods", level=CORE, source=DOCS + "service/#headless-services")
+def test_all_pods(headless, pods, cluster):
+    """A headless Service's name resolves to exactly the ready pods' addresses, and it has no cluster IP.
+
+    Clients do their own balancing and must see every member. Fewer addresses overload the rest.
+    """
+    assert not headless.cluster_ips, f"it has {headless.cluster_ips}"
+    expect(pods).to_resolve(headless.fqdn, headless.addresses)
+    expect(pods).to_be_told("A", headless.fqdn, headless.addresses, by=cluster)
+    expect(pods).to_reach(headless.by_name(headless.fqdn), backends=headless.endpoints, every=True)
+
+
+@check("headless.not-ready", level=CORE, source=DNS_SPEC + "#241---aaaaa-record")
+def test_not_ready(unready, published, pods, cluster):
+    """A pod that is not ready is not listed; with publishNotReadyAddresses it is.
+
+    The first keeps clients from a member that cannot serve; the second is how members of a quorum find each other
+    before any of them is ready.
+    """
+    expect(pods).to_be_told("A", unready.fqdn, unready.addresses, by=cluster)
+    expect(pods).to_be_told("A", published.fqdn, published.addresses, by=cluster)
+
+
+@check(
+    "headless.stateful-names",
+    level=CORE,
+    source="https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#stable-network-id",
+)
+def test_stateful_names(stateful, pods):
+    """The name of a StatefulSet's pod reaches exactly that pod, and follows it to a new address.
+
+    Databases tell their members by these names. One that leads to another pod mixes up their data; one that stays
+    behind keeps a restarted member out.
+    """
+    for pod, address in stateful.address_of.items():
+        expect(pods).to_resolve(stateful.member(pod), {address}, settled=stateful.settled)
+        expect(pods).to_reach(stateful.by_name(stateful.member(pod)), backends={pod})
+
+    stateful.replace_pods("member-0")
+
+    name, address = stateful.member("member-0"), stateful.address_of["member-0"]
+    expect(pods).to_resolve(name, {address}, settled=stateful.settled)
+    expect(pods).to_reach(stateful.by_name(name), backends={"member-0"})
+
+
+@check("headless.srv", level=CORE, source=DNS_SPEC + "#242---srv-records")
+def test_srv(headless, stateful, pods, cluster):
+    """The SRV records of a headless Service's port list each pod and its port.
+
+    The targets of pods without a hostname may be called anything, but each must lead to one of the pods, and to each
+    pod there must be one.
+    """
+    expect(pods).to_find_members(headless, 8080, by=cluster)
+    members = [stateful.member(pod) for pod in stateful.endpoints]
+    expect(pods).to_find_members(stateful, 8080, by=cluster, names=members)
+
+
+@check("headless.follows", level=CORE, source=DOCS + "service/#headless-services")
+def test_follows(world, pods, cluster):
+    """Pods that are added and removed by scaling are seen in DNS.
+
+    The time that it takes is reported. Answers that lag behind send clients to addresses that may be somebody else's.
+    """
+    with world.create("scaled") as service:
+        for replicas in (2, 1):
+            service.scale(replicas)
+            expect(pods).to_be_told("A", service.fqdn, service.addresses, by=cluster, settled=service.settled)

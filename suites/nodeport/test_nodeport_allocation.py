@@ -1,0 +1,50 @@
+"""How node ports are given, asked for and given up."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DOCS, check
+from kubereach.expect import expect
+
+
+@check("nodeport.allocated", level=CORE, source=DOCS + "service/#type-nodeport")
+def test_allocated(world, nodeport):
+    """Each port of a NodePort Service gets a free port of the node port range, a different one each.
+
+    Firewalls are opened for the range: a port outside of it is one that nobody can reach.
+    """
+    first, last = world.node_port_range()
+    given = nodeport.node_ports
+    assert len(given) == len(set(given)) == 2, f"node ports {given} for two ports"
+    assert all(first <= number <= last for number in given), f"{given} is not within {first}-{last}"
+
+
+@check("nodeport.explicit", level=CORE, source=DOCS + "service/#nodeport-custom-port")
+def test_explicit(world, pods, cluster):
+    """A node port asked for by number is given; one that is taken or out of range is refused with a clear reason.
+
+    And it is free again once its Service is gone. Without that, a Service cannot be recreated behind the firewall rules
+    and load balancers that know it by its number.
+    """
+    with world.create("explicit", name="first", node_port=None) as first:
+        number = first.node_port()
+    with world.create("explicit", name="again", node_port=number) as again:
+        assert again.node_port() == number, f"asked for {number}, got {again.node_port()}"
+        expect(pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
+        taken = world.refusal("explicit", name="taken", node_port=number)
+        assert "already allocated" in taken.message, f"not a clear reason: {taken.message}"
+    beyond = world.refusal("explicit", name="beyond", node_port=world.node_port_range()[1] + 1)
+    assert "valid ports" in beyond.message, f"not a clear reason: {beyond.message}"
+
+
+@check("nodeport.closed-after", level=CORE, source=DOCS + "service/#type-nodeport")
+def test_closed_after(world, nodeport, pods, cluster):
+    """A node port is closed on every node after its Service is deleted or turned into a ClusterIP Service.
+
+    A port that stays open serves pods that their owner believes to be unreachable, until it is given to somebody else.
+    """
+    for give_up in ("become_cluster_ip", "delete"):
+        with world.create("closing") as service:
+            ports = service.on_each(cluster.nodes)
+            expect(pods).to_reach(ports, backends=service.endpoints)
+            getattr(service, give_up)()
+            expect(pods).not_to_be_answered(service.formerly(ports), control=nodeport.on_each(cluster.nodes))
