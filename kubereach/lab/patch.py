@@ -137,14 +137,13 @@ def strategic_merge(target: Any, patch: Any, schema: Any, lookup: Lookup) -> Any
             continue
         below = lookup(schema, key)
         if isinstance(value, list):
-            base[key] = _merge_list(base.get(key), value, below, lookup)
+            base[key] = _merge_list(base.get(key), value, patch.get(_ORDER + key), below, lookup)
         else:
             base[key] = strategic_merge(base.get(key), value, below, lookup)
     for key, order in patch.items():
-        if key.startswith(_ORDER):
-            name = key[len(_ORDER) :]
-            if isinstance(base.get(name), list):
-                base[name] = _ordered(base[name], order, _merge_key(lookup(schema, name)))
+        name = key.removeprefix(_ORDER)
+        if name != key and name not in patch and isinstance(base.get(name), list):
+            base[name] = _merge_list(base[name], [], order, lookup(schema, name), lookup)
     return base
 
 
@@ -152,40 +151,40 @@ def _merge_key(schema: Any) -> str:
     return str(schema.get("x-kubernetes-patch-merge-key", "")) if isinstance(schema, dict) else ""
 
 
-def _merge_list(items: Any, patch: list[Any], schema: Any, lookup: Lookup) -> list[Any]:
+def _merge_list(items: Any, patch: list[Any], order: list[Any] | None, schema: Any, lookup: Lookup) -> list[Any]:
     strategy = schema.get("x-kubernetes-patch-strategy", "") if isinstance(schema, dict) else ""
     replaced = any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch)
     if "merge" not in strategy.split(",") or replaced:
         plain = [item for item in patch if not (isinstance(item, dict) and item.get("$patch") == "replace")]
         return [strategic_merge(None, item, None, lookup) for item in plain]
-    result = list(items or ())
     key = _merge_key(schema)
-    if not key:
-        return result + [item for item in patch if item not in result]
-    for item in patch:
-        place = next((i for i, known in enumerate(result) if known.get(key) == item.get(key)), None)
-        if item.get("$patch") == "delete":
-            result = [known for known in result if known.get(key) != item.get(key)]
-        elif place is None:
-            result.append(strategic_merge(None, item, lookup(schema, ""), lookup))
-        else:
-            result[place] = strategic_merge(result[place], item, lookup(schema, ""), lookup)
-    return result
-
-
-def _ordered(items: list[Any], order: list[Any], key: str) -> list[Any]:
-    """Items named in `order` come in that order; the others stay behind the item that they followed."""
 
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item
 
-    wanted = [identity(item) for item in order]
+    before = [identity(item) for item in items or ()]
+    merged = {identity(item): item for item in items or ()}
+    for item in patch:
+        name = identity(item)
+        if not key:
+            merged[name] = item
+        elif item.get("$patch") == "delete":
+            merged.pop(name, None)
+        else:
+            merged[name] = strategic_merge(merged.get(name), item, lookup(schema, ""), lookup)
+    named = [name for name in (identity(item) for item in (patch if order is None else order)) if name in merged]
+    named = list(dict.fromkeys(named))
+    others = [name for name in before if name in merged and name not in named]
+    return [merged[name] for name in _interleaved(others, named, before)]
+
+
+def _interleaved(others: list[Any], named: list[Any], before: list[Any]) -> list[Any]:
+    """Items that the patch names keep its order; the others stay in front of those that they were in front of."""
     result: list[Any] = []
-    for name in wanted:
-        result += [item for item in items if identity(item) == name and item not in result]
-    for place, item in enumerate(items):
-        if identity(item) in wanted:
-            continue
-        before = items[place - 1] if place else None
-        result.insert(result.index(before) + 1 if before in result else 0, item)
-    return result
+    others = list(others)
+    for name in named:
+        if name in before:
+            while others and before.index(others[0]) < before.index(name):
+                result.append(others.pop(0))
+        result.append(name)
+    return result + others

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kubereach.lab.api import protobuf
-from kubereach.lab.resources import Resource
+from kubereach.lab.resources import EVENTS_V1, RESOURCES, Resource
 from kubereach.lab.status import Object, bad_request, not_acceptable, unsupported_media_type
 
 JSON = "application/json"
@@ -167,12 +167,14 @@ def check_kind(obj: Mapping[str, Any], resource: Resource) -> None:
     if given == (resource.api_version, resource.kind):
         return
     version, kind = given
-    why = f'no kind "{kind}" is registered for version "{version}"'
-    if kind == resource.kind:
-        raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
-        )
-    raise bad_request(f'{kind} in version "{version}" cannot be handled as a {resource.kind}: {why}')
+    known = next((r for r in (*RESOURCES, EVENTS_V1) if (r.api_version, r.kind) == given), None)
+    if known is None:
+        why = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+    else:
+        internal = resource.group.partition(".")[0] or "core"
+        why = f"converting ({known.version}.{kind}) to ({internal}.{resource.kind}): unknown conversion"
+    short = version.rpartition("/")[2]
+    raise bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')
 
 
 def encode(value: Any, media_type: str = JSON) -> bytes:

@@ -48,6 +48,8 @@ def warnings_of(resource: Resource, obj: Mapping[str, Any] | None = None) -> lis
     found = [_DEPRECATED[resource.name]] if resource.name in _DEPRECATED else []
     if resource.name == "services" and obj is not None:
         spec = obj.get("spec") or {}
+        if spec.get("externalIPs"):
+            found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
         if spec.get("trafficDistribution") == "PreferClose":
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
     return found

@@ -81,7 +81,8 @@ class Strategy:
                     "no new finalizers can be added if the object is being deleted, found new finalizers "
                     f"[]string{{{listed}}}"
                 )
-                causes.append(forbidden_field("metadata.finalizers", text))
+                # a real server checks this twice and says so twice
+                causes += [forbidden_field("metadata.finalizers", text)] * 2
         metadata = new["metadata"]
         causes += names.check_labels(metadata.get("labels") or {}, "metadata.labels")
         causes += names.check_annotations(metadata.get("annotations") or {}, "metadata.annotations")

@@ -1,0 +1,211 @@
+"""EndpointSlices (and the older Endpoints) of Services with a selector.
+
+Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/ and KEP-1672 (terminating endpoints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubereach.lab.controllers.base import (
+    Controller,
+    Key,
+    Object,
+    being_deleted,
+    condition,
+    name_of,
+    owned,
+    owner_reference,
+)
+
+_SLICE_SIZE = 100
+_NAME = "kubernetes.io/service-name"
+_MANAGER = "endpointslice.kubernetes.io/managed-by"
+_MANAGED_BY = "endpointslice-controller.k8s.io"
+_HEADLESS = "service.kubernetes.io/headless"
+
+
+class EndpointSliceController(Controller):
+    """Keeps the slices of each Service equal to the pods that its selector matches."""
+
+    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
+        del verb
+        if resource == "services":
+            yield name_of(new)
+        elif resource == "pods":
+            for service in self.registry.list("services", new["metadata"]["namespace"]):
+                if any(_selects(service, pod) for pod in (new, old) if pod is not None):
+                    yield name_of(service)
+        elif resource == "endpointslices":
+            labels = new["metadata"].get("labels") or {}
+            if labels.get(_MANAGER) == _MANAGED_BY and _NAME in labels:
+                yield new["metadata"]["namespace"], labels[_NAME]
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        service = self.registry.find("services", namespace, name)
+        if service is None or being_deleted(service) or not service["spec"].get("selector"):
+            return
+        if service["spec"]["type"] == "ExternalName":
+            return
+        pods = [pod for pod in self.registry.list("pods", namespace) if _selects(service, pod) and _has_address(pod)]
+        groups: dict[tuple[tuple[str, str, int], ...], list[Object]] = {}
+        for pod in pods:
+            groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod))
+        existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
+        self._write_slices(service, groups, existing)
+        self._write_endpoints(service, pods)
+
+    def _write_slices(
+        self, service: Object, groups: dict[tuple[tuple[str, str, int], ...], list[Object]], existing: list[Object]
+    ) -> None:
+        free = list(existing)
+        wanted: list[tuple[list[Object], list[Object]]] = []
+        for key, endpoints in groups.items():
+            ports = [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in key]
+            wanted += [(ports, endpoints[i : i + _SLICE_SIZE]) for i in range(0, len(endpoints), _SLICE_SIZE)]
+        if not wanted:
+            wanted = [([], [])]  # a Service without pods has one empty slice
+        for ports, endpoints in wanted:
+            # a slice with these ports is reused, so that watchers see one change and not a deletion and a creation
+            reuse = next((s for s in free if (s.get("ports") or []) == ports), None) or next(iter(free), None)
+            labels = {_MANAGER: _MANAGED_BY, _NAME: service["metadata"]["name"]}
+            labels |= {k: v for k, v in (service["metadata"].get("labels") or {}).items() if k not in labels}
+            if service["spec"].get("clusterIP") == "None":
+                labels[_HEADLESS] = ""
+            if reuse is not None:
+                free.remove(reuse)
+                self._rewrite(reuse, labels, ports, endpoints)
+                continue
+            meta = service["metadata"]
+            self.registry.create(
+                "endpointslices",
+                {
+                    "metadata": {
+                        "generateName": f"{meta['name']}-",
+                        "namespace": meta["namespace"],
+                        "labels": labels,
+                        "ownerReferences": [owner_reference(service)],
+                    },
+                    "addressType": "IPv4",
+                    "endpoints": endpoints,
+                    "ports": ports,
+                },
+            )
+        for surplus in free:
+            self.registry.delete("endpointslices", *name_of(surplus))
+
+    def _rewrite(self, found: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]) -> None:
+        def mutate(obj: Object) -> None:
+            obj["metadata"]["labels"] = labels
+            obj["ports"] = ports
+            obj["endpoints"] = endpoints
+
+        self.registry.update("endpointslices", *name_of(found), mutate)
+
+    def _write_endpoints(self, service: Object, pods: list[Object]) -> None:
+        groups: dict[tuple[tuple[str, str, int], ...], tuple[list[Object], list[Object]]] = {}
+        for pod in pods:
+            if being_deleted(pod):
+                continue
+            endpoint = endpoint_of(service, pod)
+            address = {"ip": endpoint["addresses"][0], "nodeName": endpoint["nodeName"]}
+            address["targetRef"] = endpoint["targetRef"]
+            if "hostname" in endpoint:
+                address["hostname"] = endpoint["hostname"]
+            lists = groups.setdefault(_ports(service, pod), ([], []))
+            lists[0 if endpoint["conditions"]["ready"] else 1].append(address)
+        subsets = []
+        for key, (ready, not_ready) in groups.items():
+            subset: Object = {"ports": [{**({"name": n} if n else {}), "port": p, "protocol": q} for n, q, p in key]}
+            subset |= {"addresses": ready} if ready else {}
+            subset |= {"notReadyAddresses": not_ready} if not_ready else {}
+            subsets.append(subset)
+        namespace, name = name_of(service)
+        labels = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+        if service["spec"].get("clusterIP") == "None":
+            labels[_HEADLESS] = ""
+        if self.registry.find("endpoints", namespace, name) is None:
+            body: Object = {"metadata": {"name": name, "namespace": namespace, "labels": labels}}
+            self.registry.create("endpoints", body | ({"subsets": subsets} if subsets else {}))
+            return
+
+        def mutate(obj: Object) -> None:
+            obj["metadata"]["labels"] = labels
+            obj.pop("subsets", None)
+            if subsets:
+                obj["subsets"] = subsets
+
+        self.registry.update("endpoints", namespace, name, mutate)
+
+
+def _selects(service: Object, pod: Object) -> bool:
+    selector = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def _has_address(pod: Object) -> bool:
+    status = pod.get("status", {})
+    return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
+
+
+def endpoint_of(service: Object, pod: Object) -> Object:
+    """The endpoint that a pod is for a Service."""
+    serving = condition(pod, "Ready").get("status") == "True"
+    terminating = being_deleted(pod)
+    publish = bool(service["spec"].get("publishNotReadyAddresses"))
+    endpoint: Object = {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {
+            "ready": publish or (serving and not terminating),
+            "serving": serving,
+            "terminating": terminating,
+        },
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": pod["metadata"]["namespace"],
+            "name": pod["metadata"]["name"],
+            "uid": pod["metadata"]["uid"],
+        },
+        "nodeName": pod["spec"]["nodeName"],
+    }
+    spec = pod["spec"]
+    if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
+        endpoint["hostname"] = spec["hostname"]
+    return endpoint
+
+
+def _ports(service: Object, pod: Object) -> tuple[tuple[str, str, int], ...]:
+    """(name, protocol, number) of the Service's ports on this pod; a port name that the pod lacks is left out."""
+    found = []
+    for port in service["spec"].get("ports") or []:
+        target = port.get("targetPort", port["port"])
+        if service["spec"].get("clusterIP") == "None" and not target:
+            target = port["port"]
+        if isinstance(target, str):
+            number = _named_port(pod, target, port["protocol"])
+            if number is None:
+                continue
+            target = number
+        found.append((port.get("name", ""), port["protocol"], target))
+    return tuple(found)
+
+
+def _named_port(pod: Object, name: str, protocol: str) -> int | None:
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports") or []:
+            if port.get("name") == name and port.get("protocol", "TCP") == protocol:
+                return int(port["containerPort"])
+    return None
+
+
+class EndpointsCleaner(Controller):
+    """Endpoints have no owner: they go with their Service."""
+
+    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
+        del old
+        if resource == "services" and verb == "DELETED":
+            yield name_of(new)
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        if self.registry.find("services", namespace, name) is None and self.registry.find("endpoints", namespace, name):
+            self.registry.delete("endpoints", namespace, name)

@@ -1,0 +1,107 @@
+"""ReplicaSets: as many pods as asked for.
+
+Source: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubereach.lab.controllers.base import (
+    Controller,
+    Key,
+    Object,
+    active,
+    available_in,
+    being_deleted,
+    controller_of,
+    name_of,
+    owned,
+    owner_reference,
+    pod_from,
+    ready,
+)
+from kubereach.lab.selectors import matches_selector
+
+
+class ReplicaSetController(Controller):
+    """Creates, adopts and deletes pods."""
+
+    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
+        del verb
+        if resource == "replicasets":
+            yield name_of(new)
+        elif resource == "pods":
+            for pod in (new, old):
+                if pod is not None and (key := controller_of(pod, "ReplicaSet")):
+                    yield key
+            if not new["metadata"].get("ownerReferences"):
+                labels = new["metadata"].get("labels") or {}
+                for found in self.registry.list("replicasets", new["metadata"]["namespace"]):
+                    if matches_selector(found["spec"]["selector"], labels):
+                        yield name_of(found)
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        replica_set = self.registry.find("replicasets", namespace, name)
+        if replica_set is None:
+            return
+        if not being_deleted(replica_set):
+            self._adopt(replica_set)
+            self._scale(replica_set)
+        self._report(replica_set)
+
+    def _adopt(self, replica_set: Object) -> None:
+        selector = replica_set["spec"]["selector"]
+        for pod in self.registry.list("pods", replica_set["metadata"]["namespace"], where=active):
+            if not pod["metadata"].get("ownerReferences") and matches_selector(
+                selector, pod["metadata"].get("labels") or {}
+            ):
+                reference = owner_reference(replica_set)
+                self.registry.update(
+                    "pods", *name_of(pod), lambda p, r=reference: p["metadata"].update(ownerReferences=[r])
+                )
+
+    def _scale(self, replica_set: Object) -> None:
+        pods = owned(self.registry, "pods", replica_set)
+        selector = replica_set["spec"]["selector"]
+        for pod in pods:
+            if active(pod) and not matches_selector(selector, pod["metadata"].get("labels") or {}):
+                self.registry.update(  # relabelled: it is let go
+                    "pods", *name_of(pod), lambda p: p["metadata"].pop("ownerReferences", None)
+                )
+        pods = [
+            pod for pod in pods if active(pod) and matches_selector(selector, pod["metadata"].get("labels") or {})
+        ]
+        missing = replica_set["spec"]["replicas"] - len(pods)
+        for _ in range(missing):
+            pod = pod_from(replica_set)
+            pod["metadata"]["generateName"] = f"{replica_set['metadata']['name']}-"
+            self.registry.create("pods", pod)
+        if missing < 0:
+            # first those that serve nobody: unscheduled, unready, youngest
+            pods.sort(
+                key=lambda p: (bool(p["spec"].get("nodeName")), ready(p), -int(p["metadata"]["resourceVersion"]))
+            )
+            for pod in pods[:-missing]:
+                self.registry.delete("pods", *name_of(pod))
+
+    def _report(self, replica_set: Object) -> None:
+        pods = owned(self.registry, "pods", replica_set)
+        current = [pod for pod in pods if active(pod)]
+        template = replica_set["spec"]["template"]["metadata"].get("labels") or {}
+        seconds = replica_set["spec"].get("minReadySeconds", 0)
+        waits = [available_in(pod, seconds) for pod in current]
+        soon = [wait for wait in waits if wait is not None and wait > 0]
+        if soon:
+            self.enqueue_later(name_of(replica_set), min(soon))
+        labelled = [p for p in current if template.items() <= (p["metadata"].get("labels") or {}).items()]
+        counts = {
+            "replicas": len(current),
+            "fullyLabeledReplicas": len(labelled),
+            "readyReplicas": sum(wait is not None for wait in waits),
+            "availableReplicas": sum(wait is not None and wait <= 0 for wait in waits),
+        }
+        status = {key: value for key, value in counts.items() if value or key == "replicas"}
+        status["terminatingReplicas"] = sum(being_deleted(pod) for pod in pods)
+        status["observedGeneration"] = replica_set["metadata"]["generation"]
+        self.registry.update("replicasets", *name_of(replica_set), lambda o: o.update(status=status), subresource="status")

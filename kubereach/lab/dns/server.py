@@ -1,0 +1,211 @@
+"""The program in a cluster-DNS pod: answers over UDP and TCP from the records that the lab's server sends it.
+
+It stands for CoreDNS with its kubernetes plugin: the same ports (53, health 8080, ready 8181), TTL and negative answers.
+Records come over a stream of the lab's own, so that a broken pod network does not make DNS stale as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import struct
+import threading
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+from kubereach.lab.dns.zone import Answer, Zone
+
+TTL = 30
+_CACHED_ANSWERS = 4096
+
+
+class DnsServer:
+    """Answers queries; one thread for UDP and the records, one for each TCP connection."""
+
+    def __init__(self) -> None:
+        self._zone = Zone("cluster.local", "")
+        self._lock = threading.Lock()
+        self._synced = False
+        self._serial = 1
+        # Answers of one record are the same every time but for the query's id: worth keeping until the records change.
+        self._cache: dict[bytes, bytes] = {}
+
+    def apply(self, message: dict[str, Any]) -> None:
+        """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
+        with self._lock:
+            self._cache.clear()
+            self._serial += 1
+            if "zone" in message:
+                self._zone = Zone(message["zone"], message["address"])
+            if "service" in message:
+                self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
+            if "namespaces" in message:
+                self._zone.set_namespaces(message["namespaces"])
+            self._synced = self._synced or bool(message.get("synced"))
+
+    def reply(self, data: bytes, limit: int | None) -> bytes | None:
+        """The reply to a query, None if it is not one. `limit` is the largest UDP reply without EDNS, None for TCP."""
+        key = data[2:] if limit else b"tcp" + data[2:]
+        cached = self._cache.get(key)
+        if cached is not None:
+            return data[:2] + cached
+        try:
+            query = dns.message.from_wire(data)
+        except dns.exception.DNSException:
+            return None
+        if query.flags & dns.flags.QR or not query.question:
+            return None
+        with self._lock:
+            reply, repeatable = self._answer(query)
+            wire = self._to_wire(query, reply, limit)
+            if repeatable and len(self._cache) < _CACHED_ANSWERS:
+                self._cache[key] = wire[2:]
+        return wire
+
+    def _answer(self, query: dns.message.Message) -> tuple[dns.message.Message, bool]:
+        question = query.question[0]
+        if query.edns > 0:
+            reply = dns.message.make_response(query, our_payload=1232)
+            reply.set_rcode(dns.rcode.BADVERS)
+            return reply, False
+        reply = dns.message.make_response(query)
+        reply.flags |= query.flags & dns.flags.CD
+        kind = dns.rdatatype.to_text(question.rdtype)
+        if kind in ("AXFR", "IXFR"):
+            reply.set_rcode(dns.rcode.REFUSED)
+            return reply, False
+        if question.rdclass != dns.rdataclass.IN:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+            return reply, False
+        found = self._zone.answer(question.name.to_text(omit_final_dot=True), kind)
+        reply.set_rcode(dns.rcode.from_text(found.rcode))
+        if found.authoritative:
+            reply.flags |= dns.flags.AA
+        self._fill(reply, question.name, found)
+        if found.soa and kind == "SOA" and not found.answer and question.name.to_text(True).lower() == found.soa:
+            reply.answer, reply.authority = reply.authority, []
+        return reply, len(found.answer) <= 1
+
+    def _fill(self, reply: dns.message.Message, name: dns.name.Name, found: Answer) -> None:
+        for section, records in ((reply.answer, found.answer), (reply.additional, found.additional)):
+            for owner, kind, data in records:
+                _add(section, name if not owner else dns.name.from_text(owner), kind, data)
+        if found.soa:
+            zone = found.soa
+            text = f"ns.dns.{zone}. hostmaster.{zone}. {self._serial} 7200 1800 86400 {TTL}"
+            _add(reply.authority, dns.name.from_text(zone), "SOA", text)
+
+    def _to_wire(self, query: dns.message.Message, reply: dns.message.Message, limit: int | None) -> bytes:
+        if limit is None:
+            return reply.to_wire(max_size=65535)
+        largest = max(512, query.payload) if query.edns >= 0 else limit
+        try:
+            return reply.to_wire(max_size=largest)
+        except dns.exception.TooBig:
+            reply.additional = []
+        # Too large for UDP: as many records as fit, and the bit that asks for TCP (RFC 2181, section 9).
+        try:
+            return reply.to_wire(max_size=largest)
+        except dns.exception.TooBig:
+            reply.flags |= dns.flags.TC
+        while True:
+            last = reply.answer[-1]
+            last.pop()
+            if not last:
+                reply.answer.pop()
+            try:
+                return reply.to_wire(max_size=largest)
+            except dns.exception.TooBig:
+                continue
+
+    def run(self, control: socket.socket) -> None:
+        """Serve until the stream of records ends."""
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        udp.bind(("", 53))
+        for port, handler in ((53, self._serve_tcp), (8080, self._serve_health), (8181, self._serve_ready)):
+            listener = socket.create_server(("", port), backlog=512)
+            threading.Thread(target=_accept, args=(listener, handler), daemon=True).start()
+        pending = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(udp, selectors.EVENT_READ)
+            selector.register(control, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is udp:
+                        data, client = udp.recvfrom(65535)
+                        reply = self.reply(data, 512)
+                        if reply is not None:
+                            udp.sendto(reply, client)
+                        continue
+                    data = control.recv(1 << 16)
+                    if not data:
+                        return
+                    *lines, pending = (pending + data).split(b"\n")
+                    for line in lines:
+                        self.apply(json.loads(line))
+
+    def _serve_tcp(self, connection: socket.socket) -> None:
+        connection.settimeout(10)
+        with connection, connection.makefile("rb") as stream:
+            while len(header := stream.read(2)) == 2:
+                reply = self.reply(stream.read(struct.unpack("!H", header)[0]), None)
+                if reply is None:
+                    return
+                connection.sendall(struct.pack("!H", len(reply)) + reply)
+
+    def _serve_health(self, connection: socket.socket) -> None:
+        _http(connection, True)
+
+    def _serve_ready(self, connection: socket.socket) -> None:
+        _http(connection, self._synced)
+
+
+def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str) -> None:
+    if kind in ("CNAME", "PTR", "NS", "SRV"):
+        data += "."
+    rdtype = dns.rdatatype.from_text(kind)
+    rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, data)
+    for rrset in section:
+        if rrset.name == name and rrset.rdtype == rdtype:
+            rrset.add(rdata, TTL)
+            return
+    section.append(dns.rrset.from_rdata(name, TTL, rdata))
+
+
+def _accept(listener: socket.socket, handler: Any) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_quietly, args=(handler, connection), daemon=True).start()
+
+
+def _quietly(handler: Any, connection: socket.socket) -> None:
+    try:
+        handler(connection)
+    except OSError:
+        connection.close()  # the client went away: nothing to tell anybody
+
+
+def _http(connection: socket.socket, ok: bool) -> None:
+    with connection:
+        connection.settimeout(5)
+        connection.recv(4096)
+        status, body = ("200 OK", b"OK") if ok else ("503 Service Unavailable", b"")
+        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def main(fd: int) -> None:
+    """Entry point in the pod: `fd` is the stream of records."""
+    DnsServer().run(socket.socket(fileno=os.dup(fd)))

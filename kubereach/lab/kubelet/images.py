@@ -1,0 +1,39 @@
+"""What an image means in a lab, which has none: the programs of this machine.
+
+An image is a name. A container that says its command gets that command from the machine; an image's own entry point is known
+only for the lab's DNS server and for pause.
+"""
+
+from __future__ import annotations
+
+#: top-level domains that no registry can have (RFC 2606, RFC 6761)
+_NOWHERE = ("invalid", "example", "test")
+
+DNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.2"
+_PAUSE = "registry.k8s.io/pause"
+
+
+class ImageError(Exception):
+    """The image cannot be had; the text says why, as the kubelet does."""
+
+
+def entry_point(image: str, command: list[str], args: list[str]) -> tuple[str, list[str]]:
+    """(name of a program of the lab's own or "", argv) of a container.
+
+    Raises:
+        ImageError: nothing in the lab can stand for the image.
+    """
+    host = image.split("/")[0].split(":")[0] if "/" in image else ""
+    if host.rsplit(".", 1)[-1] in _NOWHERE:
+        reason = f"failed to do request: dial tcp: lookup {host}: no such host"
+        raise ImageError(f'failed to pull and unpack image "{image}": {reason}')
+    if command:
+        return "", [*command, *args]
+    if image == DNS_IMAGE:
+        return "dns", ["coredns", *args]
+    if image.split("@")[0].rsplit(":", 1)[0] == _PAUSE:
+        return "", ["sleep", "infinity"]
+    raise ImageError(
+        f'cannot pull image "{image}": a lab has no images; give the container a command that this machine has, '
+        "such as python3 or sh"
+    )

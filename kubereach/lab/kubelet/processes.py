@@ -1,0 +1,175 @@
+"""Starting processes through the fork server, and learning of their end."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kubereach.lab.sandbox import Sandbox
+
+
+class StartError(Exception):
+    """The program could not be started; the text is the container runtime's words."""
+
+
+@dataclass
+class Process:
+    """A process in a container."""
+
+    pid: int
+    exited: asyncio.Future[int]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run, and in which sandbox: a new one, or that of the process `join`."""
+
+    argv: Sequence[str]
+    env: dict[str, str]
+    cwd: str = ""
+    sandbox: Sandbox | None = None
+    join: int = 0
+    tty: bool = False
+    #: a Python script that the fork server may run itself: its path in the container, and where the lab has it
+    script: tuple[str, str] | None = None
+    #: a program of the lab's own, by name
+    builtin: str = ""
+    #: descriptors 0, 1, 2 of the process; a further one becomes 4
+    fds: Sequence[int] = field(default_factory=tuple)
+
+
+class Processes:
+    """The client of the fork server."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._control.setblocking(False)
+        self._next = 0
+        self._starting: dict[int, asyncio.Future[int]] = {}
+        self._running: dict[int, asyncio.Future[int]] = {}
+        self._lock = asyncio.Lock()
+
+    def begin(self) -> None:
+        """Listen for answers; call it from the event loop."""
+        asyncio.get_running_loop().add_reader(self._control, self._receive)
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                data = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            if not data:
+                os._exit(1)  # pid 1 is gone, and we with it
+            message = json.loads(data)
+            if "exit" in message:
+                exited = self._running.pop(message["exit"], None)
+                if exited is not None and not exited.done():
+                    exited.set_result(message["code"])
+            else:
+                # Registered here, before any later message can say that it ended.
+                self._running[message["pid"]] = asyncio.get_running_loop().create_future()
+                self._starting.pop(message["id"]).set_result(message["pid"])
+
+    async def start(self, command: Command) -> Process:
+        """Start a process; returns when its program runs. The descriptors in `command.fds` stay the caller's.
+
+        Raises:
+            StartError: there is no such program, or the sandbox cannot be made.
+        """
+        loop = asyncio.get_running_loop()
+        status_read, status_write = os.pipe()
+        try:
+            self._next += 1
+            number = self._next
+            request: dict[str, Any] = {
+                "op": "start",
+                "id": number,
+                "argv": list(command.argv),
+                "env": command.env,
+                "cwd": command.cwd,
+                "tty": command.tty,
+                "builtin": command.builtin,
+                "join": command.join,
+                "sandbox": asdict(command.sandbox) if command.sandbox else None,
+                "script": {"path": command.script[0], "source": command.script[1]} if command.script else None,
+            }
+            answer = self._starting[number] = loop.create_future()
+            fds = [*command.fds[:3], status_write, *command.fds[3:]]
+            await self._send(request, fds)
+        finally:
+            os.close(status_write)
+        try:
+            pid = await answer
+            exited = self._running[pid]
+            error = await _read_all(status_read)
+        finally:
+            os.close(status_read)
+        if error:
+            raise StartError(json.loads(error)["error"])
+        return Process(pid, exited)
+
+    async def _send(self, request: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        data = json.dumps(request).encode()
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            while True:
+                try:
+                    self._control.sendmsg([data], ancillary)
+                except BlockingIOError:
+                    writable = loop.create_future()
+                    loop.add_writer(self._control, writable.set_result, None)
+                    try:
+                        await writable
+                    finally:
+                        loop.remove_writer(self._control)
+                else:
+                    return
+
+    async def signal(self, process: Process, number: int, *, group: bool = True) -> None:
+        """Send a signal to a process (and its group), unless it has ended."""
+        if not process.exited.done():
+            await self._send({"op": "signal", "pid": process.pid, "signal": number, "group": group})
+
+
+async def _read_all(fd: int) -> bytes:
+    """Read a pipe to its end."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(fd, False)
+    data = b""
+    while True:
+        try:
+            chunk = os.read(fd, 65536)
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(fd, lambda f=readable: f.done() or f.set_result(None))
+            try:
+                await readable
+            finally:
+                loop.remove_reader(fd)
+            continue
+        if not chunk:
+            return data
+        data += chunk
+
+
+def kill_leftovers(network: str, sessions: set[int]) -> None:
+    """Kill what a pod's containers left behind: processes in its network namespace or in sessions that it began."""
+    with contextlib.suppress(OSError):
+        inode = os.stat(network).st_ino if network else 0
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) in (1, os.getpid()):
+                continue
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                same_network = bool(network) and os.stat(f"/proc/{name}/ns/net").st_ino == inode
+                if same_network or os.getsid(int(name)) in sessions:
+                    os.kill(int(name), signal.SIGKILL)

@@ -1,0 +1,72 @@
+"""The rules of a node that do not depend on any Service."""
+
+from __future__ import annotations
+
+from kubereach.lab.config import LabConfig
+
+TABLE = "ip kube-proxy"
+MASQUERADE_MARK = "0x4000"
+
+
+def base_rules(config: LabConfig, node_address: str) -> str:
+    """Maps, hooks and helper chains; the Services only add elements to the maps and chains of their own.
+
+    Source: KEP-3866; the outcomes that it must give are those of kube-proxy's nftables mode.
+    """
+    key = "ipv4_addr . inet_proto . inet_service"
+    endpoint_check = "ct state new ip daddr . meta l4proto . th dport vmap @no-endpoint-services"
+    return f"""
+    table {TABLE} {{
+        set cluster-ips {{ type ipv4_addr; }}
+        set nodeport-ips {{ type ipv4_addr; elements = {{ {node_address} }}; }}
+        map service-ips {{ type {key} : verdict; }}
+        map service-nodeports {{ type inet_proto . inet_service : verdict; }}
+        map no-endpoint-services {{ type {key} : verdict; }}
+        map no-endpoint-nodeports {{ type inet_proto . inet_service : verdict; }}
+        map firewall-ips {{ type {key} : verdict; }}
+
+        chain reject-chain {{ reject; }}
+        chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
+        chain cluster-ips-check {{
+            ip daddr @cluster-ips reject comment "a port that the Service does not declare"
+            ip daddr {config.service_cidr} drop comment "an address that no Service has"
+        }}
+        chain firewall-check {{ ip daddr . meta l4proto . th dport vmap @firewall-ips; }}
+        chain services {{
+            ip daddr . meta l4proto . th dport vmap @service-ips
+            ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
+        }}
+
+        chain filter-prerouting {{
+            type filter hook prerouting priority dstnat - 10;
+            ct state new jump firewall-check
+        }}
+        chain filter-input {{
+            type filter hook input priority -110;
+            ct state new ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports
+            {endpoint_check}
+        }}
+        chain filter-forward {{
+            type filter hook forward priority -110;
+            {endpoint_check}
+            ct state new jump cluster-ips-check
+        }}
+        chain filter-output {{
+            type filter hook output priority -110;
+            {endpoint_check}
+            ct state new jump firewall-check
+        }}
+        chain filter-output-post-dnat {{
+            type filter hook output priority -90;
+            ct state new jump cluster-ips-check
+        }}
+        chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
+        chain nat-output {{ type nat hook output priority -100; jump services; }}
+        chain nat-postrouting {{
+            type nat hook postrouting priority srcnat;
+            meta mark and {MASQUERADE_MARK} == 0 return
+            meta mark set meta mark xor {MASQUERADE_MARK}
+            masquerade fully-random
+        }}
+    }}
+    """

@@ -1,0 +1,180 @@
+"""The lab's server: one asyncio process that is the API server, the controllers, the kubelets and the service proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from kubereach.lab.api.server import ApiServer
+from kubereach.lab.config import LabConfig
+from kubereach.lab.controllers.base import Controller
+from kubereach.lab.controllers.daemonset import DaemonSetController
+from kubereach.lab.controllers.deployment import DeploymentController
+from kubereach.lab.controllers.endpoints import EndpointsCleaner, EndpointSliceController
+from kubereach.lab.controllers.garbage import GarbageCollector
+from kubereach.lab.controllers.loadbalancer import LoadBalancerController
+from kubereach.lab.controllers.namespaces import NamespaceController
+from kubereach.lab.controllers.replicaset import ReplicaSetController
+from kubereach.lab.controllers.scheduler import Scheduler
+from kubereach.lab.controllers.statefulset import StatefulSetController
+from kubereach.lab.dns.feeder import DnsFeeder
+from kubereach.lab.init import RUN
+from kubereach.lab.kubelet.kubelet import Kubelet
+from kubereach.lab.kubelet.processes import Processes
+from kubereach.lab.kubelet.runtime import LabRuntime
+from kubereach.lab.network import NodeNetwork, Outside, attach_node
+from kubereach.lab.pki import Pki
+from kubereach.lab.proxy.node import ServiceProxy
+from kubereach.lab.registry import Registry
+from kubereach.lab.system import create_system
+
+log = logging.getLogger(__name__)
+
+
+class LabServer:
+    """All parts of a lab and how they are put together."""
+
+    def __init__(self, config: LabConfig, processes: Processes) -> None:
+        self.config = config
+        self.processes = processes
+        self.registry = Registry(config)
+        self.outside = Outside(config)
+        self.networks = [NodeNetwork(config, number) for number in range(config.nodes)]
+        self.proxies = [ServiceProxy(config, network, self.registry) for network in self.networks]
+        self.feeder = DnsFeeder(config, self.registry)
+        names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        names += [f"kubernetes.default.svc.{config.cluster_domain}", "localhost", config.node_names[0]]
+        self.pki = Pki([config.node_addresses[0], config.api_service_address, "127.0.0.1"], names)
+        self.kubelets: list[Kubelet] = []
+        self.controllers: list[Controller] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Bring everything up; returns when the system pods are Ready."""
+        self.processes.begin()
+        await self.outside.start()
+        await asyncio.gather(*(network.start() for network in self.networks))
+        for network in self.networks:
+            await self.outside.do(attach_node, network)
+        ca = self.pki.ca_pem.decode()
+        folder = Path(RUN, "pods")
+        self.kubelets = [
+            Kubelet(self.config, network, self.registry, self.processes, self.feeder.attach, folder, ca)
+            for network in self.networks
+        ]
+        load_balancer = LoadBalancerController(self.config, self.registry, self.outside)
+        self.controllers = [
+            NamespaceController(self.registry, ca),
+            Scheduler(self.registry),
+            ReplicaSetController(self.registry),
+            DeploymentController(self.registry),
+            StatefulSetController(self.registry),
+            DaemonSetController(self.registry),
+            EndpointSliceController(self.registry),
+            EndpointsCleaner(self.registry),
+            GarbageCollector(self.registry),
+            load_balancer,
+        ]
+        create_system(self.config, self.registry)
+        for controller in self.controllers:
+            self._keep(controller.run())
+        self._keep(load_balancer.announce())
+        runtime = LabRuntime(self.kubelets, self.processes)
+        api = ApiServer(self.registry, runtime, self.pki, self.config)
+        listener = await self.networks[0].listen("", self.config.api_port)
+        await asyncio.gather(*(proxy.start() for proxy in self.proxies), api.start(listener))
+        for proxy in self.proxies:
+            self._keep(proxy.run())
+        await self._system_ready()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a part for ever; if it ends, the lab does, since half a cluster proves nothing."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._part_ended)
+        self._tasks.append(task)
+
+    @staticmethod
+    def _part_ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.critical("a part of the lab ended", exc_info=task.exception())
+            os._exit(1)
+
+    async def _system_ready(self) -> None:
+        """Wait until the DNS replicas are endpoints of their Service."""
+        seen = asyncio.Event()
+        unsubscribe = self.registry.subscribe(lambda *_: seen.set())
+        try:
+            while True:
+                seen.clear()
+                slices = self.registry.list(
+                    "endpointslices", "kube-system", labels={"kubernetes.io/service-name": "kube-dns"}
+                )
+                ready = [e for s in slices for e in s.get("endpoints") or [] if e["conditions"]["ready"]]
+                if len(ready) == 2:
+                    break
+                await seen.wait()
+        finally:
+            unsubscribe()
+        await asyncio.gather(*(proxy.settled() for proxy in self.proxies))
+
+
+def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.socket) -> None:
+    """Be the lab's server until the process is killed. `control` is told ``{"ready": true}``, or what went wrong."""
+    logging.basicConfig(level=os.environ.get("KUBEREACH_LAB_DEBUG", "WARNING"), stream=sys.stderr)
+    settings["node_port_range"] = tuple(settings["node_port_range"])
+    settings["faults"] = frozenset(settings["faults"])
+
+    async def main() -> None:
+        try:
+            server = LabServer(LabConfig(**settings), Processes(fork_server))
+            await server.start()
+            _write_kubeconfig(server)
+        except Exception as error:
+            log.exception("the lab did not come up")
+            control.send(json.dumps({"error": f"the lab did not come up: {error}"}).encode())
+            raise
+        control.send(json.dumps({"ready": True}).encode())
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+def _write_kubeconfig(server: LabServer) -> None:
+    """The admin's kubeconfig, with its certificates beside it.
+
+    References instead of embedded data, because clients write what is embedded to files of their own, which outlive them
+    when they are killed. They are relative, so that they hold from inside and from outside the lab.
+    """
+    files = {
+        "ca.crt": server.pki.ca_pem,
+        "client.crt": server.pki.client_pem,
+        "client.key": server.pki.client_key_pem,
+        "kubeconfig": _KUBECONFIG.format(url=server.config.api_url).encode(),
+    }
+    for name, content in files.items():
+        path = Path(RUN, name)
+        path.touch(0o600)
+        path.write_bytes(content)
+
+
+_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: kubereach-lab
+clusters:
+- name: kubereach-lab
+  cluster: {{server: "{url}", certificate-authority: ca.crt}}
+contexts:
+- name: kubereach-lab
+  context: {{cluster: kubereach-lab, user: kubernetes-admin}}
+users:
+- name: kubernetes-admin
+  user: {{client-certificate: client.crt, client-key: client.key}}
+"""

@@ -1,0 +1,45 @@
+"""The lab as a target: started for the run, entered by this process, gone with it."""
+
+from __future__ import annotations
+
+from kubereach.errors import CannotMeasure, UsageError
+from kubereach.lab import Lab, LabConfig, LabError
+from kubereach.targets import ClusterAccess
+
+
+class LabTarget:
+    """A lab of its own for every run."""
+
+    name = "lab"
+
+    def __init__(self, nodes: int = 3, faults: tuple[str, ...] = ()) -> None:
+        self._nodes = nodes
+        self._faults = faults
+        self._lab: Lab | None = None
+
+    def open(self) -> ClusterAccess:
+        """Start the lab and move this process into its namespaces, so that it is the outside.
+
+        It must be called before this process has a second thread, and there is no way back.
+
+        Raises:
+            UsageError: a lab cannot have that many nodes.
+            CannotMeasure: this machine cannot run a lab; the text says what is missing.
+        """
+        try:
+            self._lab = Lab(LabConfig(nodes=self._nodes, faults=frozenset(self._faults)))
+            self._lab.start()
+            self._lab.enter()
+        except ValueError as error:
+            raise UsageError(str(error), "say --nodes with another number") from error
+        except LabError as error:
+            self.close()
+            raise CannotMeasure(error.message, error.remedy) from error
+        nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
+        return ClusterAccess(self._lab.kubeconfig, None, f"embedded lab, {nodes}")
+
+    def close(self) -> None:
+        """End the lab. Safe to call twice."""
+        if self._lab is not None:
+            self._lab.stop()
+            self._lab = None
