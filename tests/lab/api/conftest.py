@@ -1,0 +1,159 @@
+"""An API server on a loopback socket, in a thread of its own, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import yaml
+from kubernetes import client, config
+
+from kubereach.lab.api.server import ApiServer
+from kubereach.lab.config import LabConfig
+from kubereach.lab.pki import Pki
+from kubereach.lab.registry import Registry
+
+from .fake_runtime import FakeRuntime
+
+Result = TypeVar("Result")
+
+
+class Server:
+    """A running API server; `call` runs a function in its thread, as controllers would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = LabConfig(nodes=1)
+        self.pki = Pki(["127.0.0.1"], ["localhost", "kubernetes.default"])
+        self.runtime = FakeRuntime(folder)
+        self.folder = folder
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.registry = self.call(lambda: Registry(self.config))
+        self.api = asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(5)
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(self.pki.kubeconfig(self.url))
+
+    async def _start(self) -> ApiServer:
+        for name in ("default", "kube-system"):
+            self.registry.create("namespaces", {"metadata": {"name": name}})
+        api = ApiServer(self.registry, self.runtime, self.pki, self.config)
+        await api.start(self.socket)
+        return api
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        async def run() -> Result:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(5)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.api.stop(), self.loop).result(5)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(5)
+        self.loop.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("api"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def api_client(server: Server) -> Iterator[client.ApiClient]:
+    loaded = config.new_client_from_config_dict(yaml.safe_load(server.kubeconfig.read_text()))
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="session")
+def core(api_client: client.ApiClient) -> client.CoreV1Api:
+    return client.CoreV1Api(api_client)
+
+
+@pytest.fixture(scope="session")
+def apps(api_client: client.ApiClient) -> client.AppsV1Api:
+    return client.AppsV1Api(api_client)
+
+
+@contextmanager
+def open_http(server: Server) -> Iterator[httpx.Client]:
+    """Raw requests, for what the official client hides."""
+    paths = {name: server.folder / f"{name}.pem" for name in ("ca", "client", "key")}
+    paths["ca"].write_bytes(server.pki.ca_pem)
+    paths["client"].write_bytes(server.pki.client_pem)
+    paths["key"].write_bytes(server.pki.client_key_pem)
+    context = ssl.create_default_context(cafile=str(paths["ca"]))
+    context.load_cert_chain(paths["client"], paths["key"])
+    with httpx.Client(base_url=server.url, verify=context, timeout=5) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with open_http(server) as session:
+        yield session
+
+
+_counter = iter(range(10_000))
+
+
+@pytest.fixture
+def namespace(server: Server) -> str:
+    """A fresh namespace."""
+    name = f"t{next(_counter)}"
+    server.call(lambda: server.registry.create("namespaces", {"metadata": {"name": name}}))
+    return name
+
+
+@pytest.fixture
+def running_pod(server: Server, namespace: str) -> dict[str, Any]:
+    """A pod of one container ``c`` that counts as running."""
+    return make_running(server, namespace, "ex", ["c"])
+
+
+def make_running(server: Server, namespace: str, name: str, containers: list[str]) -> dict[str, Any]:
+    """Creates a pod and gives it the status that a kubelet would."""
+    spec = {"nodeName": "n", "containers": [{"name": c, "image": "i:1"} for c in containers]}
+
+    def run(pod: dict[str, Any]) -> None:
+        states = [{"name": c, "ready": True, "restartCount": 0, "state": {"running": {}}} for c in containers]
+        pod["status"].update(phase="Running", podIP="127.0.0.1", containerStatuses=states)
+
+    def make() -> dict[str, Any]:
+        registry = server.registry
+        registry.create("pods", {"metadata": {"name": name, "namespace": namespace}, "spec": spec})
+        return registry.update("pods", namespace, name, run, subresource="status")
+
+    return server.call(make)
+
+
+@pytest.fixture
+def kubectl(server: Server, namespace: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs kubectl in the namespace; skips where there is none."""
+    program = shutil.which("kubectl")
+    if program is None:
+        pytest.skip("kubectl is not on PATH: install it to run this test")
+
+    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        command = [program, "--kubeconfig", str(server.kubeconfig), "-n", namespace, *arguments]
+        environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=20, env=environment, check=False
+        )
+
+    return run
