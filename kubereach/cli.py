@@ -149,7 +149,7 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):
         arguments.append("-q")
     if suites.parent != Path.cwd():
-        # the packaged suites: no configuration of the working folder counts, and nothing is written beside them
+        # the packaged suites: the working folder's configuration does not count, nothing is written beside them
         reports = Path(namespace.kubereach_report_dir or "reports/latest").expanduser().absolute()
         arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}", f"--report-dir={reports}"]
         arguments += ["-o", f"cache_dir={reports / '.pytest_cache'}"]

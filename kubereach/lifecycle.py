@@ -197,6 +197,7 @@ class Run:
         if any(_check(item) is None for item in session.items):
             return  # tests of other kinds run too: pytest's own output stays
         reporter.ensure_newline()
+        reporter.flush()
         terminal.silence(self._config)
         option = self._config.option
         if live and option.capture != "no" and not option.usepdb:
@@ -387,6 +388,10 @@ class Run:
     def pytest_terminal_summary(self) -> None:
         if self._verdict and self._console is not None:
             summary.show(self._console, self._marks, self._record, self._surroundings(), self._report)
+
+    def pytest_unconfigure(self) -> None:
+        if self._console is not None:
+            self._console.file.close()
 
     def _say_error(self) -> bool:
         reporter = terminal.stock_reporter(self._config)
