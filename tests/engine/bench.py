@@ -1,0 +1,45 @@
+"""Real peers on loopback: backends and vantages as on a cluster, without one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+from kubereach import peer
+from kubereach.address import Address
+from kubereach.context import RunContext
+from kubereach.vantage import Vantage
+from kubereach.vantage.streams import ProcessStream
+from kubereach.vantage.vantage import POD
+from kubereach.vantage.wire import Wire
+
+NONCE = "0123456789abcdef"
+
+
+@dataclass
+class Backend:
+    """A peer that serves in a process of its own, on ports that the system chose."""
+
+    pod: str
+    process: subprocess.Popen[bytes]
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def address(self, protocol: str = "http", host: str = "127.0.0.1") -> Address:
+        return Address("clusterip", protocol, host, self.ports[protocol])
+
+
+_SERVE = """
+import sys
+sys.path.insert(0, {folder!r})
+import peer
+server = peer.Server({pod!r}, "node-of-" + {pod!r}, {nonce!r}, ready={ready!r})
+sys.stdout.write(" ".join(str(server.listen(kind, 0)) for kind in ("http", "tcp", "udp")) + "\\n")
+sys.stdout.flush()
+server.run()
+"""
+
+
+def local_vantage(wire: Wire, context: RunContext, kind: str = POD, node: str = "one") -> Vantage:
+    command = [sys.executable, "-u", peer.__file__, "probe"]
+    return Vantage(kind, node, lambda: ProcessStream(command), wire, context, address="127.0.0.1")

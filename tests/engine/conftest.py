@@ -1,0 +1,76 @@
+"""Fixtures of the bench."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from bench import _SERVE, NONCE, Backend, local_vantage
+
+from kubereach import peer
+from kubereach.context import RunContext
+from kubereach.events import Bus, Event
+from kubereach.settings import Settings
+from kubereach.vantage import Vantage
+from kubereach.vantage.vantage import NODE
+from kubereach.vantage.wire import Wire
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Backend]]:
+    """Starts backends: ``serve("a")``, ``serve("a", nonce="another")``."""
+    started: list[Backend] = []
+
+    def start(pod: str, nonce: str = NONCE, ready: bool = True) -> Backend:
+        folder = os.path.dirname(peer.__file__)
+        code = _SERVE.format(folder=folder, pod=pod, nonce=nonce, ready=ready)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        ports = [int(word) for word in process.stdout.readline().split()]
+        backend = Backend(pod, process, dict(zip(("http", "tcp", "udp"), ports, strict=True)))
+        started.append(backend)
+        return backend
+
+    yield start
+    for backend in started:
+        backend.process.kill()
+        backend.process.wait()
+        assert backend.process.stdout is not None
+        backend.process.stdout.close()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def context(events: list[Event]) -> RunContext:
+    """Settings with short time-outs, and a world that has settled."""
+    bus = Bus()
+    bus.subscribe(events.append)
+    settings = Settings(
+        connect_timeout=0.5, udp_timeout=0.3, dns_timeout=0.5, refusal_interval=0.05, resolve_hold=3
+    )
+    return RunContext(settings, bus, NONCE)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def vantage(wire: Wire, context: RunContext) -> Vantage:
+    """A pod vantage whose pod is this machine."""
+    return local_vantage(wire, context)
+
+
+@pytest.fixture
+def node_vantage(wire: Wire, context: RunContext) -> Vantage:
+    return local_vantage(wire, context, NODE)

@@ -1,0 +1,348 @@
+"""The peer, end to end: real sockets on loopback, every outcome that can be had there."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import dns.message
+import pytest
+from bench import NONCE
+
+from kubereach import peer
+from kubereach.errors import CannotMeasure
+from kubereach.vantage import Series
+
+
+def outcome(vantage, kind, port, host="127.0.0.1", **more):
+    result = vantage.run(Series(kind, host, port, timeout=more.pop("timeout", 0.4), nonce=NONCE, **more))
+    return result.probes[0].answer
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "udp"])
+def test_tells_who_answered_and_whom_it_saw(serve, vantage, kind):
+    backend = serve("a")
+    answer = outcome(vantage, kind, backend.ports[kind])
+    assert (answer.outcome, answer.pod, answer.node, answer.nonce) == ("ok", "a", "node-of-a", NONCE)
+    assert (answer.client, answer.local, answer.port) == ("127.0.0.1", "127.0.0.1", backend.ports[kind])
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "udp"])
+def test_ipv6(serve, vantage, kind):
+    backend = serve("a")
+    answer = outcome(vantage, kind, backend.ports[kind], "::1")
+    assert (answer.outcome, answer.client) == ("ok", "::1")
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "udp"])
+def test_an_answer_with_another_nonce_is_foreign(serve, vantage, kind):
+    assert outcome(vantage, kind, serve("a", nonce="another").ports[kind]).outcome == "foreign"
+
+
+def unused_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "udp"])
+def test_refused(vantage, kind):
+    port = unused_port(socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    assert outcome(vantage, kind, port).outcome == "refused"
+
+
+class Odd:
+    """A TCP server that does with each connection what it is told."""
+
+    def __init__(self, treat):
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.kept = []
+        threading.Thread(target=self._run, args=(treat,), daemon=True).start()
+
+    def _run(self, treat):
+        while True:
+            try:
+                connection, _ = self.sock.accept()
+            except OSError:
+                return
+            self.kept.append(connection)
+            treat(connection)
+
+
+def reset(connection):
+    connection.recv(100)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def close(connection):
+    connection.recv(1000)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("treat", "word"),
+    [
+        (lambda connection: None, "timeout"),
+        (reset, "reset"),
+        (close, "protocol"),
+        (lambda connection: connection.sendall(b"SSH-2.0-x\r\n") or close(connection), "protocol"),
+        (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "foreign"),
+    ],
+    ids=["silent", "resets", "closes", "other protocol", "other web server"],
+)
+def test_servers_that_misbehave(vantage, treat, word):
+    assert outcome(vantage, "http", Odd(treat).port).outcome == word
+
+
+def test_udp_without_an_answer_times_out(vantage):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        begun = time.monotonic()
+        assert outcome(vantage, "udp", silent.getsockname()[1], timeout=0.3).outcome == "timeout"
+        assert 0.3 <= time.monotonic() - begun < 0.6
+
+
+def test_a_late_datagram_of_somebody_else_is_not_taken_for_the_answer(vantage):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as odd:
+        odd.bind(("127.0.0.1", 0))
+
+        def answer_twice():
+            _, client = odd.recvfrom(1000)
+            who = '{"pod":"%s","node":"","nonce":"%s","client":"x","port":1,"echo":"kubereach %s"}'
+            odd.sendto((who % ("old", NONCE, "0.0")).encode(), client)
+
+        threading.Thread(target=answer_twice, daemon=True).start()
+        assert outcome(vantage, "udp", odd.getsockname()[1], timeout=0.3).outcome == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(1, "denied"), (13, "denied"), (113, "unreachable"), (101, "unreachable"), (99, "local")],
+)
+def test_errno(number, word):
+    assert peer.outcome_of(number) == word
+
+
+def test_unreachable_or_denied_by_our_own_kernel(vantage):
+    # 240.0.0.0/4 cannot be routed to; what it gives depends on the machine's routes, but it is never an answer
+    assert outcome(vantage, "http", 80, "255.255.255.255").outcome in (
+        "unreachable",
+        "denied",
+        "timeout",
+        "local",
+    )
+
+
+def test_names_are_resolved_once_for_a_series(serve, vantage):
+    backend = serve("a")
+    result = vantage.run(Series("http", "localhost", backend.ports["http"], count=20, nonce=NONCE))
+    assert result.outcomes == {"ok": 20}
+
+
+def test_a_name_that_does_not_resolve_is_one_probe(vantage):
+    result = vantage.run(Series("http", "no-such-name.invalid", 80, count=20, timeout=5))
+    assert len(result.probes) == 1
+    assert result.probes[0].answer.outcome in ("nxdomain", "servfail", "timeout")
+
+
+def test_resolve(vantage):
+    result = vantage.run(Series("resolve", "localhost", count=3, more={"family": 4}))
+    assert [probe.answer.detail for probe in result.probes] == ["127.0.0.1"] * 3
+
+
+def test_file(vantage):
+    assert vantage.read_file("/proc/self/comm").startswith("python")
+    with pytest.raises(CannotMeasure, match="cannot read /no/such"):
+        vantage.read_file("/no/such")
+
+
+def test_malformed_requests_are_answered(vantage):
+    with pytest.raises(CannotMeasure, match="no such kind: smoke"):
+        vantage.run(Series("smoke", "127.0.0.1", 1))
+
+
+# --- DNS
+
+
+def dns_server(answer):
+    """A DNS server on UDP and TCP that answers each query with what `answer` makes of it; gives its port."""
+    tcp = socket.create_server(("127.0.0.1", 0))
+    port = tcp.getsockname()[1]
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", port))
+
+    def datagrams():
+        while True:
+            data, client = udp.recvfrom(4096)
+            udp.sendto(answer(dns.message.from_wire(data)), client)
+
+    def streams():
+        while True:
+            connection, _ = tcp.accept()
+            data = connection.recv(4096)
+            wire = answer(dns.message.from_wire(data[2:]))
+            connection.sendall(struct.pack("!H", len(wire)) + wire)
+
+    threading.Thread(target=datagrams, daemon=True).start()
+    threading.Thread(target=streams, daemon=True).start()
+    return port
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize(
+    ("rcode", "records", "word"),
+    [
+        (0, ["a. 5 IN A 192.0.2.1"], "ok"),
+        (0, [], "nodata"),
+        (3, [], "nxdomain"),
+        (2, [], "servfail"),
+        (5, [], "protocol"),
+    ],
+)
+def test_dns(vantage, transport, rcode, records, word):
+    def answer(query):
+        reply = dns.message.make_response(query)
+        reply.set_rcode(rcode)
+        reply.answer = [dns.rrset.from_text(*record.split()) for record in records]
+        return reply.to_wire()
+
+    message = base64.b64encode(dns.message.make_query("a.", "A").to_wire()).decode()
+    more = {"message": message, "transport": transport}
+    found = outcome(vantage, "dns", dns_server(answer), more=more)
+    assert found.outcome == word
+    assert dns.message.from_wire(base64.b64decode(found.detail)).rcode() == rcode
+
+
+# --- series
+
+
+def test_a_series_stops_after_misses(vantage):
+    result = vantage.run(Series("http", "127.0.0.1", unused_port(), count=500, in_flight=2, stop_after=3))
+    assert 3 <= len(result.probes) <= 4
+
+
+def test_series_do_not_wait_for_one_another(serve, vantage):
+    backend = serve("a")
+    slow = vantage.submit(Series("tcp", "127.0.0.1", Odd(lambda connection: None).port, timeout=1.0))
+    begun = time.monotonic()
+    assert vantage.run(Series("http", "127.0.0.1", backend.ports["http"], count=50)).outcomes == {"ok": 50}
+    assert time.monotonic() - begun < 0.8
+    assert slow.result(5).outcomes == {"timeout": 1}
+
+
+def test_spacing_and_delay(serve, vantage):
+    backend = serve("a")
+    begun = time.monotonic()
+    vantage.run(Series("http", "127.0.0.1", backend.ports["http"], count=4, spacing=0.1, delay=0.2))
+    assert 0.5 <= time.monotonic() - begun < 0.8
+
+
+def test_in_flight_is_bounded_over_all_series(vantage):
+    odd = Odd(lambda connection: None)
+    series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=0.4)
+    futures = [vantage.submit(series) for _ in range(2)]
+    time.sleep(0.2)  # the first probes are under way, none is over
+    assert len(odd.kept) == 16
+    assert sum(len(future.result(5).probes) for future in futures) == 40
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is Linux's")
+def test_retransmissions_are_read_from_the_kernel(vantage):
+    """A full accept queue drops the SYN; the kernel sends it again after a second and counts that."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    address = listener.getsockname()
+    waiting = [socket.socket() for _ in range(2)]
+    for sock in waiting:
+        sock.setblocking(False)
+        sock.connect_ex(address)
+    time.sleep(0.05)  # the queue fills
+    future = vantage.submit(Series("tcp", "127.0.0.1", address[1], timeout=3, retransmits=True))
+    time.sleep(0.3)  # the first SYN has been dropped
+    who = b'{"pod":"a","node":"","nonce":"","client":"","port":1,"echo":"%s"}\n'
+    answered = 0
+    while not future.done():
+        listener.settimeout(3)
+        connection, _ = listener.accept()
+        connection.settimeout(0.05 if answered < 1 else 3)
+        try:
+            line = connection.recv(100)
+        except TimeoutError:
+            continue  # one of those that only wait
+        if line:
+            connection.sendall(who % line.strip())
+            answered += 1
+            future.result(3)
+    probe = future.result(3).probes[0]
+    assert probe.answer.outcome == "ok"
+    assert probe.retransmits >= 1
+    assert probe.seconds > 0.9
+    for sock in waiting:
+        sock.close()
+
+
+# --- serving others
+
+
+def get(url, data=None, headers=None):
+    request = urllib.request.Request(url, data=data, headers=headers or {})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=3) as response:
+        return response.status
+
+
+def test_readiness_is_toggled_with_the_nonce_only(serve):
+    url = f"http://127.0.0.1:{serve('a').ports['http']}/ready"
+    assert get(url) == 200
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(url + "?on=0", b"", {"kubereach-nonce": "wrong"})
+    get(url + "?on=0", b"", {"kubereach-nonce": NONCE})
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        get(url)
+    get(url + "?on=1", b"", {"kubereach-nonce": NONCE})
+    assert get(url) == 200
+
+
+def test_sigterm_ends_it_at_once():
+    process = subprocess.Popen(
+        [sys.executable, "-u", peer.__file__, "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline().startswith(b'{"hello"')
+    process.terminate()
+    assert process.wait(2) == 0
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_the_prober_ends_with_its_standard_input():
+    process = subprocess.Popen(
+        [sys.executable, "-u", peer.__file__, "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdin.close()
+    assert process.wait(5) == 0
+    process.stdout.close()
+
+
+def test_only_syntax_and_modules_of_python_3_8():
+    """Checked as far as this interpreter can: the grammar, and that nothing outside the standard library is imported."""
+    import ast
+
+    source = open(peer.__file__).read()
+    tree = ast.parse(source, feature_version=(3, 8))
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert imported <= set(sys.stdlib_module_names)
+    assert os.path.getsize(peer.__file__) < 200_000  # a ConfigMap holds a megabyte
