@@ -14,7 +14,7 @@ from kubereach.lab import status
 from kubereach.lab.allocation import ServiceAllocator
 from kubereach.lab.config import LabConfig
 from kubereach.lab.defaults import Strategy, strategy_of
-from kubereach.lab.defaults.pods import random_suffix
+from kubereach.lab.defaults.pods import PRIORITIES, random_suffix
 from kubereach.lab.defaults.strategy import prune
 from kubereach.lab.resources import BY_NAME, RESOURCES, Resource
 from kubereach.lab.status import Object
@@ -124,9 +124,11 @@ class Registry:
         if kind.generation:
             metadata["generation"] = 1
         prune(new)
-        strategy.prepare(new, None)
-        causes = strategy.validate_metadata(new, None) + strategy.validate(new, None)
         name = metadata.get("name", "")
+        strategy.prepare(new, None)
+        if resource == "pods":
+            self._admit_pod(new)
+        causes = strategy.validate_metadata(new, None) + strategy.validate(new, None)
         if causes:
             raise status.invalid(kind.kind, name, causes, kind.group)
         if self.find(resource, metadata.get("namespace"), name) is not None:
@@ -310,6 +312,21 @@ class Registry:
             text = f"namespace {name} is being terminated"
             cause = status.Cause("metadata.namespace", "NamespaceTerminating", text)
             raise status.forbidden(kind.name, metadata.get("name", ""), why, kind.group, [cause])
+
+    def _admit_pod(self, pod: Object) -> None:
+        """The admission plugins that refuse a pod for what it refers to. Raises `StatusError` 403."""
+        spec, metadata = pod["spec"], pod["metadata"]
+        account, namespace = spec["serviceAccountName"], metadata["namespace"]
+        why = ""
+        # the default account of a namespace is made by a controller, which may come a moment later
+        if account != "default" and self.find("serviceaccounts", namespace, account) is None:
+            why = f"error looking up service account {namespace}/{account}: serviceaccount {status.quoted(account)} "
+            why += "not found"
+        priority = spec.get("priorityClassName")
+        if priority and priority not in PRIORITIES:
+            why = f"no PriorityClass with name {priority} was found"
+        if why:
+            raise status.forbidden("pods", metadata.get("name", ""), why)
 
     @staticmethod
     def _keep_identity(kind: Resource, new: Object, old: Object) -> None:

@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubereach.lab.status import Object, bad_request
+from kubereach.lab.defaults import names
+from kubereach.lab.status import Object, bad_request, quoted
 
 Predicate = Callable[[Object], bool]
 
+_SYMBOLS = frozenset({"==", "!=", ">", "<", "=", ",", "(", ")", "!"})
+#: what is written -> the operator of a `Requirement`
+_OPERATORS = {"=": "in", "==": "in", "in": "in", "!=": "notin", "notin": "notin", ">": "gt", "<": "lt"}
 _TOKEN = re.compile(r"\s*(==|!=|>|<|=|,|\(|\)|!|[^\s=!<>,()]+)")
 
 
@@ -44,8 +48,10 @@ class Requirement:
 
 
 class _Parser:
+    """A recursive descent over the tokens; refusals have the words of the API server's own parser."""
+
     def __init__(self, text: str) -> None:
-        self.tokens = _TOKEN.findall(text)
+        self.tokens: list[str] = _TOKEN.findall(text)
         self.position = 0
 
     def peek(self) -> str:
@@ -58,66 +64,72 @@ class _Parser:
 
     def parse(self) -> list[Requirement]:
         found: list[Requirement] = []
-        if not self.tokens:
-            return found
-        while True:
-            found.append(self.requirement())
+        while self.peek():
+            if self.peek() in _SYMBOLS - {"!"}:
+                raise bad_request(f"found '{self.peek()}', expected: !, identifier, or 'end of string'")
+            try:
+                found.append(self.requirement())
+            except ValueError as error:
+                raise bad_request(f"unable to parse requirement: {error}") from None
             token = self.next()
-            if token == "":
-                return found
-            if token != ",":
-                raise bad_request(
-                    f"unable to parse requirement: found '{token}', expected: ',' or 'end of string'"
-                )
-            if self.peek() in ("", ","):
+            if token not in ("", ","):
+                raise bad_request(f"found '{token}', expected: ',' or 'end of string'")
+            if token == "," and (self.peek() == "" or self.peek() in _SYMBOLS - {"!"}):
                 raise bad_request(f"found '{self.peek()}', expected: identifier after ','")
+        return found
 
     def requirement(self) -> Requirement:
         negated = self.peek() == "!"
         if negated:
             self.next()
         key = self.next()
-        if not key or not re.match(r"[\w]", key):
-            raise bad_request(
-                f"unable to parse requirement: found '{key}', expected: !, identifier, or 'end of string'"
-            )
+        if key == "" or key in _SYMBOLS:
+            raise ValueError(f"found '{key}', expected: identifier")
         if negated:
             return Requirement(key, "!")
         token = self.peek()
         if token in ("", ","):
             return Requirement(key, "exists")
         self.next()
-        if token in ("=", "=="):
-            return Requirement(key, "in", frozenset((self.value(),)))
-        if token == "!=":
-            return Requirement(key, "notin", frozenset((self.value(),)))
-        if token in (">", "<"):
-            return Requirement(key, "gt" if token == ">" else "lt", frozenset((self.value(),)))
-        if token in ("in", "notin"):
-            return Requirement(key, token, self.values())
-        raise bad_request(
-            f"unable to parse requirement: found '{token}', expected: in, notin, =, ==, !=, gt, lt"
-        )
+        if token not in _OPERATORS:
+            raise ValueError(f"found '{token}', expected: in, notin, =, ==, !=, gt, lt")
+        operator = _OPERATORS[token]
+        values = self.values() if token in ("in", "notin") else [self.value()]
+        _check_values(key, operator, values)
+        return Requirement(key, operator, frozenset(values))
 
     def value(self) -> str:
-        token = self.peek()
-        if token in ("", ","):
-            return ""
-        return self.next()
+        return "" if self.peek() in ("", ",") else self.next()
 
-    def values(self) -> frozenset[str]:
+    def values(self) -> list[str]:
         if (token := self.next()) != "(":
-            raise bad_request(f"unable to parse requirement: found '{token}' expected: '('")
-        found: set[str] = set()
+            raise ValueError(f"found '{token}' expected: '('")
+        found: list[str] = []
         while True:
             token = self.next()
             if token == ")":
-                return frozenset(found)
+                return found or [""]
+            if token == "":
+                raise ValueError("found '', expected: ',', ')' or identifier")
             if token == ",":
+                found.append("")
                 continue
-            found.add(token)
-            if self.peek() not in (",", ")"):
-                raise bad_request(f"unable to parse requirement: found '{self.peek()}', expected: ',' or ')'")
+            found.append(token)
+            token = self.next()
+            if token == ")":
+                return found
+            if token != ",":
+                raise ValueError(f"found '{token}', expected: ',' or ')'")
+
+
+def _check_values(key: str, operator: str, values: list[str]) -> None:
+    for i, value in enumerate(values):
+        if operator in ("gt", "lt"):
+            if not re.fullmatch(r"[+-]?\d+", value):
+                text = "for 'Gt', 'Lt' operators, the value must be an integer"
+                raise ValueError(f"values[{i}]: Invalid value: {quoted(value)}: {text}")
+        elif problems := names.label_value_problems(value):
+            raise ValueError(f"values[{i}][{key}]: Invalid value: {quoted(value)}: {problems[0]}")
 
 
 def parse_labels(text: str) -> list[Requirement]:
@@ -162,6 +174,7 @@ def selector_text(selector: Mapping[str, Any]) -> str:
     return ",".join(parts)
 
 
+_METADATA_FIELDS = ("metadata.name", "metadata.namespace")
 #: the fields by which each kind can be selected, beside metadata.name and metadata.namespace
 _FIELDS: dict[str, frozenset[str]] = {
     "pods": frozenset(
@@ -226,9 +239,11 @@ def parse_fields(resource: str, text: str) -> Predicate | None:
     terms: list[tuple[str, str, bool]] = []
     for term in filter(None, text.split(",")):
         field, operator, value = _split_term(term)
-        known = _FIELDS.get(resource, frozenset())
-        if field not in ("metadata.name", "metadata.namespace") and field not in known:
-            raise bad_request(f"field label not supported: {field}")
+        if field not in _METADATA_FIELDS and field not in _FIELDS.get(resource, ()):
+            if resource in _FIELDS:
+                raise bad_request(f"field label not supported: {field}")
+            offered = ", ".join(quoted(name) for name in _METADATA_FIELDS)
+            raise bad_request(f"{quoted(field)} is not a known field selector: only {offered}")
         terms.append((field, value, operator != "!="))
     if not terms:
         return None

@@ -25,6 +25,7 @@ from kubereach.lab.api.bodies import (
 from kubereach.lab.api.context import Context, answer
 from kubereach.lab.api.events import from_core, to_core
 from kubereach.lab.api.requests import ListOptions, Target, delete_options, list_options, write_options
+from kubereach.lab.defaults import names
 from kubereach.lab.patch import json_patch, merge_patch, strategic_merge
 from kubereach.lab.resources import EVENTS_V1, Resource
 from kubereach.lab.status import Object
@@ -52,7 +53,16 @@ def warnings_of(resource: Resource, obj: Mapping[str, Any] | None = None) -> lis
             found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
         if spec.get("trafficDistribution") == "PreferClose":
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    if resource.name == "pods" and obj is not None and (problems := _hostname_problems(obj)):
+        found.append(
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
+            f"recommended: [{', '.join(problems)}]"
+        )
     return found
+
+
+def _hostname_problems(pod: Mapping[str, Any]) -> list[str]:
+    return names.service_name_problems(pod["metadata"]["name"])
 
 
 def shown(resource: Resource, obj: Object) -> Object:
@@ -280,8 +290,8 @@ class Objects:
         self, target: Target, form: Representation, query: Mapping[str, str], text: bytes
     ) -> web.Response:
         resource = target.resource
-        existing = self.registry.get(resource.name, target.namespace, target.name)
         options = delete_options(query, _options_body(text))
+        existing = self.registry.get(resource.name, target.namespace, target.name)
         obj = self.registry.delete(
             resource.name,
             target.namespace,

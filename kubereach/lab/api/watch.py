@@ -61,7 +61,8 @@ class _Watch:
         return self.wanted is None or self.wanted(obj)
 
     def on_change(self, change: Change) -> None:
-        if change.resource == self.resource.name:
+        # a watch may begin at a version that is yet to come
+        if change.resource == self.resource.name and change.revision > (self.options.revision or 0):
             self.add_change(change)
 
     def add_change(self, change: Change) -> None:

@@ -95,15 +95,19 @@ def port_name_problems(value: str) -> list[str]:
     return problems
 
 
+def label_value_problems(value: str) -> list[str]:
+    """Why `value` is no value of a label."""
+    if len(value) > 63:
+        return ["must be no more than 63 characters"]
+    return [] if _LABEL_VALUE.fullmatch(value) else [_LABEL_VALUE_TEXT]
+
+
 def check_labels(labels: Mapping[str, Any], field: str) -> list[Cause]:
     """Causes for keys and values that are no labels."""
     causes: list[Cause] = []
     for key, value in labels.items():
         causes += [invalid_value(field, key, text) for text in qualified_name_problems(key)]
-        if len(value) > 63:
-            causes.append(invalid_value(field, value, "must be no more than 63 characters"))
-        elif not _LABEL_VALUE.fullmatch(value):
-            causes.append(invalid_value(field, value, _LABEL_VALUE_TEXT))
+        causes += [invalid_value(field, value, text) for text in label_value_problems(value)]
     return causes
 
 

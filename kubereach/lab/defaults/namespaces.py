@@ -20,7 +20,8 @@ class NamespaceStrategy(Strategy):
 
     def prepare(self, new: Object, old: Object | None) -> None:
         super().prepare(new, old)
-        new["metadata"].setdefault("labels", {})[NAME_LABEL] = new["metadata"]["name"]
+        if name := new["metadata"].get("name"):
+            new["metadata"].setdefault("labels", {})[NAME_LABEL] = name
         if old is None:
             new["spec"] = {"finalizers": ["kubernetes"]}
         else:

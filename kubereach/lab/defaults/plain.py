@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from kubereach.lab.defaults import names
 from kubereach.lab.defaults.strategy import Strategy
-from kubereach.lab.status import Cause, Object, invalid_value, unsupported_value
+from kubereach.lab.status import Cause, Object, forbidden_field, invalid_value, required, unsupported_value
 
 
 class EndpointSliceStrategy(Strategy):
@@ -62,6 +63,53 @@ class SecretStrategy(Strategy):
             new.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
         new.setdefault("type", "Opaque")
 
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        causes = _check_immutable(new, old, ("data",)) + _check_keys(new, "data")
+        if new["type"] == "kubernetes.io/tls":
+            data = new.get("data") or {}
+            causes += [required(f"data[{key}]") for key in ("tls.crt", "tls.key") if key not in data]
+        return causes
+
+
+class ConfigMapStrategy(Strategy):
+    """ConfigMaps: keys are file names, and an immutable one stays as it is."""
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        causes = _check_immutable(new, old, ("data", "binaryData"))
+        for field in ("data", "binaryData"):
+            causes += _check_keys(new, field)
+        return causes
+
+
+def _check_keys(obj: Object, field: str) -> list[Cause]:
+    text = (
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+        "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+    )
+    return [
+        invalid_value(f"{field}[{key}]", key, text)
+        for key in obj.get(field) or {}
+        if not re.fullmatch(r"[-._a-zA-Z0-9]+", key)
+    ]
+
+
+def _check_immutable(new: Object, old: Object | None, fields: tuple[str, ...]) -> list[Cause]:
+    if old is None or not old.get("immutable"):
+        return []
+    text = "field is immutable when `immutable` is set"
+    found = [] if new.get("immutable") else [forbidden_field("immutable", text)]
+    return found + [forbidden_field(field, text) for field in fields if new.get(field) != old.get(field)]
+
+
+class EventStrategy(Strategy):
+    """Events: fields that are always sent, in the namespace of what they are about."""
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
+        new.setdefault("eventTime", None)
+        new.setdefault("reportingComponent", "")
+        new.setdefault("reportingInstance", "")
+
 
 class NetworkPolicyStrategy(Strategy):
     """NetworkPolicies: which directions they isolate follows from their rules, and ports default to TCP."""
@@ -85,6 +133,8 @@ class IngressStrategy(Strategy):
 
 
 STRATEGIES: dict[str, type[Strategy]] = {
+    "configmaps": ConfigMapStrategy,
+    "events": EventStrategy,
     "endpointslices": EndpointSliceStrategy,
     "endpoints": EndpointsStrategy,
     "secrets": SecretStrategy,

@@ -17,7 +17,7 @@ from kubereach.lab.store import copy_object
 NAME_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _UNREACHABLE_SECONDS = 300
-_PRIORITIES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+PRIORITIES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
 
 
 def random_suffix(length: int = 5) -> str:
@@ -81,7 +81,7 @@ def admit(spec: Object) -> None:
                     "tolerationSeconds": _UNREACHABLE_SECONDS,
                 }
             )
-    spec["priority"] = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
+    spec["priority"] = PRIORITIES.get(spec.get("priorityClassName", ""), 0)
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 

@@ -142,9 +142,12 @@ class Replay:
                         yield f"{where}: {json.dumps(actual[key])[:200]}, recorded nothing"
                 elif key == "name" and "generateName" in recorded:
                     yield from self._pair(recorded[key], actual[key], where)
+                elif key == "name" and str(recorded[key]).startswith("kube-api-access-"):
+                    yield from self._pair(recorded[key], actual[key], where)
                 elif key == "items" and recorded[key] and isinstance(recorded[key][0], str):
-                    names = [item["metadata"]["name"] for item in actual[key]]
-                    yield from self.differences(recorded[key], names, where)
+                    named = [item["metadata"]["name"] for item in actual[key]]
+                    known = [self.pairs.get(name, name) for name in recorded[key]]
+                    yield from self.differences(sorted(known), sorted(named), where)
                 elif key in _CHOSEN:
                     yield from self._pair(recorded[key], actual[key], where)
                 elif key in _CHOSEN_LISTS and len(recorded[key]) == len(actual[key]):
