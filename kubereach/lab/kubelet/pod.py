@@ -216,7 +216,7 @@ class PodWorker:
         process = await self._start(container)
         self.write_status()
         self._start_probes(container)
-        code = await process.exited
+        code = await asyncio.shield(process.exited)
         await self._ended(container, code)
         return code
 
@@ -470,7 +470,7 @@ class PodWorker:
         finally:
             os.close(null)
         self.sessions.add(process.pid)
-        return await process.exited
+        return await asyncio.shield(process.exited)
 
     # --- the end
 
@@ -495,7 +495,7 @@ class PodWorker:
             await asyncio.wait_for(asyncio.shield(process.exited), max(deadline - loop.time(), 0.002))
         if not process.exited.done():
             await self.kubelet.processes.signal(process, signal.SIGKILL)
-            await process.exited
+            await asyncio.shield(process.exited)
 
     async def _end(self) -> None:
         """Stop every container, then say so, free everything and remove the object."""
