@@ -167,18 +167,18 @@ class Run:
         stems = service_stems(self._manifests)
         used = {name for item in session.items if _check(item) for name in getattr(item, "fixturenames", ())}
         services = tuple(stem for name, stem in stems.items() if name in used)
-        given = {
-            "access": access,
-            "settings": self._settings,
-            "bus": self._bus,
-            "manifests": self._manifests,
-            "services": services,
-        }
-        world: WorldLike | None = config.hook.pytest_kubereach_world(config=config, **given)
+        world: WorldLike | None = config.hook.pytest_kubereach_world(
+            config=config,
+            access=access,
+            settings=self._settings,
+            bus=self._bus,
+            manifests=self._manifests,
+            services=services,
+        )
         if world is None:
             from kubereach.world import World
 
-            world = World(**given)
+            world = World(access, self._settings, self._bus, self._manifests, services)
         self._bus.emit(Progress("connecting to the cluster"))
         cluster = world.connect()
         self._features = detect(cluster, self._settings)

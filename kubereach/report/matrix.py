@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """`label` is a kind of vantage, or one vantage of it (`single`) where the vantages of a kind differ."""
+    """`label` is a kind of vantage, or the node of some of them (`single`) where the nodes differ."""
 
     label: str
     cells: tuple[Cell | None, ...]
@@ -50,7 +50,7 @@ class Matrix:
 
 
 def build(record: Record) -> Matrix:
-    """Fold the record's paths. Where a kind's vantages do not agree, each gets a row of its own too."""
+    """Fold the record's paths. Where a kind's nodes do not agree, each gets a row of its own too."""
     paths = [
         (path, _state(path, result.check is not None and result.check.level == INFO))
         for result in record.results
@@ -61,8 +61,8 @@ def build(record: Record) -> Matrix:
     for kind in _ordered((path.kind for path, _ in paths), KINDS):
         own = [(path, state) for path, state in paths if path.kind == kind]
         rows.append(_row(kind, own, columns))
-        vantages = sorted({path.vantage for path, _ in own})
-        single = [_row(name, [p for p in own if p[0].vantage == name], columns, True) for name in vantages]
+        places = sorted({_place(path) for path, _ in own})
+        single = [_row(place, [p for p in own if _place(p[0]) == place], columns, True) for place in places]
         if len(single) > 1 and _differ(single):
             failing = [row for row in single if any(cell and cell.state == _FAILED for cell in row.cells)]
             rows += single if len(single) <= _MOST_NODES else failing[:_MOST_NODES]
@@ -100,6 +100,11 @@ def _state(path: Path, info: bool) -> int:
         return _NOTED if info else _FAILED
     # a check that something is closed conforms without an answer: nothing was reached, as it should be
     return _REACHED if path.outcomes.get("ok") else _CLOSED
+
+
+def _place(path: Path) -> str:
+    # ``worker`` of ``pod@worker``: several vantages of a kind may be on one node
+    return path.vantage.partition("@")[2] or path.vantage
 
 
 def _row(label: str, paths: list[tuple[Path, int]], columns: tuple[str, ...], single: bool = False) -> Row:
