@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from dataclasses import dataclass
 
@@ -125,7 +126,7 @@ async def _pass_on(
     try:
         reader, writer = await context.runtime.dial(pod, port)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
         text = f"error trying to reach service: dial tcp {address}: connect: {why}"
         raise _unavailable(text) from error
     try:

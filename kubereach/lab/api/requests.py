@@ -60,7 +60,10 @@ def parse_path(path: str) -> Target:
         known = resource.subresource(subresource)
         if known is None or (len(parts) > 3 and subresource != "proxy"):
             raise no_such_path()
-    rest = "/" + "/".join(parts[3:]) if len(parts) > 3 else ""
+    # a final slash counts for a proxied path, and for nothing else
+    everything = path.lstrip("/").split("/")
+    consumed = len(path.strip("/").split("/")) - len(parts) + 3
+    rest = "/" + "/".join(everything[consumed:]) if subresource and len(everything) > consumed else ""
     return Target(resource, namespace, name, subresource, rest, watch)
 
 

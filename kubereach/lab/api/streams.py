@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -245,7 +246,8 @@ async def port_forward(request: web.BaseRequest, context: Context, target: Targe
             try:
                 reader, writer = await context.runtime.dial(pod, port)
             except OSError as error:
-                text = f"error forwarding port {port} to pod {target.name}: {error.strerror or error}"
+                why = os.strerror(error.errno).lower() if error.errno else str(error)
+                text = f"error forwarding port {port} to pod {target.name}: {why}"
                 await socket.send_bytes(bytes([2 * i + 1]) + text.encode())
                 await socket.close(code=WSCloseCode.OK)
                 return socket

@@ -131,7 +131,8 @@ def make_running(server: Server, namespace: str, name: str, containers: list[str
     spec = {"nodeName": "n", "containers": [{"name": c, "image": "i:1"} for c in containers]}
 
     def run(pod: dict[str, Any]) -> None:
-        states = [{"name": c, "ready": True, "restartCount": 0, "state": {"running": {}}} for c in containers]
+        common = {"ready": True, "restartCount": 0, "image": "i:1", "imageID": "", "state": {"running": {}}}
+        states = [{"name": c, **common} for c in containers]
         pod["status"].update(phase="Running", podIP="127.0.0.1", containerStatuses=states)
 
     def make() -> dict[str, Any]:
