@@ -12,9 +12,10 @@ from kubereach.lab.launch import Lab, LabError
 _DESCRIPTION = """\
 Start a lab, the embedded Kubernetes cluster, for as long as one command runs.
 
-Inside, KUBECONFIG is set, so that kubectl, the official clients and kubereach itself work as with any cluster, and curl
-reaches nodes, node ports and load-balancer addresses. Node namespaces are in /run/netns: `ip netns exec kubereach-worker nft
-list ruleset` shows a node's rules, `tcpdump` in there its packets. Everything is gone when the command ends.
+Inside, KUBECONFIG is set, so that kubectl, the official clients and kubereach itself work as with any cluster, and
+curl reaches nodes, node ports and load-balancer addresses. Node namespaces are in /run/netns:
+`ip netns exec kubereach-worker nft list ruleset` shows a node's rules, tcpdump in there its packets. Everything is gone
+when the command ends.
 """
 _EXAMPLES = """\
 examples:
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
+    )
     commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
     commands.add_parser("shell", help="open $SHELL in a lab")
     run = commands.add_parser("run", help="run one command in a lab and exit with its code")
@@ -38,23 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``kubereach lab``; returns the command's exit code, 2 for wrong usage, 3 if there can be no lab."""
+    command = [os.environ.get("SHELL") or "/bin/sh"]
     if args.lab_command == "run":
         command = args.argv[1:] if args.argv[:1] == ["--"] else list(args.argv)
         if not command:
-            print("kubereach lab run: say what to run: kubereach lab run -- kubectl get nodes", file=sys.stderr)  # noqa: T201
-            return 2
-    else:
-        command = [os.environ.get("SHELL") or "/bin/sh"]
+            return _refuse("say what to run, for example: kubereach lab run -- kubectl get nodes", 2)
     try:
-        config = LabConfig(nodes=args.nodes)
-    except ValueError as error:
-        print(f"kubereach lab: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    try:
-        with Lab(config) as lab:
+        with Lab(LabConfig(nodes=args.nodes)) as lab:
             if args.lab_command == "shell":
-                print("lab ready: try `kubectl get nodes -o wide`; exit ends it", file=sys.stderr)  # noqa: T201
+                sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; exit ends it\n")
             return lab.run(command)
+    except ValueError as error:
+        return _refuse(str(error), 2)
     except LabError as error:
-        print(f"kubereach lab: {error}", file=sys.stderr)  # noqa: T201
-        return 3
+        return _refuse(str(error), 3)
+
+
+def _refuse(message: str, code: int) -> int:
+    sys.stderr.write(f"kubereach lab: {message}\n")
+    return code

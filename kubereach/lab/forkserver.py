@@ -1,7 +1,7 @@
 """pid 1 of the lab: forks containers' processes, reaps everything, and takes all with it when it ends.
 
-A Python program in a container is run in the forked interpreter itself, with its modules already loaded, which starts it in
-some milliseconds; anything else is executed as usual.
+A Python program in a container is run in the forked interpreter itself, with its modules already loaded, which starts
+it in some milliseconds; anything else is executed as usual.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class ForkServer:
             sys.exit(0)  # the lab's server is gone, so everything goes
 
     def _serve_one(self) -> bool:
-        data, ancillary, _, _ = self._control.recvmsg(1 << 20, socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize))
+        data, ancillary, _, _ = self._control.recvmsg(
+            1 << 20, socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+        )
         fds = array.array("i")
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

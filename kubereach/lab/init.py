@@ -1,8 +1,8 @@
 """The lab's first process: makes the namespaces, then becomes the fork server that starts every other process.
 
-Run as ``python -m kubereach.lab.init FD``, FD being a socket to the process that wants the lab. Two processes come of it:
-the *keeper*, which only waits, and pid 1 of the new process namespace. When the keeper's parent dies, the kernel kills the
-keeper; when the keeper dies, pid 1; and with pid 1 everything in its namespace. So nothing can be left behind.
+Run as ``python -m kubereach.lab.init FD``, FD being a socket to the process that wants the lab. Two processes come of
+it: the *keeper*, which only waits, and pid 1 of the new process namespace. When the keeper's parent dies, the kernel
+kills the keeper; when the keeper dies, pid 1; and with pid 1 everything in its namespace. Nothing can be left behind.
 """
 
 from __future__ import annotations

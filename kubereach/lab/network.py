@@ -1,7 +1,8 @@
 """Links, addresses and routes: the underlay, a network namespace per node, one per pod.
 
-As with kind: nodes hang on one bridge (the underlay), which is also where the outside is. A pod has a point-to-point link to
-its node, which routes to it, so that every packet between two pods passes through the node's own rules, also on one node.
+As with kind: nodes hang on one bridge (the underlay), which is also where the outside is. A pod has a point-to-point
+link to its node, which routes to it, so that every packet between two pods passes through the node's own rules, also
+on one node.
 """
 
 from __future__ import annotations
@@ -137,7 +138,9 @@ class Outside(Host):
     def _route(self, address: str, nodes: list[str]) -> None:
         with IPRoute() as ip:
             if nodes:
-                ip.route("replace", dst=f"{address}/32", multipath=[{"gateway": node, "hops": 1} for node in nodes])
+                ip.route(
+                    "replace", dst=f"{address}/32", multipath=[{"gateway": node, "hops": 1} for node in nodes]
+                )
                 self._routes[address] = nodes
             elif self._routes.pop(address, None):
                 ip.route("del", dst=f"{address}/32")
@@ -207,11 +210,17 @@ class NodeNetwork(Host):
             new_namespace(path)
             with IPRoute() as pod:
                 # Made in the pod and handed to the node, so that one namespace needs naming.
-                pod.link("add", ifname="eth0", kind="veth", peer={"ifname": link, "net_ns_fd": self._namespace})
+                pod.link(
+                    "add", ifname="eth0", kind="veth", peer={"ifname": link, "net_ns_fd": self._namespace}
+                )
                 eth0 = pod.link_lookup(ifname="eth0")[0]
                 pod.link("set", index=1, state="up")
                 pod.addr(
-                    "add", index=eth0, address=address, prefixlen=self._range.prefixlen, flags=_NO_PREFIX_ROUTE
+                    "add",
+                    index=eth0,
+                    address=address,
+                    prefixlen=self._range.prefixlen,
+                    flags=_NO_PREFIX_ROUTE,
                 )
                 pod.link("set", index=eth0, state="up")
                 pod.route("add", dst=f"{gateway}/32", oif=eth0, scope=_SCOPE_LINK)

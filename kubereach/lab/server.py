@@ -1,4 +1,4 @@
-"""The lab's server: one asyncio process that is the API server, the controllers, the kubelets and the service proxies."""
+"""The lab's server: one asyncio process that is API server, controllers, kubelets and service proxies."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.
 def _write_kubeconfig(server: LabServer) -> None:
     """The admin's kubeconfig, with its certificates beside it.
 
-    References instead of embedded data, because clients write what is embedded to files of their own, which outlive them
-    when they are killed. They are relative, so that they hold from inside and from outside the lab.
+    References instead of embedded data, because clients write what is embedded to files of their own, which outlive
+    them when they are killed. They are relative, so that they hold from inside and from outside the lab.
     """
     files = {
         "ca.crt": server.pki.ca_pem,

@@ -89,7 +89,9 @@ class DaemonSetController(Controller):
         spec = pod["spec"]
         affinity = spec.setdefault("affinity", {}).setdefault("nodeAffinity", {})
         field = {"key": "metadata.name", "operator": "In", "values": [node]}
-        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {
+            "nodeSelectorTerms": [{"matchFields": [field]}]
+        }
         spec["tolerations"] = [*(spec.get("tolerations") or []), *_tolerations(bool(spec.get("hostNetwork")))]
         self.registry.create("pods", pod)
 
@@ -99,7 +101,9 @@ class DaemonSetController(Controller):
             return
         most = scaled((strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1), total, up=True)
         seconds = daemon_set["spec"].get("minReadySeconds", 0)
-        serving = [p for p in pods if active(p) and (wait := available_in(p, seconds)) is not None and wait <= 0]
+        serving = [
+            p for p in pods if active(p) and (wait := available_in(p, seconds)) is not None and wait <= 0
+        ]
         allowed = max(most, 1) - (total - len(serving))
         for pod in pods:
             if pod["metadata"]["labels"].get(_HASH) == digest or being_deleted(pod):
@@ -134,7 +138,9 @@ class DaemonSetController(Controller):
             "numberUnavailable": len(nodes) - available,
         }
         status |= {key: value for key, value in counts.items() if value}
-        self.registry.update("daemonsets", *name_of(daemon_set), lambda o: o.update(status=status), subresource="status")
+        self.registry.update(
+            "daemonsets", *name_of(daemon_set), lambda o: o.update(status=status), subresource="status"
+        )
 
 
 def _node_of(pod: Object) -> str:
@@ -147,5 +153,7 @@ def _node_of(pod: Object) -> str:
 def _tolerations(host_network: bool = True) -> list[Object]:
     found = [{"key": key, "operator": "Exists", "effect": effect} for key, effect in _TOLERATED]
     if host_network:
-        found.append({"key": "node.kubernetes.io/network-unavailable", "operator": "Exists", "effect": "NoSchedule"})
+        found.append(
+            {"key": "node.kubernetes.io/network-unavailable", "operator": "Exists", "effect": "NoSchedule"}
+        )
     return found

@@ -116,7 +116,9 @@ class DeploymentController(Controller):
         replicas = deployment["spec"]["replicas"]
         room = replicas + self._surge(deployment) - _wanted(others) - current["spec"]["replicas"]
         size = min(replicas, current["spec"]["replicas"] + max(room, 0)) if others else replicas
-        current = self._resize(deployment, current, size if current["spec"]["replicas"] < replicas else replicas)
+        current = self._resize(
+            deployment, current, size if current["spec"]["replicas"] < replicas else replicas
+        )
         least = replicas - self._unavailable(deployment)
         for old in sorted(others, key=lambda s: s["metadata"]["creationTimestamp"]):
             broken = old["spec"]["replicas"] - old.get("status", {}).get("availableReplicas", 0)
@@ -191,7 +193,9 @@ class DeploymentController(Controller):
             )
         elif done:
             message = f"{words} has successfully progressed."
-            conditions.append(_condition(deployment, "Progressing", "True", "NewReplicaSetAvailable", message))
+            conditions.append(
+                _condition(deployment, "Progressing", "True", "NewReplicaSetAvailable", message)
+            )
         else:
             message = f"{words} is progressing."
             conditions.append(_condition(deployment, "Progressing", "True", "ReplicaSetUpdated", message))

@@ -47,7 +47,11 @@ class EndpointSliceController(Controller):
             return
         if service["spec"]["type"] == "ExternalName":
             return
-        pods = [pod for pod in self.registry.list("pods", namespace) if _selects(service, pod) and _has_address(pod)]
+        pods = [
+            pod
+            for pod in self.registry.list("pods", namespace)
+            if _selects(service, pod) and _has_address(pod)
+        ]
         groups: dict[tuple[tuple[str, str, int], ...], list[Object]] = {}
         for pod in pods:
             groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod))
@@ -56,7 +60,10 @@ class EndpointSliceController(Controller):
         self._write_endpoints(service, pods)
 
     def _write_slices(
-        self, service: Object, groups: dict[tuple[tuple[str, str, int], ...], list[Object]], existing: list[Object]
+        self,
+        service: Object,
+        groups: dict[tuple[tuple[str, str, int], ...], list[Object]],
+        existing: list[Object],
     ) -> None:
         free = list(existing)
         wanted: list[tuple[list[Object], list[Object]]] = []
@@ -94,7 +101,9 @@ class EndpointSliceController(Controller):
         for surplus in free:
             self.registry.delete("endpointslices", *name_of(surplus))
 
-    def _rewrite(self, found: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]) -> None:
+    def _rewrite(
+        self, found: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]
+    ) -> None:
         def mutate(obj: Object) -> None:
             obj["metadata"]["labels"] = labels
             obj["ports"] = ports
@@ -116,7 +125,9 @@ class EndpointSliceController(Controller):
             lists[0 if endpoint["conditions"]["ready"] else 1].append(address)
         subsets = []
         for key, (ready, not_ready) in groups.items():
-            subset: Object = {"ports": [{**({"name": n} if n else {}), "port": p, "protocol": q} for n, q, p in key]}
+            subset: Object = {
+                "ports": [{**({"name": n} if n else {}), "port": p, "protocol": q} for n, q, p in key]
+            }
             subset |= {"addresses": ready} if ready else {}
             subset |= {"notReadyAddresses": not_ready} if not_ready else {}
             subsets.append(subset)
@@ -207,5 +218,7 @@ class EndpointsCleaner(Controller):
             yield name_of(new)
 
     def reconcile(self, namespace: str, name: str) -> None:
-        if self.registry.find("services", namespace, name) is None and self.registry.find("endpoints", namespace, name):
+        if self.registry.find("services", namespace, name) is None and self.registry.find(
+            "endpoints", namespace, name
+        ):
             self.registry.delete("endpoints", namespace, name)

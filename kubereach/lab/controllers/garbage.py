@@ -81,7 +81,9 @@ class GarbageCollector(Controller):
             if not any(self.registry.find(k, *name_of(o)) for k, o in dependents if _blocks(o, uid)):
                 self._drop_finalizer(kind, obj, _FOREGROUND)
 
-    def _owner(self, uid: str, resource: str, dependents: list[tuple[str, Object]]) -> tuple[str, Object] | None:
+    def _owner(
+        self, uid: str, resource: str, dependents: list[tuple[str, Object]]
+    ) -> tuple[str, Object] | None:
         if resource:
             for obj in self.registry.list(resource, where=lambda o: o["metadata"]["uid"] == uid):
                 return resource, obj
@@ -96,9 +98,9 @@ class GarbageCollector(Controller):
         return None
 
     def _collect(self, kind: str, obj: Object) -> None:
-        if all(self._find(obj, o["uid"]) is None for o in obj["metadata"].get("ownerReferences") or []):
-            if not being_deleted(obj):
-                self.registry.delete(kind, *name_of(obj), propagation="Background")
+        references = obj["metadata"].get("ownerReferences") or []
+        if not being_deleted(obj) and all(self._find(obj, o["uid"]) is None for o in references):
+            self.registry.delete(kind, *name_of(obj), propagation="Background")
 
     def _release(self, kind: str, obj: Object, uid: str) -> None:
         def mutate(target: Object) -> None:
@@ -116,4 +118,6 @@ class GarbageCollector(Controller):
 
 
 def _blocks(obj: Object, uid: str) -> bool:
-    return any(o["uid"] == uid and o.get("blockOwnerDeletion") for o in obj["metadata"].get("ownerReferences") or [])
+    return any(
+        o["uid"] == uid and o.get("blockOwnerDeletion") for o in obj["metadata"].get("ownerReferences") or []
+    )

@@ -36,7 +36,10 @@ class LoadBalancerController(Controller):
         if resource == "services":
             yield name_of(new)
         elif resource == "endpointslices":
-            key = (new["metadata"]["namespace"], (new["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))
+            key = (
+                new["metadata"]["namespace"],
+                (new["metadata"].get("labels") or {}).get("kubernetes.io/service-name"),
+            )
             if key in self._addresses:
                 yield key[0], str(key[1])
 
@@ -53,7 +56,9 @@ class LoadBalancerController(Controller):
         address = self._address(service)
         if address is None:
             message = "no address is left in the lab's pool"
-            self.registry.record_event(service, "Warning", "SyncLoadBalancerFailed", message, "service-controller")
+            self.registry.record_event(
+                service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
+            )
             return
         self._hold(service, address)
         self._routes.put_nowait((address, self._announcers(service)))
@@ -81,7 +86,9 @@ class LoadBalancerController(Controller):
     def _hold(self, service: Object, address: str) -> None:
         if _FINALIZER not in (service["metadata"].get("finalizers") or []):
             self.registry.update(
-                "services", *name_of(service), lambda s: s["metadata"].setdefault("finalizers", []).append(_FINALIZER)
+                "services",
+                *name_of(service),
+                lambda s: s["metadata"].setdefault("finalizers", []).append(_FINALIZER),
             )
         ingress = [{"ip": address, "ipMode": "VIP"}]
 

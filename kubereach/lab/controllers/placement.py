@@ -11,7 +11,7 @@ Object = dict[str, Any]
 
 
 def node_allows(spec: Object, node: Object) -> str:
-    """"" if a pod with this spec may be put on the node, or why not, in the scheduler's words."""
+    """ "" if a pod with this spec may be put on the node, or why not, in the scheduler's words."""
     for taint in _taints(node):
         if not any(_tolerates(toleration, taint) for toleration in spec.get("tolerations") or []):
             if taint["key"] == "node.kubernetes.io/unschedulable":
@@ -29,7 +29,9 @@ def node_allows(spec: Object, node: Object) -> str:
 
 
 def _taints(node: Object) -> list[Object]:
-    found = [t for t in node.get("spec", {}).get("taints") or [] if t["effect"] in ("NoSchedule", "NoExecute")]
+    found = [
+        t for t in node.get("spec", {}).get("taints") or [] if t["effect"] in ("NoSchedule", "NoExecute")
+    ]
     if node.get("spec", {}).get("unschedulable"):
         found.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     return found
@@ -50,7 +52,8 @@ def _term(term: Object, node: Object) -> bool:
     fields = {"metadata.name": node["metadata"]["name"]}
     expressions, matched_fields = term.get("matchExpressions") or [], term.get("matchFields") or []
     return bool(expressions or matched_fields) and (
-        all(_expression(e, labels) for e in expressions) and all(_expression(e, fields) for e in matched_fields)
+        all(_expression(e, labels) for e in expressions)
+        and all(_expression(e, fields) for e in matched_fields)
     )
 
 

@@ -56,9 +56,10 @@ class ReplicaSetController(Controller):
             if not pod["metadata"].get("ownerReferences") and matches_selector(
                 selector, pod["metadata"].get("labels") or {}
             ):
-                reference = owner_reference(replica_set)
                 self.registry.update(
-                    "pods", *name_of(pod), lambda p, r=reference: p["metadata"].update(ownerReferences=[r])
+                    "pods",
+                    *name_of(pod),
+                    lambda p: p["metadata"].update(ownerReferences=[owner_reference(replica_set)]),
                 )
 
     def _scale(self, replica_set: Object) -> None:
@@ -70,7 +71,9 @@ class ReplicaSetController(Controller):
                     "pods", *name_of(pod), lambda p: p["metadata"].pop("ownerReferences", None)
                 )
         pods = [
-            pod for pod in pods if active(pod) and matches_selector(selector, pod["metadata"].get("labels") or {})
+            pod
+            for pod in pods
+            if active(pod) and matches_selector(selector, pod["metadata"].get("labels") or {})
         ]
         missing = replica_set["spec"]["replicas"] - len(pods)
         for _ in range(missing):
@@ -80,7 +83,11 @@ class ReplicaSetController(Controller):
         if missing < 0:
             # first those that serve nobody: unscheduled, unready, youngest
             pods.sort(
-                key=lambda p: (bool(p["spec"].get("nodeName")), ready(p), -int(p["metadata"]["resourceVersion"]))
+                key=lambda p: (
+                    bool(p["spec"].get("nodeName")),
+                    ready(p),
+                    -int(p["metadata"]["resourceVersion"]),
+                )
             )
             for pod in pods[:-missing]:
                 self.registry.delete("pods", *name_of(pod))
@@ -104,4 +111,6 @@ class ReplicaSetController(Controller):
         status = {key: value for key, value in counts.items() if value or key == "replicas"}
         status["terminatingReplicas"] = sum(being_deleted(pod) for pod in pods)
         status["observedGeneration"] = replica_set["metadata"]["generation"]
-        self.registry.update("replicasets", *name_of(replica_set), lambda o: o.update(status=status), subresource="status")
+        self.registry.update(
+            "replicasets", *name_of(replica_set), lambda o: o.update(status=status), subresource="status"
+        )

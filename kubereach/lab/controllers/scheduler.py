@@ -28,7 +28,9 @@ class Scheduler(Controller):
             yield from self._waiting()
 
     def _waiting(self) -> Iterable[Key]:
-        return [name_of(pod) for pod in self.registry.list("pods", where=lambda p: not p["spec"].get("nodeName"))]
+        return [
+            name_of(pod) for pod in self.registry.list("pods", where=lambda p: not p["spec"].get("nodeName"))
+        ]
 
     def reconcile(self, namespace: str, name: str) -> None:
         pod = self.registry.find("pods", namespace, name)
@@ -63,7 +65,7 @@ class Scheduler(Controller):
             siblings = 0
             for other in here:
                 same_owner = any(o["uid"] in owners for o in other["metadata"].get("ownerReferences") or [])
-                siblings += same_owner or bool(labels) and other["metadata"].get("labels") == labels
+                siblings += same_owner or (bool(labels) and other["metadata"].get("labels") == labels)
             return siblings, len(here), node["metadata"]["name"]
 
         return str(min(nodes, key=load)["metadata"]["name"])
@@ -89,7 +91,7 @@ class Scheduler(Controller):
 
         def unschedulable(obj: Object) -> None:
             conditions = obj["status"].setdefault("conditions", [])
-            old = next((c for c in conditions if c["type"] == "PodScheduled"), {})
+            old: Object = next((c for c in conditions if c["type"] == "PodScheduled"), {})
             conditions[:] = [c for c in conditions if c["type"] != "PodScheduled"]
             conditions.append(
                 {

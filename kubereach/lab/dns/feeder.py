@@ -39,7 +39,9 @@ class DnsFeeder:
         if resource == "services":
             message = self._service(meta["namespace"], meta["name"])
         elif resource == "endpointslices":
-            message = self._service(meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name", ""))
+            message = self._service(
+                meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name", "")
+            )
         elif resource == "namespaces":
             message = self._namespaces()
         else:
@@ -51,13 +53,17 @@ class DnsFeeder:
                 self._send(writer, message)
 
     def _namespaces(self) -> dict[str, Any]:
-        return {"namespaces": [namespace["metadata"]["name"] for namespace in self._registry.list("namespaces")]}
+        return {
+            "namespaces": [namespace["metadata"]["name"] for namespace in self._registry.list("namespaces")]
+        }
 
     def _service(self, namespace: str, name: str) -> dict[str, Any]:
         service = self._registry.find("services", namespace, name)
         records: list[Any] = []
         if service is not None:
-            slices = self._registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
+            slices = self._registry.list(
+                "endpointslices", namespace, labels={"kubernetes.io/service-name": name}
+            )
             records = service_records(service, slices, self._config.cluster_domain)
         return {"service": f"{namespace}/{name}", "records": records}
 

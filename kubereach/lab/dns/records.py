@@ -1,4 +1,4 @@
-"""The records of one Service, as the Kubernetes DNS-Based Service Discovery specification (1.1.0) and CoreDNS give them.
+"""The records of one Service, as the Kubernetes DNS specification (1.1.0) and CoreDNS give them.
 
 Source: https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Object = dict[str, Any]
-#: owner name (lower case, no final dot), type, data. SRV data is ``port target``; its weight is worked out when asked for.
+#: owner name (lower case, no final dot), type, data. SRV data is ``port target``; its weight is known when asked for.
 Record = tuple[str, str, str]
 
 

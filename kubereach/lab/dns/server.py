@@ -1,7 +1,7 @@
 """The program in a cluster-DNS pod: answers over UDP and TCP from the records that the lab's server sends it.
 
-It stands for CoreDNS with its kubernetes plugin: the same ports (53, health 8080, ready 8181), TTL and negative answers.
-Records come over a stream of the lab's own, so that a broken pod network does not make DNS stale as well.
+It stands for CoreDNS with its kubernetes plugin: the same ports (53, health 8080, ready 8181), TTL and negative
+answers. Records come over a stream of the lab's own, so that a broken pod network does not make DNS stale as well.
 """
 
 from __future__ import annotations
@@ -94,7 +94,12 @@ class DnsServer:
         if found.authoritative:
             reply.flags |= dns.flags.AA
         self._fill(reply, question.name, found)
-        if found.soa and kind == "SOA" and not found.answer and question.name.to_text(True).lower() == found.soa:
+        if (
+            found.soa
+            and kind == "SOA"
+            and not found.answer
+            and question.name.to_text(True).lower() == found.soa
+        ):
             reply.answer, reply.authority = reply.authority, []
         return reply, len(found.answer) <= 1
 
@@ -120,15 +125,14 @@ class DnsServer:
             return reply.to_wire(max_size=largest)
         except dns.exception.TooBig:
             reply.flags |= dns.flags.TC
+        rrset = reply.answer[-1]
+        records = list(rrset)
         while True:
-            last = reply.answer[-1]
-            last.pop()
-            if not last:
-                reply.answer.pop()
+            reply.answer[-1] = dns.rrset.from_rdata_list(rrset.name, TTL, records)
             try:
                 return reply.to_wire(max_size=largest)
             except dns.exception.TooBig:
-                continue
+                records.pop()
 
     def run(self, control: socket.socket) -> None:
         """Serve until the stream of records ends."""

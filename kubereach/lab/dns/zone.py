@@ -91,7 +91,9 @@ class Zone:
         answer = Answer(answer=[("", "SRV", f"0 {weight} {item}") for item in data])
         for target in dict.fromkeys(item.split()[1] for item in data):
             for family in ("A", "AAAA"):
-                answer.additional += [(target, family, a) for a in self._names.get(target, {}).get(family, [])]
+                answer.additional += [
+                    (target, family, a) for a in self._names.get(target, {}).get(family, [])
+                ]
         return answer
 
     def _alias(self, target: str, kind: str) -> Answer:
@@ -121,7 +123,11 @@ class Zone:
         label = labels[0]
         if not _POD_NAME.match(label):
             return None
-        text = label.replace("-", ".") if label.count("-") == 3 and "--" not in label else label.replace("-", ":")
+        text = (
+            label.replace("-", ".")
+            if label.count("-") == 3 and "--" not in label
+            else label.replace("-", ":")
+        )
         try:
             address = ipaddress.ip_address(text)
         except ValueError:

@@ -39,7 +39,10 @@ def resolv_conf(config: LabConfig, pod: Object) -> str:
     lines = [f"search {' '.join(searches)}"] if searches else []
     lines += [f"nameserver {server}" for server in nameservers]
     if options:
-        lines.append("options " + " ".join(name if value is None else f"{name}:{value}" for name, value in options.items()))
+        lines.append(
+            "options "
+            + " ".join(name if value is None else f"{name}:{value}" for name, value in options.items())
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """What an image means in a lab, which has none: the programs of this machine.
 
-An image is a name. A container that says its command gets that command from the machine; an image's own entry point is known
-only for the lab's DNS server and for pause.
+An image is a name. A container that says its command gets that command from the machine; an image's own entry point
+is known only for the lab's DNS server and for pause.
 """
 
 from __future__ import annotations

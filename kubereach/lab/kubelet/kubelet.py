@@ -34,7 +34,7 @@ class Kubelet:
         self.feed_dns = feed_dns
         self.pods_folder = folder
         self.ca = ca
-        self.token = "a-lab-has-no-service-account-tokens"  # noqa: S105
+        self.token = "a-lab-has-no-service-account-tokens"
         self.workers: dict[str, PodWorker] = {}
         registry.subscribe(self._on_change)
 

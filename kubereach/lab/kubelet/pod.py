@@ -54,7 +54,7 @@ class PodWorker:
         self.namespace = pod["metadata"]["namespace"]
         self.name = pod["metadata"]["name"]
         self.uid = pod["metadata"]["uid"]
-        self.folder = kubelet.pods_folder / self.uid
+        self.folder: Path = kubelet.pods_folder / self.uid
         self.address = ""
         self.network = ""
         self.sandbox_ready = False
@@ -101,7 +101,11 @@ class PodWorker:
     @staticmethod
     def _gates(pod: Object) -> list[tuple[str, str]]:
         kinds = {gate["conditionType"] for gate in pod["spec"].get("readinessGates") or []}
-        return [(c["type"], c["status"]) for c in pod.get("status", {}).get("conditions", []) if c["type"] in kinds]
+        return [
+            (c["type"], c["status"])
+            for c in pod.get("status", {}).get("conditions", [])
+            if c["type"] in kinds
+        ]
 
     def container(self, name: str) -> Container | None:
         return next((c for c in [*self.init, *self.containers] if c.name == name), None)
@@ -130,7 +134,9 @@ class PodWorker:
             status.setdefault("resources", {})
 
         with contextlib.suppress(StatusError):  # removed meanwhile: there is nobody to report to
-            self._pod = self.kubelet.registry.update("pods", self.namespace, self.name, mutate, subresource="status")
+            self._pod = self.kubelet.registry.update(
+                "pods", self.namespace, self.name, mutate, subresource="status"
+            )
         self._status_written = True
 
     def event(self, kind: str, reason: str, message: str) -> None:
@@ -179,7 +185,11 @@ class PodWorker:
         while True:
             try:
                 self._volumes = make_volumes(
-                    self.kubelet.registry, self._pod, self.folder / "volumes", self.kubelet.token, self.kubelet.ca
+                    self.kubelet.registry,
+                    self._pod,
+                    self.folder / "volumes",
+                    self.kubelet.token,
+                    self.kubelet.ca,
                 )
             except VolumeError as error:
                 if not said:
@@ -243,11 +253,20 @@ class PodWorker:
         state = container.state
         if container.starts > 1:
             name = f"{self.name}_{self.namespace}({self.uid})"
-            seconds = f"{container.back_off:.0f}s" if container.back_off < 60 else f"{container.back_off / 60:.0f}m0s"
+            seconds = (
+                f"{container.back_off:.0f}s"
+                if container.back_off < 60
+                else f"{container.back_off / 60:.0f}m0s"
+            )
             message = f"back-off {seconds} restarting failed container={container.name} pod={name}"
-            state.last, state.state = state.state, {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
+            state.last, state.state = (
+                state.state,
+                {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
+            )
             self.write_status()
-            self.event("Warning", "BackOff", f"Back-off restarting failed container {container.name} in pod {name}")
+            self.event(
+                "Warning", "BackOff", f"Back-off restarting failed container {container.name} in pod {name}"
+            )
             await asyncio.sleep(container.back_off)
             container.back_off = min(2 * container.back_off, _LONGEST_BACK_OFF)
         else:
@@ -268,10 +287,12 @@ class PodWorker:
                 self.event("Warning", "Failed", f'Failed to pull image "{container.spec["image"]}": {error}')
                 await asyncio.sleep(delay)
                 self._waiting(
-                    container, "ImagePullBackOff", f'Back-off pulling image "{container.spec["image"]}": {error}'
+                    container,
+                    "ImagePullBackOff",
+                    f'Back-off pulling image "{container.spec["image"]}": {error}',
                 )
             except StartError as error:
-                message = f"failed to create containerd task: failed to create shim task: OCI runtime create failed: {error}"
+                message = f"failed to create shim task: OCI runtime create failed: {error}"
                 self._waiting(container, "RunContainerError", message)
                 self.event("Warning", "Failed", f"Error: {message}")
             except KeyError as error:
@@ -359,7 +380,9 @@ class PodWorker:
         if not argv or not Path(argv[0]).name.startswith("python3"):
             return None
         words = [word for word in argv[1:] if not word.startswith("-")]
-        if not words or any(word not in ("-u", "-B", "-E", "-I", "-s") for word in argv[1 : argv.index(words[0])]):
+        if not words or any(
+            word not in ("-u", "-B", "-E", "-I", "-s") for word in argv[1 : argv.index(words[0])]
+        ):
             return None
         for mount in spec.get("volumeMounts") or []:
             if words[0].startswith(mount["mountPath"].rstrip("/") + "/") and not mount.get("subPath"):
@@ -369,10 +392,18 @@ class PodWorker:
 
     def environment(self, spec: Object) -> dict[str, str]:
         """The container's environment. Raises KeyError with the kubelet's message for a missing reference."""
-        environment = {"PATH": _PATH, "HOSTNAME": files.host_name(self.kubelet.config, self._pod, self.kubelet.name), "HOME": "/"}
+        environment = {
+            "PATH": _PATH,
+            "HOSTNAME": files.host_name(self.kubelet.config, self._pod, self.kubelet.name),
+            "HOME": "/",
+        }
         environment["KUBERNETES_SERVICE_HOST"] = self.kubelet.config.api_service_address
         environment["KUBERNETES_SERVICE_PORT"] = "443"
-        status = {"podIP": self.address, "podIPs": [{"ip": self.address}], "hostIP": self.kubelet.network.address}
+        status = {
+            "podIP": self.address,
+            "podIPs": [{"ip": self.address}],
+            "hostIP": self.kubelet.network.address,
+        }
         pod = self._pod | {"status": self._pod.get("status", {}) | status}
         for source in spec.get("envFrom") or []:
             for kind, resource in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
@@ -431,7 +462,11 @@ class PodWorker:
 
         def alive(verdict: bool) -> None:
             if not verdict and container.process is not None:
-                self.event("Normal", "Killing", f"Container {container.name} failed liveness probe, will be restarted")
+                self.event(
+                    "Normal",
+                    "Killing",
+                    f"Container {container.name} failed liveness probe, will be restarted",
+                )
                 container.tasks.append(asyncio.create_task(self._stop_process(container)))
 
         def begin(kind: str, changed: Any, verdict: bool) -> None:
@@ -442,7 +477,11 @@ class PodWorker:
                 prober = Prober(
                     probe,
                     lambda: probe_once(
-                        self.kubelet.network, probe, spec, self.address, lambda argv: self._execute(container, argv)
+                        self.kubelet.network,
+                        probe,
+                        spec,
+                        self.address,
+                        lambda argv: self._execute(container, argv),
                     ),
                     lambda: container.process is process and not self._ending.is_set(),
                     changed,
@@ -463,7 +502,9 @@ class PodWorker:
         null = os.open(os.devnull, os.O_RDWR)
         try:
             process = await self.kubelet.processes.start(
-                Command(argv, self.environment(container.spec), join=container.process.pid, fds=[null, null, null])
+                Command(
+                    argv, self.environment(container.spec), join=container.process.pid, fds=[null, null, null]
+                )
             )
         except StartError:
             return 127

@@ -16,7 +16,9 @@ Object = dict[str, Any]
 Execute = Callable[[list[str]], Awaitable[int]]
 
 
-async def probe_once(network: NodeNetwork, probe: Object, container: Object, address: str, execute: Execute) -> str:
+async def probe_once(
+    network: NodeNetwork, probe: Object, container: Object, address: str, execute: Execute
+) -> str:
     """Run a probe's action once; returns "" for success, or the reason of the failure in the kubelet's words."""
     timeout = probe.get("timeoutSeconds", 1)
     try:
@@ -45,7 +47,12 @@ async def _http(network: NodeNetwork, action: Object, container: Object, address
     connection = await network.connect(host, port)
     reader, writer = await asyncio.open_connection(sock=connection)
     try:
-        headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Connection": "close", "Accept": "*/*"}
+        headers = {
+            "Host": f"{host}:{port}",
+            "User-Agent": "kube-probe/1.36",
+            "Connection": "close",
+            "Accept": "*/*",
+        }
         headers |= {header["name"]: header["value"] for header in action.get("httpHeaders") or []}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
@@ -68,8 +75,8 @@ def _port(container: Object, port: int | str) -> int:
 class Prober:
     """Repeats one probe of one container and tells when its verdict changes."""
 
-    #: seconds between a new container's first probes; they double up to the period. A kubelet would wait a whole period, but
-    #: a container here is ready within milliseconds, and everybody waits for it.
+    #: seconds between a new container's first probes; they double up to the period. A kubelet would wait a whole
+    #: period, but a container here is ready within milliseconds, and everybody waits for it.
     FIRST_INTERVAL = 0.02
 
     def __init__(
@@ -95,11 +102,15 @@ class Prober:
         streak, interval = 0, self.FIRST_INTERVAL
         while True:
             reason = await self._run()
-            if not self._wanted():  # asked as well as cancelled: a timeout that ends just then swallows a cancellation
+            if (
+                not self._wanted()
+            ):  # asked as well as cancelled: a timeout that ends just then swallows a cancellation
                 return
             good = not reason
             streak = 0 if good == verdict else streak + 1
-            if streak and streak >= probe.get("successThreshold" if good else "failureThreshold", 1 if good else 3):
+            if streak and streak >= probe.get(
+                "successThreshold" if good else "failureThreshold", 1 if good else 3
+            ):
                 verdict, streak = good, 0
                 self._changed(verdict)
             if not good:

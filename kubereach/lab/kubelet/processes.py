@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kubereach.lab.sandbox import Sandbox
@@ -100,7 +101,9 @@ class Processes:
                 "builtin": command.builtin,
                 "join": command.join,
                 "sandbox": asdict(command.sandbox) if command.sandbox else None,
-                "script": {"path": command.script[0], "source": command.script[1]} if command.script else None,
+                "script": {"path": command.script[0], "source": command.script[1]}
+                if command.script
+                else None,
             }
             answer = self._starting[number] = loop.create_future()
             fds = [*command.fds[:3], status_write, *command.fds[3:]]
@@ -141,6 +144,11 @@ class Processes:
             await self._send({"op": "signal", "pid": process.pid, "signal": number, "group": group})
 
 
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def _read_all(fd: int) -> bytes:
     """Read a pipe to its end."""
     loop = asyncio.get_running_loop()
@@ -151,7 +159,7 @@ async def _read_all(fd: int) -> bytes:
             chunk = os.read(fd, 65536)
         except BlockingIOError:
             readable = loop.create_future()
-            loop.add_reader(fd, lambda f=readable: f.done() or f.set_result(None))
+            loop.add_reader(fd, _resolve, readable)
             try:
                 await readable
             finally:
@@ -165,11 +173,11 @@ async def _read_all(fd: int) -> bytes:
 def kill_leftovers(network: str, sessions: set[int]) -> None:
     """Kill what a pod's containers left behind: processes in its network namespace or in sessions that it began."""
     with contextlib.suppress(OSError):
-        inode = os.stat(network).st_ino if network else 0
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or int(name) in (1, os.getpid()):
+        inode = Path(network).stat().st_ino if network else 0
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) in (1, os.getpid()):
                 continue
             with contextlib.suppress(OSError):  # it ended meanwhile
-                same_network = bool(network) and os.stat(f"/proc/{name}/ns/net").st_ino == inode
-                if same_network or os.getsid(int(name)) in sessions:
-                    os.kill(int(name), signal.SIGKILL)
+                same_network = bool(network) and (entry / "ns/net").stat().st_ino == inode
+                if same_network or os.getsid(int(entry.name)) in sessions:
+                    os.kill(int(entry.name), signal.SIGKILL)

@@ -51,7 +51,9 @@ class LabRuntime:
         uid = pod["metadata"]["uid"]
         return next((k.workers[uid] for k in self._kubelets if uid in k.workers), None)
 
-    async def exec(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> Execution:
+    async def exec(
+        self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool
+    ) -> Execution:
         """Start a command in a running container. Raises CommandNotFound."""
         worker = self._worker(pod)
         found = worker.container(container) if worker else None
@@ -59,7 +61,9 @@ class LabRuntime:
             raise CommandNotFound(f"container {container} is not running")
         environment = worker.environment(found.spec)
         if tty:
-            return await self._with_terminal(worker, found.process, command, environment | {"TERM": "xterm"}, stdin)
+            return await self._with_terminal(
+                worker, found.process, command, environment | {"TERM": "xterm"}, stdin
+            )
         in_read, in_write = os.pipe()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()

@@ -59,7 +59,10 @@ def phase(pod: Object, init: list[ContainerState], containers: list[ContainerSta
     policy = pod["spec"].get("restartPolicy", "Always")
     ended = [c.state["terminated"]["exitCode"] for c in containers if "terminated" in c.state]
     deleted = "deletionTimestamp" in pod["metadata"]
-    if any("terminated" in c.state and c.state["terminated"]["exitCode"] != 0 for c in init) and policy == "Never":
+    if (
+        any("terminated" in c.state and c.state["terminated"]["exitCode"] != 0 for c in init)
+        and policy == "Never"
+    ):
         return "Failed"
     if containers and len(ended) == len(containers) and (policy != "Always" or deleted):
         failed = any(ended)
@@ -82,8 +85,13 @@ def conditions(
     if finished:
         why = {"reason": "PodCompleted" if new_phase == "Succeeded" else "PodFailed"}
     elif unready:
-        why = {"reason": "ContainersNotReady", "message": f"containers with unready status: [{' '.join(unready)}]"}
-    pending_init = [c.name for c in init if "terminated" not in c.state or c.state["terminated"]["exitCode"] != 0]
+        why = {
+            "reason": "ContainersNotReady",
+            "message": f"containers with unready status: [{' '.join(unready)}]",
+        }
+    pending_init = [
+        c.name for c in init if "terminated" not in c.state or c.state["terminated"]["exitCode"] != 0
+    ]
     init_why: Object = {"reason": "PodCompleted"} if new_phase == "Succeeded" else {}
     if pending_init:
         message = f"containers with incomplete status: [{' '.join(pending_init)}]"

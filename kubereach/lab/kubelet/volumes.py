@@ -98,7 +98,9 @@ class _Filler:
 
     def _downward(self, source: Object) -> None:
         for item in source.get("items") or []:
-            self._write(item["path"], field_value(self.pod, item.get("fieldRef", {}).get("fieldPath", "")).encode())
+            self._write(
+                item["path"], field_value(self.pod, item.get("fieldRef", {}).get("fieldPath", "")).encode()
+            )
 
     def _write(self, name: str, content: bytes) -> None:
         path = self.path / name

@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine: `make conformance` and `make test`.
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help conformance test lint types unit bench wheel setup setup-dev clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+conformance: setup  ## bring up the lab, run every check, print the matrix, write reports/latest/ (ARGS="--nodes 5")
+	$(BIN)/kubereach run $(ARGS)
+
+test: setup-dev lint types unit  ## kubereach's own tests, lint and types included
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup-dev
+	$(BIN)/mypy
+
+unit: setup-dev
+	$(BIN)/python -m pytest tests -q $(ARGS)
+
+bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/latest.json
+	$(BIN)/python -m benchmarks
+
+wheel: setup-dev  ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+setup: $(VENV)/.run
+setup-dev: $(VENV)/.dev
+
+$(VENV)/.run: pyproject.toml scripts/setup
+	scripts/setup $(VENV) .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml scripts/setup
+	scripts/setup $(VENV) '.[dev]' kubectl
+	@touch $@ $(VENV)/.run
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
