@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from kubereach.address import Address
@@ -12,7 +11,6 @@ from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
 from kubereach.outcome import ANSWERED, DENIED, OK, REFUSED, UNANSWERED, any_of, in_words
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
 from kubereach.vantage.vantage import NODE
 
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
@@ -42,37 +40,32 @@ def negative(
     _control(vantages, control, "before")
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
-    def series(path: Path, count: int = 1) -> Series:
+    def series(path: Path) -> Series:
         context = path.vantage.context
         settings = context.settings
         # a refusal on the node itself is no packet, so that nothing limits its rate
         limited = path.vantage.kind != NODE
         waits_for_refusal = REFUSED in wanted[id(path)] and not wanted[id(path)] & {"timeout"}
-        wait = path.vantage.refusals.take(count) if limited else 0.0
+        wait = path.vantage.refusals.take(PROBES) if limited else 0.0
         return Series(
             path.address.kind,
             path.address.host,
             path.address.port,
-            count=count,
-            in_flight=count,
+            count=PROBES,
+            in_flight=PROBES,
             delay=wait if waits_for_refusal else 0.0,
             timeout=settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout,
             wanted=tuple(wanted[id(path)]),
             nonce=context.nonce,
         )
 
-    converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
-    late = converge(
-        converging,
+    # so few probes that the attempt which converges is the one that holds
+    converge(
+        seen,
         series,
         lambda path, result: all(probe.answer.outcome in wanted[id(path)] for probe in result.probes),
         within,
     )
-    held = [path for path in seen if path not in late]
-    results = run_all([(path.vantage, series(path, PROBES)) for path in held])
-    for path, result in zip(held, results, strict=True):
-        path.converged = max(path.converged, 0.0)
-        path.result = result
     for path in seen:
         measurable(path)
         _judge(path, wanted[id(path)])

@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 
 from kubereach.address import Address
 from kubereach.context import RunContext
+from kubereach.errors import Failure
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, settle
-from kubereach.outcome import FOREIGN, OK, in_words
+from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
@@ -21,6 +22,9 @@ from kubereach.vantage.vantage import OUTSIDE
 OWN = "own"
 #: misses after which a hold series ends: enough to tell what is wrong, and a broken path costs one time-out
 STOP_AFTER = 3
+#: probes in a row that must be as expected before a path that may still converge counts as converged: an endpoint that
+#: has just been removed is not among the answers of one probe, or of two
+CONVERGED = 12
 
 
 def hold_length(settings: Settings, endpoints: int = 0) -> int:
@@ -65,8 +69,8 @@ def reach(
     context = vantages[0].context
     late = converge(
         [path for path in seen if within is not None or path.address.settled > time.monotonic()],
-        lambda path: series_for(path.address, context),
-        lambda _, result: result.outcomes[OK] == len(result.probes),
+        lambda path: series_for(path.address, context, CONVERGED),
+        lambda path, result: not _misses(path, result, CONVERGED, backends, False, source),
         within,
     )
     length = hold_length(context.settings, len(backends or ()) if every else 0)
@@ -78,60 +82,63 @@ def reach(
         path.result = result
     for path in seen:
         measurable(path)
-        _judge(path, length, backends, every, source)
+        # what did not converge was not held: what its last attempt missed is what there is to say
+        asked = length if path in held else CONVERGED
+        path.failures += _misses(path, path.result, asked, backends, every, source)
     _second_opinions(seen, context)
     settle(seen)
 
 
-def _judge(
-    path: Path, length: int, backends: Collection[str] | None, every: bool, source: str | None
-) -> None:
-    result = path.result
-    expected = f"{length} answers in a row" if length > 1 else "an answer"
-    reasons = Counter(
-        probe.answer.detail for probe in result.probes if probe.answer.outcome != OK and probe.answer.detail
-    )
-    evidence = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]
-    if result.backends:
-        evidence.append(f"answered by {_shares(result.backends)}")
+def _misses(
+    path: Path,
+    result: SeriesResult,
+    length: int,
+    backends: Collection[str] | None,
+    every: bool,
+    source: str | None,
+) -> list[Failure]:
+    """What is not as expected in a series of `length` probes over a path."""
+    misses: list[Failure] = []
+    evidence = _evidence(result)
+
+    def miss(expected: str, got: str, *lines: str) -> None:
+        misses.append(Failure(path.vantage.name, str(path.address), expected, got, lines))
+
     if result.outcomes[OK] < len(result.probes):
         cut = "" if len(result.probes) >= length else f" (ended after {len(result.probes)} of {length})"
-        path.fail(expected, in_words(result.outcomes) + cut, *evidence)
+        miss(f"{length} answers in a row", in_words(result.outcomes) + cut, *evidence)
     again = [probe for probe in result.probes if probe.retransmits]
     if again:
         total = sum(probe.retransmits for probe in again)
-        slowest = max(probe.seconds for probe in again)
-        path.fail(
+        miss(
             "no packet lost",
             f"{len(again)} of {len(result.probes)} connections needed {total} retransmissions (the kernel counted)",
-            f"the slowest of them took {slowest:.2f} s",
+            f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if backends is not None:
-        wanted = frozenset(backends)
-        strangers = frozenset(result.backends) - wanted
-        if strangers:
-            path.fail(f"answers of {names(wanted)} only", f"answers of {names(strangers)} too", *evidence)
-        missing = wanted - frozenset(result.backends)
-        if every and missing and result.outcomes[OK] >= length:
-            path.fail(f"every one of {names(wanted)} to answer", f"none of {names(missing)}", *evidence)
+        wanted, seen = frozenset(backends), frozenset(result.backends)
+        if seen - wanted:
+            miss(f"answers of {names(wanted)} only", f"answers of {names(seen - wanted)} too", *evidence)
+        if every and wanted - seen and result.outcomes[OK] >= length:
+            miss(f"every one of {names(wanted)} to answer", f"none of {names(wanted - seen)}", *evidence)
     targets = dict(path.address.targets)
-    astray = Counter(
-        f"{probe.answer.pod} on {probe.answer.port}"
-        for probe in result.probes
-        if probe.answer.outcome == OK
-        and probe.answer.port != targets.get(probe.answer.pod, probe.answer.port)
-    )
+    answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
+    astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
     if astray:
-        wanted_ports = [f"{pod} on {number}" for pod, number in path.address.targets]
-        path.fail(f"the target port to be hit: {names(wanted_ports)}", _shares(astray))
+        ports = [f"{pod} on {number}" for pod, number in path.address.targets]
+        miss(f"the target port to be hit: {names(ports)}", _shares(astray))
     if source is not None:
         own = path.vantage.address if source == OWN else source
-        clients = Counter(p.answer.client for p in result.probes if p.answer.outcome == OK)
-        other = frozenset(clients) - {own}
-        if other:
-            path.fail(f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
-    if result.outcomes[FOREIGN] and not path.failures:
-        path.fail(expected, in_words(result.outcomes), *evidence)
+        clients = Counter(answer.client for answer in answers)
+        if frozenset(clients) - {own}:
+            miss(f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
+    return misses
+
+
+def _evidence(result: SeriesResult) -> list[str]:
+    reasons = Counter(p.answer.detail for p in result.probes if p.answer.outcome != OK and p.answer.detail)
+    lines = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]
+    return [*lines, f"answered by {_shares(result.backends)}"] if result.backends else lines
 
 
 def _shares(counts: Counter[str]) -> str:

@@ -34,13 +34,13 @@ def test_undeclared_port(clusterip, pods):
 
 
 @check("clusterip.not-on-node-port", level=CORE, source=DOCS + "service/#type-nodeport")
-def test_not_on_node_port(nodeport, pods):
+def test_not_on_node_port(nodeport, other_pods):
     """The number of the node port is not open on the cluster IP.
 
     The cluster IP serves the Service's port, nodes serve the node port. Where both numbers work on both, the rules
     match on the number alone, and will catch other Services' traffic too.
     """
-    expect(pods).not_to_be_answered(nodeport.vip().at_port(nodeport.node_port()), control=nodeport)
+    expect(other_pods).not_to_be_answered(nodeport.vip().at_port(nodeport.node_port()), control=nodeport)
 
 
 @check("clusterip.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "service/#type-clusterip")
