@@ -151,7 +151,9 @@ def _merge_key(schema: Any) -> str:
     return str(schema.get("x-kubernetes-patch-merge-key", "")) if isinstance(schema, dict) else ""
 
 
-def _merge_list(items: Any, patch: list[Any], order: list[Any] | None, schema: Any, lookup: Lookup) -> list[Any]:
+def _merge_list(
+    items: Any, patch: list[Any], order: list[Any] | None, schema: Any, lookup: Lookup
+) -> list[Any]:
     strategy = schema.get("x-kubernetes-patch-strategy", "") if isinstance(schema, dict) else ""
     replaced = any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch)
     if "merge" not in strategy.split(",") or replaced:
@@ -172,7 +174,9 @@ def _merge_list(items: Any, patch: list[Any], order: list[Any] | None, schema: A
             merged.pop(name, None)
         else:
             merged[name] = strategic_merge(merged.get(name), item, lookup(schema, ""), lookup)
-    named = [name for name in (identity(item) for item in (patch if order is None else order)) if name in merged]
+    named = [
+        name for name in (identity(item) for item in (patch if order is None else order)) if name in merged
+    ]
     named = list(dict.fromkeys(named))
     others = [name for name in before if name in merged and name not in named]
     return [merged[name] for name in _interleaved(others, named, before)]

@@ -46,7 +46,6 @@ def groups() -> dict[str, dict[str, list[Resource]]]:
     for resources in group_versions().values():
         for resource in resources:
             served.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
-    # kubectl looks here for Scale; it has no resources of its own
     return served
 
 

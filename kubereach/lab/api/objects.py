@@ -55,8 +55,8 @@ def warnings_of(resource: Resource, obj: Mapping[str, Any] | None = None) -> lis
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
     if resource.name == "pods" and obj is not None and (problems := _hostname_problems(obj)):
         found.append(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
-            f"recommended: [{', '.join(problems)}]"
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label "
+            f"is recommended: [{', '.join(problems)}]"
         )
     return found
 

@@ -25,7 +25,14 @@ class _Message:
 
 
 #: strings, integers, booleans; maps of strings and of bytes; lists of strings
-_STRING, _INTEGER, _BOOLEAN, _MAP, _BYTES_MAP, _STRINGS = "string", "integer", "boolean", "map", "bytes map", "strings"
+_STRING, _INTEGER, _BOOLEAN, _MAP, _BYTES_MAP, _STRINGS = (
+    "string",
+    "integer",
+    "boolean",
+    "map",
+    "bytes map",
+    "strings",
+)
 
 _META = _Message(
     {
@@ -83,7 +90,9 @@ _KINDS: dict[str, _Message] = {
     "Eviction": _Message({1: ("metadata", _META), 2: ("deleteOptions", _DELETE_OPTIONS)}),
     "DeleteOptions": _DELETE_OPTIONS,
     "SelfSubjectAccessReview": _Message({1: ("metadata", _META), 2: ("spec", _ACCESS)}),
-    "SelfSubjectRulesReview": _Message({1: ("metadata", _META), 2: ("spec", _Message({1: ("namespace", _STRING)}))}),
+    "SelfSubjectRulesReview": _Message(
+        {1: ("metadata", _META), 2: ("spec", _Message({1: ("namespace", _STRING)}))}
+    ),
     "SelfSubjectReview": _Message({1: ("metadata", _META)}),
 }
 
@@ -94,7 +103,9 @@ def decode(body: bytes) -> dict[str, Any] | None:
     Raises `ValueError` for what is no such body.
     """
     if not body.startswith(_MAGIC):
-        raise ValueError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+        raise ValueError(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        )
     envelope = {number: value for number, value in _fields(body[len(_MAGIC) :]) if isinstance(value, bytes)}
     type_meta = {number: value for number, value in _fields(envelope.get(1, b"")) if isinstance(value, bytes)}
     kind = type_meta.get(2, b"").decode()

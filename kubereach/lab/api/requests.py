@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kubereach.lab.resources import BY_PATH, Resource
 from kubereach.lab.status import (
     Cause,
+    StatusError,
     bad_request,
     forbidden_field,
     invalid,
@@ -131,8 +132,6 @@ def list_options(query: Mapping[str, str], *, watch: bool) -> ListOptions:
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
         )
         if watch:
-            from kubereach.lab.status import StatusError
-
             raise StatusError(500, "", reason)
         raise bad_request(f"invalid resource version: {reason}")
     match = query.get("resourceVersionMatch", "")

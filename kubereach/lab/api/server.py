@@ -34,7 +34,8 @@ _PUBLIC = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 #: an upload larger than this is refused, as a real server does (3 MiB and some room for strings)
 _LONGEST_BODY = 4 * 1024 * 1024
-_STOP_SECONDS = 0.5
+#: what streams have to end by themselves when the server stops
+_STOP_SECONDS = 0.1
 
 Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 

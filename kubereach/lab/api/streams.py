@@ -1,7 +1,7 @@
 """Streams into pods over WebSocket: exec and port-forward.
 
-Frames are binary, their first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize; 255 closes a channel
-(v5). Sources: KEP-4006, k8s.io/streaming, and what a real server was seen to send.
+Frames are binary, their first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize; 255 closes
+a channel (v5). Sources: KEP-4006, k8s.io/streaming, and what a real server was seen to send.
 """
 
 from __future__ import annotations

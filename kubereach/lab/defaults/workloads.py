@@ -5,8 +5,6 @@ Sources: pkg/apis/apps/v1/defaults.go and pkg/apis/apps/validation of Kubernetes
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubereach.lab import selectors
 from kubereach.lab.defaults import names, podspec
 from kubereach.lab.defaults.strategy import Strategy
@@ -16,7 +14,7 @@ from kubereach.lab.status import Cause, Object, forbidden_field, invalid_value, 
 class WorkloadStrategy(Strategy):
     """What the four have in common: a selector and a template that must agree."""
 
-    #: whether the selector may never change
+    #: whether the kind has spec.replicas
     replicas = True
 
     def prepare(self, new: Object, old: Object | None) -> None:
@@ -51,7 +49,7 @@ class WorkloadStrategy(Strategy):
 
     def check_update(self, spec: Object, old: Object) -> list[Cause]:
         if spec.get("selector") != old.get("selector"):
-            return [invalid_value("spec.selector", _internal(spec.get("selector")), "field is immutable")]
+            return [invalid_value("spec.selector", spec.get("selector") or {}, "field is immutable")]
         return []
 
     def _check_selector(self, spec: Object) -> list[Cause]:
@@ -70,11 +68,6 @@ class WorkloadStrategy(Strategy):
             text = "`selector` does not match template `labels`"
             causes.append(invalid_value("spec.template.metadata.labels", labels, text))
         return causes
-
-
-def _internal(selector: Any) -> object:
-    """A selector as the server prints it in "field is immutable"."""
-    return selector or {}
 
 
 def _rolling(spec: Object, key: str, defaults: Object) -> None:
@@ -107,19 +100,13 @@ class DeploymentStrategy(WorkloadStrategy):
         ):
             text = "may not be 0 when `maxSurge` is 0"
             causes.append(
-                invalid_value(
-                    "spec.strategy.rollingUpdate.maxUnavailable", _plain(rolling["maxUnavailable"]), text
-                )
+                invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], text)
             )
         return causes
 
 
 def _zero(amount: object) -> bool:
     return amount in (0, "0", "0%")
-
-
-def _plain(amount: object) -> object:
-    return amount
 
 
 class ReplicaSetStrategy(WorkloadStrategy):

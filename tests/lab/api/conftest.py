@@ -144,7 +144,9 @@ def make_running(server: Server, namespace: str, name: str, containers: list[str
 
 
 @pytest.fixture
-def kubectl(server: Server, namespace: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def kubectl(
+    server: Server, namespace: str, tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs kubectl in the namespace; skips where there is none."""
     program = shutil.which("kubectl")
     if program is None:

@@ -1,7 +1,7 @@
 """Replays recordings of a real API server against the lab's and lists what differs.
 
-What a real server chooses (uids, versions, addresses, ports, times) is paired with what the lab chose: the same recorded
-value must always meet the same value of the lab, and is replaced by it in later requests.
+What a real server chooses (uids, versions, addresses, ports, times) is paired with what the lab chose: the same
+recorded value must always meet the same value of the lab, and is replaced by it in later requests.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Replay:
         )
         found: list[str] = []
         if response.status_code != recorded["status"]:
-            found.append(f"status: {response.status_code}, recorded {recorded['status']}: {response.text[:300]}")
+            found.append(
+                f"status: {response.status_code}, recorded {recorded['status']}: {response.text[:300]}"
+            )
             return found
         warnings = response.headers.get_list("warning")
         expected = recorded.get("headers", {}).get("warning", [])
@@ -140,9 +142,9 @@ class Replay:
                 elif key not in recorded:
                     if not self.cut:
                         yield f"{where}: {json.dumps(actual[key])[:200]}, recorded nothing"
-                elif key == "name" and "generateName" in recorded:
-                    yield from self._pair(recorded[key], actual[key], where)
-                elif key == "name" and str(recorded[key]).startswith("kube-api-access-"):
+                elif (key == "name" and "generateName" in recorded) or (
+                    key == "name" and str(recorded[key]).startswith("kube-api-access-")
+                ):
                     yield from self._pair(recorded[key], actual[key], where)
                 elif key == "items" and recorded[key] and isinstance(recorded[key][0], str):
                     named = [item["metadata"]["name"] for item in actual[key]]

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from .conftest import Server, make_running
 
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -36,7 +38,8 @@ def test_apply_create_change_and_refuse(kubectl: Kubectl) -> None:
     assert 'unknown field "spec.ports[0].colour"' in refused.stderr
 
 
-def test_get_and_describe(kubectl: Kubectl, server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("namespace")
+def test_get_and_describe(kubectl: Kubectl, server: Server, running_pod: Any) -> None:
     ok(kubectl("create", "-f", "-", stdin=SERVICE))
     server.call(lambda: server.registry.record_event(running_pod, "Normal", "Started", "it runs", "kubelet"))
     rows = ok(kubectl("get", "pods", "-o", "wide")).splitlines()
@@ -48,7 +51,8 @@ def test_get_and_describe(kubectl: Kubectl, server: Server, namespace: str, runn
     assert "IP Families:" in ok(kubectl("describe", "service", "web"))
 
 
-def test_exec_and_logs(kubectl: Kubectl, server: Server, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_exec_and_logs(kubectl: Kubectl, server: Server) -> None:
     assert ok(kubectl("exec", "ex", "--", "echo", "hi")) == "hi\n"
     assert ok(kubectl("exec", "-i", "ex", "--", "cat", stdin="abc\n")) == "abc\n"
     assert kubectl("exec", "ex", "--", "sh", "-c", "exit 3").returncode == 3

@@ -93,7 +93,9 @@ def test_strategic_merge_changes_one_container_by_name(apps: client.AppsV1Api, n
 
 
 def test_merge_patch_replaces_a_list(http: httpx.Client, core: client.CoreV1Api, namespace: str) -> None:
-    core.create_namespaced_service(namespace, service("a", ports=[{"name": "x", "port": 80}, {"name": "y", "port": 81}]))
+    core.create_namespaced_service(
+        namespace, service("a", ports=[{"name": "x", "port": 80}, {"name": "y", "port": 81}])
+    )
     answer = http.patch(
         f"/api/v1/namespaces/{namespace}/services/a",
         content='{"spec":{"ports":[{"port":90}]}}',
@@ -139,7 +141,8 @@ def test_selectors_and_pages(core: client.CoreV1Api, server: Server, namespace: 
     assert (namespace, "p") in [(pod.metadata.namespace, pod.metadata.name) for pod in running.items]
 
 
-def test_a_running_pod_is_deleted_gracefully(core: client.CoreV1Api, running_pod: Any, namespace: str) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_a_running_pod_is_deleted_gracefully(core: client.CoreV1Api, namespace: str) -> None:
     marked = core.delete_namespaced_pod("ex", namespace, grace_period_seconds=7)
     assert marked.metadata.deletion_grace_period_seconds == 7
     assert core.read_namespaced_pod("ex", namespace).metadata.deletion_timestamp is not None
@@ -148,7 +151,8 @@ def test_a_running_pod_is_deleted_gracefully(core: client.CoreV1Api, running_pod
         core.read_namespaced_pod("ex", namespace)
 
 
-def test_eviction_and_binding(core: client.CoreV1Api, server: Server, namespace: str) -> None:
+@pytest.mark.usefixtures("server")
+def test_eviction_and_binding(core: client.CoreV1Api, namespace: str) -> None:
     pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
     core.create_namespaced_pod(namespace, pod)
     binding = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}}
@@ -185,7 +189,9 @@ def test_events_are_counted_and_seen_through_both_groups(
     core: client.CoreV1Api, http: httpx.Client, server: Server, running_pod: Any, namespace: str
 ) -> None:
     for _ in range(3):
-        server.call(lambda: server.registry.record_event(running_pod, "Warning", "BackOff", "again", "kubelet"))
+        server.call(
+            lambda: server.registry.record_event(running_pod, "Warning", "BackOff", "again", "kubelet")
+        )
     (event,) = core.list_namespaced_event(namespace).items
     assert (event.count, event.reason, event.involved_object.name) == (3, "BackOff", "ex")
     (newer,) = http.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events").json()["items"]

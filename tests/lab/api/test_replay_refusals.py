@@ -33,7 +33,9 @@ def _is_refused_query(step: dict[str, Any]) -> bool:
         ("pod-selectors", "golden-sel", _is_refused_query),
     ],
 )
-def test_refusals(recording: str, namespace_name: str, chosen: Any, server: Server, http: httpx.Client) -> None:
+def test_refusals(
+    recording: str, namespace_name: str, chosen: Any, server: Server, http: httpx.Client
+) -> None:
     def prepare() -> None:
         server.registry.create("namespaces", {"metadata": {"name": namespace_name}})
 

@@ -54,7 +54,8 @@ def _certificates(http: httpx.Client) -> None:
     """The files of the client certificate are there."""
 
 
-def test_exec_with_the_official_client(core: client.CoreV1Api, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_exec_with_the_official_client(core: client.CoreV1Api, namespace: str) -> None:
     answer = stream(
         core.connect_get_namespaced_pod_exec,
         "ex",
@@ -73,7 +74,8 @@ def test_exec_with_the_official_client(core: client.CoreV1Api, namespace: str, r
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 5, 6, 8, 10, 25], ids=lambda i: f"step{i}")
-def test_exec_frames_are_those_recorded(step: int, server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_exec_frames_are_those_recorded(step: int, server: Server, namespace: str) -> None:
     recorded = replay.load("pod-exec")[step]
     query = str(httpx.QueryParams([tuple(pair) for pair in recorded["request"]["query"]]))
     found = frames(connect(server, namespace, f"exec?{query}", recorded["request"]["subprotocol"]))
@@ -89,7 +91,8 @@ def test_exec_frames_are_those_recorded(step: int, server: Server, namespace: st
             assert sent == b"".join(texts)
 
 
-def test_v5_closes_standard_input(server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_v5_closes_standard_input(server: Server, namespace: str) -> None:
     connection = connect(server, namespace, "exec?command=cat&stdin=true&stdout=true", V5)
     connection.send_binary(b"\x00abc\n")
     connection.send_binary(b"\xff\x00")
@@ -98,7 +101,8 @@ def test_v5_closes_standard_input(server: Server, namespace: str, running_pod: A
     assert found[-2] == (3, b'{"metadata":{},"status":"Success"}')
 
 
-def test_a_terminal_has_the_size_that_is_sent(server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_a_terminal_has_the_size_that_is_sent(server: Server, namespace: str) -> None:
     query = "exec?command=sh&command=-c&command=read+x;+stty+size&stdin=true&stdout=true&tty=true"
     connection = connect(server, namespace, query, V5)
     connection.send_binary(b'\x04{"Width":100,"Height":40}')
@@ -107,12 +111,14 @@ def test_a_terminal_has_the_size_that_is_sent(server: Server, namespace: str, ru
     assert b"40 100\r\n" in output
 
 
-def test_a_command_that_does_not_exist(server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_a_command_that_does_not_exist(server: Server, namespace: str) -> None:
     found = frames(connect(server, namespace, "exec?command=/nosuch&stdout=true", V4))
     assert b'exec: \\"/nosuch\\": stat /nosuch: no such file or directory' in found[-2][1]
 
 
-def test_a_client_that_leaves_ends_what_it_started(server: Server, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_a_client_that_leaves_ends_what_it_started(server: Server, namespace: str) -> None:
     connection = connect(server, namespace, "exec?command=sleep&command=60&stdout=true", V4)
     connection.recv_data()
     deadline = time.monotonic() + 3
@@ -123,7 +129,8 @@ def test_a_client_that_leaves_ends_what_it_started(server: Server, namespace: st
         assert time.monotonic() < deadline, "the process goes on without its client"
 
 
-def test_large_output_arrives_whole(core: client.CoreV1Api, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_large_output_arrives_whole(core: client.CoreV1Api, namespace: str) -> None:
     command = ["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"]
     answer = stream(
         core.connect_get_namespaced_pod_exec, "ex", namespace, command=command, stdout=True, stderr=True
@@ -135,7 +142,11 @@ def test_large_output_arrives_whole(core: client.CoreV1Api, namespace: str, runn
     ("query", "code", "text"),
     [
         ("command=x&stdout=true&container=nosuch", 400, "container nosuch is not valid for pod two"),
-        ("command=x&stdout=true", 400, "a container name must be specified for pod two, choose one of: [a b]"),
+        (
+            "command=x&stdout=true",
+            400,
+            "a container name must be specified for pod two, choose one of: [a b]",
+        ),
         ("command=x&container=a", 400, "you must specify at least 1 of stdin, stdout, stderr"),
     ],
 )
@@ -147,7 +158,8 @@ def test_exec_refusals(query: str, code: int, text: str, server: Server, namespa
     assert text in (refused.value.resp_body or b"").decode()
 
 
-def test_spdy_and_plain_requests_are_refused_clearly(http: httpx.Client, namespace: str, running_pod: Any) -> None:
+@pytest.mark.usefixtures("running_pod")
+def test_spdy_and_plain_requests_are_refused_clearly(http: httpx.Client, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods/ex/exec?command=x&stdout=true"
     assert http.post(path).json()["message"] == "Upgrade request required"
     spdy = http.post(path, headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"})
@@ -182,7 +194,8 @@ def backend(server: Server) -> Iterator[None]:
     web.server_close()
 
 
-def test_port_forward(core: client.CoreV1Api, namespace: str, running_pod: Any, backend: None) -> None:
+@pytest.mark.usefixtures("running_pod", "backend")
+def test_port_forward(core: client.CoreV1Api, namespace: str) -> None:
     forward = portforward(core.connect_get_namespaced_pod_portforward, "ex", namespace, ports="8080")
     connection: socket.socket = forward.socket(8080)
     connection.settimeout(5)
@@ -193,8 +206,9 @@ def test_port_forward(core: client.CoreV1Api, namespace: str, running_pod: Any, 
     assert received.endswith(b"/hello as forward")
 
 
+@pytest.mark.usefixtures("running_pod", "backend")
 def test_proxy_to_a_pod_and_a_service(
-    http: httpx.Client, core: client.CoreV1Api, server: Server, namespace: str, running_pod: Any, backend: None
+    http: httpx.Client, core: client.CoreV1Api, server: Server, namespace: str
 ) -> None:
     base = f"/api/v1/namespaces/{namespace}"
     answer = http.get(f"{base}/pods/ex:8080/proxy/a/b?c=d", headers={"X-Test": "me"})

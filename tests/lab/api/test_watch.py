@@ -49,7 +49,9 @@ def test_the_official_watch_sees_changes_in_order(core: client.CoreV1Api, namesp
     assert seen == ["ADDED", "MODIFIED", "DELETED"]
 
 
-def test_initial_events_end_with_a_bookmark(http: httpx.Client, core: client.CoreV1Api, namespace: str) -> None:
+def test_initial_events_end_with_a_bookmark(
+    http: httpx.Client, core: client.CoreV1Api, namespace: str
+) -> None:
     core.create_namespaced_config_map(namespace, config_map("a"))
     events = lines(
         http,
@@ -74,7 +76,9 @@ def test_an_object_that_stops_to_match_is_deleted(
     assert events[0]["object"]["metadata"]["labels"] == {"t": "a"}
 
 
-def test_a_version_that_is_forgotten_is_an_error_event(http: httpx.Client, server: Server, namespace: str) -> None:
+def test_a_version_that_is_forgotten_is_an_error_event(
+    http: httpx.Client, server: Server, namespace: str
+) -> None:
     history = server.registry.store.history
     kept = server.call(history.copy)
 
