@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 
@@ -12,17 +13,24 @@ from kubereach.outcome import SeriesResult
 from kubereach.vantage.group import run_all
 from kubereach.vantage.series import Series
 
+#: seconds for which the first attempt of a path that may still converge waits for an answer
+IMPATIENT = 0.25
+
 
 def converge(
     seen: Sequence[Path],
     series: Callable[[Path], Series],
     conforms: Callable[[Path, SeriesResult], bool],
     within: float | None = None,
+    patient: bool = True,
 ) -> list[Path]:
     """Try all paths at the same time, one series each, again and again until each conforms; gives those that do not.
 
     A path has until its address has settled, or `within` seconds from now; it is always tried once. Between attempts
     come short exponential waits. `path.converged` is set to the seconds that it took, from now.
+
+    Unless `patient`, the time-out of probes begins at `IMPATIENT` and doubles: a packet that was lost because a rule was
+    not there yet is not worth waiting for.
     """
     begun = time.monotonic()
     open_paths = list(seen)
@@ -32,9 +40,18 @@ def converge(
             return begun + within
         return max(path.address.settled, begun)
 
+    timeout = [IMPATIENT]
+
+    def impatient(path: Path) -> Series:
+        asked = series(path)
+        # the last attempt that a path may make is as patient as any probe
+        last = patient or time.monotonic() + timeout[0] >= deadline(path)
+        return asked if last else replace(asked, timeout=min(asked.timeout, timeout[0]))
+
     def attempt() -> bool:
         """Whether another attempt is worth it."""
-        results = run_all([(path.vantage, series(path)) for path in open_paths])
+        results = run_all([(path.vantage, impatient(path)) for path in open_paths])
+        timeout[0] *= 2
         now = time.monotonic()
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result
@@ -43,7 +60,7 @@ def converge(
                 open_paths.remove(path)
         return any(now < deadline(path) for path in open_paths)
 
-    def overdue(state: RetryCallState) -> bool:
+    def overdue(_: RetryCallState) -> bool:
         return time.monotonic() >= max((deadline(path) for path in open_paths), default=0.0)
 
     Retrying(

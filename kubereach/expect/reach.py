@@ -72,6 +72,7 @@ def reach(
         lambda path: series_for(path.address, context, CONVERGED),
         lambda path, result: not _misses(path, result, CONVERGED, backends, False, source),
         within,
+        patient=False,
     )
     length = hold_length(context.settings, len(backends or ()) if every else 0)
     held = [path for path in seen if path not in late]

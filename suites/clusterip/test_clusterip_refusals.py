@@ -24,13 +24,13 @@ def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
 
 
 @check("clusterip.undeclared-port", level=CORE, source=DOCS + "service/#field-spec-ports")
-def test_undeclared_port(clusterip, pods):
+def test_undeclared_port(clusterip, other_pods):
     """A port that the Service does not declare never answers.
 
     kube-proxy's nftables mode refuses, its iptables mode lets the packet go where it will: either conforms. An answer
     means that something else has the Service's address.
     """
-    expect(pods).not_to_be_answered(clusterip.vip().at_port(clusterip.port() + 1), control=clusterip)
+    expect(other_pods).not_to_be_answered(clusterip.vip().at_port(clusterip.port() + 1), control=clusterip)
 
 
 @check("clusterip.not-on-node-port", level=CORE, source=DOCS + "service/#type-nodeport")
