@@ -1,0 +1,319 @@
+"""Expectations against real peers on loopback: what passes, what fails, and what is neither."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import dns.message
+import dns.rrset
+import pytest
+from bench import local_vantage
+from test_peer import Odd, close, dns_server, unused_port
+
+from kubereach.address import Address
+from kubereach.cluster import DnsReplica
+from kubereach.errors import CannotMeasure, NotConforming
+from kubereach.events import Probed
+from kubereach.expect import OWN, current_check, expect, hold_length
+from kubereach.settings import Settings
+from kubereach.vantage import VantageGroup
+
+
+def balancer(*backends, every=0):
+    """An HTTP address that hands connections to `backends` in turn; each `every`-th one it drops without an answer."""
+    import socket
+
+    counter = iter(range(1_000_000))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=500)
+
+    def pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+    def run():
+        while True:
+            client, _ = listener.accept()
+            number = next(counter)
+            if every and number % every == every - 1:
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", backends[number % len(backends)].ports["http"]))
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+    return Address("clusterip", "http", "127.0.0.1", listener.getsockname()[1])
+
+
+def failures(call):
+    with pytest.raises(NotConforming) as error:
+        call()
+    return error.value.failures
+
+
+# --- how long to hold
+
+
+def test_the_hold_is_as_long_as_the_settings_promise():
+    settings = Settings()
+    length = hold_length(settings)
+    assert (1 - settings.loss) ** length < settings.loss_miss <= (1 - settings.loss) ** (length - 1)
+    many = hold_length(settings, 20)
+    assert 20 * (1 - 1 / 20) ** many < settings.endpoint_miss <= 20 * (1 - 1 / 20) ** (many - 1)
+    assert many > length
+
+
+# --- to_reach
+
+
+def test_reaching_is_one_event_for_each_path(serve, vantage, events):
+    token = current_check.set("topic.name")
+    backend = serve("a")
+    expect(vantage).to_reach([backend.address("http"), backend.address("udp")], backends={"a"}, source=OWN)
+    current_check.reset(token)
+    probed = [event for event in events if isinstance(event, Probed)]
+    assert [event.check for event in probed] == ["topic.name"] * 2
+    assert probed[0].vantage == "pod@one"
+    assert probed[0].outcomes == {"ok": hold_length(Settings())}
+    assert len(probed[0].latencies) == hold_length(Settings())
+    assert probed[0].conforming
+
+
+def test_one_miss_in_the_hold_fails(serve, vantage, events):
+    found = failures(lambda: expect(vantage).to_reach(balancer(serve("a"), every=100)))
+    assert found[0].vantage == "pod@one"
+    assert found[0].expected == f"{hold_length(Settings())} answers in a row"
+    assert found[0].got.startswith(f"{hold_length(Settings()) - 1} ok, 1 ")
+    assert not events[-1].conforming
+
+
+def test_a_stranger_among_the_backends_fails(serve, vantage):
+    address = balancer(serve("a"), serve("b"))
+    (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a"}))
+    assert (failure.expected, failure.got) == ("answers of a only", "answers of b too")
+
+
+def test_a_foreign_nonce_is_no_answer(serve, vantage):
+    found = failures(lambda: expect(vantage).to_reach(serve("a", nonce="other").address()))
+    assert "answer of somebody else" in found[0].got
+
+
+def test_an_endpoint_that_is_never_used_fails_only_where_every_one_must_be(serve, vantage):
+    address = serve("a").address()
+    expect(vantage).to_reach(address, backends={"a", "b"})
+    (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a", "b"}, every=True))
+    assert (failure.expected, failure.got) == ("every one of a, b to answer", "none of b")
+
+
+def test_another_source_address_fails(serve, vantage):
+    (failure,) = failures(lambda: expect(vantage).to_reach(serve("a").address(), source="192.0.2.7"))
+    assert (failure.expected, failure.got.split(" (")[0]) == (
+        "the backend to see 192.0.2.7",
+        "it saw 127.0.0.1",
+    )
+
+
+def test_another_target_port_fails(serve, vantage):
+    backend = serve("a")
+    address = Address("clusterip", "http", "127.0.0.1", backend.ports["http"], targets=(("a", 1),))
+    (failure,) = failures(lambda: expect(vantage).to_reach(address))
+    assert failure.expected == "the target port to be hit: a on 1"
+
+
+def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vantage, wire, context):
+    group = VantageGroup([vantage, local_vantage(wire, context, node="two")])
+    silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
+    begun = time.monotonic()
+    found = failures(lambda: expect(group).to_reach([serve("a").address(), silent]))
+    assert time.monotonic() - begun < 1.5  # one time-out of 0.5 s, not 135
+    assert [(f.vantage, f.address) for f in found] == [("pod@one", str(silent)), ("pod@two", str(silent))]
+
+
+def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
+    backend = serve("a")
+    port = unused_port()
+    address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 5)
+
+    def later():
+        import socket
+
+        time.sleep(0.3)
+        listener = socket.create_server(("127.0.0.1", port), backlog=500)
+        while True:
+            client, _ = listener.accept()
+            server = socket.create_connection(("127.0.0.1", backend.ports["http"]))
+
+            def pump(client=client, server=server):
+                server.sendall(client.recv(1000))
+                client.sendall(server.recv(1000))
+                client.recv(1)
+                client.close()
+                server.close()
+
+            threading.Thread(target=pump, daemon=True).start()
+
+    threading.Thread(target=later, daemon=True).start()
+    expect(vantage).to_reach(address, backends={"a"})
+    assert 0.25 < events[-1].converged < 2
+
+
+def test_a_path_that_has_had_its_time_is_not_waited_for(vantage):
+    address = Address("clusterip", "http", "127.0.0.1", unused_port())
+    begun = time.monotonic()
+    found = failures(lambda: expect(vantage).to_reach(address))
+    assert time.monotonic() - begun < 0.3
+    assert "refused" in found[0].got
+
+
+def test_nothing_to_measure_is_no_pass(vantage):
+    with pytest.raises(CannotMeasure):
+        expect(vantage).to_reach([])
+    with pytest.raises(CannotMeasure):
+        expect(VantageGroup(()))
+
+
+# --- negatives
+
+
+def closed():
+    return Address("clusterip", "http", "127.0.0.1", unused_port())
+
+
+def test_refused(serve, vantage):
+    expect(vantage).to_be_refused(closed(), control=serve("a").address())
+
+
+def test_a_time_out_is_no_refusal(serve, vantage):
+    silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
+    (failure,) = failures(lambda: expect(vantage).to_be_refused(silent, control=serve("a").address()))
+    assert (failure.expected, failure.got) == ("refused", "2 time-out")
+    expect(vantage).to_time_out(silent, control=serve("a").address())
+
+
+def test_an_answer_fails_a_negative(serve, vantage):
+    backend = serve("a")
+    (failure,) = failures(
+        lambda: expect(vantage).not_to_be_answered(backend.address(), control=backend.address())
+    )
+    assert failure.evidence == ("answered by pod a",)
+
+
+def test_a_connection_that_is_taken_and_closed_was_answered(serve, vantage):
+    taken = Address("clusterip", "http", "127.0.0.1", Odd(close).port)
+    assert failures(lambda: expect(vantage).not_to_be_answered(taken, control=serve("a").address()))
+
+
+def test_a_negative_whose_control_fails_is_no_pass(vantage):
+    with pytest.raises(CannotMeasure, match="the control just before failed"):
+        expect(vantage).to_be_refused(closed(), control=closed())
+
+
+def test_a_control_that_fails_only_afterwards_is_seen(serve, vantage):
+    backend = serve("a")
+    silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
+    threading.Timer(0.25, backend.process.kill).start()  # while the negative waits for its time-out
+    with pytest.raises(CannotMeasure, match="the control just after failed"):
+        expect(vantage).not_to_be_answered(silent, control=backend.address())
+
+
+def test_a_name_that_does_not_resolve_is_no_refusal(serve, vantage):
+    nowhere = Address("clusterip", "http", "no-such-name.invalid", 80)
+    with pytest.raises((CannotMeasure, NotConforming)):
+        expect(vantage).to_be_refused(nowhere, control=serve("a").address())
+
+
+def test_refusals_are_paced_for_pods_and_not_for_nodes(serve, vantage, node_vantage, context):
+    control = serve("a").address()
+    slow = vantage.refusals
+    slow._interval, slow._burst, slow._tokens = 0.2, 2.0, 2.0
+    begun = time.monotonic()
+    for _ in range(2):
+        expect(vantage).to_be_refused(closed(), control=control)
+    assert time.monotonic() - begun >= 0.4
+    node_vantage.refusals.take(1000)
+    expect(node_vantage).to_be_refused(closed(), control=control)
+
+
+# --- names
+
+
+def zone(**names):
+    """A DNS server for ``name=[records]``; all other names do not exist. Gives it as a replica."""
+
+    def answer(query):
+        reply = dns.message.make_response(query)
+        question = query.question[0]
+        name = question.name.to_text().rstrip(".").replace(".", "_").replace("-", "_")
+        if name not in names:
+            reply.set_rcode(3)
+        else:
+            rdtype = dns.rdatatype.to_text(question.rdtype)
+            mine = [r.split(" ", 1)[1] for r in names[name] if r.split(" ")[0] == rdtype]
+            if mine:
+                reply.answer = [dns.rrset.from_text(question.name, 5, "IN", rdtype, *mine)]
+        return (
+            reply.to_wire(max_size=512)
+            if len((reply.answer and reply.answer[0]) or ()) < 10
+            else truncated(reply)
+        )
+
+    def truncated(reply):
+        reply.flags |= dns.flags.TC
+        reply.answer = [dns.rrset.from_text(reply.answer[0].name, 5, "IN", "A", reply.answer[0][0].to_text())]
+        return reply.to_wire()
+
+    return DnsReplica("dns-0", "127.0.0.1", dns_server(answer))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_records_are_exact_sets(vantage, transport):
+    server = zone(a=["A 192.0.2.1", "A 192.0.2.2"], s=["SRV 0 1 80 a.", "SRV 0 1 81 b."])
+    told = expect(vantage).to_be_told
+    told("A", "a.", {"192.0.2.1", "192.0.2.2"}, by=server, transport=transport)
+    told("AAAA", "a.", (), by=server, transport=transport)
+    told("SRV", "s.", {"80 a.", "81 b."}, by=server, transport=transport)
+    told("A", "b.", (), by=server, rcode="NXDOMAIN", transport=transport)
+    (few,) = failures(lambda: told("A", "a.", {"192.0.2.1"}, by=server, transport=transport))
+    assert few.evidence == ("too many: 192.0.2.2",)
+    (many,) = failures(lambda: told("A", "a.", {"192.0.2.1", "192.0.2.2", "192.0.2.3"}, by=server))
+    assert many.evidence == ("missing: 192.0.2.3",)
+    (nodata,) = failures(lambda: told("AAAA", "a.", (), by=server, rcode="NXDOMAIN"))
+    assert nodata.got == "NOERROR, none"
+    assert failures(lambda: told("A", "b.", (), by=server))[0].got == "NXDOMAIN, none"
+
+
+def test_truncation(vantage):
+    addresses = [f"192.0.2.{n}" for n in range(20)]
+    server = zone(big=[f"A {a}" for a in addresses], a=["A 192.0.2.1"])
+    expect(vantage).to_be_told("A", "big.", addresses, by=server, truncated=True)
+    assert failures(lambda: expect(vantage).to_be_told("A", "big.", addresses, by=server))
+    assert failures(lambda: expect(vantage).to_be_told("A", "a.", {"192.0.2.1"}, by=server, truncated=True))
+
+
+def test_one_wrong_replica_fails_under_its_own_name(vantage):
+    good, bad = zone(a=["A 192.0.2.1"]), zone(a=["A 192.0.2.9"])
+    bad = DnsReplica("dns-1", bad.address, bad.port)
+    (failure,) = failures(lambda: expect(vantage).to_be_told("A", "a.", {"192.0.2.1"}, by=[good, bad]))
+    assert "dns-1" in failure.address
+
+
+def test_a_silent_server_is_a_failure(vantage):
+    replica = DnsReplica("dns-0", "127.0.0.1", unused_port())
+    (failure,) = failures(lambda: expect(vantage).to_be_told("A", "a.", {"192.0.2.1"}, by=replica))
+    assert "refused" in failure.got
+
+
+def test_own_resolver(vantage):
+    expect(vantage).to_resolve("localhost", {"127.0.0.1"})
+    (failure,) = failures(lambda: expect(vantage).to_resolve("localhost", {"127.0.0.2"}))
+    assert (failure.expected, failure.got) == ("exactly 127.0.0.2", "127.0.0.1")
+    assert failures(lambda: expect(vantage).not_to_know("localhost"))
+    expect(vantage).not_to_know("no-such-name.invalid", control="localhost")
+    with pytest.raises(CannotMeasure, match="control"):
+        expect(vantage).not_to_know("other.invalid", control="no-such-name.invalid")
