@@ -27,8 +27,9 @@ class LabConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     #: the address of the Service kube-system/kube-dns
     dns_address: str = "10.96.0.10"
-    #: load-balancer addresses are taken from here and announced to the outside
-    load_balancer_cidr: str = "172.18.255.0/24"
+    #: load-balancer addresses are taken from here and announced to the outside; not of the underlay, so that what no
+    #: node captures goes to the gateway as it would with a real one
+    load_balancer_cidr: str = "172.19.255.0/24"
     #: where the outside is, and the nodes' default gateway
     outside_address: str = "172.18.0.1"
     #: port of the API server on the first node

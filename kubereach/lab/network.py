@@ -113,7 +113,7 @@ class Outside(Host):
     def __init__(self, config: LabConfig) -> None:
         super().__init__("outside", None)
         self._config = config
-        self._routes: dict[str, list[str]] = {}
+        self._routes: dict[str, str] = {}
 
     async def start(self) -> None:
         await self.do(self._bridge)
@@ -127,21 +127,21 @@ class Outside(Host):
             ip.link("set", index=index, state="up")
         # Packets that no node captured end here, as at a router that knows no way: they are not sent back.
         sysctl("ipv4/ip_forward", "0")
-        # connections, not hosts, are spread over the nodes that announce a load-balancer address
-        sysctl("ipv4/fib_multipath_hash_policy", "1")
 
-    async def announce(self, address: str, nodes: list[str]) -> None:
-        """Route a load-balancer address to the nodes with these addresses; none of them: withdraw it."""
-        if self._routes.get(address, []) != nodes:
-            await self.do(self._route, address, nodes)
+    async def announce(self, address: str, node: str) -> None:
+        """Route a load-balancer address to the node with this address; "" withdraws it.
 
-    def _route(self, address: str, nodes: list[str]) -> None:
+        One node for each address, as load balancers of layer 2 do it: over several next hops, any change of routes
+        makes the kernel choose again for connections that are open, and another node knows nothing of them.
+        """
+        if self._routes.get(address, "") != node:
+            await self.do(self._route, address, node)
+
+    def _route(self, address: str, node: str) -> None:
         with IPRoute() as ip:
-            if nodes:
-                ip.route(
-                    "replace", dst=f"{address}/32", multipath=[{"gateway": node, "hops": 1} for node in nodes]
-                )
-                self._routes[address] = nodes
+            if node:
+                ip.route("replace", dst=f"{address}/32", gateway=node)
+                self._routes[address] = node
             elif self._routes.pop(address, None):
                 ip.route("del", dst=f"{address}/32")
 

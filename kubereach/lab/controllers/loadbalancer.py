@@ -29,7 +29,7 @@ class LoadBalancerController(Controller):
         self._addresses: dict[Key, str] = {}
         self._nodes = dict(zip(config.node_names, config.node_addresses, strict=True))
         self._outside = outside
-        self._routes: asyncio.Queue[tuple[str, list[str]]] = asyncio.Queue()
+        self._routes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
         del verb, old
@@ -61,7 +61,7 @@ class LoadBalancerController(Controller):
             )
             return
         self._hold(service, address)
-        self._routes.put_nowait((address, self._announcers(service)))
+        self._routes.put_nowait((address, self._announcer(service, address)))
 
     def _address(self, service: Object) -> str | None:
         key = name_of(service)
@@ -97,8 +97,15 @@ class LoadBalancerController(Controller):
 
         self.registry.update("services", *name_of(service), mutate, subresource="status")
 
-    def _announcers(self, service: Object) -> list[str]:
-        """Addresses of the nodes that traffic may be sent to: all, or under a Local policy those with endpoints."""
+    def _announcer(self, service: Object, address: str) -> str:
+        """The address of the node that this load-balancer address is sent to; "" if there is none.
+
+        Addresses are dealt out over the nodes, under a Local policy over those with endpoints.
+        """
+        nodes = self._candidates(service)
+        return nodes[self._pool.index(address) % len(nodes)] if nodes else ""
+
+    def _candidates(self, service: Object) -> list[str]:
         if service["spec"].get("externalTrafficPolicy") != "Local":
             return list(self._nodes.values())
         namespace, name = name_of(service)
@@ -114,7 +121,7 @@ class LoadBalancerController(Controller):
     def _withdraw(self, key: Key) -> None:
         address = self._addresses.pop(key, None)
         if address is not None:
-            self._routes.put_nowait((address, []))
+            self._routes.put_nowait((address, ""))
 
     def _give_up(self, service: Object) -> None:
         key = name_of(service)
@@ -135,5 +142,5 @@ class LoadBalancerController(Controller):
     async def announce(self) -> None:
         """Make the routes that reconciling asked for, in order, for ever."""
         while True:
-            address, nodes = await self._routes.get()
-            await self._outside.announce(address, nodes)
+            address, node = await self._routes.get()
+            await self._outside.announce(address, node)
