@@ -145,11 +145,17 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     paths = [word for word in namespace.selection if "/" in word or Path(word).exists()]
     ids = [word for word in namespace.selection if word not in paths]
     namespace.kubereach_check = [*namespace.kubereach_check, *ids]
-    arguments = ["--no-header", *options.to_pytest(namespace)]
+    # pytest cannot rewrite the assertions of a package that is running already, and has none to rewrite here
+    arguments = [
+        "--no-header",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        *options.to_pytest(namespace),
+    ]
     if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):
         arguments.append("-q")
     if suites.parent != Path.cwd():
-        # the packaged suites: the working folder's configuration does not count, nothing is written beside them
+        # the packaged suites: no configuration of the working folder counts, and they are not written to
         reports = Path(namespace.kubereach_report_dir or "reports/latest").expanduser().absolute()
         arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}", f"--report-dir={reports}"]
         arguments += ["-o", f"cache_dir={reports / '.pytest_cache'}"]
