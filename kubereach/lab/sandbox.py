@@ -90,7 +90,9 @@ def _bind_top(entry: os.DirEntry[str], target: str) -> None:
         Path(target).symlink_to(Path(entry.path).readlink())
     elif entry.is_dir() and entry.name not in _EMPTY:
         Path(target).mkdir()
-        with contextlib.suppress(PermissionError):  # a folder that even its bind is denied is not for containers
+        with contextlib.suppress(
+            PermissionError
+        ):  # a folder that even its bind is denied is not for containers
             syscalls.mount(entry.path, target, None, syscalls.MS_BIND | syscalls.MS_REC)
         if entry.name not in _WRITABLE:
             syscalls.make_read_only(target)

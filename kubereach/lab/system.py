@@ -36,7 +36,12 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
     }
     if number == 0:
         labels["node-role.kubernetes.io/control-plane"] = ""
-    capacity = {"cpu": str(os.cpu_count() or 1), "memory": f"{_memory()}Ki", "pods": "250", "ephemeral-storage": "0"}
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{_memory()}Ki",
+        "pods": "250",
+        "ephemeral-storage": "0",
+    }
     stamp = now()
 
     def condition(kind: str, status: str, reason: str, message: str) -> Object:
@@ -52,7 +57,11 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
     registry.create(
         "nodes",
         {
-            "metadata": {"name": name, "labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}},
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
+            },
             "spec": {"podCIDR": str(config.pod_range(number)), "podCIDRs": [str(config.pod_range(number))]},
         },
     )
@@ -60,9 +69,16 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": [
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            condition(
+                "MemoryPressure",
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
+            ),
             condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            condition(
+                "PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"
+            ),
             condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         ],
         "addresses": [

@@ -59,7 +59,11 @@ def _endpoints(slices: Iterable[Object], port_name: str, protocol: str) -> list[
         if part.get("addressType") != "IPv4":
             continue
         for port in part.get("ports") or []:
-            if (port.get("name") or "") != port_name or port.get("protocol", "TCP") != protocol or not port.get("port"):
+            if (
+                (port.get("name") or "") != port_name
+                or port.get("protocol", "TCP") != protocol
+                or not port.get("port")
+            ):
                 continue
             for endpoint in part.get("endpoints") or []:
                 conditions = endpoint.get("conditions") or {}
@@ -110,7 +114,10 @@ class _ServicePort:
             f"ip saddr != {self.config.pod_cidr} jump mark-for-masquerade"
         )
         if self.endpoints:
-            rules.chains[cluster] = (*([masquerade] if internal == cluster else []), *self._balance(self.endpoints))
+            rules.chains[cluster] = (
+                *([masquerade] if internal == cluster else []),
+                *self._balance(self.endpoints),
+            )
             if internal == local and self.local:
                 rules.chains[local] = (masquerade, *self._balance(self.local))
             self._endpoint_chains(rules)
@@ -181,9 +188,13 @@ class _ServicePort:
     def _endpoint_chains(self, rules: Rules) -> None:
         sticky = self.spec.get("sessionAffinity") == "ClientIP"
         for endpoint in self.endpoints:
-            lines = [f"ip saddr {endpoint.address} jump mark-for-masquerade comment \"hairpin\""]
+            lines = [f'ip saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"']
             if sticky:
-                seconds = self.spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds", 10800)
+                seconds = (
+                    self.spec.get("sessionAffinityConfig", {})
+                    .get("clientIP", {})
+                    .get("timeoutSeconds", 10800)
+                )
                 name = self._affinity_set(endpoint)
                 rules.sets[name] = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
                 lines.append(f"update @{name} {{ ip saddr }}")
