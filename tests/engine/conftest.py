@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from bench import _SERVE, NONCE, Backend, local_vantage
@@ -25,7 +25,7 @@ def serve() -> Iterator[Callable[..., Backend]]:
     started: list[Backend] = []
 
     def start(pod: str, nonce: str = NONCE, ready: bool = True) -> Backend:
-        folder = os.path.dirname(peer.__file__)
+        folder = str(Path(peer.__file__).parent)
         code = _SERVE.format(folder=folder, pod=pod, nonce=nonce, ready=ready)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None

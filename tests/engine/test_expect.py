@@ -228,7 +228,7 @@ def test_a_name_that_does_not_resolve_is_no_refusal(serve, vantage):
         expect(vantage).to_be_refused(nowhere, control=serve("a").address())
 
 
-def test_refusals_are_paced_for_pods_and_not_for_nodes(serve, vantage, node_vantage, context):
+def test_refusals_are_paced_for_pods_and_not_for_nodes(serve, vantage, node_vantage):
     control = serve("a").address()
     slow = vantage.refusals
     slow._interval, slow._burst, slow._tokens = 0.2, 2.0, 2.0

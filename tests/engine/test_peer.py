@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import socket
 import struct
 import subprocess
@@ -12,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import dns.message
 import pytest
@@ -92,7 +92,7 @@ def close(connection):
 @pytest.mark.parametrize(
     ("treat", "word"),
     [
-        (lambda connection: None, "timeout"),
+        (lambda _: None, "timeout"),
         (reset, "reset"),
         (close, "protocol"),
         (lambda connection: connection.sendall(b"SSH-2.0-x\r\n") or close(connection), "protocol"),
@@ -233,7 +233,7 @@ def test_a_series_stops_after_misses(vantage):
 
 def test_series_do_not_wait_for_one_another(serve, vantage):
     backend = serve("a")
-    slow = vantage.submit(Series("tcp", "127.0.0.1", Odd(lambda connection: None).port, timeout=1.0))
+    slow = vantage.submit(Series("tcp", "127.0.0.1", Odd(lambda _: None).port, timeout=1.0))
     begun = time.monotonic()
     assert vantage.run(Series("http", "127.0.0.1", backend.ports["http"], count=50)).outcomes == {"ok": 50}
     assert time.monotonic() - begun < 0.8
@@ -248,7 +248,7 @@ def test_spacing_and_delay(serve, vantage):
 
 
 def test_in_flight_is_bounded_over_all_series(vantage):
-    odd = Odd(lambda connection: None)
+    odd = Odd(lambda _: None)
     series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=0.4)
     futures = [vantage.submit(series) for _ in range(2)]
     time.sleep(0.2)  # the first probes are under way, none is over
@@ -334,10 +334,11 @@ def test_the_prober_ends_with_its_standard_input():
 
 
 def test_only_syntax_and_modules_of_python_3_8():
-    """Checked as far as this interpreter can: the grammar, and that nothing outside the standard library is imported."""
+    """As far as this interpreter can tell: the grammar, and that nothing but the standard library is imported."""
     import ast
 
-    source = open(peer.__file__).read()
+    file = Path(peer.__file__)
+    source = file.read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     imported = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
@@ -345,4 +346,4 @@ def test_only_syntax_and_modules_of_python_3_8():
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert imported <= set(sys.stdlib_module_names)
-    assert os.path.getsize(peer.__file__) < 200_000  # a ConfigMap holds a megabyte
+    assert file.stat().st_size < 200_000  # a ConfigMap holds a megabyte
