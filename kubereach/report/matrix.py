@@ -76,9 +76,7 @@ def render(matrix: Matrix, marks: Symbols, width: int = _WIDE) -> Table:
     for column in matrix.columns:
         table.add_column(_SHORT.get(column, column) if width < _WIDE else column, no_wrap=True)
     for row in matrix.rows:
-        label = (
-            Text(f"  {row.label.partition('@')[2] or row.label}", "dim") if row.single else Text(row.label)
-        )
+        label = Text(f"  {row.label}", "dim") if row.single else Text(row.label)
         table.add_row(label, *(_shown(cell, marks) for cell in row.cells))
     return table
 
