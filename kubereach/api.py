@@ -69,7 +69,7 @@ class Api:
 
     def __init__(self, access: ClusterAccess) -> None:
         try:
-            self._client: ApiClient = config.new_client_from_config(
+            self._client: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
                 config_file=str(access.kubeconfig) if access.kubeconfig else None,
                 context=access.context,
                 persist_config=False,
@@ -232,7 +232,7 @@ class Api:
         return opened.sock
 
     def close(self) -> None:
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
 
 
 def unreachable(host: str, error: Exception) -> CannotMeasure:

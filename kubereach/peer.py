@@ -15,7 +15,8 @@ A request: ``{"id", "kind", ...}``
     kind        http, tcp, udp, dns, resolve, tls, file
     host, port  where to; a host that is not an address is resolved once for the series by the pod's own resolver, and
                 the probes take its addresses in turn
-    count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0); delay: before the first (0)
+    count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0);
+                delay: seconds before the first (0)
     timeout     seconds for one probe, all of it (2)
     wanted      outcomes that are no miss (["ok"]); stop_after: misses after which no further probe starts (0: never)
     nonce       answers that carry another nonce are outcome ``foreign``
@@ -44,6 +45,11 @@ import struct
 import sys
 import time
 from collections import deque
+
+TYPE_CHECKING = False  # typing's own costs milliseconds to import, and probers start often
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 IN = 1  # EPOLLIN and POLLIN
 OUT = 4  # EPOLLOUT and POLLOUT
@@ -106,7 +112,7 @@ class Connection:
 
     __slots__ = ("client", "data", "http", "port", "sock")
 
-    def __init__(self, sock: socket.socket, client: tuple, port: int, http: bool) -> None:
+    def __init__(self, sock: socket.socket, client: tuple[Any, ...], port: int, http: bool) -> None:
         self.sock = sock
         self.client = client
         self.port = port
@@ -157,14 +163,12 @@ class Server:
         self.poller.add(sock.fileno(), IN)
         return int(number)
 
-    def identity(self, client: tuple, port: int, more: str = "") -> bytes:
+    def identity(self, client: tuple[Any, ...], port: int, more: str = "") -> bytes:
         """The JSON object that says who answered, whom it saw, and on which port."""
         host = client[0]
         if host.startswith("::ffff:"):
             host = host[7:]
-        return (
-            '%s, "client": "%s", "client_port": %d, "port": %d%s}' % (self._who, host, client[1], port, more)
-        ).encode()
+        return f'{self._who}, "client": "{host}", "client_port": {client[1]}, "port": {port}{more}}}'.encode()
 
     def run(self) -> None:
         while True:
@@ -173,7 +177,7 @@ class Server:
     def step(self, seconds: float) -> None:
         """Serve what is ready, waiting at most `seconds` for it."""
         connections = self.connections
-        for fd, events in self.poller.wait(seconds):
+        for fd, _ in self.poller.wait(seconds):
             connection = connections.get(fd)
             if connection is not None:
                 self._readable(fd, connection)
@@ -269,7 +273,7 @@ class Server:
         """Answer each line with who we are and the line itself."""
         *lines, connection.data = data.split(b"\n")
         for line in lines:
-            echo = ', "echo": %s' % json.dumps(line.decode("latin-1"))
+            echo = ', "echo": ' + json.dumps(line.decode("latin-1"))
             connection.sock.send(self.identity(connection.client, connection.port, echo) + b"\n")
         return True
 
@@ -283,7 +287,7 @@ class Server:
             # only what was meant for us is answered, so that two of us can never answer each other for ever
             if not data.startswith(b"kubereach "):
                 continue
-            echo = ', "echo": %s' % json.dumps(data.decode("latin-1"))
+            echo = ', "echo": ' + json.dumps(data.decode("latin-1"))
             try:
                 sock.sendto(self.identity(client, port, echo), client)
             except OSError:
@@ -297,7 +301,7 @@ class Server:
 class Series:
     """A request under way."""
 
-    def __init__(self, request: dict) -> None:
+    def __init__(self, request: dict[str, Any]) -> None:
         self.id = request["id"]
         self.kind = request["kind"]
         self.request = request
@@ -310,15 +314,15 @@ class Series:
         self.strict = bool(request.get("retransmits"))
         self.nonce = request.get("nonce")
         self.port = int(request.get("port", 0))
-        self.to: list[tuple[int, tuple]] = []  # (address family, socket address), in turn
+        self.to: list[tuple[int, tuple[Any, ...]]] = []  # (address family, socket address), in turn
         self.payload = b""
         self.begun = time.monotonic()
         self.next_at = self.begun + float(request.get("delay", 0))
         self.started = 0
         self.under_way = 0
         self.misses = 0
-        self.rows: list[list] = []
-        self.row_of: dict[tuple, int] = {}
+        self.rows: list[list[Any]] = []
+        self.row_of: dict[tuple[Any, ...], int] = {}
         self.of: list[int] = []
         self.ms: list[float] = []
         self.retransmits: list[int] = []
@@ -326,7 +330,7 @@ class Series:
     def over(self) -> bool:
         return self.under_way == 0 and (self.started >= self.count)
 
-    def record(self, row: tuple, seconds: float, retransmits: int) -> None:
+    def record(self, row: tuple[Any, ...], seconds: float, retransmits: int) -> None:
         index = self.row_of.get(row)
         if index is None:
             index = self.row_of[row] = len(self.rows)
@@ -367,7 +371,7 @@ class Attempt:
         self.token = b""
 
 
-def empty_row(outcome: str, local: str = "", detail: str = "") -> tuple:
+def empty_row(outcome: str, local: str = "", detail: str = "") -> tuple[Any, ...]:
     return (outcome, "", "", "", "", local, 0, detail)
 
 
@@ -397,9 +401,9 @@ def resolve(host: str, family: int) -> tuple[str, list[str]]:
     return "ok", sorted({str(item[4][0]) for item in found})
 
 
-def handshake(request: dict) -> tuple:
+def handshake(request: dict[str, Any]) -> tuple[Any, ...]:
     """A TLS handshake with the certificate verified for the server's name against the given authority."""
-    import ssl  # noqa: PLC0415 - costs 20 ms, and few vantages need it
+    import ssl  # costs 20 ms, and few vantages need it
 
     context = ssl.create_default_context(cadata=request["ca"])
     name = request.get("server_name") or request["host"]
@@ -422,14 +426,14 @@ def handshake(request: dict) -> tuple:
 class Prober:
     """Runs series; what it answers goes to `write` as whole JSON lines."""
 
-    def __init__(self, write: object, in_flight: int = 16) -> None:
+    def __init__(self, write: Callable[[bytes], None], in_flight: int = 16) -> None:
         self.write = write
         self.limit = in_flight
         self.poller = Poller()
         self.attempts: dict[int, Attempt] = {}
         self.waiting: deque[Series] = deque()
         self.under_way = 0
-        self.results: deque[tuple] = deque()
+        self.results: deque[tuple[Any, ...]] = deque()
         self.threaded: set[Attempt] = set()
         self.next_check = float("inf")
         self.token = 0
@@ -439,12 +443,12 @@ class Prober:
 
     # requests
 
-    def submit(self, request: dict) -> None:
+    def submit(self, request: dict[str, Any]) -> None:
         """Take a request; a malformed one is answered with ``error``."""
         try:
             series = Series(request)
             if series.kind not in ("http", "tcp", "udp", "dns", "resolve", "tls", "file"):
-                raise ValueError("no such kind: %s" % series.kind)
+                raise ValueError(f"no such kind: {series.kind}")
             if series.kind == "file":
                 self._file(series)
                 return
@@ -453,8 +457,8 @@ class Prober:
                 return
             self.waiting.append(series)
         except (KeyError, ValueError, TypeError) as error:
-            line = json.dumps({"id": request.get("id"), "error": "%s: %s" % (type(error).__name__, error)})
-            self.write(line.encode() + b"\n")  # type: ignore[operator]
+            line = json.dumps({"id": request.get("id"), "error": f"{type(error).__name__}: {error}"})
+            self.write(line.encode() + b"\n")
 
     def _file(self, series: Series) -> None:
         begun = time.monotonic()
@@ -471,22 +475,22 @@ class Prober:
         """Find where the probes go to, then queue the series. Names take the resolver, in a thread."""
         host = series.request["host"]
         if series.kind == "dns":
-            import base64  # noqa: PLC0415 - few series need it
+            import base64  # few series need it
 
             message = base64.b64decode(series.request["message"])
             tcp = series.request.get("transport") == "tcp"
             series.payload = struct.pack("!H", len(message)) + message if tcp else message
         elif series.kind == "http":
-            shown = "[%s]" % host if ":" in host else host
+            shown = f"[{host}]" if ":" in host else host
             series.payload = (
-                "GET /who HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: kubereach\r\n\r\n" % (shown, series.port)
+                f"GET /who HTTP/1.1\r\nHost: {shown}:{series.port}\r\nUser-Agent: kubereach\r\n\r\n"
             ).encode()
         if self._literal(series, [host]):
             self.waiting.append(series)
             return
         attempt = Attempt(series)
         series.under_way += 1
-        self._thread(attempt, lambda: ("addresses",) + resolve(host, series.request.get("family", 4)))
+        self._thread(attempt, lambda: ("addresses", *resolve(host, series.request.get("family", 4))))
 
     def _literal(self, series: Series, hosts: list[str]) -> bool:
         for host in hosts:
@@ -508,7 +512,7 @@ class Prober:
             pause = (
                 min(pause, max(0.0, self.next_check - now)) if pause >= 0 else max(0.0, self.next_check - now)
             )
-        for fd, events in self.poller.wait(pause):
+        for fd, _ in self.poller.wait(pause):
             attempt = self.attempts.get(fd)
             if attempt is not None:
                 try:
@@ -561,7 +565,7 @@ class Prober:
             self.next_check = deadline
         if series.kind == "resolve":
             host, family = series.request["host"], series.request.get("family", 4)
-            self._thread(attempt, lambda: ("resolved",) + resolve(host, family))
+            self._thread(attempt, lambda: ("resolved", *resolve(host, family)))
             return
         if series.kind == "tls":
             self._thread(attempt, lambda: ("row", handshake(series.request)))
@@ -645,9 +649,7 @@ class Prober:
                 self._done(attempt, empty_row("foreign" if attempt.series.nonce else "protocol", "", first))
                 return
         if not data:
-            reason = (
-                "closed after %d bytes of an answer" % len(whole) if whole else "closed without an answer"
-            )
+            reason = f"closed after {len(whole)} bytes of an answer" if whole else "closed without an answer"
             self._done(attempt, empty_row("protocol", "", reason))
 
     def _identity(self, attempt: Attempt, body: bytes) -> None:
@@ -662,7 +664,7 @@ class Prober:
         except (ValueError, KeyError, TypeError):
             text = body[:60].decode("latin-1")
             self._done(
-                attempt, empty_row("foreign" if series.nonce else "protocol", "", "answered %r" % text)
+                attempt, empty_row("foreign" if series.nonce else "protocol", "", f"answered {text!r}")
             )
             return
         if series.kind != "http" and echo.encode() != attempt.token:
@@ -671,10 +673,10 @@ class Prober:
             # a late or duplicated datagram is not ours: the real answer may still come
             return
         outcome = "foreign" if series.nonce and who["nonce"] != series.nonce else "ok"
-        self._done(attempt, (outcome,) + row + ("",))
+        self._done(attempt, (outcome, *row, ""))
 
     def _dns(self, attempt: Attempt, data: bytes) -> None:
-        import base64  # noqa: PLC0415 - few series need it
+        import base64  # few series need it
 
         series = attempt.series
         sock = attempt.sock
@@ -703,7 +705,7 @@ class Prober:
         """Time out what is over its deadline and find the next deadline."""
         now = time.monotonic()
         soonest = float("inf")
-        for attempt in list(self.attempts.values()) + list(self.threaded):
+        for attempt in [*self.attempts.values(), *self.threaded]:
             deadline = attempt.begun + attempt.series.timeout
             if deadline <= now:
                 self._done(attempt, empty_row("timeout"))
@@ -711,7 +713,7 @@ class Prober:
                 soonest = deadline
         self.next_check = soonest
 
-    def _done(self, attempt: Attempt, row: tuple) -> None:
+    def _done(self, attempt: Attempt, row: tuple[Any, ...]) -> None:
         now = time.monotonic()
         series = attempt.series
         retransmits = 0
@@ -733,19 +735,19 @@ class Prober:
             self._finish(series)
 
     def _finish(self, series: Series) -> None:
-        self.write(series.answer())  # type: ignore[operator]
+        self.write(series.answer())
 
     # what blocks
 
-    def _thread(self, attempt: Attempt, work: object) -> None:
-        import threading  # noqa: PLC0415 - a vantage that resolves nothing needs none
+    def _thread(self, attempt: Attempt, work: Callable[[], tuple[Any, ...]]) -> None:
+        import threading  # a vantage that resolves nothing needs none
 
         def run() -> None:
             try:
-                result = work()  # type: ignore[operator]
+                result = work()
             except Exception as error:  # reported as the outcome of the probe
-                result = ("row", empty_row("local", "", "%s: %s" % (type(error).__name__, error)))
-            self.results.append((attempt,) + result)
+                result = ("row", empty_row("local", "", f"{type(error).__name__}: {error}"))
+            self.results.append((attempt, *result))
             os.write(self.wake_out, b"x")
 
         self.threaded.add(attempt)
@@ -754,11 +756,11 @@ class Prober:
             self.next_check = deadline
         threading.Thread(target=run, daemon=True).start()
 
-    def _threaded(self, attempt: Attempt, what: str, *result: object) -> None:
+    def _threaded(self, attempt: Attempt, what: str, *result: Any) -> None:
         if attempt not in self.threaded:
             return  # it timed out meanwhile
         if what == "row":
-            self._done(attempt, result[0])  # type: ignore[arg-type]
+            self._done(attempt, result[0])
             return
         outcome, addresses = result
         assert isinstance(outcome, str) and isinstance(addresses, list)
@@ -817,14 +819,17 @@ def probe(arguments: list[str]) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--not-ready]``; identity from POD_NAME, NODE_NAME, NONCE."""
+    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--not-ready]``, with any number of ports.
+
+    Who it is comes from the environment: POD_NAME, NODE_NAME, NONCE.
+    """
     server = Server(
         os.environ.get("POD_NAME") or socket.gethostname(),
         os.environ.get("NODE_NAME", ""),
         os.environ.get("NONCE", ""),
         ready="--not-ready" not in arguments,
     )
-    for option, value in zip(arguments, arguments[1:]):
+    for option, value in zip(arguments, arguments[1:]):  # noqa: B905, RUF007 - both need Python 3.10
         if option in ("--http", "--tcp", "--udp"):
             server.listen(option[2:], int(value))
     server.run()
@@ -837,7 +842,7 @@ def idle() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    import signal  # noqa: PLC0415 - must be set in the process that serves, whoever imported us
+    import signal  # must be set in the process that serves, whoever imported us
 
     # process 1 of a pod has no default action for SIGTERM; nothing here is worth a grace period
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

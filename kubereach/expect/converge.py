@@ -29,8 +29,8 @@ def converge(
     A path has until its address has settled, or `within` seconds from now; it is always tried once. Between attempts
     come short exponential waits. `path.converged` is set to the seconds that it took, from now.
 
-    Unless `patient`, the time-out of probes begins at `IMPATIENT` and doubles: a packet that was lost because a rule was
-    not there yet is not worth waiting for.
+    Unless `patient`, the time-out of probes begins at `IMPATIENT` and doubles: a packet that was lost because a rule
+    was not there yet is not worth waiting for.
     """
     begun = time.monotonic()
     open_paths = list(seen)

@@ -112,7 +112,7 @@ def not_resolve(
 
 
 def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
-    """A name that must resolve. Without one (from outside, where no name of the cluster must) there is nothing to do."""
+    """A name that must resolve, if there is one: from outside, no name of the cluster must."""
     if not name:
         return
     seen = paths(vantages, [resolving(name, 0.0)])

@@ -137,7 +137,7 @@ class Expectation:
         addresses: Collection[str] | None = None,
         names: Collection[str] | None = None,
     ) -> None:
-        """The SRV records of a headless Service's port name one target for each address, and each target is one of them.
+        """The SRV records of a headless Service's port: one target for each address, and each target is one of them.
 
         How a target without a hostname is called is the server's own choice, so they are told by their addresses;
         `names` are the targets where endpoints have hostnames.

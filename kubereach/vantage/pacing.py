@@ -1,8 +1,8 @@
 """Pacing of probes that expect a refusal.
 
 A refusal of a rejecting service proxy is an ICMP error, and Linux sends one client at most about one a second after a
-burst of six (net.ipv4.icmp_ratelimit; seen with nftables and iptables alike). Asking faster makes a healthy cluster look
-as if it dropped packets. Each vantage has one bucket for the whole run.
+burst of six (net.ipv4.icmp_ratelimit; seen with nftables and iptables alike). Asking faster makes a healthy cluster
+look as if it dropped packets. Each vantage has one bucket for the whole run.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Vantage:
             raise CannotMeasure(f"{self.name} cannot read {path}: {answer.detail}")
         return answer.detail
 
-    def second_opinion(self, url: str, timeout: float) -> str:  # noqa: ARG002
+    def second_opinion(self, url: str, timeout: float) -> str:
         """Why an ordinary HTTP client is not content with `url`, else empty. Only outside has one."""
         return ""
 

@@ -59,7 +59,7 @@ def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str
 
 def _documents(file: Path, text: str) -> list[object]:
     try:
-        return [document for document in yaml.load_all(text, _LOADER) if document is not None]  # noqa: S506
+        return [document for document in yaml.load_all(text, _LOADER) if document is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         number = text[: mark.index].count("\n---") + 1 if mark and mark.index is not None else 1

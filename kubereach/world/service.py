@@ -274,7 +274,7 @@ class Service:
                     )
                 ]
             )
-        self._pending = f"no load balancer controller: no address after {waited:.0f} s, no event, no finalizer on the Service"
+        self._pending = f"no load balancer controller: after {waited:.0f} s no address, no event and no finalizer"
         raise Unsupported(
             self._pending, "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
         )

@@ -221,8 +221,9 @@ class World:
             readiness.stuck()
             if time.monotonic() >= deadline:
                 missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
+                ready, wanted = said[0]
                 raise CannotMeasure(
-                    f"{said[0][0]} of {said[0][1]} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
+                    f"{ready} of {wanted} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
                     "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
                 )
         return readiness
@@ -318,7 +319,7 @@ class World:
 
     def _await_workload(self, workload: Object, service: Service) -> None:
         readiness = Readiness(self.board, self.api)
-        replicas = workload["spec"]["replicas"]
+        replicas = int(workload["spec"]["replicas"])
 
         def done() -> bool:
             readiness.counts()  # for the error of a pod that cannot start
@@ -365,7 +366,7 @@ class World:
     # stop
 
     def stop(self) -> None:
-        """Close the vantages, delete the run's namespaces and wait until they are gone (bounded). May be called twice."""
+        """Close the vantages, delete the run's namespaces, wait until they are gone (bounded). May be called twice."""
         if self._wire is not None:
             self._wire.stop()
             self._wire = None
