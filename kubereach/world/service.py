@@ -42,9 +42,14 @@ class Service:
 
     @property
     def obj(self) -> Object:
-        """The object as the API has it."""
+        """The object as the API has it; as it last was, once it is gone."""
+        return self._live() or self._created
+
+    def _live(self) -> Object | None:
+        """The object on the board, unless that is another one of the same name, made before or after."""
         meta = self._created["metadata"]
-        return self._world.board.get("Service", meta["namespace"], meta["name"]) or self._created
+        found = self._world.board.get("Service", meta["namespace"], meta["name"])
+        return found if found and found["metadata"]["uid"] == meta["uid"] else None
 
     @property
     def name(self) -> str:
@@ -274,7 +279,9 @@ class Service:
                     )
                 ]
             )
-        self._pending = f"no load balancer controller: after {waited:.0f} s no address, no event and no finalizer"
+        self._pending = (
+            f"no load balancer controller: after {waited:.0f} s no address, no event and no finalizer"
+        )
         raise Unsupported(
             self._pending, "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
         )
@@ -298,6 +305,10 @@ class Service:
         self.patch({"spec": {"type": "ClusterIP", "ports": ports}})
         self._world.board.wait(lambda: self.type == "ClusterIP", 5)
 
+    def seen(self) -> bool:
+        """Whether the watch has shown it yet."""
+        return self._live() is not None
+
     def delete(self) -> None:
         """Delete it and wait until it is gone, finalizers included.
 
@@ -308,9 +319,7 @@ class Service:
         self._world.api.delete(object_path(last))
         self._world.context.bus.emit(Changed("delete", f"Service {self.namespace}/{self.name}"))
         limit = self._world.context.settings.load_balancer_deadline
-        gone = self._world.board.wait(
-            lambda: self._world.board.get("Service", self.namespace, self.name) is None, limit
-        )
+        gone = self._world.board.wait(lambda: self._live() is None, limit)
         self.changed()
         if not gone:
             finalizers = ", ".join(self.obj["metadata"].get("finalizers") or ["none"])
