@@ -53,11 +53,13 @@ def base_rules(config: LabConfig, node_address: str) -> str:
         }}
         chain filter-output {{
             type filter hook output priority -110;
-            {endpoint_check}
             ct state new jump firewall-check
         }}
         chain filter-output-post-dnat {{
+            # after translation, as in filter-forward: a node's own traffic to an address under a Local policy is
+            # short-cut to the endpoints of other nodes, and only what was not is dropped
             type filter hook output priority -90;
+            {endpoint_check}
             ct state new jump cluster-ips-check
         }}
         chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}

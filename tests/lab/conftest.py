@@ -1,0 +1,38 @@
+"""One lab for all tests that leave it as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from lab_access import LabAccess
+
+from kubereach.lab import Lab, LabConfig, LabError
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
+    """A lab of three nodes; what it logged is an error, since it logs only what should not happen."""
+    try:
+        started = Lab(LabConfig(nodes=3))
+        started.start()
+    except LabError as error:
+        pytest.skip(f"no lab on this machine: {error.message}")
+    with started:
+        access = LabAccess(started, tmp_path_factory.mktemp("lab"))
+        yield access
+        logged = access.log()
+        access.close()
+    assert not logged, f"the lab logged:\n{logged}"
+
+
+@pytest.fixture
+def space(lab: LabAccess) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"t{next(_numbers)}"
+    lab.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    lab.delete(f"/api/v1/namespaces/{name}")
