@@ -8,8 +8,10 @@ kills the keeper; when the keeper dies, pid 1; and with pid 1 everything in its 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -41,9 +43,11 @@ def main() -> None:
     if os.getppid() != parent:  # it died before we asked to be told
         sys.exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keeper_lives, held_by_keeper = os.pipe()
     child = os.fork()
     if child == 0:
-        _first_process(control)
+        os.close(held_by_keeper)
+        _first_process(control, keeper_lives)
         os._exit(1)
     # user_namespace is said with the first message; the pid must be the one that the parent sees
     assert user_namespace in (True, False)
@@ -78,7 +82,8 @@ def _refuse(control: socket.socket, error: OSError) -> None:
         with contextlib.suppress(OSError):
             if Path("/proc/sys", knob).read_text().strip() != value:
                 remedy = f"run it as root, or allow them: sysctl -w {knob.replace('/', '.')}={value}"
-    message = f"this machine does not let us make user and network namespaces ({error.strerror})"
+    reason = "the limit on their number is reached" if error.errno == errno.ENOSPC else error.strerror
+    message = f"this machine does not let us make user and network namespaces ({reason})"
     control.send(json.dumps({"error": message, "remedy": remedy}).encode())
 
 
@@ -104,9 +109,12 @@ def _keep(control: socket.socket, child: int) -> None:
                         return
 
 
-def _first_process(control: socket.socket) -> None:
+def _first_process(control: socket.socket, keeper_lives: int) -> None:
     """pid 1: private mounts, then two processes from one: the lab's server as a child, the fork server here."""
     syscalls.die_with_parent(signal.SIGKILL)
+    # Its parent's pid cannot tell it whether the keeper died before that: seen from a new process namespace it is 0.
+    if select.select([keeper_lives], [], [], 0)[0]:
+        return
     try:
         _private_mounts()
     except OSError as error:

@@ -215,7 +215,11 @@ def _run_inside(init_pid: int, user_namespace: bool, command: list[str], environ
         os.chdir(folder)
     try:
         # A new child, because only children are in the process namespace just entered.
-        return subprocess.run(command, env=environment, check=False).returncode
+        code = subprocess.run(command, env=environment, check=False).returncode
     except FileNotFoundError:
-        print(f"kubereach: no such command: {command[0]}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"kubereach: no such command: {command[0]}\n")
         return 127
+    except PermissionError:
+        sys.stderr.write(f"kubereach: not a program: {command[0]}\n")
+        return 126
+    return code if code >= 0 else 128 - code

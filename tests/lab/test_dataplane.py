@@ -1,6 +1,7 @@
 """What clients see through a Service, cell by cell, against the recording of kube-proxy's nftables mode.
 
-The recording is recordings/dataplane.md, a table of a real Kubernetes; its words for clients and outcomes are used here.
+The recording is recordings/dataplane.md, a table of a real Kubernetes; its words for clients and
+outcomes are used here.
 """
 
 from __future__ import annotations
