@@ -17,6 +17,8 @@ class Address:
     settled: float = 0.0
     #: more words for reports: the node's name, the DNS replica's
     note: str = ""
+    #: the name that a TLS server's certificate must be for; empty: the host
+    server_name: str = ""
     #: the port that must be hit at each pod, where it is known: (pod, number)
     targets: tuple[tuple[str, int], ...] = ()
 

@@ -95,10 +95,13 @@ class Cluster:
 
     @property
     def api_addresses(self) -> list[Address]:
-        """The Service default/kubernetes by cluster IP and by its names: what its certificate must be for."""
+        """The Service default/kubernetes, once for each name that its certificate must be for.
+
+        All of them by cluster IP, so that a broken DNS does not pass for a broken certificate.
+        """
         ip, port = self.kubernetes
-        hosts = (ip, "kubernetes.default", f"kubernetes.default.svc.{self.domain}")
-        return [Address("api-server", "tls", host, port) for host in hosts]
+        called = (ip, "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{self.domain}")
+        return [Address("api-server", "tls", ip, port, note=f"as {n}", server_name=n) for n in called]
 
     def in_service_range(self, address: str) -> bool:
         """Whether the address is of a service range; true when the cluster does not tell its ranges."""

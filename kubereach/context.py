@@ -18,3 +18,5 @@ class RunContext:
     nonce: str
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
     settled: float = field(default_factory=time.monotonic)
+    #: names of vantages for which something has failed: they are not waited for so long any more
+    troubled: set[str] = field(default_factory=set)

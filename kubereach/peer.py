@@ -327,6 +327,15 @@ class Series:
         self.ms: list[float] = []
         self.retransmits: list[int] = []
 
+    def full(self) -> bool:
+        """Whether no further probe may start now.
+
+        After a miss no more are under way than may still miss: what times out shall not be tried one after the other.
+        """
+        if self.misses and self.stop_after and self.misses + self.under_way >= self.stop_after:
+            return self.under_way > 0
+        return self.under_way >= self.limit
+
     def over(self) -> bool:
         return self.under_way == 0 and (self.started >= self.count)
 
@@ -542,7 +551,7 @@ class Prober:
                 waiting.popleft()
                 continue
             waiting.rotate(-1)
-            if series.under_way >= series.limit:
+            if series.full():
                 idle += 1
             elif series.next_at > now:
                 wait = series.next_at - now

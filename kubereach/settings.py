@@ -36,6 +36,9 @@ class Settings:
     udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
     converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
+    troubled_deadline: float = _setting(
+        3.0, "and this long where a vantage has already failed a check: the run is to end in time"
+    )
     world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"

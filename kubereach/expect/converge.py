@@ -9,7 +9,7 @@ from dataclasses import replace
 from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 
 from kubereach.expect.evidence import Path
-from kubereach.outcome import SeriesResult
+from kubereach.outcome import UNANSWERED, SeriesResult
 from kubereach.vantage.group import run_all
 from kubereach.vantage.series import Series
 
@@ -36,9 +36,14 @@ def converge(
     open_paths = list(seen)
 
     def deadline(path: Path) -> float:
-        if within is not None:
-            return begun + within
-        return max(path.address.settled, begun)
+        context = path.vantage.context
+        limit = begun + within if within is not None else max(path.address.settled, begun)
+        # where something is broken already, every change would cost the whole deadline, and the run minutes. An answer
+        # that is only not the right one yet is still waited for: DNS may be cached for its whole time to live.
+        broken = path.result.outcomes.keys() & UNANSWERED
+        if broken and path.vantage.name in context.troubled:
+            limit = min(limit, begun + context.settings.troubled_deadline)
+        return limit
 
     timeout = [IMPATIENT]
 

@@ -9,14 +9,15 @@ from kubereach import dnsprobe
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, names, paths, settle
+from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.reach import STOP_AFTER, hold_length
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
-#: seconds for a resolution by the vantage's own resolver, which may try a second server or a search list
-_RESOLVER = 6.0
+#: a resolution by the vantage's own resolver may ask several questions, but not the same one twice: that it does after
+#: 5 s (resolv.conf(5)), so that a query that was lost is a miss
+_RESOLVER = 1.5
 
 
 def resolving(name: str, settled: float) -> Address:
@@ -31,7 +32,7 @@ def resolver_series(path: Path, family: int, count: int) -> Series:
         path.address.host,
         count=count,
         in_flight=settings.hold_in_flight,
-        timeout=_RESOLVER,
+        timeout=patience(path, _RESOLVER * settings.dns_timeout),
         wanted=(OK, NXDOMAIN, NODATA),
         stop_after=STOP_AFTER,
         more={"family": family},
@@ -142,7 +143,7 @@ def told(
             path.address.port,
             count=count,
             in_flight=settings.hold_in_flight,
-            timeout=settings.dns_timeout,
+            timeout=patience(path, settings.dns_timeout),
             wanted=(OK, NODATA, NXDOMAIN),
             stop_after=STOP_AFTER,
             more={"message": message, "transport": transport},
@@ -209,7 +210,12 @@ def srv_targets(
     def series(path: Path, count: int) -> Series:
         more = {"message": message, "transport": "tcp"}
         return Series(
-            "dns", path.address.host, path.address.port, count, timeout=settings.dns_timeout, more=more
+            "dns",
+            path.address.host,
+            path.address.port,
+            count,
+            timeout=patience(path, settings.dns_timeout),
+            more=more,
         )
 
     def right(path: Path, answer: Answer) -> bool:
@@ -245,7 +251,12 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
     def series(path: Path, count: int) -> Series:
         more = {"message": message}
         return Series(
-            "dns", path.address.host, path.address.port, count, timeout=settings.dns_timeout, more=more
+            "dns",
+            path.address.host,
+            path.address.port,
+            count,
+            timeout=patience(path, settings.dns_timeout),
+            more=more,
         )
 
     def right(_: Path, answer: Answer) -> bool:

@@ -40,6 +40,14 @@ def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Pat
     return [Path(vantage, address) for vantage in vantages for address in addresses]
 
 
+def patience(path: Path, timeout: float) -> float:
+    """A probe's time-out, halved where something is broken already: the run is to end in time.
+
+    A path that works answers within either; one that lost a packet (TCP sends again after 1 s) has failed with both.
+    """
+    return timeout / 2 if path.vantage.name in path.vantage.context.troubled else timeout
+
+
 def measurable(path: Path) -> None:
     """Raise `CannotMeasure` when a probe failed on the vantage's own machine."""
     for probe in path.result.probes:
@@ -69,7 +77,9 @@ def settle(seen: Sequence[Path]) -> None:
                 converged=path.converged,
             )
         )
-        failures += path.failures
+        if path.failures:
+            failures += path.failures
+            path.vantage.context.troubled.add(path.vantage.name)
     if failures:
         raise NotConforming(failures)
 

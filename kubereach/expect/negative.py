@@ -93,10 +93,9 @@ def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str)
     if not control:
         raise CannotMeasure("a negative expectation without a control measures nothing")
     seen = paths(vantages, control)
-    context = vantages[0].context
     late = converge(
         seen,
-        lambda path: series_for(path.address, context, CONTROL),
+        lambda path: series_for(path, CONTROL),
         lambda _, result: result.outcomes[OK] == len(result.probes),
     )
     if late:

@@ -11,7 +11,7 @@ from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, names, paths, settle
+from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
@@ -40,8 +40,9 @@ def hold_length(settings: Settings, endpoints: int = 0) -> int:
     return length
 
 
-def series_for(address: Address, context: RunContext, count: int = 1) -> Series:
-    """The series of `count` positive probes to an address."""
+def series_for(path: Path, count: int = 1) -> Series:
+    """The series of `count` positive probes over a path."""
+    address, context = path.address, path.vantage.context
     settings = context.settings
     return Series(
         address.kind,
@@ -49,7 +50,7 @@ def series_for(address: Address, context: RunContext, count: int = 1) -> Series:
         address.port,
         count=count,
         in_flight=settings.hold_in_flight,
-        timeout=settings.udp_timeout if address.kind == "udp" else settings.connect_timeout,
+        timeout=patience(path, settings.udp_timeout if address.kind == "udp" else settings.connect_timeout),
         stop_after=STOP_AFTER,
         retransmits=address.kind in ("http", "tcp"),
         nonce=context.nonce,
@@ -69,14 +70,14 @@ def reach(
     context = vantages[0].context
     late = converge(
         [path for path in seen if within is not None or path.address.settled > time.monotonic()],
-        lambda path: series_for(path.address, context, CONVERGED),
+        lambda path: series_for(path, CONVERGED),
         lambda path, result: not _misses(path, result, CONVERGED, backends, False, source),
         within,
         patient=False,
     )
     length = hold_length(context.settings, len(backends or ()) if every else 0)
     held = [path for path in seen if path not in late]
-    results = run_all([(path.vantage, series_for(path.address, context, length)) for path in held])
+    results = run_all([(path.vantage, series_for(path, length)) for path in held])
     for path, result in zip(held, results, strict=True):
         if path.converged < 0 and result.outcomes[OK]:
             path.converged = 0.0

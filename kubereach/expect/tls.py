@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kubereach.address import Address
 from kubereach.expect.dns import hold
 from kubereach.expect.evidence import Path, paths, settle
+from kubereach.expect.reach import STOP_AFTER
 from kubereach.outcome import OK, in_words
 from kubereach.vantage import Series, Vantage
 
@@ -21,16 +22,24 @@ def trusted(vantages: Sequence[Vantage], addresses: Sequence[Address], ca: str, 
     def series(path: Path, count: int) -> Series:
         # a handshake on a busy machine takes several times as long as a plain connection
         timeout = 2 * path.vantage.context.settings.connect_timeout
-        more = {"ca": ca, "server_name": path.address.host}
+        more = {"ca": ca, "server_name": path.address.server_name or path.address.host}
         return Series(
-            "tls", path.address.host, path.address.port, count, in_flight=2, timeout=timeout, more=more
+            "tls",
+            path.address.host,
+            path.address.port,
+            count=count,
+            in_flight=2,
+            timeout=timeout,
+            stop_after=STOP_AFTER,
+            more=more,
         )
 
     hold(seen, series, lambda _, answer: answer.outcome == OK, HANDSHAKES, within)
     for path in seen:
         wrong = [p.answer for p in path.result.probes if p.answer.outcome != OK]
         if wrong:
-            expected = f"a certificate for {path.address.host} that the cluster's authority has signed"
+            name = path.address.server_name or path.address.host
+            expected = f"a certificate for {name} that the cluster's authority has signed"
             path.fail(
                 expected, in_words(path.result.outcomes), *([wrong[0].detail] if wrong[0].detail else [])
             )
