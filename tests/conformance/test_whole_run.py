@@ -1,0 +1,83 @@
+"""The whole suite on a healthy lab: by every way of starting it, with the same result."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubereach.collect import read_checks, suites_folder
+from tests.conformance.conftest import ROOT, Runner
+
+ALL = {check.id for check in read_checks(suites_folder(ROOT))}
+
+#: imports of the lab by a run that was given a kubeconfig
+_WITHOUT_LAB = """
+import sys
+from kubereach.cli import main
+code = main(sys.argv[1:])
+lab = [name for name in sys.modules if name.startswith("kubereach.lab")]
+assert not lab, lab
+sys.exit(code)
+"""
+
+
+def _assert_conformant(result, checks=frozenset(ALL)):
+    assert result.code == 0, result.output
+    assert result.report["verdict"] == "conformant", result.output
+    assert result.ids("pass") | result.ids("unsupported") | result.ids("noted") == checks
+    assert not result.ids("unsupported"), "a lab of three nodes has every feature"
+
+
+def test_on_the_lab_within_fifteen_seconds(run_suite: Runner) -> None:
+    result = run_suite(["{python}", "-m", "kubereach", "run", "--report-dir", "{report}"])
+    _assert_conformant(result)
+    assert result.report["run"]["seconds"] < 15, result.output
+
+
+def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
+    _assert_conformant(run_suite(["{python}", "-m", "pytest", "--report-dir={report}"]))
+
+
+def test_through_a_kubeconfig_alone(run_suite: Runner) -> None:
+    """Nothing in the suites or the engine knows the lab."""
+    inside = ["{python}", "-c", _WITHOUT_LAB, "run", "--kubeconfig=/run/kubereach/kubeconfig"]
+    result = run_suite(
+        ["{python}", "-m", "kubereach", "lab", "run", "--", *inside, "--report-dir", "{report}"]
+    )
+    _assert_conformant(result)
+    assert result.report["target"]["name"] == "existing"
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None, reason="needs unshare (util-linux) to become an ordinary user"
+)
+def test_as_an_ordinary_user(run_suite: Runner) -> None:
+    user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    _assert_conformant(run_suite([*user, "{python}", "-m", "kubereach", "run", "--report-dir", "{report}"]))
+
+
+def test_from_a_wheel_in_an_empty_folder(run_suite: Runner, tmp_path: Path) -> None:
+    """The wheel carries suites/ and manifests/."""
+    wheels, site, empty = tmp_path / "wheels", tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    wheel = next(wheels.glob("*.whl"))
+    subprocess.run(
+        [sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True, capture_output=True
+    )
+    code = (
+        "import sys, kubereach.cli; print(kubereach.cli.__file__); sys.exit(kubereach.cli.main(sys.argv[1:]))"
+    )
+    result = run_suite(
+        ["{python}", "-c", code, "run", "clusterip.from-pod", "--report-dir", "{report}"],
+        cwd=empty,
+        env={"PYTHONPATH": str(site)},
+    )
+    assert result.code == 0, result.output
+    assert result.output.startswith(str(site)), "the wheel's code ran, not the checkout's"
+    assert result.ids("pass") == {"clusterip.from-pod"}
