@@ -365,7 +365,10 @@ class Series:
 
 
 class Attempt:
-    """One probe under way. `state` is 0 while it connects, 1 while it waits for the answer."""
+    """One probe under way. `state` is 0 while it connects, 1 while it waits for the answer.
+
+    It is -1 for the resolution of a series' name, which is no probe, unless it fails.
+    """
 
     __slots__ = ("begun", "data", "fd", "local", "series", "sock", "state", "token")
 
@@ -498,6 +501,7 @@ class Prober:
             self.waiting.append(series)
             return
         attempt = Attempt(series)
+        attempt.state = -1
         series.under_way += 1
         self._thread(attempt, lambda: ("addresses", *resolve(host, series.request.get("family", 4))))
 
@@ -725,6 +729,9 @@ class Prober:
     def _done(self, attempt: Attempt, row: tuple[Any, ...]) -> None:
         now = time.monotonic()
         series = attempt.series
+        if attempt.state == -1:
+            self.under_way += 1
+            series.started = series.count = 1
         retransmits = 0
         sock = attempt.sock
         if sock is not None:
@@ -783,8 +790,6 @@ class Prober:
             series.under_way -= 1
             self.waiting.append(series)
             return
-        self.under_way += 1  # resolving did not count as a probe; its failure is one
-        series.started = series.count = 1
         self._done(attempt, empty_row(outcome, "", "the name did not resolve"))
 
 

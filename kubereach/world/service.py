@@ -117,7 +117,7 @@ class Service:
     def _address(self, way: str, host: str, port: Object, number: int, note: str = "") -> Address:
         # the protocol that a backend speaks on the port is told by its name, see manifests/backend.yaml
         kind = "udp" if port.get("protocol") == "UDP" else "tcp" if port.get("name") == "line" else "http"
-        return Address(way, kind, host, number, self.settled, note, self._targets(port))
+        return Address(way, kind, host, number, self.settled, note, targets=self._targets(port))
 
     def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
         """The number that targetPort means at each of its pods: a name means what the pod gives it to."""

@@ -155,6 +155,24 @@ def test_a_name_that_does_not_resolve_is_one_probe(vantage):
     assert result.probes[0].answer.outcome in ("nxdomain", "servfail", "timeout")
 
 
+def test_a_resolver_that_hangs_is_one_time_out():
+    """And the prober goes on as before: with a stand-in for the resolver, in this process."""
+    answers = []
+    prober = peer.Prober(answers.append)
+    asked = threading.Event()
+    original, peer.resolve = peer.resolve, lambda *_: asked.wait(5) and ("servfail", [])
+    try:
+        prober.submit({"id": 1, "kind": "http", "host": "hangs.test", "port": 80, "count": 9, "timeout": 0.1})
+        while not answers:
+            prober.step()
+    finally:
+        peer.resolve = original
+        asked.set()
+    assert b'"rows":[["timeout"' in answers[0]
+    assert b'"of":[0]' in answers[0]
+    assert prober.under_way == 0
+
+
 def test_resolve(vantage):
     result = vantage.run(Series("resolve", "localhost", count=3, more={"family": 4}))
     assert [probe.answer.detail for probe in result.probes] == ["127.0.0.1"] * 3
