@@ -28,14 +28,15 @@ def service_records(service: Object, slices: Sequence[Object], domain: str) -> l
     for address in addresses:
         records.append((name, _family(address), address))
         records.append((reverse(address), "PTR", name))
+    services: list[Record] = []  # kept apart, since two ports of one number count twice in the weights
     for port in spec.get("ports", []):
-        records.append((name, "SRV", f"{port['port']} {name}"))
+        services.append((name, "SRV", f"{port['port']} {name}"))
         if port.get("name"):
             owner = _port_name(port["name"], port["protocol"], name)
             records.append((owner, "SRV", f"{port['port']} {name}"))
             records += [(owner, _family(address), address) for address in addresses]
     records += [(reverse(address), "PTR", owner) for owner, address, _ in endpoints]
-    return _unique(records)
+    return _unique(records) + services
 
 
 def _headless(name: str, endpoints: list[tuple[str, str, list[Object]]]) -> list[Record]:

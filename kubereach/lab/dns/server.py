@@ -77,17 +77,17 @@ class DnsServer:
     def _answer(self, query: dns.message.Message) -> tuple[dns.message.Message, bool]:
         question = query.question[0]
         if query.edns > 0:
-            reply = dns.message.make_response(query, our_payload=1232)
+            reply = dns.message.make_response(query, our_payload=0)
             reply.set_rcode(dns.rcode.BADVERS)
             return reply, False
-        reply = dns.message.make_response(query)
+        # CoreDNS says back the payload size that the client told, and looks at no class.
+        reply = dns.message.make_response(query, our_payload=max(query.payload, 0))
         reply.flags |= query.flags & dns.flags.CD
+        if query.opcode() != dns.opcode.QUERY:
+            reply.flags &= ~dns.flags.RD
         kind = dns.rdatatype.to_text(question.rdtype)
         if kind in ("AXFR", "IXFR"):
             reply.set_rcode(dns.rcode.REFUSED)
-            return reply, False
-        if question.rdclass != dns.rdataclass.IN:
-            reply.set_rcode(dns.rcode.SERVFAIL)
             return reply, False
         found = self._zone.answer(question.name.to_text(omit_final_dot=True), kind)
         reply.set_rcode(dns.rcode.from_text(found.rcode))
@@ -119,20 +119,7 @@ class DnsServer:
         try:
             return reply.to_wire(max_size=largest)
         except dns.exception.TooBig:
-            reply.additional = []
-        # Too large for UDP: as many records as fit, and the bit that asks for TCP (RFC 2181, section 9).
-        try:
-            return reply.to_wire(max_size=largest)
-        except dns.exception.TooBig:
-            reply.flags |= dns.flags.TC
-        rrset = reply.answer[-1]
-        records = list(rrset)
-        while True:
-            reply.answer[-1] = dns.rrset.from_rdata_list(rrset.name, TTL, records)
-            try:
-                return reply.to_wire(max_size=largest)
-            except dns.exception.TooBig:
-                records.pop()
+            return _truncated(reply, largest)
 
     def run(self, control: socket.socket) -> None:
         """Serve until the stream of records ends."""
@@ -175,6 +162,38 @@ class DnsServer:
 
     def _serve_ready(self, connection: socket.socket) -> None:
         _http(connection, self._synced)
+
+
+def _truncated(reply: dns.message.Message, largest: int) -> bytes:
+    """As many records as fit, and the bit that asks for TCP (RFC 2181, section 9; CoreDNS sets it in any section)."""
+    reply.flags |= dns.flags.TC
+    answer, additional = reply.answer, reply.additional
+    records = [(rrset, record) for section in (answer, additional) for rrset in section for record in rrset]
+    answers = sum(len(rrset) for rrset in answer)
+    fits, too_many = 0, len(records)
+    wire = b""
+    while not wire or too_many - fits > 1:
+        count = (fits + too_many) // 2
+        reply.answer, reply.additional = (
+            _rrsets(records[: min(count, answers)]),
+            _rrsets(records[answers:count]),
+        )
+        try:
+            wire = reply.to_wire(max_size=largest)
+        except dns.exception.TooBig:
+            too_many = count
+        else:
+            fits = count
+    return wire
+
+
+def _rrsets(records: list[tuple[dns.rrset.RRset, Any]]) -> list[dns.rrset.RRset]:
+    made: list[dns.rrset.RRset] = []
+    for rrset, record in records:
+        if not made or made[-1].name != rrset.name or made[-1].rdtype != rrset.rdtype:
+            made.append(dns.rrset.RRset(rrset.name, rrset.rdclass, rrset.rdtype))
+        made[-1].add(record, TTL)
+    return made
 
 
 def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str) -> None:

@@ -80,13 +80,18 @@ class Zone:
         pod = self._pod(lower, kind)
         if pod is not None:
             return pod
-        exists = bool(kinds) or self._is_branch(lower)
+        # As CoreDNS has it: an SOA is denied for no name of the zone, a TXT for every one that has no records.
+        exists = kind == "SOA" or (kind != "TXT" and self._is_branch(lower))
+        exists = exists or (bool(kinds) and lower not in (self.domain, f"dns-version.{self.domain}"))
         return Answer("NOERROR" if exists else "NXDOMAIN", soa=self.domain)
 
     def _positive(self, kind: str, data: list[str]) -> Answer:
         data = random.sample(data, len(data)) if len(data) > 1 else data
         if kind != "SRV":
-            return Answer(answer=[("", kind, item) for item in data])
+            answer = Answer(answer=[("", kind, item) for item in data])
+            if kind == "NS":
+                answer.additional = [(d, "A", a) for d in data for a in self._names.get(d, {}).get("A", [])]
+            return answer
         weight = 100 // len(data)
         answer = Answer(answer=[("", "SRV", f"0 {weight} {item}") for item in data])
         for target in dict.fromkeys(item.split()[1] for item in data):
@@ -113,6 +118,8 @@ class Zone:
         found = self._names.get(name, {}).get("PTR", [])
         if kind == "PTR" and found:
             return self._positive("PTR", found)
+        if kind == "SOA":
+            return Answer(soa="ip6.arpa" if name.endswith(".ip6.arpa") else "in-addr.arpa")
         return Answer("SERVFAIL", authoritative=False)  # falls through to the upstream that there is not
 
     def _pod(self, name: str, kind: str) -> Answer | None:
