@@ -80,7 +80,7 @@ class Changed(Event):
 
 @dataclass(frozen=True)
 class CheckFinished(Event):
-    """A check has its verdict: ``pass``, ``fail``, ``unsupported`` or ``error``."""
+    """A check has its verdict: ``pass``, ``fail``, ``unsupported``, ``error``, or ``noted`` (an info check saw something)."""
 
     id: str
     case: str
