@@ -38,6 +38,7 @@ class LabAccess:
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
+        self._own = threading.local()
         self._help(theirs, "sockets")
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -175,8 +176,12 @@ class LabAccess:
     def exec(self, namespace: str, pod: str, *command: str, container: str = "") -> str:
         """What a command in a pod writes, standard error included."""
         arguments = {"container": container} if container else {}
+        # The official client's stream() changes the client that it is given for the time of the call, so threads
+        # must not share one.
+        if not hasattr(self._own, "core"):
+            self._own.core = client.CoreV1Api(config.new_client_from_config(str(self.kubeconfig)))
         written: str = stream.stream(
-            self.core.connect_get_namespaced_pod_exec,
+            self._own.core.connect_get_namespaced_pod_exec,
             pod,
             namespace,
             command=list(command),
