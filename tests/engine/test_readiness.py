@@ -1,0 +1,146 @@
+"""Why a pod does not start is told at once, and what is only slow is waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubereach.errors import CannotMeasure
+from kubereach.world.board import Board, is_ready
+from kubereach.world.leftovers import DEAD, RENEWED, is_dead
+from kubereach.world.readiness import NEVER_READY, Readiness
+
+
+class Events:
+    """Stands in for the API where only events are asked for."""
+
+    def __init__(self, *events):
+        self.events = events
+
+    def find(self, path, **query):
+        assert path.endswith("/events") and query["fieldSelector"]
+        return {"items": list(self.events)}
+
+
+def pod(name, *, app="web", ready=False, phase="Pending", owned=True, waiting=None, **more):
+    meta = {"name": name, "namespace": "a", "uid": name, "labels": {"app": app}}
+    if owned:
+        meta["ownerReferences"] = [{}]
+    meta.update(more.pop("meta", {}))
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": str(ready)}], **more}
+    if waiting:
+        status["containerStatuses"] = [{"state": {"waiting": {"reason": waiting, "message": "because"}}}]
+    return {"kind": "Pod", "metadata": meta, "spec": {}, "status": status}
+
+
+def workload(kind, name, replicas=None, desired=None, **spec):
+    body = {"template": {"spec": spec}}
+    if replicas is not None:
+        body["replicas"] = replicas
+    status = {} if desired is None else {"desiredNumberScheduled": desired}
+    return {"kind": kind, "metadata": {"name": name, "namespace": "a"}, "spec": body, "status": status}
+
+
+def judge(*objects, events=(), begun=None):
+    board = Board(None, "")
+    for obj in objects:
+        board._note("ADDED", obj)
+    readiness = Readiness(board, Events(*events))
+    if begun is not None:
+        readiness._begun -= begun
+    return readiness
+
+
+def test_counts():
+    readiness = judge(
+        workload("DaemonSet", "web", desired=2),
+        workload("StatefulSet", "db", replicas=2),
+        pod("web-1", ready=True),
+        pod("web-2"),
+        pod("db-0", app="db", ready=True),
+        pod("alone", app="", owned=False, ready=True),
+        pod("never", app="", owned=False, phase="Running", meta={"annotations": {NEVER_READY: "true"}}),
+    )
+    assert readiness.counts() == (4, 6)
+
+
+def test_a_daemonset_that_its_controller_has_not_seen_is_not_ready():
+    ready, wanted = judge(workload("DaemonSet", "web")).counts()
+    assert ready < wanted
+
+
+def test_a_pod_on_its_way_out_is_not_ready():
+    assert not is_ready(pod("a", ready=True, meta={"deletionTimestamp": "now"}))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CrashLoopBackOff",
+    ],
+)
+def test_hopeless_pods_end_the_wait(reason):
+    with pytest.raises(CannotMeasure, match=f"a/web-1 cannot start: {reason}: because") as error:
+        judge(pod("web-1", waiting=reason)).counts()
+    assert error.value.remedy
+
+
+def test_creating_containers_is_not_hopeless():
+    judge(pod("web-1", waiting="ContainerCreating")).counts()
+
+
+def test_unschedulable_gets_some_seconds():
+    stuck = pod("web-1")
+    stuck["status"]["conditions"] = [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/3 nodes are available",
+        }
+    ]
+    judge(stuck).counts()
+    with pytest.raises(CannotMeasure, match="0/3 nodes are available"):
+        judge(stuck, begun=60).counts()
+
+
+def forbidden(name):
+    return {
+        "involvedObject": {"name": name},
+        "reason": "FailedCreate",
+        "message": f'pods "{name}-x" is forbidden: exceeded quota: small',
+    }
+
+
+def test_quota_and_admission_are_told():
+    with pytest.raises(CannotMeasure, match="exceeded quota: small"):
+        judge(workload("DaemonSet", "web"), events=[forbidden("web")], begun=10).stuck()
+
+
+def test_host_network_that_is_forbidden_is_a_missing_feature():
+    readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[forbidden("node")], begun=10)
+    readiness.stuck()
+    assert "forbidden" in readiness.forbidden[("a", "node")]
+    assert readiness.counts() == (0, 0)
+
+
+def test_only_namespaces_that_are_no_longer_renewed_are_leftovers():
+    def namespace(**annotations):
+        return {"metadata": {"name": "x", "annotations": annotations}}
+
+    assert is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD + 1)
+    assert not is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD - 1)
+    assert not is_dead(namespace(), 1e12)
+    assert not is_dead({"metadata": {"name": "x"}}, 1e12)
+
+
+def test_a_new_list_replaces_what_was_there():
+    board = Board(None, "")
+    board._note("ADDED", pod("a"))
+    board._note("LISTED", {"kind": "PodList", "items": [pod("b")]})
+    assert [p["metadata"]["name"] for p in board.all("Pod")] == ["b"]
+    board._note("DELETED", pod("b"))
+    assert board.all("Pod") == []

@@ -1,0 +1,71 @@
+"""Vantages: a broken stream is never a verdict."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from bench import local_vantage
+from test_peer import unused_port
+
+from kubereach.errors import CannotMeasure, Unsupported
+from kubereach.vantage import Series, Vantage, VantageGroup
+from kubereach.vantage.group import run_all
+from kubereach.vantage.pacing import TokenBucket
+from kubereach.vantage.streams import ProcessStream
+from kubereach.vantage.vantage import POD, OutsideVantage
+
+
+def test_a_prober_that_dies_under_way(vantage):
+    future = vantage.submit(Series("resolve", "localhost", count=3, spacing=0.5))
+    vantage._stream._process.kill()
+    with pytest.raises(CannotMeasure, match="the stream to pod@one broke") as error:
+        future.result(5)
+    assert error.value.remedy
+    assert vantage.run(Series("resolve", "localhost")).outcomes == {"ok": 1}  # a new stream for the next one
+
+
+def test_a_program_that_is_no_prober(wire, context):
+    command = [sys.executable, "-c", "import sys; sys.exit('no peer here')"]
+    broken = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
+    with pytest.raises(CannotMeasure, match="no peer here"):
+        broken.open()
+
+
+def test_many_vantages_at_the_same_time(wire, context):
+    group = VantageGroup([local_vantage(wire, context, node=name) for name in "abc"])
+    group.open()
+    series = Series("http", "127.0.0.1", unused_port(), spacing=0.2, count=3)
+    begun = time.monotonic()
+    results = run_all([(vantage, series) for vantage in group])
+    assert [result.outcomes for result in results] == [{"refused": 3}] * 3
+    assert time.monotonic() - begun < 1.0
+    assert [vantage.name for vantage in group] == ["pod@a", "pod@b", "pod@c"]
+    assert group.on("b").node == "b"
+    with pytest.raises(CannotMeasure):
+        group.on("d")
+
+
+def test_a_group_that_the_cluster_does_not_allow():
+    with pytest.raises(Unsupported, match="host network"):
+        list(VantageGroup((), "pods on the host network are not allowed"))
+
+
+def test_second_opinion(serve, wire, context):
+    outside = OutsideVantage("outside", "", lambda: None, wire, context)
+    assert outside.second_opinion(serve("a").address().url + "/who", 2) == ""
+    assert "ConnectError" in outside.second_opinion(f"http://127.0.0.1:{unused_port()}/", 2)
+
+
+def test_pacing():
+    clock = [0.0]
+    bucket = TokenBucket(interval=1.0, burst=5, clock=lambda: clock[0])
+    assert [bucket.take() for _ in range(5)] == [0.0] * 5
+    assert bucket.take() == pytest.approx(1.0)
+    assert bucket.take(2) == pytest.approx(3.0)
+    clock[0] = 3.0
+    assert bucket.take() == pytest.approx(1.0)
+    clock[0] = 100.0  # never more than the burst
+    assert bucket.take(5) == 0.0
+    assert bucket.take() == pytest.approx(1.0)
