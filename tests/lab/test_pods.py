@@ -369,3 +369,12 @@ def test_the_machine_is_out_of_a_pods_reach(lab: LabAccess, space: str) -> None:
     assert told.count("Read-only file system") == 3
     assert "underlay" not in told and "eth0" in told
     assert subprocess.run(["ls", "/usr/x", "/etc/x"], capture_output=True, check=False).returncode == 2
+
+
+def test_commands_that_end_at_once(lab: LabAccess, space: str) -> None:
+    """Many at a time: one has ended before anybody could ask for it, and its exit code still arrives."""
+    create(lab, space, pod("short", ["sleep", "1000"]))
+    lab.pod(space, "short", is_ready)
+    with ThreadPoolExecutor(8) as several:
+        said = list(several.map(lambda n: lab.exec(space, "short", "echo", str(n)), range(40)))
+    assert said == [f"{n}\n" for n in range(40)]

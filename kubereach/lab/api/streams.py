@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Mapping
 
@@ -18,6 +19,8 @@ from kubereach.lab.api.context import Context, plain
 from kubereach.lab.api.requests import Target, flag
 from kubereach.lab.runtime import CommandNotFound, ExecProcess
 from kubereach.lab.status import Object
+
+log = logging.getLogger(__name__)
 
 _STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 _EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io")
@@ -136,7 +139,12 @@ async def execute(request: web.BaseRequest, context: Context, target: Target) ->
     if socket is None:
         return web.Response(status=403)
     session = _Exec(socket, query.getall("command", []), wants)
-    await session.run(context, pod, container)
+    try:
+        await session.run(context, pod, container)
+    except Exception as error:
+        # After the upgrade there is no HTTP answer any more: the client is told in the stream.
+        log.exception("exec in pod %s/%s", target.namespace, target.name)
+        await session.fail(error)
     return socket
 
 
@@ -156,7 +164,7 @@ class _Exec:
                 pod, container, self.command, stdin=self.wants["stdin"], tty=self.wants["tty"]
             )
         except CommandNotFound as error:
-            await self._finish(start_failure(error, self.protocol))
+            await self.fail(error)
             return
         incoming = asyncio.create_task(self._incoming(process))
         work = asyncio.create_task(self._carry(process))
@@ -173,6 +181,10 @@ class _Exec:
             incoming.cancel()
             work.cancel()
             await asyncio.gather(incoming, work, return_exceptions=True)
+
+    async def fail(self, error: Exception) -> None:
+        """Tell the client that its command could not be run, and close."""
+        await self._finish(start_failure(error, self.protocol))
 
     async def _carry(self, process: ExecProcess) -> int:
         """Carries the output until it ends; the exit code."""

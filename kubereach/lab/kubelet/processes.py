@@ -54,7 +54,7 @@ class Processes:
         self._control = control
         self._control.setblocking(False)
         self._next = 0
-        self._starting: dict[int, asyncio.Future[int]] = {}
+        self._starting: dict[int, asyncio.Future[Process]] = {}
         self._running: dict[int, asyncio.Future[int]] = {}
         self._lock = asyncio.Lock()
 
@@ -76,9 +76,11 @@ class Processes:
                 if exited is not None and not exited.done():
                     exited.set_result(message["code"])
             else:
-                # Registered here, before any later message can say that it ended.
-                self._running[message["pid"]] = asyncio.get_running_loop().create_future()
-                self._starting.pop(message["id"]).set_result(message["pid"])
+                # Registered here, before any later message can say that it ended, and handed over whole: by the time
+                # that whoever waits gets to run, the process may have ended.
+                process = Process(message["pid"], asyncio.get_running_loop().create_future())
+                self._running[process.pid] = process.exited
+                self._starting.pop(message["id"]).set_result(process)
 
     async def start(self, command: Command) -> Process:
         """Start a process; returns when its program runs. The descriptors in `command.fds` stay the caller's.
@@ -105,20 +107,20 @@ class Processes:
                 if command.script
                 else None,
             }
-            answer = self._starting[number] = loop.create_future()
+            answer: asyncio.Future[Process] = loop.create_future()
+            self._starting[number] = answer
             fds = [*command.fds[:3], status_write, *command.fds[3:]]
             await self._send(request, fds)
         finally:
             os.close(status_write)
         try:
-            pid = await answer
-            exited = self._running[pid]
+            process = await answer
             error = await _read_all(status_read)
         finally:
             os.close(status_read)
         if error:
             raise StartError(json.loads(error)["error"])
-        return Process(pid, exited)
+        return process
 
     async def _send(self, request: dict[str, Any], fds: Sequence[int] = ()) -> None:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
