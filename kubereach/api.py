@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+import yaml
+from cryptography import x509
 from kubernetes import config
 from kubernetes.client import ApiClient, CoreV1Api
 from kubernetes.client.exceptions import ApiException
@@ -74,8 +78,10 @@ class Api:
                 context=access.context,
                 persist_config=False,
             )
-        except (config.ConfigException, OSError, ValueError) as error:
-            raise UsageError(f"the kubeconfig cannot be used: {error}", "See kubectl config view.") from error
+        except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(
+                f"the kubeconfig cannot be used: {_one_line(error)}", "See `kubectl config view`."
+            ) from error
         self._configuration = self._client.configuration
         self.host: str = self._configuration.host.rstrip("/")
         self.description = access.description
@@ -89,8 +95,7 @@ class Api:
         file = self._configuration.ssl_ca_cert
         if not file:
             return ""
-        with open(file, encoding="ascii") as pem:  # noqa: PTH123
-            return pem.read()
+        return Path(file).read_text(encoding="ascii")
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "kubereach"}
@@ -118,7 +123,7 @@ class Api:
                 preload_content=not stream,
             )
         except (urllib3.exceptions.HTTPError, OSError, ssl.SSLError) as error:
-            raise unreachable(self.host, error) from error
+            raise unreachable(self.host, error, self._configuration.cert_file) from error
         if response.status >= 400:
             raise self._refusal(response, f"{method} {path}")
         return response
@@ -131,6 +136,8 @@ class Api:
             reason, message = response.reason or "", response.data[:200].decode(errors="replace")
         response.drain_conn()
         if response.status == 401:
+            if has_expired(self._configuration.cert_file or ""):
+                return unreachable(self.host, Exception(message), self._configuration.cert_file)
             return CannotMeasure(
                 f"{self.host} does not know us (401 Unauthorized): {message or reason}",
                 "The kubeconfig's token or client certificate is missing, expired or of another cluster; "
@@ -203,7 +210,7 @@ class Api:
                     if event["type"] != "BOOKMARK":
                         yield event["type"], event["object"]
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(self.host, error) from error
+            raise unreachable(self.host, error, self._configuration.cert_file) from error
         finally:
             # an unfinished stream cannot be used for another request
             response.close()
@@ -235,31 +242,51 @@ class Api:
         self._client.close()  # type: ignore[no-untyped-call]
 
 
-def unreachable(host: str, error: Exception) -> CannotMeasure:
-    """Why there is no talking to the API server, in one line, and what to do."""
-    text = str(error)
-    if "certificate has expired" in text or "certificate expired" in text or "CERTIFICATE_EXPIRED" in text:
+def unreachable(host: str, error: BaseException, certificate: str | None = None) -> CannotMeasure:
+    """Why there is no talking to the API server, in one line, and what to do.
+
+    `certificate` is the client's own, whose expiry a server may answer by just closing the connection.
+    """
+    text, reason = str(error), _root(error)
+    # a failure to connect at all comes before certificates are looked at
+    connected = not isinstance(
+        error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )
+    if connected and ("expired" in text.lower() or has_expired(certificate or "")):
         return CannotMeasure(
             f"a certificate is expired between here and {host}",
             "Renew the kubeconfig (kubeadm certs renew, or your provider's login) and check this machine's clock.",
         )
-    if (
-        "CERTIFICATE_VERIFY_FAILED" in text
-        or "CertificateError" in text
-        or "certificate verify failed" in text
-    ):
+    if "certificate verify failed" in text or "CertificateError" in text or "doesn't match" in text:
         return CannotMeasure(
-            f"the certificate of {host} is not trusted: {_shortest(text)}",
+            f"the certificate of {host} is not trusted: {reason}",
             "The kubeconfig's certificate-authority is of another cluster, or the address is not in the certificate.",
         )
-    if isinstance(error, urllib3.exceptions.SSLError) or "SSL" in text:
-        return CannotMeasure(f"no TLS with {host}: {_shortest(text)}", "Is the server's address right?")
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return CannotMeasure(
+            f"no TLS with {host}: {reason}", "Is the server's address in the kubeconfig right?"
+        )
     return CannotMeasure(
-        f"the API server {host} cannot be reached: {_shortest(text)}",
+        f"the API server {host} cannot be reached: {reason}",
         "Is the cluster up, and the kubeconfig's server address right? Try `kubectl version`.",
     )
 
 
-def _shortest(text: str) -> str:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _root(error: BaseException) -> str:
     """urllib3 wraps reasons in reasons; the innermost is the one that says something."""
-    return text.rsplit("Caused by ", 1)[-1].rsplit(": ", 1)[-1].strip("()' ")[:160] or text[:160]
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return (str(error).strip() or type(error).__name__)[:200]
+
+
+def has_expired(certificate: str) -> bool:
+    """Whether the first certificate of a PEM file is past its time; false when it cannot be read."""
+    try:
+        found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return found.not_valid_after_utc < datetime.now(timezone.utc)
