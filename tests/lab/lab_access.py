@@ -138,7 +138,7 @@ class LabAccess:
         if holds(list(items.values())):
             return list(items.values())
         version = listed["metadata"]["resourceVersion"]
-        for event in self._watch(path, {**query, "resourceVersion": version}):
+        for event in self.watch(path, {**query, "resourceVersion": version}):
             obj = event["object"]
             if event["type"] == "DELETED":
                 items.pop(obj["metadata"]["uid"], None)
@@ -148,7 +148,7 @@ class LabAccess:
                 return list(items.values())
         raise AssertionError(f"{path} did not come to what was waited for; it is {list(items.values())}")
 
-    def _watch(self, path: str, query: dict[str, str]) -> Iterator[Object]:
+    def watch(self, path: str, query: dict[str, str]) -> Iterator[Object]:
         """The events of a watch, for as long as we are patient."""
         pairs = {**query, "watch": "true", "timeoutSeconds": str(PATIENCE)}
         with self.http.stream("GET", path, params=pairs) as answer:

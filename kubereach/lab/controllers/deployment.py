@@ -120,15 +120,18 @@ class DeploymentController(Controller):
             deployment, current, size if current["spec"]["replicas"] < replicas else replicas
         )
         least = replicas - self._unavailable(deployment)
-        for old in sorted(others, key=lambda s: s["metadata"]["creationTimestamp"]):
-            broken = old["spec"]["replicas"] - old.get("status", {}).get("availableReplicas", 0)
-            if broken > 0:  # those that serve nobody cost nothing
-                old = self._resize(deployment, old, old["spec"]["replicas"] - broken)
-            serving = sum(s.get("status", {}).get("availableReplicas", 0) for s in [current, *others])
-            spare = min(max(serving - least, 0), old["spec"]["replicas"])
-            if spare:
-                self._resize(deployment, old, old["spec"]["replicas"] - spare)
-                return
+        # Counted by what was asked for, not by what is: the status of a set that was just resized is of before.
+        spare = _wanted([current, *others]) - least - (current["spec"]["replicas"] - _serving(current))
+        oldest_first = sorted(others, key=lambda s: str(s["metadata"]["creationTimestamp"]))
+        for broken_ones in (True, False):  # those that serve nobody cost nothing, so they go first
+            if not broken_ones:
+                spare = min(spare, sum(map(_serving, [current, *oldest_first])) - least)
+            for number, old in enumerate(oldest_first):
+                here = old["spec"]["replicas"] - (_serving(old) if broken_ones else 0)
+                cut = min(max(spare, 0), here)
+                if cut > 0:
+                    oldest_first[number] = self._resize(deployment, old, old["spec"]["replicas"] - cut)
+                    spare -= cut
 
     def _recreate(self, deployment: Object, current: Object, others: list[Object]) -> None:
         for old in others:
@@ -208,6 +211,12 @@ class DeploymentController(Controller):
             obj["status"] = status
 
         self.registry.update("deployments", *name_of(deployment), mutate, subresource="status")
+
+
+def _serving(replica_set: Object) -> int:
+    """Available pods, as far as they are still wanted."""
+    available = int(replica_set.get("status", {}).get("availableReplicas", 0))
+    return min(available, int(replica_set["spec"]["replicas"]))
 
 
 def _wanted(sets: list[Object]) -> int:

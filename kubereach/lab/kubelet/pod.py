@@ -133,11 +133,19 @@ class PodWorker:
             status["containerStatuses"] = [state.as_status() for state in containers]
             status.setdefault("resources", {})
 
-        with contextlib.suppress(StatusError):  # removed meanwhile: there is nobody to report to
+        # Removed meanwhile, and perhaps followed by another of its name: there is nobody to report to.
+        if not self._is_there():
+            return
+        with contextlib.suppress(StatusError):
             self._pod = self.kubelet.registry.update(
                 "pods", self.namespace, self.name, mutate, subresource="status"
             )
         self._status_written = True
+
+    def _is_there(self) -> bool:
+        """Whether the API still has this pod, and not another one of its name."""
+        current = self.kubelet.registry.find("pods", self.namespace, self.name)
+        return current is not None and current["metadata"]["uid"] == self.uid
 
     def event(self, kind: str, reason: str, message: str) -> None:
         self.kubelet.registry.record_event(self._pod, kind, reason, message, "kubelet")
@@ -556,8 +564,7 @@ class PodWorker:
         self.sandbox_ready = False
         self.write_status()
         await asyncio.to_thread(shutil.rmtree, self.folder, True)
-        current = self.kubelet.registry.find("pods", self.namespace, self.name)
-        if current is not None and current["metadata"]["uid"] == self.uid:
+        if self._is_there():
             with contextlib.suppress(StatusError):
                 self.kubelet.registry.delete("pods", self.namespace, self.name, grace=0)
 
