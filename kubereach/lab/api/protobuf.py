@@ -1,8 +1,9 @@
 """The few bodies that kubectl sends as protobuf whatever the server offers: those of its generator commands.
 
-``kubectl create namespace|configmap|secret|serviceaccount``, ``kubectl auth can-i`` and ``kubectl drain`` use typed
-clients, which encode requests as protobuf and take JSON for an answer. Numbers and names of fields are those of
-k8s.io/api (generated.proto); anything else is refused with 415. Answers are never protobuf.
+``kubectl create namespace|configmap|secret|serviceaccount|deployment|service|ingress``, ``kubectl auth can-i`` and
+``kubectl drain`` use typed clients, which encode requests as protobuf and take JSON for an answer. Numbers and names of
+fields are those of k8s.io/api (generated.proto), as far as these commands can set them; another kind is refused with
+415. Answers are never protobuf.
 """
 
 from __future__ import annotations
@@ -24,15 +25,25 @@ class _Message:
     fields: dict[int, tuple[str, Any]]
 
 
-#: strings, integers, booleans; maps of strings and of bytes; lists of strings
-_STRING, _INTEGER, _BOOLEAN, _MAP, _BYTES_MAP, _STRINGS = (
-    "string",
-    "integer",
-    "boolean",
-    "map",
-    "bytes map",
-    "strings",
-)
+@dataclass(frozen=True)
+class _Many:
+    """A list of messages."""
+
+    message: _Message
+
+
+@dataclass(frozen=True)
+class _Inline:
+    """A message whose fields JSON has in the message around it."""
+
+    message: _Message
+
+
+_STRING, _STRINGS = "string", "strings"
+#: an optional integer, which may be said to be 0; a plain one and a plain boolean, which JSON leaves out when empty
+_INTEGER, _NUMBER, _BOOLEAN = "integer", "number", "boolean"
+_MAP, _BYTES_MAP = "map", "bytes map"
+_INT_OR_STRING = "integer or string"
 
 _META = _Message(
     {
@@ -72,6 +83,75 @@ _ACCESS = _Message(
     {1: ("resourceAttributes", _RESOURCE_ATTRIBUTES), 2: ("nonResourceAttributes", _PATH_ATTRIBUTES)}
 )
 
+_LABEL_SELECTOR = _Message(
+    {
+        1: ("matchLabels", _MAP),
+        2: (
+            "matchExpressions",
+            _Many(_Message({1: ("key", _STRING), 2: ("operator", _STRING), 3: ("values", _STRINGS)})),
+        ),
+    }
+)
+_CONTAINER = _Message(
+    {
+        1: ("name", _STRING),
+        2: ("image", _STRING),
+        3: ("command", _STRINGS),
+        4: ("args", _STRINGS),
+        6: (
+            "ports",
+            _Many(_Message({1: ("name", _STRING), 3: ("containerPort", _NUMBER), 4: ("protocol", _STRING)})),
+        ),
+    }
+)
+_POD_SPEC = _Message(
+    {
+        2: ("containers", _Many(_CONTAINER)),
+        3: ("restartPolicy", _STRING),
+        4: ("terminationGracePeriodSeconds", _INTEGER),
+        8: ("serviceAccountName", _STRING),
+    }
+)
+_DEPLOYMENT_SPEC = _Message(
+    {
+        1: ("replicas", _INTEGER),
+        2: ("selector", _LABEL_SELECTOR),
+        3: ("template", _Message({1: ("metadata", _META), 2: ("spec", _POD_SPEC)})),
+    }
+)
+_SERVICE_PORT = _Message(
+    {
+        1: ("name", _STRING),
+        2: ("protocol", _STRING),
+        3: ("port", _NUMBER),
+        4: ("targetPort", _INT_OR_STRING),
+        5: ("nodePort", _NUMBER),
+    }
+)
+_SERVICE_SPEC = _Message(
+    {
+        1: ("ports", _Many(_SERVICE_PORT)),
+        2: ("selector", _MAP),
+        3: ("clusterIP", _STRING),
+        4: ("type", _STRING),
+        10: ("externalName", _STRING),
+    }
+)
+_INGRESS_SERVICE = _Message(
+    {1: ("name", _STRING), 2: ("port", _Message({1: ("name", _STRING), 2: ("number", _NUMBER)}))}
+)
+_INGRESS_BACKEND = _Message({4: ("service", _INGRESS_SERVICE)})
+_INGRESS_PATH = _Message({1: ("path", _STRING), 2: ("backend", _INGRESS_BACKEND), 3: ("pathType", _STRING)})
+_INGRESS_RULES = _Message({1: ("http", _Message({1: ("paths", _Many(_INGRESS_PATH))}))})
+_INGRESS_SPEC = _Message(
+    {
+        1: ("defaultBackend", _INGRESS_BACKEND),
+        2: ("tls", _Many(_Message({1: ("hosts", _STRINGS), 2: ("secretName", _STRING)}))),
+        3: ("rules", _Many(_Message({1: ("host", _STRING), 2: ("", _Inline(_INGRESS_RULES))}))),
+        4: ("ingressClassName", _STRING),
+    }
+)
+
 _KINDS: dict[str, _Message] = {
     "Namespace": _Message({1: ("metadata", _META)}),
     "ServiceAccount": _Message({1: ("metadata", _META), 4: ("automountServiceAccountToken", _BOOLEAN)}),
@@ -87,6 +167,9 @@ _KINDS: dict[str, _Message] = {
             5: ("immutable", _BOOLEAN),
         }
     ),
+    "Deployment": _Message({1: ("metadata", _META), 2: ("spec", _DEPLOYMENT_SPEC)}),
+    "Service": _Message({1: ("metadata", _META), 2: ("spec", _SERVICE_SPEC)}),
+    "Ingress": _Message({1: ("metadata", _META), 2: ("spec", _INGRESS_SPEC)}),
     "Eviction": _Message({1: ("metadata", _META), 2: ("deleteOptions", _DELETE_OPTIONS)}),
     "DeleteOptions": _DELETE_OPTIONS,
     "SelfSubjectAccessReview": _Message({1: ("metadata", _META), 2: ("spec", _ACCESS)}),
@@ -152,10 +235,19 @@ def _read(data: bytes, message: _Message) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for number, value in _fields(data):
         name, kind = message.fields.get(number, ("", None))
-        if not name:
+        if kind is None:
             continue
         if isinstance(value, int):
-            result[name] = bool(value) if kind == _BOOLEAN else value
+            if value or kind == _INTEGER:
+                result[name] = bool(value) if kind == _BOOLEAN else value
+        elif isinstance(kind, _Inline):
+            result.update(_read(value, kind.message))
+        elif isinstance(kind, _Many):
+            result.setdefault(name, []).append(_read(value, kind.message))
+        elif kind == _INT_OR_STRING:
+            parts = dict(_fields(value))
+            word = parts.get(3, b"")
+            result[name] = word.decode() if parts.get(1) and isinstance(word, bytes) else parts.get(2, 0)
         elif isinstance(kind, _Message):
             result[name] = _read(value, kind)
         elif kind in (_MAP, _BYTES_MAP):
