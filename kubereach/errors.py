@@ -60,4 +60,6 @@ class NotConforming(AssertionError):
 
     def __init__(self, failures: list[Failure]) -> None:
         self.failures = failures
-        super().__init__("\n".join(f"{f.vantage} -> {f.address}: expected {f.expected}, got {f.got}" for f in failures))
+        super().__init__(
+            "\n".join(f"{f.vantage} -> {f.address}: expected {f.expected}, got {f.got}" for f in failures)
+        )

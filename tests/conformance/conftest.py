@@ -32,28 +32,28 @@ class RunResult:
 Runner = Callable[..., RunResult]
 
 
+def run_command(command: Sequence[str], folder: Path, **options: Any) -> RunResult:
+    """Run a command line; {python} is this interpreter, {report} a folder for the report below `folder`."""
+    report = folder / "report"
+    words = [word.replace("{report}", str(report)).replace("{python}", sys.executable) for word in command]
+    environment = {**os.environ, "NO_COLOR": "1", **options.pop("env", {})}
+    done = subprocess.run(
+        words,
+        cwd=options.pop("cwd", ROOT),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=options.pop("timeout", 120),
+        check=False,
+    )
+    file = report / "report.json"
+    content = json.loads(file.read_text()) if file.exists() else {"checks": []}
+    return RunResult(done.returncode, done.stdout, content)
+
+
 @pytest.fixture
 def run_suite(tmp_path: Path) -> Runner:
-    """Runs a command line that writes its report to the folder given as {report}."""
-
-    def run(command: Sequence[str], **options: Any) -> RunResult:
-        folder = tmp_path / "report"
-        words = [
-            word.replace("{report}", str(folder)).replace("{python}", sys.executable) for word in command
-        ]
-        environment = {**os.environ, "NO_COLOR": "1", **options.pop("env", {})}
-        done = subprocess.run(
-            words,
-            cwd=options.pop("cwd", ROOT),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=options.pop("timeout", 120),
-            check=False,
-        )
-        file = folder / "report.json"
-        report = json.loads(file.read_text()) if file.exists() else {"checks": []}
-        return RunResult(done.returncode, done.stdout, report)
-
-    return run
+    """Runs a command line; see `run_command`."""
+    return lambda command, **options: run_command(command, tmp_path, **options)
