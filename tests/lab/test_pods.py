@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import life
 import pytest
 import yaml
 from kubernetes import stream, watch
@@ -353,6 +356,29 @@ def test_a_deleted_pod_gets_its_grace(lab: LabAccess, space: str) -> None:
     assert time.monotonic() - begin >= 0.9
     for one in found:
         assert not Path(lab.lab.root, f"run/netns/pod-{one['metadata']['uid']}").exists()
+
+
+def test_a_pod_that_is_killed_is_restarted(lab: LabAccess) -> None:
+    pods = "/api/v1/namespaces/kube-system/pods"
+    victim = lab.get(pods)["items"][0]
+    name, node = victim["metadata"]["name"], victim["spec"]["nodeName"]
+    restarts = victim["status"]["containerStatuses"][0]["restartCount"]
+    inode = Path(lab.lab.root, f"run/netns/pod-{victim['metadata']['uid']}")
+    pid = next(
+        pid
+        for pid in life.children(int(lab.lab.root.parent.name))
+        if Path(f"/proc/{pid}/ns/net").stat().st_ino == inode.stat().st_ino
+    )
+    os.kill(pid, signal.SIGKILL)
+    again = lab.pod(
+        "kube-system",
+        name,
+        lambda p: is_ready(p) and p["status"]["containerStatuses"][0]["restartCount"] == restarts + 1,
+    )
+    assert again["spec"]["nodeName"] == node
+    assert again["status"]["podIP"] == victim["status"]["podIP"]
+    ended = again["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "Error")
 
 
 def test_the_machine_is_out_of_a_pods_reach(lab: LabAccess, space: str) -> None:
