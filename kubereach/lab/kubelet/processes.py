@@ -56,6 +56,7 @@ class Processes:
         self._next = 0
         self._starting: dict[int, asyncio.Future[Process]] = {}
         self._running: dict[int, asyncio.Future[int]] = {}
+        self._killing: set[asyncio.Future[None]] = set()
         self._lock = asyncio.Lock()
 
     def begin(self) -> None:
@@ -80,10 +81,22 @@ class Processes:
                 # that whoever waits gets to run, the process may have ended.
                 process = Process(message["pid"], asyncio.get_running_loop().create_future())
                 self._running[process.pid] = process.exited
-                self._starting.pop(message["id"]).set_result(process)
+                waiting = self._starting.pop(message["id"])
+                if waiting.cancelled():
+                    self._discard(process)
+                else:
+                    waiting.set_result(process)
+
+    def _discard(self, process: Process) -> None:
+        """End a process that nobody waits for any more, such as that of a pod deleted while it was starting."""
+        killing = asyncio.ensure_future(self.signal(process, signal.SIGKILL))
+        self._killing.add(killing)
+        killing.add_done_callback(self._killing.discard)
 
     async def start(self, command: Command) -> Process:
         """Start a process; returns when its program runs. The descriptors in `command.fds` stay the caller's.
+
+        A process whose start is cancelled is killed.
 
         Raises:
             StartError: there is no such program, or the sandbox cannot be made.
@@ -116,6 +129,10 @@ class Processes:
         try:
             process = await answer
             error = await _read_all(status_read)
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                self._discard(answer.result())
+            raise
         finally:
             os.close(status_read)
         if error:
