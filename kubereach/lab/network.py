@@ -8,6 +8,7 @@ on one node.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -245,7 +246,8 @@ class NodeNetwork(Host):
             self._ip.link("del", index=index)
         path = _NETNS / f"pod-{name}"
         if path.exists():
-            syscalls.unmount(str(path))
+            with contextlib.suppress(OSError):  # no mount is there if making it failed half-way
+                syscalls.unmount(str(path))
             path.unlink()
 
 

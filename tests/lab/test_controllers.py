@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
 import httpx
+import life
 import pytest
-from lab_access import LabAccess, Object, is_ready
+from lab_access import PATIENCE, LabAccess, Object, is_ready
 
 SELECTOR = {"app": "w"}
 
@@ -285,3 +287,35 @@ def test_endpoints_follow_readiness_and_labels(lab: LabAccess, space: str) -> No
     (replacement,) = lab.ready_pods(space, 1, selector="app=w")
     are(replacement["status"]["podIP"])
     assert "ownerReferences" not in lab.get(at(space, "pods", pod["metadata"]["name"]))["metadata"]
+
+
+def test_pods_that_come_and_go_leave_nothing_in_the_lab(lab: LabAccess, space: str) -> None:
+    """Pods deleted at any moment of their start: no process, network namespace, link or folder of them stays."""
+    for number in range(8):
+        create(lab, space, workload("Deployment", replicas=9))
+        if number % 2:
+            lab.wait(at(space, "pods"), lambda pods, number=number: len(pods) > number)  # type: ignore[misc]
+        lab.delete(at(space, "deployments", "w"), propagationPolicy="Background")
+        lab.wait(at(space, "deployments"), lambda found: not found)
+    lab.wait(at(space, "pods"), lambda pods: not pods)
+    first = int(lab.lab.root.parent.name)
+    deadline = time.monotonic() + PATIENCE
+    while left := leftovers(lab, first):
+        # the last objects go a moment before their processes
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+
+
+def leftovers(lab: LabAccess, first: int) -> list[str]:
+    """What the lab holds of pods that the API does not know."""
+    pods = {p["metadata"]["uid"]: p for p in lab.get("/api/v1/pods")["items"]}
+    running = lab.lab.root / "run"
+    named = {path.name[len("pod-") :] for path in (running / "netns").glob("pod-*")}
+    folders = {path.name for path in (running / "kubereach/pods").iterdir()}
+    found = [f"network namespace of pod {uid}" for uid in named - set(pods)]
+    found += [f"folder of pod {uid}" for uid in folders - set(pods)]
+    containers = sum(len(p["spec"]["containers"]) for p in pods.values())
+    processes = len(life.children(first)) - 1  # without the server
+    if processes > containers:
+        found.append(f"{processes} processes for {containers} containers")
+    return found

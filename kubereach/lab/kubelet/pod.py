@@ -61,6 +61,7 @@ class PodWorker:
         self.init = [self._container(spec) for spec in pod["spec"].get("initContainers") or []]
         self.containers = [self._container(spec) for spec in pod["spec"]["containers"]]
         self.sessions: set[int] = set()
+        self._making: asyncio.Future[Path] | None = None
         self._volumes: dict[str, Path] = {}
         self._pod = pod
         self._status_written = False
@@ -184,7 +185,9 @@ class PodWorker:
             self.network, self.address = str(network.path), network.address
         else:
             self.address = network.take_address()
-            self.network = str(await network.add_pod(self.uid, self.address))
+            # Shielded: what a pod's deletion interrupts must all the same be known, to be undone.
+            self._making = asyncio.ensure_future(network.add_pod(self.uid, self.address))
+            self.network = str(await asyncio.shield(self._making))
         self.sandbox_ready = True
 
     async def _make_volumes(self) -> bool:
@@ -558,8 +561,12 @@ class PodWorker:
             process = container.process
             if process is not None:
                 await self._ended(container, process.exited.result())
+        if self._making is not None:
+            await asyncio.wait([self._making])
+            if self._making.exception() is None:
+                self.network = str(self._making.result())
         await asyncio.to_thread(kill_leftovers, "" if self.host_network else self.network, self.sessions)
-        if self.network and not self.host_network:
+        if self._making is not None:
             await self.kubelet.network.remove_pod(self.uid, self.address)
         self.sandbox_ready = False
         self.write_status()
