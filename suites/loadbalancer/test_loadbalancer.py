@@ -66,6 +66,7 @@ def test_includes_node_port(loadbalancer, pods, cluster):
     """
     expect(pods).to_reach(loadbalancer.on_each(cluster.nodes), backends=loadbalancer.endpoints)
     expect(pods).to_reach(loadbalancer, backends=loadbalancer.endpoints)
+    expect(pods).to_resolve(loadbalancer.fqdn, loadbalancer.cluster_ips)
     expect(pods).to_reach(loadbalancer.by_name(loadbalancer.fqdn), backends=loadbalancer.endpoints)
 
 

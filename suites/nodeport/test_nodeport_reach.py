@@ -42,4 +42,5 @@ def test_includes_clusterip(nodeport, pods):
     Its type adds a way in and takes none away.
     """
     expect(pods).to_reach(nodeport, backends=nodeport.endpoints)
+    expect(pods).to_resolve(nodeport.fqdn, nodeport.cluster_ips)
     expect(pods).to_reach(nodeport.by_name(nodeport.fqdn), backends=nodeport.endpoints)

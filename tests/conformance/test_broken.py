@@ -77,7 +77,7 @@ _DROP_NODE_PORTS = """
 """
 #: how each is made, and the checks that may not pass then
 BREAKAGES = {
-    "both DNS replicas deaf": (f"for uid in {_REPLICAS}; do {_DROP_DNS}; done", NAMED),
+    "both DNS replicas deaf": (f"for uid in {_REPLICAS}; do {_DROP_DNS} done", NAMED),
     "one DNS replica deaf": (f"set -- {_REPLICAS}; uid=$1; {_DROP_DNS}", NAMED),
     "one node's table gone": (
         "ip netns exec kubereach-worker nft delete table ip kube-proxy",
