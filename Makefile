@@ -24,8 +24,8 @@ types: setup-dev
 unit: setup-dev
 	$(BIN)/python -m pytest tests -q $(ARGS)
 
-bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/latest.json
-	$(BIN)/python -m benchmarks
+bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --write
 
 wheel: setup-dev  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

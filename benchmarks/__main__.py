@@ -17,7 +17,7 @@ Row = tuple[str, str, float]
 _PAGE = """\
 # Measured
 
-Made by `python -m benchmarks --write` (or `make bench`), all in one run on one machine; compare the ratios, not the times.
+Made by `python -m benchmarks --write`, all in one run on one machine; compare the ratios, not the times.
 Machine: {cpus} CPUs, Linux {kernel}, Python {python}.
 
 | what | measured | ratio |

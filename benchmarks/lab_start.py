@@ -19,7 +19,9 @@ def measure_start() -> list[tuple[str, str, float]]:
     rows = []
     for nodes in (1, 3, 5):
         seconds = _median(lambda nodes=nodes: Lab(LabConfig(nodes=nodes)))
-        rows.append((f"lab of {nodes} up and Ready / start of a bare Python", f"{seconds:.2f} s", seconds / python))
+        rows.append(
+            (f"lab of {nodes} up and Ready / start of a bare Python", f"{seconds:.2f} s", seconds / python)
+        )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The one stream of events that a run emits. Reports, progress and the matrix consume it; the engine knows none of them."""
+"""The one stream of events that a run emits. Reports, progress and the matrix consume it, unknown to the engine."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class CheckStarted(Event):
 class Probed(Event):
     """A series of probes over one path is over: one cell's worth of the matrix.
 
-    `way` is the way of reaching (``clusterip``, ``nodeport``, ``loadbalancer``, ``dns``, ``headless``, ``externalname``,
-    ``api-server``, ``pod``), `vantage_kind` is ``pod``, ``other-namespace``, ``node`` or ``outside``, `latencies` are seconds, `outcomes` counts by
-    outcome word. `converged` is the seconds until the first expected outcome.
+    `way` is the way of reaching (``clusterip``, ``nodeport``, ``loadbalancer``, ``dns``, ``headless``,
+    ``externalname``, ``api-server``, ``pod``), `vantage_kind` is ``pod``, ``other-namespace``, ``node`` or ``outside``,
+    `latencies` are seconds, `outcomes` counts by outcome. `converged` is the seconds until the first expected outcome.
     """
 
     check: str
@@ -80,7 +80,7 @@ class Changed(Event):
 
 @dataclass(frozen=True)
 class CheckFinished(Event):
-    """A check has its verdict: ``pass``, ``fail``, ``unsupported``, ``error``, or ``noted`` (an info check saw something)."""
+    """A check has its verdict: ``pass``, ``fail``, ``unsupported``, ``error``, or ``noted`` (by an info check)."""
 
     id: str
     case: str

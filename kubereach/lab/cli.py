@@ -7,6 +7,7 @@ import os
 import sys
 
 from kubereach.lab.config import LabConfig
+from kubereach.lab.faults import FAULTS
 from kubereach.lab.launch import Lab, LabError
 
 _DESCRIPTION = """\
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--fault", default="", metavar="NAME[,NAME]", help=f"defects to have: {', '.join(sorted(FAULTS))}"
+    )
     commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
     commands.add_parser("shell", help="open $SHELL in a lab")
     run = commands.add_parser("run", help="run one command in a lab and exit with its code")
@@ -47,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
         if not command:
             return _refuse("say what to run, for example: kubereach lab run -- kubectl get nodes", 2)
     try:
-        with Lab(LabConfig(nodes=args.nodes)) as lab:
+        with Lab(LabConfig(nodes=args.nodes, faults=frozenset(filter(None, args.fault.split(","))))) as lab:
             if args.lab_command == "shell":
                 sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; exit ends it\n")
             return lab.run(command)

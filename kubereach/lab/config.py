@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from kubereach.lab.faults import check_faults
+
 #: the bridge that joins the nodes and the outside, as kind's Docker network does
 UNDERLAY = ipaddress.IPv4Network("172.18.0.0/16")
 
@@ -42,6 +44,7 @@ class LabConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 200:
             raise ValueError(f"a lab has 1 to 200 nodes, not {self.nodes}")
+        check_faults(self.faults)
 
     @property
     def node_names(self) -> list[str]:

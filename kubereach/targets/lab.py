@@ -23,7 +23,7 @@ class LabTarget:
         It must be called before this process has a second thread, and there is no way back.
 
         Raises:
-            UsageError: a lab cannot have that many nodes.
+            UsageError: a lab cannot have that many nodes, or there is no such fault.
             CannotMeasure: this machine cannot run a lab; the text says what is missing.
         """
         try:
@@ -31,7 +31,7 @@ class LabTarget:
             self._lab.start()
             self._lab.enter()
         except ValueError as error:
-            raise UsageError(str(error), "say --nodes with another number") from error
+            raise UsageError(str(error)) from error
         except LabError as error:
             self.close()
             raise CannotMeasure(error.message, error.remedy) from error

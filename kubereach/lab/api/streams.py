@@ -127,6 +127,9 @@ async def execute(request: web.BaseRequest, context: Context, target: Target) ->
     _check_upgrade(request)
     query = request.query
     pod = context.registry.get("pods", target.namespace, target.name)
+    if "api.exec-forbidden" in context.config.faults:
+        why = 'User "kubernetes-admin" cannot create resource "pods/exec" in API group "" in the namespace'
+        raise status.forbidden("pods", target.name, f'{why} "{target.namespace}"')
     container = container_of(pod, query.get("container", ""))
     if not pod["spec"].get("nodeName"):
         raise status.bad_request(f"pod {target.name} does not have a host assigned")
