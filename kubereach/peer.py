@@ -855,11 +855,26 @@ def idle() -> None:
         time.sleep(3600)
 
 
-def main(arguments: list[str]) -> None:
-    import signal  # must be set in the process that serves, whoever imported us
+def end_at_sigterm() -> None:
+    """End at once when asked to: process 1 of a pod has no default action, and nothing here is worth a grace period.
 
-    # process 1 of a pod has no default action for SIGTERM; nothing here is worth a grace period
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    A thread waits for the signal. A handler would run only between two steps of the interpreter, and so not at all
+    when the signal comes just before a wait for packets.
+    """
+    import signal
+    import threading
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def wait() -> None:
+        signal.sigwait([signal.SIGTERM])
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(arguments: list[str]) -> None:
+    end_at_sigterm()
     command = arguments[0] if arguments else ""
     if command == "serve":
         serve(arguments[1:])

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubereach.lab.kubelet import files
+from kubereach.lab.kubelet.environment import MissingReference, container_environment, expand
 from kubereach.lab.kubelet.images import ImageError, entry_point
 from kubereach.lab.kubelet.logs import LogWriter
 from kubereach.lab.kubelet.probes import Prober, probe_once
 from kubereach.lab.kubelet.processes import Command, Process, StartError, kill_leftovers
 from kubereach.lab.kubelet.status import ContainerState, Object, conditions, now, phase
-from kubereach.lab.kubelet.volumes import VolumeError, field_value, make_volumes
+from kubereach.lab.kubelet.volumes import VolumeError, make_volumes
 from kubereach.lab.sandbox import Mount, Sandbox
 from kubereach.lab.status import StatusError
 
@@ -306,9 +307,9 @@ class PodWorker:
                 message = f"failed to create shim task: OCI runtime create failed: {error}"
                 self._waiting(container, "RunContainerError", message)
                 self.event("Warning", "Failed", f"Error: {message}")
-            except KeyError as error:
-                self._waiting(container, "CreateContainerConfigError", str(error.args[0]))
-                self.event("Warning", "Failed", f"Error: {error.args[0]}")
+            except MissingReference as error:
+                self._waiting(container, "CreateContainerConfigError", str(error))
+                self.event("Warning", "Failed", f"Error: {error}")
             else:
                 container.starts += 1
                 container.process = process
@@ -328,8 +329,8 @@ class PodWorker:
     async def _start_process(self, container: Container) -> Process:
         spec = container.spec
         environment = self.environment(spec)
-        command = [_expand(word, environment) for word in spec.get("command") or []]
-        args = [_expand(word, environment) for word in spec.get("args") or []]
+        command = [expand(word, environment) for word in spec.get("command") or []]
+        args = [expand(word, environment) for word in spec.get("args") or []]
         builtin, argv = entry_point(spec["image"], command, args)
         null = os.open(os.devnull, os.O_RDONLY)
         out_read, out_write = os.pipe()
@@ -402,58 +403,18 @@ class PodWorker:
         return None
 
     def environment(self, spec: Object) -> dict[str, str]:
-        """The container's environment. Raises KeyError with the kubelet's message for a missing reference."""
-        environment = {
+        """The container's environment. Raises MissingReference."""
+        kubelet = self.kubelet
+        base = {
             "PATH": _PATH,
-            "HOSTNAME": files.host_name(self.kubelet.config, self._pod, self.kubelet.name),
+            "HOSTNAME": files.host_name(kubelet.config, self._pod, kubelet.name),
             "HOME": "/",
+            "KUBERNETES_SERVICE_HOST": kubelet.config.api_service_address,
+            "KUBERNETES_SERVICE_PORT": "443",
         }
-        environment["KUBERNETES_SERVICE_HOST"] = self.kubelet.config.api_service_address
-        environment["KUBERNETES_SERVICE_PORT"] = "443"
-        status = {
-            "podIP": self.address,
-            "podIPs": [{"ip": self.address}],
-            "hostIP": self.kubelet.network.address,
-        }
-        pod = self._pod | {"status": self._pod.get("status", {}) | status}
-        for source in spec.get("envFrom") or []:
-            for kind, resource in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
-                if kind in source:
-                    found = self._reference(resource, source[kind])
-                    environment |= {source.get("prefix", "") + k: v for k, v in found.items()}
-        for variable in spec.get("env") or []:
-            environment[variable["name"]] = self._variable(variable, pod, environment)
-        return environment
-
-    def _variable(self, variable: Object, pod: Object, environment: dict[str, str]) -> str:
-        source = variable.get("valueFrom")
-        if not source:
-            return _expand(variable.get("value", ""), environment)
-        if "fieldRef" in source:
-            return field_value(pod, source["fieldRef"]["fieldPath"])
-        for kind, resource in (("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")):
-            if kind in source:
-                reference = source[kind]
-                data = self._reference(resource, reference)
-                if reference["key"] not in data and not reference.get("optional"):
-                    raise KeyError(
-                        f"couldn't find key {reference['key']} in {resource[:-1]} {self.namespace}/{reference['name']}"
-                    )
-                return data.get(reference["key"], "")
-        return ""
-
-    def _reference(self, resource: str, reference: Object) -> dict[str, str]:
-        found = self.kubelet.registry.find(resource, self.namespace, reference["name"])
-        if found is None:
-            if reference.get("optional"):
-                return {}
-            raise KeyError(f'{resource[:-1]} "{reference["name"]}" not found')
-        data = dict(found.get("data") or {})
-        if resource == "secrets":
-            import base64
-
-            data = {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
-        return data
+        known = {"podIP": self.address, "podIPs": [{"ip": self.address}], "hostIP": kubelet.network.address}
+        pod = self._pod | {"status": self._pod.get("status", {}) | known}
+        return container_environment(kubelet.registry, pod, spec, base)
 
     # --- probes
 
@@ -574,18 +535,3 @@ class PodWorker:
         if self._is_there():
             with contextlib.suppress(StatusError):
                 self.kubelet.registry.delete("pods", self.namespace, self.name, grace=0)
-
-
-def _expand(text: str, environment: dict[str, str]) -> str:
-    """$(NAME) becomes the variable's value, $$ a dollar; unknown names stay."""
-    out, rest = "", text
-    while "$" in rest:
-        before, _, rest = rest.partition("$")
-        out += before
-        if rest.startswith("$"):
-            out, rest = out + "$", rest[1:]
-        elif rest.startswith("(") and ")" in rest and (name := rest[1 : rest.index(")")]) in environment:
-            out, rest = out + environment[name], rest[rest.index(")") + 1 :]
-        else:
-            out += "$"
-    return out + rest
