@@ -48,6 +48,7 @@ class Run:
         self._runner = CheckRunner(self._bus, frozenset())
         self._error: KubereachError | None = None
         self._interrupted = ""
+        self._lost = False
         self._in_loop = False
         self._began = time.monotonic()
         self._record = Record({})
@@ -122,6 +123,8 @@ class Run:
         access = self._target.open()
         if self._progress:
             self._progress.threads_allowed()
+        if self._handlers:
+            self._target.watch(self._target_lost)
         self._description = access.description
         stems = service_stems(self._manifests)
         used = {
@@ -168,10 +171,18 @@ class Run:
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._handlers[number] = signal.signal(number, terminate)
 
+    def _target_lost(self, why: str) -> None:
+        """In the target's thread: nothing can be measured any more, so the run ends as if it were told to."""
+        self._lost = True
+        self._error = self._error or CannotMeasure(why, "Run it again; if it happens again, look at its log.")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
     # Ending
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         error = excinfo.value
+        if self._lost:
+            return  # told by the error
         if isinstance(error, Terminated):
             self._interrupted = f"stopped by {error}"
         elif isinstance(error, pytest.Session.Interrupted):
@@ -207,7 +218,10 @@ class Run:
             signal.signal(number, signal.SIG_IGN)  # we are ending already
         try:
             if self._world is not None:
-                self._world.stop()
+                if self._lost:
+                    self._world.abandon()
+                else:
+                    self._world.stop()
         except KeyboardInterrupt:
             left = "The next run removes what is left of this one in the cluster."
             self._error = self._error or CannotMeasure("interrupted while removing our objects", left)

@@ -179,6 +179,12 @@ class Lab:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def wait(self) -> None:
+        """Wait until the lab has ended."""
+        process = self._process
+        if process is not None:
+            process.wait()
+
 
 def _import_path() -> str:
     """Where the child finds this package, also when it was not installed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,5 +27,8 @@ class Target(Protocol):
     name: str
 
     def open(self) -> ClusterAccess: ...
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call `lost(why)` once, in another thread, if the cluster that `open` started goes before `close`."""
 
     def close(self) -> None: ...

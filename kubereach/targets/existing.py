@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ class ExistingTarget:
         server = self._check(str(name), contexts, documents)
         # several files are merged by the client itself, which looks into $KUBECONFIG as we did
         return ClusterAccess(files[0] if len(files) == 1 else None, str(name), f"context {name} ({server})")
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Not ours to watch: an API that is gone shows in the requests to it."""
 
     def close(self) -> None:
         """Nothing was started."""

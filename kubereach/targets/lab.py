@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.lab import Lab, LabConfig, LabError
 from kubereach.targets import ClusterAccess
@@ -38,8 +41,20 @@ class LabTarget:
         nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
         return ClusterAccess(self._lab.kubeconfig, None, f"embedded lab, {nodes}")
 
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """The lab's end, however it came, would leave every connection hanging: nothing is there to refuse it."""
+        lab = self._lab
+        assert lab is not None
+
+        def wait() -> None:
+            lab.wait()
+            if self._lab is not None:
+                lost("the lab ended while it was in use")
+
+        threading.Thread(target=wait, name="lab", daemon=True).start()
+
     def close(self) -> None:
         """End the lab. Safe to call twice."""
-        if self._lab is not None:
-            self._lab.stop()
-            self._lab = None
+        lab, self._lab = self._lab, None
+        if lab is not None:
+            lab.stop()

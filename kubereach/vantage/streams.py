@@ -39,9 +39,11 @@ class ExecStream:
     def __init__(self, websocket: Any) -> None:
         self._websocket = websocket
         self._errors = b""
+        # kept, because a broken connection forgets its socket, and the wire must still be able to let go of it
+        self._number = int(websocket.sock.fileno())
 
     def fileno(self) -> int:
-        return int(self._websocket.sock.fileno())
+        return self._number
 
     def receive(self) -> bytes:
         out = []

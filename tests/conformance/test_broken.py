@@ -95,8 +95,8 @@ BREAKAGES = {
 
 @pytest.fixture(scope="module")
 def broken_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[RunResult]]]:
-    """A run on each broken lab, two at a time: most of their time is waiting for what does not come."""
-    with ThreadPoolExecutor(2) as pool:
+    """A run on each broken lab, three at a time: most of their time is waiting for what does not come."""
+    with ThreadPoolExecutor(3) as pool:
         yield {
             name: pool.submit(_run_broken, breakage, tmp_path_factory.mktemp("broken"))
             for name, (breakage, _) in BREAKAGES.items()

@@ -31,6 +31,8 @@ class Target:
         LOG.append("open")
         {open}
         return ClusterAccess(None, None, "a fake")
+    def watch(self, lost):
+        pass
     def close(self):
         print_log("close")
 
