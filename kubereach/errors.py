@@ -34,9 +34,13 @@ class CannotMeasure(KubereachError):
 
 
 class Unsupported(KubereachError):
-    """The feature that a check needs is absent; `message` is the evidence."""
+    """The feature that a check needs is absent; `message` is the evidence, `feature` its name where it is known."""
 
     exit_code = 0
+
+    def __init__(self, message: str, remedy: str = "", feature: str = "") -> None:
+        super().__init__(message, remedy)
+        self.feature = feature
 
 
 @dataclass(frozen=True)

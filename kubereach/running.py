@@ -97,7 +97,9 @@ class CheckRunner:
     def _learn(self, check: Check, error: BaseException) -> None:
         """A feature turned out to be absent: further checks that need it are unsupported at once."""
         if isinstance(error, Unsupported):
-            for need in check.needs:
+            # a check may need several: only the one that the error names is known to be absent
+            needs = [error.feature] if error.feature else check.needs if len(check.needs) == 1 else []
+            for need in needs:
                 finding = self.features.get(need)
                 if finding and not finding.decided:
                     self.features[need] = Finding(False, error.message)

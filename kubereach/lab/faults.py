@@ -10,6 +10,11 @@ from collections.abc import Iterable
 #: name: what is wrong, in one line
 FAULTS = {
     "api.exec-forbidden": "the API server forbids exec into pods",
+    "dns.cross-namespace-leak": "a short name finds another namespace's Service",
+    "dns.nxdomain-as-nodata": "names that do not exist are answered as if they had no such records",
+    "dns.search-missing": "resolv.conf has no search list",
+    "lb.pending": "no Service gets a load-balancer address",
+    "proxy.no-reject": "no endpoints: packets are dropped, not refused",
 }
 
 

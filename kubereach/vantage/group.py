@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from kubereach.check import HOST_NETWORK
 from kubereach.errors import CannotMeasure, Unsupported
 from kubereach.outcome import SeriesResult
 from kubereach.vantage.series import Series
@@ -21,7 +22,7 @@ class VantageGroup(Sequence[Vantage]):
     @property
     def members(self) -> tuple[Vantage, ...]:
         if self._absent:
-            raise Unsupported(self._absent)
+            raise Unsupported(self._absent, feature=HOST_NETWORK)
         if not self._vantages:
             raise CannotMeasure("there is no such vantage in this run")
         return self._vantages

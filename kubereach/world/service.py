@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kubereach import names
 from kubereach.address import Address
 from kubereach.api import Object, object_path, path_of
+from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
@@ -248,7 +249,7 @@ class Service:
         A verdict once found is not waited for again.
         """
         if self._pending:
-            raise Unsupported(self._pending)
+            raise Unsupported(self._pending, feature=LOADBALANCER)
 
         def assigned() -> str:
             given = (self.obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
@@ -282,9 +283,8 @@ class Service:
         self._pending = (
             f"no load balancer controller: after {waited:.0f} s no address, no event and no finalizer"
         )
-        raise Unsupported(
-            self._pending, "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
-        )
+        remedy = "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
+        raise Unsupported(self._pending, remedy, feature=LOADBALANCER)
 
     # changes
 

@@ -24,6 +24,7 @@ class LoadBalancerController(Controller):
 
     def __init__(self, config: LabConfig, registry: Registry, outside: Outside) -> None:
         super().__init__(registry)
+        self._pending = "lb.pending" in config.faults
         self._pool = [str(a) for a in ipaddress.IPv4Network(config.load_balancer_cidr).hosts()]
         self._next = 0
         self._addresses: dict[Key, str] = {}
@@ -49,7 +50,7 @@ class LoadBalancerController(Controller):
             self._withdraw((namespace, name))
             return
         spec = service["spec"]
-        ours = spec["type"] == "LoadBalancer" and not spec.get("loadBalancerClass")
+        ours = spec["type"] == "LoadBalancer" and not spec.get("loadBalancerClass") and not self._pending
         if being_deleted(service) or not ours:
             self._give_up(service)
             return

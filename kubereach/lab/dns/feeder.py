@@ -25,7 +25,8 @@ class DnsFeeder:
         """A new replica's end of the stream; what it is sent first is everything."""
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
-        self._send(writer, {"zone": self._config.cluster_domain, "address": self._config.dns_address})
+        zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}
+        self._send(writer, zone | {"faults": sorted(self._config.faults)})
         self._send(writer, self._namespaces())
         for service in self._registry.list("services"):
             meta = service["metadata"]

@@ -48,7 +48,7 @@ class DnsServer:
             self._cache.clear()
             self._serial += 1
             if "zone" in message:
-                self._zone = Zone(message["zone"], message["address"])
+                self._zone = Zone(message["zone"], message["address"], frozenset(message["faults"]))
             if "service" in message:
                 self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:

@@ -29,8 +29,9 @@ class Answer:
 class Zone:
     """Records by name and type, changed Service by Service."""
 
-    def __init__(self, domain: str, dns_address: str) -> None:
+    def __init__(self, domain: str, dns_address: str, faults: frozenset[str] = frozenset()) -> None:
         self.domain = domain
+        self._faults = faults
         self._by_service: dict[str, list[Record]] = {}
         self._names: dict[str, dict[str, list[str]]] = {}
         self._namespaces: set[str] = set()
@@ -80,10 +81,27 @@ class Zone:
         pod = self._pod(lower, kind)
         if pod is not None:
             return pod
+        if "dns.cross-namespace-leak" in self._faults and (leaked := self._leak(lower, kind)):
+            return self._positive(kind, leaked)
         # As CoreDNS has it: an SOA is denied for no name of the zone, a TXT for every one that has no records.
         exists = kind == "SOA" or (kind != "TXT" and self._is_branch(lower))
         exists = exists or (bool(kinds) and lower not in (self.domain, f"dns-version.{self.domain}"))
+        exists = exists or "dns.nxdomain-as-nodata" in self._faults
         return Answer("NOERROR" if exists else "NXDOMAIN", soa=self.domain)
+
+    def _leak(self, name: str, kind: str) -> list[str]:
+        """The records of a like-named Service of any namespace."""
+        first, _, rest = name.partition(".")
+        if rest.count(".") != self.domain.count(".") + 2:
+            return []
+        return next(
+            (
+                kinds[kind]
+                for owner, kinds in self._names.items()
+                if owner.split(".")[0] == first and kind in kinds
+            ),
+            [],
+        )
 
     def _positive(self, kind: str, data: list[str]) -> Answer:
         data = random.sample(data, len(data)) if len(data) > 1 else data

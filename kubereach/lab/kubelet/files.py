@@ -32,6 +32,8 @@ def resolv_conf(config: LabConfig, pod: Object) -> str:
         nameservers = [config.dns_address]
         searches = [f"{pod['metadata']['namespace']}.svc.{domain}", f"svc.{domain}", domain]
         options = {"ndots": "5"}
+    if "dns.search-missing" in config.faults:
+        searches = []
     extra = spec.get("dnsConfig") or {}
     nameservers = list(dict.fromkeys([*nameservers, *extra.get("nameservers", [])]))[:3]
     searches = list(dict.fromkeys([*searches, *extra.get("searches", [])]))

@@ -14,6 +14,7 @@ def base_rules(config: LabConfig, node_address: str) -> str:
     Source: KEP-3866; the outcomes that it must give are those of kube-proxy's nftables mode.
     """
     key = "ipv4_addr . inet_proto . inet_service"
+    refuse = "drop" if "proxy.no-reject" in config.faults else "reject"
     endpoint_check = "ct state new ip daddr . meta l4proto . th dport vmap @no-endpoint-services"
     return f"""
     table {TABLE} {{
@@ -25,7 +26,7 @@ def base_rules(config: LabConfig, node_address: str) -> str:
         map no-endpoint-nodeports {{ type inet_proto . inet_service : verdict; }}
         map firewall-ips {{ type {key} : verdict; }}
 
-        chain reject-chain {{ reject; }}
+        chain reject-chain {{ {refuse}; }}
         chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
         chain cluster-ips-check {{
             ip daddr @cluster-ips reject comment "a port that the Service does not declare"
