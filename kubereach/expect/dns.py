@@ -12,6 +12,7 @@ from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.reach import STOP_AFTER, hold_length
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
+from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
@@ -208,15 +209,7 @@ def srv_targets(
     targets: dict[str, frozenset[str]] = {}
 
     def series(path: Path, count: int) -> Series:
-        more = {"message": message, "transport": "tcp"}
-        return Series(
-            "dns",
-            path.address.host,
-            path.address.port,
-            count,
-            timeout=patience(path, settings.dns_timeout),
-            more=more,
-        )
+        return _asking(path, count, settings, message=message, transport="tcp")
 
     def right(path: Path, answer: Answer) -> bool:
         found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
@@ -249,15 +242,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
     found: list[str] = []
 
     def series(path: Path, count: int) -> Series:
-        more = {"message": message}
-        return Series(
-            "dns",
-            path.address.host,
-            path.address.port,
-            count,
-            timeout=patience(path, settings.dns_timeout),
-            more=more,
-        )
+        return _asking(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
         reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
@@ -277,3 +262,9 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
             )
     settle(seen)
     return found[0]
+
+
+def _asking(path: Path, count: int, settings: Settings, **more: object) -> Series:
+    """The same DNS question `count` times; `more` are the prober's fields of it."""
+    timeout = patience(path, settings.dns_timeout)
+    return Series("dns", path.address.host, path.address.port, count, timeout=timeout, more=more)
