@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+from collections.abc import Iterable
 
 from kubereach.lab.config import LabConfig
 from kubereach.lab.faults import FAULTS
@@ -22,6 +24,7 @@ _EXAMPLES = """\
 examples:
   kubereach lab shell                                a shell in a lab of three nodes
   kubereach lab --nodes 5 run -- kubectl get nodes   one command in a lab of five
+  kubereach lab --image 'nginx=python3 -m http.server 80' shell
   kubereach lab run -- kubereach run --kubeconfig /run/kubereach/kubeconfig
 """
 
@@ -37,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", default="", metavar="NAME[,NAME]", help=f"defects to have: {', '.join(sorted(FAULTS))}"
     )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="the command of this machine that stands for an image's own, for manifests whose containers name none "
+        "(repeatable); NAME with or without tag",
+    )
     commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
     commands.add_parser("shell", help="open $SHELL in a lab")
     run = commands.add_parser("run", help="run one command in a lab and exit with its code")
@@ -51,7 +62,12 @@ def main(args: argparse.Namespace) -> int:
         if not command:
             return _refuse("say what to run, for example: kubereach lab run -- kubectl get nodes", 2)
     try:
-        with Lab(LabConfig(nodes=args.nodes, faults=frozenset(filter(None, args.fault.split(","))))) as lab:
+        config = LabConfig(
+            nodes=args.nodes,
+            faults=frozenset(filter(None, args.fault.split(","))),
+            images=_images(args.image),
+        )
+        with Lab(config) as lab:
             if args.lab_command == "shell":
                 sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; exit ends it\n")
             return lab.run(command)
@@ -59,6 +75,20 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(str(error), 2)
     except LabError as error:
         return _refuse(str(error), 3)
+
+
+def _images(told: Iterable[str]) -> dict[str, list[str]]:
+    """What ``--image`` says. Raises `ValueError`."""
+    images = {}
+    for text in told:
+        name, _, command = text.partition("=")
+        words = shlex.split(command)
+        if not name or not words:
+            raise ValueError(
+                f"--image {text}: give a name and a command, such as --image 'web=python3 -m http.server'"
+            )
+        images[name] = words
+    return images
 
 
 def _refuse(message: str, code: int) -> int:

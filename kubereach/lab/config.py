@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubereach.lab.faults import check_faults
@@ -38,6 +39,9 @@ class LabConfig:
     api_port: int = 6443
     #: what /version answers; its behaviour is what the lab imitates
     version: str = "v1.36.2"
+    #: image (with or without its tag) -> the command of this machine that stands for its entry point; a container's
+    #: args are appended to it, a container's own command replaces it
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: the defects that this lab has, by name
     faults: frozenset[str] = field(default_factory=frozenset)
 

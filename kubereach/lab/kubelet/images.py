@@ -1,10 +1,12 @@
 """What an image means in a lab, which has none: the programs of this machine.
 
 An image is a name. A container that says its command gets that command from the machine; an image's own entry point
-is known only for the lab's DNS server and for pause.
+is known only for the lab's DNS server, for pause, and for the images that the lab was told a command for.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 #: top-level domains that no registry can have (RFC 2606, RFC 6761)
 _NOWHERE = ("invalid", "example", "test")
@@ -17,12 +19,26 @@ class ImageError(Exception):
     """The image cannot be had; the text says why, as the kubelet does."""
 
 
-def entry_point(image: str, command: list[str], args: list[str]) -> tuple[str, list[str]]:
+def without_tag(image: str) -> str:
+    """An image's name without tag and digest: ``localhost:5000/a/b:1@sha256:...`` is ``localhost:5000/a/b``."""
+    name = image.split("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.split(':')[0]}"
+
+
+def entry_point(
+    image: str, command: list[str], args: list[str], known: Mapping[str, Sequence[str]]
+) -> tuple[str, list[str]]:
     """(name of a program of the lab's own or "", argv) of a container.
+
+    `known` is `LabConfig.images`; an entry with the tag goes before one without.
 
     Raises:
         ImageError: nothing in the lab can stand for the image.
     """
+    stand_in = known.get(image) or known.get(without_tag(image))
+    if stand_in:
+        return "", [*(command or stand_in), *args]
     host = image.split("/")[0].split(":")[0] if "/" in image else ""
     if host.rsplit(".", 1)[-1] in _NOWHERE:
         reason = f"failed to do request: dial tcp: lookup {host}: no such host"
@@ -31,9 +47,9 @@ def entry_point(image: str, command: list[str], args: list[str]) -> tuple[str, l
         return "", [*command, *args]
     if image == DNS_IMAGE:
         return "dns", ["coredns", *args]
-    if image.split("@")[0].rsplit(":", 1)[0] == _PAUSE:
+    if without_tag(image) == _PAUSE:
         return "", ["sleep", "infinity"]
     raise ImageError(
         f'cannot pull image "{image}": a lab has no images; give the container a command that this machine has, '
-        "such as python3 or sh"
+        "such as python3 or sh, or start the lab with --image NAME=COMMAND"
     )

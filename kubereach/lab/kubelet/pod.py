@@ -331,7 +331,7 @@ class PodWorker:
         environment = self.environment(spec)
         command = [expand(word, environment) for word in spec.get("command") or []]
         args = [expand(word, environment) for word in spec.get("args") or []]
-        builtin, argv = entry_point(spec["image"], command, args)
+        builtin, argv = entry_point(spec["image"], command, args, self.kubelet.config.images)
         null = os.open(os.devnull, os.O_RDONLY)
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
