@@ -8,6 +8,7 @@ import logging
 from kubereach.lab.config import LabConfig
 from kubereach.lab.network import NetworkError, NodeNetwork
 from kubereach.lab.proxy.base import TABLE, base_rules
+from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, udp_frontends
 from kubereach.lab.proxy.service import Object, Rules, service_rules
 from kubereach.lab.registry import Registry
 
@@ -25,6 +26,7 @@ class ServiceProxy:
         self._network = network
         self._registry = registry
         self._applied: dict[tuple[str, str], Rules] = {}
+        self._flows = UdpFlows(network)
         self._dirty: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -67,7 +69,10 @@ class ServiceProxy:
     async def _sync(self) -> None:
         dirty, self._dirty = self._dirty, set()
         script: list[str] = []
-        fresh = {key: self._desired(*key) for key in dirty}
+        fresh: dict[tuple[str, str], Rules] = {}
+        frontends: dict[Frontend, frozenset[Backend]] = {}
+        for key in dirty:
+            fresh[key] = self._desired(*key, frontends)
         for key, rules in fresh.items():
             script += difference(self._applied.get(key, Rules()), rules)
         if script:
@@ -81,14 +86,18 @@ class ServiceProxy:
                 self._applied[key] = rules
             else:
                 self._applied.pop(key, None)
+        await self._flows.end(self._flows.outdated(frontends))
 
-    def _desired(self, namespace: str, name: str) -> Rules:
+    def _desired(self, namespace: str, name: str, frontends: dict[Frontend, frozenset[Backend]]) -> Rules:
+        """A Service's rules; its UDP frontends are added to `frontends`."""
         service = self._registry.find("services", namespace, name)
         if service is None:
             return Rules()
         slices = self._registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
         captured = [i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP"]
+        addresses = [service["spec"].get("clusterIP"), *service["spec"].get("externalIPs", []), *captured]
+        frontends |= udp_frontends(service, slices, [a for a in addresses if a not in (None, "", "None")])
         return service_rules(self._config, self._network.name, service, slices, captured)
 
 

@@ -1,0 +1,111 @@
+"""UDP flows that a change of endpoints leaves behind: their connection tracking entries are deleted.
+
+A TCP connection ends with its endpoint. UDP has no end that the kernel could see: as long as a client goes on sending
+from one port, its flow is translated as it was at first, also to an endpoint that has gone.
+Source: kube-proxy's cleaning of stale entries (pkg/proxy/conntrack of Kubernetes 1.31 and later).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
+
+from kubereach.lab.network import Host
+
+#: what a client sends to: an address and a port, or "" and a node port
+Frontend = tuple[str, int]
+#: address and port of an endpoint
+Backend = tuple[str, int]
+_ENOENT = 2
+
+
+class UdpFlows:
+    """The UDP flows of one node through Services: which of them may be stale, and their end."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        #: every endpoint that a flow to this frontend may still be translated to
+        self._used: dict[Frontend, frozenset[Backend]] = {}
+
+    def outdated(self, wanted: Mapping[Frontend, frozenset[Backend]]) -> dict[Frontend, frozenset[Backend]]:
+        """Of the frontends with their serving endpoints, those that may have flows to other endpoints.
+
+        A frontend without serving endpoints keeps its flows, as does that of a deleted Service: they go on to the
+        old pod for as long as it lives. They end when there is somewhere else to go.
+        """
+        found = {}
+        for frontend, serving in wanted.items():
+            if not serving:
+                continue
+            if not self._used.get(frontend, serving) <= serving:
+                found[frontend] = serving
+            self._used[frontend] = serving
+        return found
+
+    async def end(self, outdated: Mapping[Frontend, frozenset[Backend]]) -> None:
+        """Delete the entries of flows through these frontends to any endpoint but theirs."""
+        if outdated:
+            await self._host.do(_delete, outdated)
+
+
+def _delete(outdated: Mapping[Frontend, frozenset[Backend]]) -> None:
+    for family in {_family(backends) for backends in outdated.values()}:
+        with NFCTSocket(nfgen_family=family) as conntrack:
+            for (address, port), backends in outdated.items():
+                if _family(backends) == family:
+                    _delete_flows(conntrack, family, address, port, backends)
+
+
+def _family(backends: Iterable[Backend]) -> int:
+    """The address family of a Service's endpoints, which is that of its frontends."""
+    return socket.AF_INET6 if any(":" in address for address, _ in backends) else socket.AF_INET
+
+
+def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends: frozenset[Backend]) -> None:
+    # The kernel picks the entries: thousands of others (of DNS, above all) need not be read.
+    through = NFCTAttrTuple(family=family, daddr=address or None, proto=socket.IPPROTO_UDP, dport=port)
+    for entry in list(conntrack.dump(tuple_orig=through)):
+        original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
+        reply = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_REPLY"))
+        if (reply.saddr, reply.sport) in backends:
+            continue
+        try:
+            conntrack.entry("del", tuple_orig=original)
+        except NetlinkError as error:
+            if error.code != _ENOENT:  # it timed out meanwhile
+                raise
+
+
+def udp_frontends(
+    service: dict[str, Any], slices: Sequence[dict[str, Any]], addresses: Iterable[str]
+) -> dict[Frontend, frozenset[Backend]]:
+    """The UDP frontends of a Service, with all of its serving endpoints, wherever they are.
+
+    Traffic policies, topology and termination play no part, so that a change of the Service leaves its flows alone.
+    `addresses` are those that the proxy captures for it; `slices` are of their family.
+    """
+    frontends: dict[Frontend, frozenset[Backend]] = {}
+    for port in service["spec"].get("ports") or []:
+        if port.get("protocol", "TCP") != "UDP":
+            continue
+        backends = frozenset(_serving(slices, port.get("name") or ""))
+        for address in addresses:
+            frontends[address, port["port"]] = backends
+        if port.get("nodePort"):
+            frontends["", port["nodePort"]] = backends
+    return frontends
+
+
+def _serving(slices: Iterable[dict[str, Any]], port_name: str) -> Iterable[Backend]:
+    for part in slices:
+        for port in part.get("ports") or []:
+            if (port.get("name") or "") != port_name or port.get("protocol") != "UDP" or not port.get("port"):
+                continue
+            for endpoint in part.get("endpoints") or []:
+                conditions = endpoint.get("conditions") or {}
+                if conditions.get("serving", conditions.get("ready", True)):
+                    yield endpoint["addresses"][0], port["port"]
