@@ -5,11 +5,54 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kubereach.lab.faults import check_faults
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 #: the bridge that joins the nodes and the outside, as kind's Docker network does
 UNDERLAY = ipaddress.IPv4Network("172.18.0.0/16")
+UNDERLAY6 = ipaddress.IPv6Network("fc00:f853:ccd:e793::/64")
+#: length of the prefix of a node's pod range, by IP version (the controller manager's --node-cidr-mask-size)
+_NODE_PREFIX = {4: 24, 6: 64}
+
+
+@dataclass(frozen=True)
+class AddressPlan:
+    """The ranges of one IP family, with what the family is called where."""
+
+    underlay: Network
+    #: where the outside is, and the nodes' default gateway
+    outside: str
+    pods: Network
+    services: Network
+    load_balancers: Network
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return self.underlay.version
+
+    @property
+    def family(self) -> str:
+        """The family in the API (ipFamilies, addressType): IPv4 or IPv6."""
+        return f"IPv{self.version}"
+
+    @property
+    def nft(self) -> str:
+        """The family in nftables: ip or ip6."""
+        return "ip" if self.version == 4 else "ip6"
+
+    def node_address(self, node: int) -> str:
+        """The address of node number `node` (from 0) on the underlay."""
+        return str(self.underlay[2 + node])
+
+    def pod_range(self, node: int) -> Network:
+        """The pod range of node number `node` (from 0)."""
+        length = _NODE_PREFIX[self.version]
+        first = self.pods[node << (self.pods.max_prefixlen - length)]
+        return ipaddress.ip_network(f"{first}/{length}")
 
 
 @dataclass(frozen=True)
@@ -17,7 +60,8 @@ class LabConfig:
     """A lab's size and address plan.
 
     The plan is kind's (pods 10.244.0.0/16, Services 10.96.0.0/16, nodes 172.18.0.2 and up), so that what a user sees
-    looks like what they know. Node *i* has the pod range 10.244.*i*.0/24.
+    looks like what they know. Node *i* has the pod range 10.244.*i*.0/24. With `dual_stack` everything has an IPv6
+    address as well, of the ranges that kind has for ``ipFamily: dual``; IPv4 stays the primary family.
     """
 
     #: number of nodes, 1 to 200; the first is the control plane and runs pods like the others
@@ -35,6 +79,11 @@ class LabConfig:
     load_balancer_cidr: str = "172.19.255.0/24"
     #: where the outside is, and the nodes' default gateway
     outside_address: str = "172.18.0.1"
+    dual_stack: bool = False
+    service_cidr6: str = "fd00:10:96::/112"
+    pod_cidr6: str = "fd00:10:244::/56"
+    load_balancer_cidr6: str = "fd00:172:19:255::/120"
+    outside_address6: str = "fc00:f853:ccd:e793::1"
     #: port of the API server on the first node
     api_port: int = 6443
     #: what /version answers; its behaviour is what the lab imitates
@@ -57,13 +106,36 @@ class LabConfig:
         names += [f"kubereach-worker{i}" for i in range(2, self.nodes)]
         return names[: self.nodes]
 
+    @cached_property
+    def plans(self) -> tuple[AddressPlan, ...]:
+        """The address plan of each IP family that the cluster has, the primary one first."""
+        network = ipaddress.ip_network
+        primary = AddressPlan(
+            UNDERLAY,
+            self.outside_address,
+            network(self.pod_cidr),
+            network(self.service_cidr),
+            network(self.load_balancer_cidr),
+        )
+        if not self.dual_stack:
+            return (primary,)
+        secondary = AddressPlan(
+            UNDERLAY6,
+            self.outside_address6,
+            network(self.pod_cidr6),
+            network(self.service_cidr6),
+            network(self.load_balancer_cidr6),
+        )
+        return primary, secondary
+
     @property
     def node_addresses(self) -> list[str]:
-        return [str(UNDERLAY[2 + i]) for i in range(self.nodes)]
+        """The nodes' addresses of the primary family."""
+        return [self.plans[0].node_address(i) for i in range(self.nodes)]
 
-    def pod_range(self, node: int) -> ipaddress.IPv4Network:
-        """The pod range of node number `node` (from 0)."""
-        return list(ipaddress.IPv4Network(self.pod_cidr).subnets(new_prefix=24))[node]
+    def pod_range(self, node: int) -> Network:
+        """The pod range of the primary family of node number `node` (from 0)."""
+        return self.plans[0].pod_range(node)
 
     @property
     def api_service_address(self) -> str:
