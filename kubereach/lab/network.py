@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +20,15 @@ from typing import Any, TypeVar
 from pyroute2.iproute.linux import IPRoute
 
 from kubereach.lab import syscalls
-from kubereach.lab.config import UNDERLAY, LabConfig
+from kubereach.lab.config import AddressPlan, LabConfig
 
 T = TypeVar("T")
 _SCOPE_LINK = 253
+_NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have the address, so that it need not be tried for a second
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reached through it, not directly
 _BRIDGE = "underlay"
+_NOWHERE = "nowhere"
+_NOWHERE_TABLE = 100
 _NETNS = Path("/run/netns")
 
 
@@ -65,13 +68,13 @@ class Host:
         """
         await self.do(_nft, rules)
 
-    async def listen(self, address: str, port: int) -> socket.socket:
-        """A listening TCP socket in this namespace."""
-        return await self.do(_listen, address, port)
+    async def listen(self, address: str, port: int, *, dual_stack: bool = False) -> socket.socket:
+        """A listening TCP socket in this namespace; with `dual_stack`, and "" as the address, of both families."""
+        return await self.do(_listen, address, port, dual_stack)
 
     async def connect(self, address: str, port: int) -> socket.socket:
         """A TCP connection that starts in this namespace. Raises OSError."""
-        connection = await self.do(_tcp_socket)
+        connection = await self.do(_tcp_socket, socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
             await asyncio.get_running_loop().sock_connect(connection, (address, port))
         except BaseException:
@@ -93,12 +96,13 @@ def _nft(rules: str) -> None:
         raise NetworkError(f"nft: {done.stderr.strip()}\n{rules}")
 
 
-def _listen(address: str, port: int) -> socket.socket:
-    return socket.create_server((address, port), backlog=512)
+def _listen(address: str, port: int, dual_stack: bool) -> socket.socket:
+    family = socket.AF_INET6 if dual_stack else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=512, dualstack_ipv6=dual_stack)
 
 
-def _tcp_socket() -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _tcp_socket(family: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
     made.setblocking(False)
     return made
 
@@ -106,6 +110,32 @@ def _tcp_socket() -> socket.socket:
 def sysctl(name: str, value: str) -> None:
     """Set a network sysctl of the calling thread's namespace."""
     Path("/proc/sys/net", name).write_text(value)
+
+
+def _begin_ipv6(*, forwarding: bool) -> None:
+    """Make IPv6 ready in the calling thread's namespace, for links that are still to be made."""
+    sysctl("ipv6/conf/all/disable_ipv6", "0")
+    for where in ("all", "default"):
+        sysctl(f"ipv6/conf/{where}/forwarding", str(int(forwarding)))
+    sysctl("ipv6/conf/default/disable_ipv6", "0")
+    sysctl("ipv6/conf/default/accept_dad", "0")  # of link-local addresses: they are not waited for either
+    sysctl("ipv6/conf/default/accept_ra", "0")
+
+
+def _family(plan: AddressPlan) -> int:
+    return socket.AF_INET if plan.version == 4 else socket.AF_INET6
+
+
+def _host(plan: AddressPlan, address: str) -> str:
+    """The range of this address alone."""
+    return f"{address}/{plan.pods.max_prefixlen}"
+
+
+def _add_address(ip: Any, plan: AddressPlan, index: int, address: str, length: int, flags: int = 0) -> None:
+    if plan.version == 6:
+        flags |= _NO_DAD
+    more = {"flags": flags} if flags else {}
+    ip.addr("add", index=index, address=address, prefixlen=length, **more)
 
 
 class Outside(Host):
@@ -120,12 +150,22 @@ class Outside(Host):
         await self.do(self._bridge)
 
     def _bridge(self) -> None:
+        if self._config.dual_stack:
+            _begin_ipv6(forwarding=False)
         with IPRoute() as ip:
             ip.link("set", index=1, state="up")
             ip.link("add", ifname=_BRIDGE, kind="bridge")
             index = ip.link_lookup(ifname=_BRIDGE)[0]
-            ip.addr("add", index=index, address=self._config.outside_address, prefixlen=UNDERLAY.prefixlen)
             ip.link("set", index=index, state="up")
+            nowhere = _make_nowhere(ip)
+            for plan in self._config.plans:
+                _add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
+                # An address of the pool that no node serves: what is sent to it is lost further on.
+                ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
+            if self._config.dual_stack:
+                # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
+                ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
+                ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)
         # Packets that no node captured end here, as at a router that knows no way: they are not sent back.
         sysctl("ipv4/ip_forward", "0")
 
@@ -139,12 +179,26 @@ class Outside(Host):
             await self.do(self._route, address, node)
 
     def _route(self, address: str, node: str) -> None:
+        range_ = f"{address}/128" if ":" in address else f"{address}/32"
         with IPRoute() as ip:
             if node:
-                ip.route("replace", dst=f"{address}/32", gateway=node)
+                ip.route("replace", dst=range_, gateway=node)
                 self._routes[address] = node
             elif self._routes.pop(address, None):
-                ip.route("del", dst=f"{address}/32")
+                ip.route("del", dst=range_)
+
+
+def _make_nowhere(ip: Any) -> int:
+    """A link that swallows what is sent over it; returns its index.
+
+    A blackhole route would tell the sender. Frames without a neighbour's address are nobody's at the other end.
+    """
+    ip.link("add", ifname=_NOWHERE, kind="veth", peer={"ifname": f"{_NOWHERE}-end"})
+    index = int(ip.link_lookup(ifname=_NOWHERE)[0])
+    end = ip.link_lookup(ifname=f"{_NOWHERE}-end")[0]
+    ip.link("set", index=index, state="up", arp=False)
+    ip.link("set", index=end, state="up", arp=False)
+    return index
 
 
 class NodeNetwork(Host):
@@ -154,8 +208,10 @@ class NodeNetwork(Host):
         super().__init__(config.node_names[number], _NETNS / config.node_names[number])
         self._config = config
         self.number = number
-        self.address = config.node_addresses[number]
-        self._range = config.pod_range(number)
+        #: one of each family, the primary one first
+        self.addresses = [plan.node_address(number) for plan in config.plans]
+        self.address = self.addresses[0]
+        self._ranges = [plan.pod_range(number) for plan in config.plans]
         self._next = 2
         self._used: set[str] = set()
         self._ip: Any = None
@@ -166,6 +222,8 @@ class NodeNetwork(Host):
         await self.do(self._connect)
 
     def _connect(self) -> None:
+        if self._config.dual_stack:
+            _begin_ipv6(forwarding=True)
         self._namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._ip = ip = IPRoute()
         outside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)  # the main thread's: the outside
@@ -174,41 +232,48 @@ class NodeNetwork(Host):
         ip.link("add", ifname="eth0", kind="veth", peer={"ifname": link, "net_ns_fd": outside})
         os.close(outside)
         eth0 = ip.link_lookup(ifname="eth0")[0]
-        ip.addr("add", index=eth0, address=self.address, prefixlen=UNDERLAY.prefixlen)
         ip.link("set", index=eth0, state="up")
-        ip.route("add", dst="default", gateway=self._config.outside_address)
-        for other, address in enumerate(self._config.node_addresses):
-            if other != self.number:
-                ip.route("add", dst=str(self._config.pod_range(other)), gateway=address)
+        for plan in self._config.plans:
+            _add_address(ip, plan, eth0, plan.node_address(self.number), plan.underlay.prefixlen)
+            ip.route("add", family=_family(plan), dst="default", gateway=plan.outside)
+            for other in range(self._config.nodes):
+                if other != self.number:
+                    ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
         sysctl("ipv4/ip_forward", "1")
-        _nft(_pod_network_rules(self._config))
+        _nft("".join(_pod_network_rules(plan) for plan in self._config.plans))
 
     @property
     def bridge_port(self) -> str:
         """The name of this node's link as the outside sees it."""
         return f"node{self.number}"
 
-    def take_address(self) -> str:
-        """The next free pod address of this node. Raises NetworkError when the range is used up."""
-        for _ in range(self._range.num_addresses):
-            candidate = str(self._range[self._next])
+    def take_addresses(self) -> tuple[str, ...]:
+        """A free pod address of each family, the primary one first. Raises NetworkError when the range is used up."""
+        size = min(pods.num_addresses for pods in self._ranges)
+        for _ in range(size):
+            candidates = tuple(str(pods[self._next]) for pods in self._ranges)
             # like host-local: the range is walked round, so that an address does not come back at once
-            self._next = 2 if self._next >= self._range.num_addresses - 2 else self._next + 1
-            if candidate not in self._used:
-                self._used.add(candidate)
-                return candidate
+            self._next = 2 if self._next >= size - 2 else self._next + 1
+            if candidates[0] not in self._used:
+                self._used.add(candidates[0])
+                return candidates
         raise NetworkError(f"no pod address is free on {self.name}")
 
-    async def add_pod(self, name: str, address: str) -> Path:
-        """Make a pod's network namespace with its link and routes; returns the namespace's path."""
-        return await self.do(self._add_pod, name, address)
+    async def add_pod(self, name: str, addresses: Sequence[str]) -> Path:
+        """Make a pod's network namespace with its link and routes; returns the namespace's path.
 
-    def _add_pod(self, name: str, address: str) -> Path:
+        `addresses` are what `take_addresses` gave.
+        """
+        return await self.do(self._add_pod, name, addresses)
+
+    def _add_pod(self, name: str, addresses: Sequence[str]) -> Path:
         path = _NETNS / f"pod-{name}"
         link = f"veth{name[:8]}"
-        gateway = str(self._range[1])
+        plans = list(zip(self._config.plans, self._ranges, addresses, strict=True))
         try:
             new_namespace(path)
+            if self._config.dual_stack:
+                _begin_ipv6(forwarding=False)
             with IPRoute() as pod:
                 # Made in the pod and handed to the node, so that one namespace needs naming.
                 pod.link(
@@ -216,30 +281,27 @@ class NodeNetwork(Host):
                 )
                 eth0 = pod.link_lookup(ifname="eth0")[0]
                 pod.link("set", index=1, state="up")
-                pod.addr(
-                    "add",
-                    index=eth0,
-                    address=address,
-                    prefixlen=self._range.prefixlen,
-                    flags=_NO_PREFIX_ROUTE,
-                )
                 pod.link("set", index=eth0, state="up")
-                pod.route("add", dst=f"{gateway}/32", oif=eth0, scope=_SCOPE_LINK)
-                pod.route("add", dst=str(self._range), gateway=gateway, prefsrc=address)
-                pod.route("add", dst="default", gateway=gateway)
+                for plan, pods, address in plans:
+                    gateway = str(pods[1])
+                    _add_address(pod, plan, eth0, address, pods.prefixlen, _NO_PREFIX_ROUTE)
+                    pod.route("add", dst=_host(plan, gateway), oif=eth0, scope=_SCOPE_LINK)
+                    pod.route("add", dst=str(pods), gateway=gateway, prefsrc=address)
+                    pod.route("add", family=_family(plan), dst="default", gateway=gateway)
             sysctl("ipv4/ip_unprivileged_port_start", "0")  # as container runtimes do
         finally:
             syscalls.setns(self._namespace, syscalls.CLONE_NEWNET)
         index = self._ip.link_lookup(ifname=link)[0]
-        self._ip.addr("add", index=index, address=gateway, prefixlen=32)
         self._ip.link("set", index=index, state="up")
-        self._ip.route("add", dst=f"{address}/32", oif=index, scope=_SCOPE_LINK)
+        for plan, pods, address in plans:
+            _add_address(self._ip, plan, index, str(pods[1]), plan.pods.max_prefixlen)
+            self._ip.route("add", dst=_host(plan, address), oif=index, scope=_SCOPE_LINK)
         return path
 
-    async def remove_pod(self, name: str, address: str) -> None:
-        """Undo add_pod; the address is free again."""
+    async def remove_pod(self, name: str, addresses: Sequence[str]) -> None:
+        """Undo add_pod; the addresses are free again."""
         await self.do(self._remove_pod, name)
-        self._used.discard(address)
+        self._used.discard(addresses[0])
 
     def _remove_pod(self, name: str) -> None:
         for index in self._ip.link_lookup(ifname=f"veth{name[:8]}"):
@@ -259,13 +321,14 @@ def attach_node(node: NodeNetwork) -> None:
         ip.link("set", index=port, master=bridge, state="up")
 
 
-def _pod_network_rules(config: LabConfig) -> str:
+def _pod_network_rules(plan: AddressPlan) -> str:
     """What kind's CNI does besides routing: what leaves the pod network is masqueraded to the node's address."""
+    ip, pods = plan.nft, plan.pods
     return f"""
-        table ip kubereach-pod-network {{
+        table {ip} kubereach-pod-network {{
             chain postrouting {{
                 type nat hook postrouting priority srcnat + 10;
-                ip saddr {config.pod_cidr} ip daddr != {config.pod_cidr} masquerade fully-random
+                {ip} saddr {pods} {ip} daddr != {pods} masquerade fully-random
             }}
         }}
     """

@@ -51,7 +51,8 @@ class LabServer:
         self.feeder = DnsFeeder(config, self.registry)
         names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         names += [f"kubernetes.default.svc.{config.cluster_domain}", "localhost", config.node_names[0]]
-        self.pki = Pki([config.node_addresses[0], config.api_service_address, "127.0.0.1"], names)
+        addresses = [plan.node_address(0) for plan in config.plans]
+        self.pki = Pki([*addresses, config.api_service_address, "127.0.0.1"], names)
         self.kubelets: list[Kubelet] = []
         self.controllers: list[Controller] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +89,7 @@ class LabServer:
         self._keep(load_balancer.announce())
         runtime = LabRuntime(self.kubelets, self.processes)
         api = ApiServer(self.registry, runtime, self.pki, self.config)
-        listener = await self.networks[0].listen("", self.config.api_port)
+        listener = await self.networks[0].listen("", self.config.api_port, dual_stack=self.config.dual_stack)
         await asyncio.gather(*(proxy.start() for proxy in self.proxies), api.start(listener))
         for proxy in self.proxies:
             self._keep(proxy.run())

@@ -43,6 +43,7 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
         "ephemeral-storage": "0",
     }
     stamp = now()
+    pod_ranges = [str(plan.pod_range(number)) for plan in config.plans]
 
     def condition(kind: str, status: str, reason: str, message: str) -> Object:
         return {
@@ -62,7 +63,7 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
                 "labels": labels,
                 "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
             },
-            "spec": {"podCIDR": str(config.pod_range(number)), "podCIDRs": [str(config.pod_range(number))]},
+            "spec": {"podCIDR": pod_ranges[0], "podCIDRs": pod_ranges},
         },
     )
     status = {
@@ -82,7 +83,7 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
             condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         ],
         "addresses": [
-            {"type": "InternalIP", "address": config.node_addresses[number]},
+            *({"type": "InternalIP", "address": plan.node_address(number)} for plan in config.plans),
             {"type": "Hostname", "address": name},
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},

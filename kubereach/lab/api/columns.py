@@ -204,7 +204,9 @@ def _node(node: Object) -> list[Any]:
         words.append("SchedulingDisabled")
     prefix = "node-role.kubernetes.io/"
     roles = sorted(key[len(prefix) :] for key in metadata.get("labels") or {} if key.startswith(prefix))
-    addresses = {a["type"]: a["address"] for a in status.get("addresses") or ()}
+    addresses: dict[str, str] = {}
+    for address in status.get("addresses") or ():
+        addresses.setdefault(address["type"], address["address"])  # of two InternalIPs the first
     info = status.get("nodeInfo") or {}
     kernel = info.get("kernelVersion", "<unknown>")
     if architecture := info.get("architecture"):

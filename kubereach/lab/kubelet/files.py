@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kubereach.lab.config import LabConfig
@@ -65,21 +66,20 @@ def _qualified(config: LabConfig, pod: Object, name: str) -> str:
     return f"{name}.{pod['spec']['subdomain']}.{pod['metadata']['namespace']}.svc.{config.cluster_domain}"
 
 
-def hosts(config: LabConfig, pod: Object, node: str, address: str) -> str:
-    """/etc/hosts as the kubelet manages it."""
+def hosts(config: LabConfig, pod: Object, node: str, addresses: Sequence[str]) -> str:
+    """/etc/hosts as the kubelet manages it: one line for each address of the pod."""
     spec = pod["spec"]
     if spec.get("hostNetwork"):
         multicast = "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters"
         text = "# Kubernetes-managed hosts file (host network).\n" + _HOSTS.format(multicast=multicast)
-        text += f"{address}\t{node}\n"
+        text += "".join(f"{address}\t{node}\n" for address in addresses)
     else:
         multicast = "fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters"
         text = "# Kubernetes-managed hosts file.\n" + _HOSTS.format(multicast=multicast)
         name = spec.get("hostnameOverride") or spec.get("hostname") or pod["metadata"]["name"]
         if spec.get("subdomain") and not spec.get("hostnameOverride"):
-            text += f"{address}\t{_qualified(config, pod, name)}\t{name}\n"
-        else:
-            text += f"{address}\t{name}\n"
+            name = f"{_qualified(config, pod, name)}\t{name}"
+        text += "".join(f"{address}\t{name}\n" for address in addresses)
     aliases = spec.get("hostAliases") or []
     if aliases:
         text += "\n# Entries added by HostAliases.\n"

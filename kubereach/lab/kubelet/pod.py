@@ -56,7 +56,7 @@ class PodWorker:
         self.name = pod["metadata"]["name"]
         self.uid = pod["metadata"]["uid"]
         self.folder: Path = kubelet.pods_folder / self.uid
-        self.address = ""
+        self.addresses: tuple[str, ...] = ()
         self.network = ""
         self.sandbox_ready = False
         self.init = [self._container(spec) for spec in pod["spec"].get("initContainers") or []]
@@ -124,12 +124,9 @@ class PodWorker:
             status["observedGeneration"] = pod["metadata"].get("generation", 1)
             status["conditions"] = conditions(pod, new_phase, self.sandbox_ready, init, containers)
             status["phase"] = new_phase
-            status["hostIP"] = self.kubelet.network.address
-            status["hostIPs"] = [{"ip": self.kubelet.network.address}]
+            status |= self._host_addresses()
             status.setdefault("startTime", now())
-            if self.address:
-                status["podIP"] = self.address
-                status["podIPs"] = [{"ip": self.address}]
+            status |= self._pod_addresses()
             if init:
                 status["initContainerStatuses"] = [state.as_status() for state in init]
             status["containerStatuses"] = [state.as_status() for state in containers]
@@ -143,6 +140,15 @@ class PodWorker:
                 "pods", self.namespace, self.name, mutate, subresource="status"
             )
         self._status_written = True
+
+    def _host_addresses(self) -> Object:
+        addresses = self.kubelet.network.addresses
+        return {"hostIP": addresses[0], "hostIPs": [{"ip": address} for address in addresses]}
+
+    def _pod_addresses(self) -> Object:
+        if not self.addresses:
+            return {}
+        return {"podIP": self.addresses[0], "podIPs": [{"ip": address} for address in self.addresses]}
 
     def _is_there(self) -> bool:
         """Whether the API still has this pod, and not another one of its name."""
@@ -183,11 +189,11 @@ class PodWorker:
     async def _make_sandbox(self) -> None:
         network = self.kubelet.network
         if self.host_network:
-            self.network, self.address = str(network.path), network.address
+            self.network, self.addresses = str(network.path), tuple(network.addresses)
         else:
-            self.address = network.take_address()
+            self.addresses = network.take_addresses()
             # Shielded: what a pod's deletion interrupts must all the same be known, to be undone.
-            self._making = asyncio.ensure_future(network.add_pod(self.uid, self.address))
+            self._making = asyncio.ensure_future(network.add_pod(self.uid, self.addresses))
             self.network = str(await asyncio.shield(self._making))
         self.sandbox_ready = True
 
@@ -381,7 +387,7 @@ class PodWorker:
             name,
             {
                 "/etc/resolv.conf": files.resolv_conf(config, self._pod),
-                "/etc/hosts": files.hosts(config, self._pod, node, self.address),
+                "/etc/hosts": files.hosts(config, self._pod, node, self.addresses),
                 "/etc/hostname": f"{name}\n",
             },
             tuple(mounts),
@@ -412,7 +418,7 @@ class PodWorker:
             "KUBERNETES_SERVICE_HOST": kubelet.config.api_service_address,
             "KUBERNETES_SERVICE_PORT": "443",
         }
-        known = {"podIP": self.address, "podIPs": [{"ip": self.address}], "hostIP": kubelet.network.address}
+        known = self._pod_addresses() | self._host_addresses()
         pod = self._pod | {"status": self._pod.get("status", {}) | known}
         return container_environment(kubelet.registry, pod, spec, base)
 
@@ -452,7 +458,7 @@ class PodWorker:
                         self.kubelet.network,
                         probe,
                         spec,
-                        self.address,
+                        self.addresses[0],
                         lambda argv: self._execute(container, argv),
                     ),
                     lambda: container.process is process and not self._ending.is_set(),
@@ -528,7 +534,7 @@ class PodWorker:
                 self.network = str(self._making.result())
         await asyncio.to_thread(kill_leftovers, "" if self.host_network else self.network, self.sessions)
         if self._making is not None:
-            await self.kubelet.network.remove_pod(self.uid, self.address)
+            await self.kubelet.network.remove_pod(self.uid, self.addresses)
         self.sandbox_ready = False
         self.write_status()
         await asyncio.to_thread(shutil.rmtree, self.folder, True)
