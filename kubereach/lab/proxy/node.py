@@ -10,6 +10,7 @@ from kubereach.lab.network import NetworkError, NodeNetwork
 from kubereach.lab.proxy.base import TABLE, base_rules
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, udp_frontends
 from kubereach.lab.proxy.service import Object, Rules, service_rules
+from kubereach.lab.proxy.transactions import transactions
 from kubereach.lab.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -68,19 +69,17 @@ class ServiceProxy:
 
     async def _sync(self) -> None:
         dirty, self._dirty = self._dirty, set()
-        script: list[str] = []
         fresh: dict[tuple[str, str], Rules] = {}
         frontends: dict[Frontend, frozenset[Backend]] = {}
         for key in dirty:
             fresh[key] = self._desired(*key, frontends)
-        for key, rules in fresh.items():
-            script += difference(self._applied.get(key, Rules()), rules)
-        if script:
-            try:
-                await self._network.nft("\n".join(script))
-            except NetworkError:
-                log.exception("%s: rules refused", self._network.name)
-                return
+        changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
+        try:
+            for script in transactions(TABLE, changes):
+                await self._network.nft(script)
+        except NetworkError:
+            log.exception("%s: rules refused", self._network.name)
+            return
         for key, rules in fresh.items():
             if rules.elements or rules.chains:
                 self._applied[key] = rules
@@ -99,31 +98,3 @@ class ServiceProxy:
         addresses = [service["spec"].get("clusterIP"), *service["spec"].get("externalIPs", []), *captured]
         frontends |= udp_frontends(service, slices, [a for a in addresses if a not in (None, "", "None")])
         return service_rules(self._config, self._network.name, service, slices, captured)
-
-
-def difference(old: Rules, new: Rules) -> list[str]:
-    """The commands that turn one Service's rules into others, in an order that one transaction accepts.
-
-    What is the same in both is not mentioned, so that established connections and affinity are left alone.
-    """
-    before: list[str] = []
-    after: list[str] = []
-    for name, definition in new.sets.items():
-        if old.sets.get(name) != definition:
-            before.append(f"add set {TABLE} {name} {{ {definition} }}")
-    changed = {name: rules for name, rules in new.chains.items() if old.chains.get(name) != rules}
-    before += [f"add chain {TABLE} {name}" for name in changed]
-    before += [f"flush chain {TABLE} {name}" for name in changed if name in old.chains]
-    for name, rules in changed.items():
-        before += [f"add rule {TABLE} {name} {rule}" for rule in rules]
-    for (where, key), value in old.elements.items():
-        if new.elements.get((where, key)) != value:
-            before.append(f"delete element {TABLE} {where} {{ {key} }}")
-    for (where, key), value in new.elements.items():
-        if old.elements.get((where, key)) != value:
-            before.append(f"add element {TABLE} {where} {{ {key}{' : ' + value if value else ''} }}")
-    gone = [name for name in old.chains if name not in new.chains]
-    after += [f"flush chain {TABLE} {name}" for name in gone]
-    after += [f"delete chain {TABLE} {name}" for name in gone]
-    after += [f"delete set {TABLE} {name}" for name in old.sets if name not in new.sets]
-    return before + after
