@@ -1,0 +1,433 @@
+"""What clients see through a Service while something changes, against the recording of kube-proxy's nftables mode.
+
+The recording is recordings/dataplane.md: "Flows that exist when something changes" and "Affinity". Everything is tried
+at the same time, so that the whole takes as long as the longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_access import PATIENCE, LabAccess, Object
+
+RECORDING = (Path(__file__).parent / "recordings/dataplane.md").read_text()
+NAMESPACE = "golden-flows"
+HERE = f"/api/v1/namespaces/{NAMESPACE}"
+CLIENT_NODE, BACKEND_NODE = "kubereach-worker2", "kubereach-worker"
+#: seconds between two pings of a flow, as recorded
+PING = 0.4
+#: a flow is watched this long after the last change
+QUIET = 1.5
+#: how many seconds lie between the changes of a flow, long enough for several pings
+PAUSE = 1.0
+
+#: a backend that answers every ping with its name, keeps TCP connections open, and is ready as long as a file says so
+ECHO = """\
+import os, signal, socket, sys, threading
+name, on_term = sys.argv[1:]
+if on_term == "ignores":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+open("/tmp/ready", "w").close()
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("", 8080))
+def answer():
+    while True:
+        _, client = udp.recvfrom(2048)
+        udp.sendto(name.encode(), client)
+threading.Thread(target=answer, daemon=True).start()
+def talk(connection):
+    while connection.recv(100):
+        connection.sendall(name.encode())
+    connection.close()
+tcp = socket.create_server(("", 8080), backlog=512)
+while True:
+    connection, _ = tcp.accept()
+    threading.Thread(target=talk, args=(connection,), daemon=True).start()
+"""
+
+
+def recorded(section: str) -> list[list[str]]:
+    """The rows of a table, without its head."""
+    text = RECORDING.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if not set(row[0]) <= set("-")][1:]
+
+
+def what_happened(cell: str) -> list[str]:
+    """A cell of the flows' table without its times and with the pods' letters: "reply a", "*pod deleted*"."""
+    steps = [re.sub(r"^[\d.]+ s ", "", step) for step in cell.split("; ")]
+    return [re.sub(r"\bf[0-9a-f]([ab])\b", r"\1", step) for step in steps]
+
+
+FLOWS = {
+    row[0]: what_happened(row[1]) for row in recorded("Flows that exist when something changes (nftables)")
+}
+
+
+def settled(steps: list[str]) -> list[str]:
+    """A flow's story without pings that went as the one before, as it is recorded.
+
+    All ways of not being answered are one: whether a ping gets an ICMP error or nothing depends on the kernel's
+    ration of these, and on whether a pod's network is gone or only its process: on the moment.
+    """
+    found: list[str] = []
+    last = ""
+    for step in steps:
+        if step.startswith("*"):
+            found.append(step)
+            continue
+        word = "unanswered" if step in ("ECONNREFUSED", "no reply", "errno 113") else step
+        if word != last:
+            found.append(word)
+        last = word
+    return found
+
+
+# --- objects
+
+
+def pod(name: str, labels: dict[str, str], node: str = BACKEND_NODE, on_term: str = "exits") -> Object:
+    container = {
+        "name": "echo",
+        "image": "python:3.13-alpine",
+        "command": ["python3", "-u", "/echo/echo.py", name, on_term],
+        "volumeMounts": [{"name": "code", "mountPath": "/echo"}],
+        "readinessProbe": {
+            "exec": {"command": ["test", "-e", "/tmp/ready"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": 2,
+            "containers": [container],
+            "volumes": [{"name": "code", "configMap": {"name": "echo"}}],
+        },
+    }
+
+
+def service(name: str, **spec: object) -> Object:
+    ports = [{"name": p.lower(), "port": 80, "protocol": p, "targetPort": 8080} for p in ("TCP", "UDP")]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": {"for": name}, "ports": ports, **spec},
+    }
+
+
+@dataclass
+class Flow:
+    """One client's flow to one Service, and what is done meanwhile."""
+
+    lab: LabAccess
+    client: Object
+    name: str
+    steps: list[str] = field(default_factory=list)
+
+    async def act(self, word: str, action: Callable[[], Any]) -> None:
+        self.steps.append(f"*{word}*")
+        await asyncio.to_thread(action)
+
+    def label(self, pod: str, value: str | None) -> Callable[[], Any]:
+        return lambda: self.lab.patch(
+            f"{HERE}/pods/{self.name}{pod}", {"metadata": {"labels": {"for": value}}}
+        )
+
+    def delete_pod(self, pod: str, grace: int | None = None) -> Callable[[], Any]:
+        options = {} if grace is None else {"gracePeriodSeconds": grace}
+        return lambda: self.lab.delete(f"{HERE}/pods/{self.name}{pod}", **options)
+
+    def delete_service(self) -> Any:
+        return self.lab.delete(f"{HERE}/services/{self.name}")
+
+    def fail_readiness(self) -> Any:
+        """Make pod a unready, and wait until its EndpointSlice says so."""
+        self.lab.exec(NAMESPACE, f"{self.name}a", "rm", "/tmp/ready")
+        return self.lab.wait(
+            f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
+            lambda slices: not any(e["conditions"]["ready"] for s in slices for e in s["endpoints"]),
+            labelSelector=f"kubernetes.io/service-name={self.name}",
+        )
+
+    async def run(self, udp: bool, story: Callable[[Flow], Awaitable[None]]) -> list[str]:
+        """Ping until the story is told and it has been quiet for a while; everything that was seen, in order."""
+        service = await asyncio.to_thread(self.lab.get, f"{HERE}/services/{self.name}")
+        (made,) = await asyncio.to_thread(self.lab.sockets, self.client, 1, udp=udp)
+        with made:
+            made.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await asyncio.wait_for(loop.sock_connect(made, (service["spec"]["clusterIP"], 80)), 5)
+            begun = asyncio.Event()
+            pings = asyncio.ensure_future(self._pings(made, udp, begun))
+            await begun.wait()
+            await story(self)
+            await asyncio.sleep(QUIET)
+            pings.cancel()
+            await asyncio.wait([pings])
+        return self.steps
+
+    async def _pings(self, made: socket.socket, udp: bool, begun: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            next_ping = loop.time() + PING
+            try:
+                await loop.sock_sendall(made, b"?")
+                reply = await asyncio.wait_for(loop.sock_recv(made, 100), PING)
+                seen = f"reply {reply.decode()[-1]}" if reply else "EOF"
+            except asyncio.TimeoutError:
+                seen = "no reply"
+            except ConnectionRefusedError:
+                seen = "ECONNREFUSED"
+            except OSError as error:
+                seen = "EOF" if not udp else f"errno {error.errno}"
+            if not udp and not begun.is_set():
+                self.steps.append(f"connected {seen[-1]}")
+            if not self.steps or self.steps[-1] != seen:
+                self.steps.append(seen)
+            begun.set()
+            if seen == "EOF":
+                return
+            await asyncio.sleep(next_ping - loop.time())
+
+
+# --- the stories, by the recording's title
+
+
+async def label_removed(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("label removed", flow.label("a", None))
+
+
+async def service_deleted(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("service deleted", flow.delete_service)
+
+
+async def probe_fails(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("probe fails", flow.fail_readiness)
+
+
+def pod_deleted(grace: int | None) -> Callable[[Flow], Awaitable[None]]:
+    async def story(flow: Flow) -> None:
+        await asyncio.sleep(PAUSE)
+        await flow.act("pod deleted", flow.delete_pod("a", grace))
+        await asyncio.sleep(2)
+
+    return story
+
+
+async def a_replaced_by_b(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("b added", flow.label("b", flow.name))
+    await asyncio.sleep(PAUSE)
+    await flow.act("a removed", flow.label("a", None))
+
+
+async def a_removed_b_added(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("a removed", flow.label("a", None))
+    await asyncio.sleep(PAUSE)
+    await flow.act("b added", flow.label("b", flow.name))
+
+
+async def both_deleted(flow: Flow) -> None:
+    first = flow.steps[0][-1]
+    # The recorded flow had begun at b: the pod that does not serve it goes first.
+    for name in ("b", "a") if first == "a" else ("a", "b"):
+        await asyncio.sleep(PAUSE)
+        await flow.act(f"{name} deleted", flow.delete_pod(name, 0))
+
+
+async def a_added(flow: Flow) -> None:
+    await asyncio.sleep(PAUSE)
+    await flow.act("a added", flow.label("a", flow.name))
+
+
+@dataclass(frozen=True)
+class Case:
+    story: Callable[[Flow], Awaitable[None]]
+    #: pods, and whether they are endpoints at the beginning
+    pods: dict[str, bool] = field(default_factory=lambda: {"a": True})
+    on_term: str = "exits"
+
+
+CASES = {
+    "TCP: endpoint leaves the slice (label), pod lives": Case(label_removed),
+    "TCP: service deleted, pod lives": Case(service_deleted),
+    "TCP: endpoint becomes unready, pod lives": Case(probe_fails),
+    "TCP: pod deleted with grace 0": Case(pod_deleted(0)),
+    "TCP: pod deleted, process ignores SIGTERM, grace 2": Case(pod_deleted(None), on_term="ignores"),
+    "TCP: pod deleted, process exits on SIGTERM": Case(pod_deleted(None)),
+    "UDP, fixed source port: endpoint a replaced by b (labels), both pods live": Case(
+        a_replaced_by_b, {"a": True, "b": False}
+    ),
+    "UDP, fixed source port: a removed (no endpoints), later b added": Case(
+        a_removed_b_added, {"a": True, "b": False}
+    ),
+    "UDP, fixed source port, two endpoints: pods deleted one after the other (grace 0)": Case(
+        both_deleted, {"a": True, "b": True}
+    ),
+    "UDP, fixed source port: begins without endpoints, then one is added": Case(a_added, {"a": False}),
+    "UDP, fixed source port: service deleted, pod lives": Case(service_deleted),
+}
+NAMES = {title: f"f{number:x}" for number, title in enumerate(CASES)}
+
+
+# --- affinity
+
+
+AFFINITY = recorded("Affinity, timeoutSeconds 3 (nftables)")
+#: the recorded gaps in seconds, in three series that are tried side by side
+SERIES = [[1.0, 1.0, 2.0, 2.5, 2.8, 2.9], [2.95, 3.0, 3.05, 3.1], [3.2, 3.5, 4.0, 2.0]]
+STICKY_SERVICES = 40
+
+
+def recorded_shares() -> dict[float, float]:
+    """The recorded share of Services that kept to their endpoint, by gap in seconds."""
+    head = RECORDING.split("## Affinity, timeoutSeconds 3 (nftables)")[1].split("| gap s |")[1].split("\n")[0]
+    gaps = [float(cell) for cell in head.strip("| ").split("|")]
+    return dict(zip(gaps, (float(cell) for cell in AFFINITY[0][1:]), strict=True))
+
+
+async def connect(made: socket.socket, address: str) -> str:
+    with made:
+        made.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(loop.sock_connect(made, (address, 80)), 5)
+        await loop.sock_sendall(made, b"?")
+        return (await asyncio.wait_for(loop.sock_recv(made, 100), 5)).decode()
+
+
+async def shares(lab: LabAccess, client: Object, addresses: list[str], gaps: list[float]) -> list[float]:
+    """The share of Services whose connection went where the one before it had gone, for each gap."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    before: list[str] = []
+    found = []
+    for gap in [0.0, *gaps]:
+        sockets = await asyncio.to_thread(lab.sockets, client, len(addresses))
+        # From beginning to beginning: the time that the connections themselves take is the set's error.
+        await asyncio.sleep(begun + gap - loop.time())
+        begun = loop.time()
+        now = await asyncio.gather(*map(connect, sockets, addresses))
+        if before:
+            found.append(sum(a == b for a, b in zip(before, now, strict=True)) / len(addresses))
+        before = now
+    return found
+
+
+async def programmed(lab: LabAccess, client: Object, addresses: list[str]) -> None:
+    """Wait until every address answers the client, one after the other: refusals are rationed."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    for address in addresses:
+        while True:
+            (made,) = await asyncio.to_thread(lab.sockets, client, 1)
+            try:
+                await connect(made, address)
+                break
+            except OSError as error:
+                assert asyncio.get_running_loop().time() < deadline, f"{address} does not answer: {error}"
+                await asyncio.sleep(0.05)
+
+
+def cluster_ip(lab: LabAccess, name: str) -> str:
+    return str(lab.get(f"{HERE}/services/{name}")["spec"]["clusterIP"])
+
+
+# --- all of it
+
+
+@pytest.fixture(scope="module")
+def seen(lab: LabAccess) -> Iterator[tuple[dict[str, list[str]], dict[float, float]]]:
+    """What every flow saw, and the shares of affinity by gap."""
+    lab.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    code = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "echo", "namespace": NAMESPACE},
+        "data": {"echo.py": ECHO},
+    }
+    lab.create({"apiVersion": "v1", **code})
+    lab.create(pod("client", {}, CLIENT_NODE))
+    for title, case in CASES.items():
+        name = NAMES[title]
+        lab.create(service(name))
+        for letter, serves in case.pods.items():
+            lab.create(pod(f"{name}{letter}", {"for": name} if serves else {}, on_term=case.on_term))
+    sticky = {"selector": {"for": "sticky"}, "sessionAffinity": "ClientIP"}
+    timeout = {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 3}}}
+    addresses: list[str] = []
+    for number in range(STICKY_SERVICES * len(SERIES)):
+        made = lab.create(service(f"sticky{number}", **sticky, **timeout))
+        addresses.append(made["spec"]["clusterIP"])
+    for number in range(4):
+        lab.create(pod(f"s{number}", {"for": "sticky"}))
+    count = 1 + sum(len(case.pods) for case in CASES.values()) + 4
+    client = next(p for p in lab.ready_pods(NAMESPACE, count) if p["metadata"]["name"] == "client")
+    waiting = [*addresses, *(cluster_ip(lab, NAMES[t]) for t, case in CASES.items() if case.pods["a"])]
+    asyncio.run(programmed(lab, client, waiting))
+
+    async def flow(title: str) -> list[str]:
+        return await Flow(lab, client, NAMES[title]).run(title.startswith("UDP"), CASES[title].story)
+
+    async def everything() -> tuple[dict[str, list[str]], dict[float, float]]:
+        flows = asyncio.gather(*(flow(title) for title in CASES))
+        parts = [addresses[i * STICKY_SERVICES : (i + 1) * STICKY_SERVICES] for i in range(len(SERIES))]
+        found = await asyncio.gather(
+            *(shares(lab, client, part, gaps) for part, gaps in zip(parts, SERIES, strict=True))
+        )
+        by_gap = {
+            gap: share
+            for gaps, of in zip(SERIES, found, strict=True)
+            for gap, share in zip(gaps, of, strict=True)
+        }
+        return dict(zip(CASES, await flows, strict=True)), by_gap
+
+    yield asyncio.run(everything())
+    lab.delete(f"/api/v1/namespaces/{NAMESPACE}")
+
+
+def test_the_recording_is_read_whole() -> None:
+    assert set(FLOWS) == set(CASES)
+    assert set(recorded_shares()) == {gap for gaps in SERIES for gap in gaps} | {4.5}
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_a_flow_goes_on_as_recorded(title: str, seen: tuple[dict[str, list[str]], Any]) -> None:
+    steps = seen[0][title]
+    expected = settled(FLOWS[title])
+    if title.endswith("pods deleted one after the other (grace 0)") and steps[0] == "reply a":
+        expected = [
+            step.translate(str.maketrans("ab", "ba")) if "reply" in step else step for step in expected
+        ]
+        expected = [
+            "*b deleted*" if s == "*a deleted*" else "*a deleted*" if s == "*b deleted*" else s
+            for s in expected
+        ]
+    assert settled(steps) == expected, f"{steps}, recorded {FLOWS[title]}"
+
+
+def test_affinity_lasts_as_recorded(seen: tuple[Any, dict[float, float]]) -> None:
+    """It holds until the time is over, counted from the last connection, and not a moment longer."""
+    wrong = []
+    for gap, share in seen[1].items():
+        expected = recorded_shares()[gap]
+        # without affinity 40 Services choose the same of 4 pods again in 25 %: in more than 70 % once in 10^9 tries
+        if share != 1.0 if expected == 1.0 else share > 0.7:
+            wrong.append(f"after {gap} s: {share}, recorded {expected}")
+    assert not wrong, "\n".join(wrong)
