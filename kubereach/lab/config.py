@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -43,6 +43,10 @@ class AddressPlan:
     def nft(self) -> str:
         """The family in nftables: ip or ip6."""
         return "ip" if self.version == 4 else "ip6"
+
+    def own(self, addresses: Iterable[str]) -> list[str]:
+        """Those of these addresses, or ranges, that are of this family."""
+        return [address for address in addresses if (":" in address) == (self.version == 6)]
 
     def node_address(self, node: int) -> str:
         """The address of node number `node` (from 0) on the underlay."""

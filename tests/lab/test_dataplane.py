@@ -100,20 +100,10 @@ def leaves_the_node(row: Row) -> bool:
     ) or ("ipMode Proxy" in row.situation)
 
 
-def nobody_announces(row: Row, client: str) -> bool:
-    """A Local policy without endpoints: no node announces the address, so the lab's outside has no way to send it.
-
-    The recorded one had a default route, on which the packet was lost.
-    """
-    return client == "outside" and row.situation == "ETP Local, no endpoints at all: load balancer address"
-
-
 def same(row: Row, client: str, recorded: str, seen: str) -> bool:
     recorded, seen = without_lateness(recorded), without_lateness(seen)
     if leaves_the_node(row):
         return not_captured(recorded) == not_captured(seen)
-    if nobody_announces(row, client):
-        return recorded == "timeout" and seen == "ENETUNREACH"
     if recorded == "timeout" and refusal_may_be_lost(row, client):
         return seen in ("timeout", "ECONNREFUSED")
     return recorded == seen

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from kubereach.lab.config import LabConfig
+from kubereach.lab.config import AddressPlan, LabConfig
 
-TABLE = "ip kube-proxy"
 MASQUERADE_MARK = "0x4000"
 
 
-def base_rules(config: LabConfig, node_address: str) -> str:
-    """Maps, hooks and helper chains; the Services only add elements to the maps and chains of their own.
+def table(plan: AddressPlan) -> str:
+    """The table of a family: each has one of its own, and rules of the same layout."""
+    return f"{plan.nft} kube-proxy"
+
+
+def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
+    """Maps, hooks and helper chains of a family; the Services only add elements to the maps and chains of their own.
 
     Source: KEP-3866; the outcomes that it must give are those of kube-proxy's nftables mode.
     """
-    key = "ipv4_addr . inet_proto . inet_service"
+    ip, address = plan.nft, f"ipv{plan.version}_addr"
+    key = f"{address} . inet_proto . inet_service"
     refuse = "drop" if "proxy.no-reject" in config.faults else "reject"
-    endpoint_check = "ct state new ip daddr . meta l4proto . th dport vmap @no-endpoint-services"
+    endpoint_check = f"ct state new {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services"
     return f"""
-    table {TABLE} {{
-        set cluster-ips {{ type ipv4_addr; }}
-        set nodeport-ips {{ type ipv4_addr; elements = {{ {node_address} }}; }}
+    table {table(plan)} {{
+        set cluster-ips {{ type {address}; }}
+        set nodeport-ips {{ type {address}; elements = {{ {node_address} }}; }}
         map service-ips {{ type {key} : verdict; }}
         map service-nodeports {{ type inet_proto . inet_service : verdict; }}
         map no-endpoint-services {{ type {key} : verdict; }}
@@ -29,13 +34,13 @@ def base_rules(config: LabConfig, node_address: str) -> str:
         chain reject-chain {{ {refuse}; }}
         chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
         chain cluster-ips-check {{
-            ip daddr @cluster-ips reject comment "a port that the Service does not declare"
-            ip daddr {config.service_cidr} drop comment "an address that no Service has"
+            {ip} daddr @cluster-ips reject comment "a port that the Service does not declare"
+            {ip} daddr {plan.services} drop comment "an address that no Service has"
         }}
-        chain firewall-check {{ ip daddr . meta l4proto . th dport vmap @firewall-ips; }}
+        chain firewall-check {{ {ip} daddr . meta l4proto . th dport vmap @firewall-ips; }}
         chain services {{
-            ip daddr . meta l4proto . th dport vmap @service-ips
-            ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
+            {ip} daddr . meta l4proto . th dport vmap @service-ips
+            {ip} daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
         }}
 
         chain filter-prerouting {{
@@ -44,7 +49,7 @@ def base_rules(config: LabConfig, node_address: str) -> str:
         }}
         chain filter-input {{
             type filter hook input priority -110;
-            ct state new ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports
+            ct state new {ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports
             {endpoint_check}
         }}
         chain filter-forward {{

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 
-from kubereach.lab.config import LabConfig
+from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.network import NetworkError, NodeNetwork
-from kubereach.lab.proxy.base import TABLE, base_rules
+from kubereach.lab.proxy.base import base_rules, table
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, udp_frontends
-from kubereach.lab.proxy.service import Object, Rules, service_rules
+from kubereach.lab.proxy.service import Object, Rules, cluster_ip, service_rules
 from kubereach.lab.proxy.transactions import transactions
 from kubereach.lab.registry import Registry
 
@@ -18,24 +19,72 @@ log = logging.getLogger(__name__)
 #: changes that come within this many seconds are programmed in one transaction
 _GATHER = 0.005
 
+#: (namespace, name) of a Service
+Key = tuple[str, str]
+
+
+class _Proxier:
+    """One IP family of a node's service proxy: kube-proxy too has a proxier for each (KEP-563)."""
+
+    def __init__(self, config: LabConfig, plan: AddressPlan, network: NodeNetwork) -> None:
+        self._config = config
+        self._plan = plan
+        self._network = network
+        self._applied: dict[Key, Rules] = {}
+        self._flows = UdpFlows(network)
+
+    async def start(self) -> None:
+        """Lay down the base rules."""
+        address = self._plan.node_address(self._network.number)
+        await self._network.nft(base_rules(self._config, self._plan, address))
+
+    async def sync(self, found: Mapping[Key, tuple[Object | None, list[Object]]]) -> None:
+        """Program what these Services are now; those that are None are gone. Raises NetworkError."""
+        fresh: dict[Key, Rules] = {}
+        frontends: dict[Frontend, frozenset[Backend]] = {}
+        for key, (service, slices) in found.items():
+            fresh[key] = Rules() if service is None else self._desired(service, slices, frontends)
+        changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
+        for script in transactions(table(self._plan), changes):
+            await self._network.nft(script)
+        for key, rules in fresh.items():
+            if rules.elements or rules.chains:
+                self._applied[key] = rules
+            else:
+                self._applied.pop(key, None)
+        await self._flows.end(self._flows.outdated(frontends))
+
+    def _desired(
+        self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
+    ) -> Rules:
+        """A Service's rules in this family; its UDP frontends are added to `frontends`."""
+        address = cluster_ip(self._plan, service["spec"])
+        if not address:
+            return Rules()
+        own = [part for part in slices if part.get("addressType") == self._plan.family]
+        ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+        captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP")
+        external = self._plan.own(service["spec"].get("externalIPs", []))
+        frontends |= udp_frontends(service, own, [address, *external, *captured])
+        return service_rules(self._plan, self._network.name, service, own, captured)
+
 
 class ServiceProxy:
     """Keeps one node's nftables as the API says, one transaction for each burst of changes."""
 
     def __init__(self, config: LabConfig, network: NodeNetwork, registry: Registry) -> None:
-        self._config = config
         self._network = network
         self._registry = registry
-        self._applied: dict[tuple[str, str], Rules] = {}
-        self._flows = UdpFlows(network)
-        self._dirty: set[tuple[str, str]] = set()
+        self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
+        self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def start(self) -> None:
         """Lay down the base rules, then follow the API; returns when what exists now is programmed."""
-        await self._network.nft(base_rules(self._config, self._network.address))
+        for proxier in self._proxiers:
+            await proxier.start()
         self._registry.subscribe(self._on_change)
         for service in self._registry.list("services"):
             self._dirty.add((service["metadata"]["namespace"], service["metadata"]["name"]))
@@ -69,32 +118,17 @@ class ServiceProxy:
 
     async def _sync(self) -> None:
         dirty, self._dirty = self._dirty, set()
-        fresh: dict[tuple[str, str], Rules] = {}
-        frontends: dict[Frontend, frozenset[Backend]] = {}
-        for key in dirty:
-            fresh[key] = self._desired(*key, frontends)
-        changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
+        found = {key: self._find(*key) for key in dirty}
         try:
-            for script in transactions(TABLE, changes):
-                await self._network.nft(script)
+            for proxier in self._proxiers:
+                await proxier.sync(found)
         except NetworkError:
             log.exception("%s: rules refused", self._network.name)
-            return
-        for key, rules in fresh.items():
-            if rules.elements or rules.chains:
-                self._applied[key] = rules
-            else:
-                self._applied.pop(key, None)
-        await self._flows.end(self._flows.outdated(frontends))
 
-    def _desired(self, namespace: str, name: str, frontends: dict[Frontend, frozenset[Backend]]) -> Rules:
-        """A Service's rules; its UDP frontends are added to `frontends`."""
+    def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
+        """A Service, None if there is none, and its EndpointSlices."""
         service = self._registry.find("services", namespace, name)
         if service is None:
-            return Rules()
-        slices = self._registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
-        ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-        captured = [i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP"]
-        addresses = [service["spec"].get("clusterIP"), *service["spec"].get("externalIPs", []), *captured]
-        frontends |= udp_frontends(service, slices, [a for a in addresses if a not in (None, "", "None")])
-        return service_rules(self._config, self._network.name, service, slices, captured)
+            return None, []
+        labels = {"kubernetes.io/service-name": name}
+        return service, self._registry.list("endpointslices", namespace, labels=labels)

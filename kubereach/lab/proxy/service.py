@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubereach.lab.config import LabConfig
+from kubereach.lab.config import AddressPlan
 
 Object = dict[str, Any]
 
@@ -35,29 +35,37 @@ class Endpoint:
 
 
 def service_rules(
-    config: LabConfig, node: str, service: Object, slices: Sequence[Object], load_balancer: Sequence[str] = ()
+    plan: AddressPlan, node: str, service: Object, slices: Sequence[Object], load_balancer: Sequence[str] = ()
 ) -> Rules:
-    """The rules for `service` on `node`, given all of its EndpointSlices and its captured load-balancer addresses.
+    """The rules of one family for `service` on `node`.
 
+    `slices` are all of its EndpointSlices of the family, `load_balancer` its captured load-balancer addresses of it.
+    A Service without a cluster IP of the family has no rules in it, whatever else it has.
     Source: https://kubernetes.io/docs/reference/networking/virtual-ips/ and KEP-3866.
     """
     rules = Rules()
     spec = service["spec"]
-    if spec["type"] == "ExternalName" or spec.get("clusterIP") in (None, "", "None"):
+    address = cluster_ip(plan, spec)
+    if not address:
         return rules
-    rules.elements["cluster-ips", spec["clusterIP"]] = ""
+    rules.elements["cluster-ips", address] = ""
     for port in spec.get("ports", []):
         endpoints = _endpoints(slices, port.get("name", ""), port["protocol"])
-        _ServicePort(config, node, service, port, endpoints, load_balancer).add_to(rules)
+        _ServicePort(plan, node, service, port, endpoints, load_balancer).add_to(rules)
     return rules
+
+
+def cluster_ip(plan: AddressPlan, spec: Object) -> str:
+    """The cluster IP of a family that a Service with this spec has; "" if there is none."""
+    if spec["type"] == "ExternalName" or spec.get("clusterIP") in (None, "", "None"):
+        return ""
+    return next(iter(plan.own(spec.get("clusterIPs") or [spec["clusterIP"]])), "")
 
 
 def _endpoints(slices: Iterable[Object], port_name: str, protocol: str) -> list[Endpoint]:
     """Ready endpoints; if there is none, those that are terminating but still serving (KEP-1669)."""
     ready, terminating = [], []
     for part in slices:
-        if part.get("addressType") != "IPv4":
-            continue
         for port in part.get("ports") or []:
             if (
                 (port.get("name") or "") != port_name
@@ -81,7 +89,7 @@ class _ServicePort:
 
     def __init__(
         self,
-        config: LabConfig,
+        plan: AddressPlan,
         node: str,
         service: Object,
         port: Object,
@@ -89,7 +97,8 @@ class _ServicePort:
         load_balancer: Sequence[str],
     ) -> None:
         meta, self.spec = service["metadata"], service["spec"]
-        self.config = config
+        self.plan = plan
+        self.ip = plan.nft
         self.port = port
         self.load_balancer = load_balancer
         self.protocol = port["protocol"].lower()
@@ -103,15 +112,15 @@ class _ServicePort:
         cluster, local = f"service-{self.suffix}", f"local-{self.suffix}"
         internal = local if self.spec.get("internalTrafficPolicy") == "Local" else cluster
         external_local = self.spec.get("externalTrafficPolicy") == "Local"
-        captured = [*self.spec.get("externalIPs", []), *self.load_balancer]
+        captured = [*self.plan.own(self.spec.get("externalIPs", [])), *self.load_balancer]
         node_port = self.port.get("nodePort")
         has_external = bool(captured or node_port)
 
-        address = self.spec["clusterIP"]
+        address = cluster_ip(self.plan, self.spec)
         self._address(rules, address, internal, self.local if internal == local else self.endpoints)
         masquerade = (
-            f"ip daddr {address} {self.protocol} dport {self.port['port']} "
-            f"ip saddr != {self.config.pod_cidr} jump mark-for-masquerade"
+            f"{self.ip} daddr {address} {self.protocol} dport {self.port['port']} "
+            f"{self.ip} saddr != {self.plan.pods} jump mark-for-masquerade"
         )
         if self.endpoints:
             rules.chains[cluster] = (
@@ -148,10 +157,11 @@ class _ServicePort:
             rules.elements["service-ips", key] = f"goto {chain}"
         if not reachable:
             rules.elements["no-endpoint-services", key] = self._refusal()
-        ranges = self.spec.get("loadBalancerSourceRanges")
+        # Ranges of the other family say nothing of this one: without any of its own it stays open.
+        ranges = self.plan.own(cidr.strip() for cidr in self.spec.get("loadBalancerSourceRanges") or [])
         if ranges and address in self.load_balancer:
             firewall = f"firewall-{self.suffix}"
-            rules.chains[firewall] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
+            rules.chains[firewall] = (f"{self.ip} saddr != {{ {', '.join(ranges)} }} drop",)
             rules.elements["firewall-ips", key] = f"goto {firewall}"
 
     def _node_port(self, rules: Rules, node_port: int, chain: str, reachable: list[Endpoint]) -> None:
@@ -166,29 +176,35 @@ class _ServicePort:
             return ("jump mark-for-masquerade", f"goto {cluster}")
         return (
             # Clients inside the cluster are short-cut to all endpoints (KEP-3866, as in the other modes).
-            f"ip saddr {self.config.pod_cidr} goto {cluster}",
+            f"{self.ip} saddr {self.plan.pods} goto {cluster}",
             "fib saddr type local jump mark-for-masquerade",
             f"fib saddr type local goto {cluster}",
             *(self._balance(self.local) if self.local else ()),
         )
 
     def _chain_of(self, endpoint: Endpoint) -> str:
-        return f"endpoint-{self.suffix}__{endpoint.address}/{endpoint.port}"
+        return f"endpoint-{self._name_of(endpoint)}"
+
+    def _name_of(self, endpoint: Endpoint) -> str:
+        # Colons have no place in the name of a chain.
+        return f"{self.suffix}__{endpoint.address.replace(':', '.')}/{endpoint.port}"
 
     def _balance(self, endpoints: list[Endpoint]) -> tuple[str, ...]:
         sticky: tuple[str, ...] = ()
         if self.spec.get("sessionAffinity") == "ClientIP":
-            sticky = tuple(f"ip saddr @{self._affinity_set(e)} goto {self._chain_of(e)}" for e in endpoints)
+            sticky = tuple(
+                f"{self.ip} saddr @{self._affinity_set(e)} goto {self._chain_of(e)}" for e in endpoints
+            )
         choices = ", ".join(f"{i} : goto {self._chain_of(e)}" for i, e in enumerate(endpoints))
         return (*sticky, f"numgen random mod {len(endpoints)} vmap {{ {choices} }}")
 
     def _affinity_set(self, endpoint: Endpoint) -> str:
-        return f"affinity-{self.suffix}__{endpoint.address}/{endpoint.port}"
+        return f"affinity-{self._name_of(endpoint)}"
 
     def _endpoint_chains(self, rules: Rules) -> None:
         sticky = self.spec.get("sessionAffinity") == "ClientIP"
         for endpoint in self.endpoints:
-            lines = [f'ip saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"']
+            lines = [f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"']
             if sticky:
                 seconds = (
                     self.spec.get("sessionAffinityConfig", {})
@@ -196,7 +212,10 @@ class _ServicePort:
                     .get("timeoutSeconds", 10800)
                 )
                 name = self._affinity_set(endpoint)
-                rules.sets[name] = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
-                lines.append(f"update @{name} {{ ip saddr }}")
-            lines.append(f"meta l4proto {self.protocol} dnat to {endpoint.address}:{endpoint.port}")
+                rules.sets[name] = (
+                    f"type ipv{self.plan.version}_addr; flags dynamic,timeout; timeout {seconds}s;"
+                )
+                lines.append(f"update @{name} {{ {self.ip} saddr }}")
+            address = endpoint.address if self.plan.version == 4 else f"[{endpoint.address}]"
+            lines.append(f"meta l4proto {self.protocol} dnat to {address}:{endpoint.port}")
             rules.chains[self._chain_of(endpoint)] = tuple(lines)
