@@ -53,16 +53,18 @@ class LabAccess:
             told["users"][0]["user"][key] = str(lab.kubeconfig.with_name(told["users"][0]["user"][key]))
         self.kubeconfig.write_text(yaml.safe_dump(told))
         self.api = config.new_client_from_config(str(self.kubeconfig))
-        self.http = self._raw(f"https://127.0.0.1:{port}")
+        self._url = f"https://127.0.0.1:{port}"
+        self.http = self.open_http()
         self.core = client.CoreV1Api(self.api)
         self.apps = client.AppsV1Api(self.api)
 
-    def _raw(self, url: str) -> httpx.Client:
+    def open_http(self) -> httpx.Client:
+        """A client of its own for raw requests."""
         folder = self.lab.kubeconfig.parent
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         context.load_cert_chain(folder / "client.crt", folder / "client.key")
         return httpx.Client(
-            base_url=url, verify=context, timeout=PATIENCE, headers={"Accept": "application/json"}
+            base_url=self._url, verify=context, timeout=PATIENCE, headers={"Accept": "application/json"}
         )
 
     def _help(self, given: socket.socket, *words: str) -> None:

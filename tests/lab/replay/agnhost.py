@@ -1,0 +1,93 @@
+"""Stands for the image that the recorded pods ran, as far as the recordings use it.
+
+``agnhost.py netexec [--http-port=8080]`` answers HTTP, ``agnhost.py pause`` waits. Only light modules are imported,
+because dozens of pods start it.
+
+Source: https://github.com/kubernetes/kubernetes/tree/master/test/images/agnhost (netexec, pause).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+_REASONS = {200: "OK", 302: "Found", 404: "Not Found", 418: "I'm a teapot", 500: "Internal Server Error"}
+
+
+def _unquoted(text: str) -> str:
+    parts = text.replace("+", " ").encode().split(b"%")
+    return b"".join([parts[0], *(bytes([int(part[:2], 16)]) + part[2:] for part in parts[1:])]).decode()
+
+
+def _answer(path: str, query: dict[str, str], client: str) -> tuple[int, list[str], str]:
+    """(status, headers, body) of a request."""
+    plain = ["Content-Type: text/plain; charset=utf-8"]
+    if path == "/hostname":
+        return 200, plain, socket.gethostname()
+    if path == "/clientip":
+        return 200, plain, client
+    if path == "/echo":
+        code = int(query.get("code") or 200)
+        return code, plain if query.get("msg") else [], query.get("msg", "")
+    if path == "/header":
+        return 200, plain, ""
+    if path == "/healthz":
+        return 200, [], ""
+    if path == "/redirect":
+        where, code = query.get("location", "/"), int(query.get("code") or 302)
+        html = [f"Location: {where}", "Content-Type: text/html; charset=utf-8"]
+        return code, html, f'<a href="{where}">{_REASONS.get(code, "Found")}</a>.\n\n'
+    if path == "/exit":
+        os._exit(int(query.get("code") or 0))
+    now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    return 200, plain, f"NOW: {now}.{time.time_ns() % 10**9:09} +0000 UTC m=+{time.monotonic():.9f}"
+
+
+def _serve(connection: socket.socket, client: str) -> None:
+    with connection, connection.makefile("rb") as reader:
+        while request := reader.readline().decode("latin-1").split():
+            length, keep = 0, True
+            while line := reader.readline().decode("latin-1").strip():
+                name, _, value = line.partition(":")
+                if name.lower() == "content-length":
+                    length = int(value)
+                elif name.lower() == "connection":
+                    keep = value.strip().lower() != "close"
+            reader.read(length)
+            path, _, text = request[1].partition("?")
+            pairs = (pair.partition("=") for pair in text.split("&") if pair)
+            query = {_unquoted(key): _unquoted(value) for key, _, value in pairs}
+            status, headers, body = _answer(path, query, client)
+            content = body.encode()
+            head = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", *headers, f"Content-Length: {len(content)}"]
+            connection.sendall("\r\n".join([*head, "", ""]).encode() + content)
+            if not keep:
+                return
+
+
+def netexec(port: int) -> None:
+    """Serve HTTP until SIGTERM, which ends the process at once, as Go's does."""
+    listener = socket.create_server(("", port))
+    while True:
+        connection, address = listener.accept()
+        threading.Thread(target=_serve, args=(connection, f"{address[0]}:{address[1]}"), daemon=True).start()
+
+
+def main(words: list[str]) -> int:
+    if words[:1] == ["netexec"]:
+        ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+        netexec(int(ports[0]) if ports else 8080)
+    # without a subcommand the image pauses
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
