@@ -16,8 +16,12 @@ class CommandNotFound(Exception):
     """
 
 
+class PortClosed(Exception):
+    """Nothing takes a connection to a pod's loopback; the text is the container runtime's."""
+
+
 class ExecProcess(Protocol):
-    """A process started inside a container. `stderr` is None when it has a terminal."""
+    """A process started inside a container, or one attached to. `stderr` is None when it has a terminal."""
 
     @property
     def stdin(self) -> asyncio.StreamWriter | None: ...
@@ -44,8 +48,19 @@ class Runtime(Protocol):
     ) -> ExecProcess:
         """Starts `command` beside the container's own process. Raises `CommandNotFound`."""
 
+    async def attach(self, pod: Object, container: str, *, stdin: bool) -> ExecProcess:
+        """The streams of a container's own process, from now on; its `wait` returns 0 when it has ended.
+
+        `kill` leaves it alone. Raises `CommandNotFound` when it does not run.
+        """
+
     def log_file(self, pod: Object, container: str, *, previous: bool = False) -> Path | None:
         """The log, each line ``RFC3339Nano stdout|stderr F|P text`` as CRI writes it; None if there is none."""
 
     async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A TCP connection to `port` of the pod. Raises `OSError` if nothing listens there."""
+
+    async def dial_loopback(
+        self, pod: Object, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection to `port` of the pod's own localhost. Raises `PortClosed`."""

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from kubereach.lab import status
 from kubereach.lab.api.context import Context
+from kubereach.lab.api.remote_command import container_of
 from kubereach.lab.api.requests import Target, flag, number
-from kubereach.lab.api.streams import container_of
 from kubereach.lab.status import Cause, Object
 
 #: how soon a line that is written is sent to a client that follows, in seconds

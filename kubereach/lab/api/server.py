@@ -15,9 +15,10 @@ from kubereach.lab.api.bodies import JSON, Representation, negotiate
 from kubereach.lab.api.context import Context, answer, plain
 from kubereach.lab.api.logs import log
 from kubereach.lab.api.objects import Objects
+from kubereach.lab.api.portforward import port_forward
+from kubereach.lab.api.remote_command import attach, execute
 from kubereach.lab.api.requests import Target, flag, parse_path
 from kubereach.lab.api.schemas import Schemas
-from kubereach.lab.api.streams import execute, port_forward
 from kubereach.lab.api.subresources import Subresources
 from kubereach.lab.api.watch import watch
 from kubereach.lab.config import LabConfig
@@ -207,10 +208,7 @@ class ApiServer:
             return await execute(request, self._context, target)
         if target.subresource == "portforward":
             return await port_forward(request, self._context, target)
-        self._context.registry.get("pods", target.namespace, target.name)
-        raise status.not_implemented(
-            "the lab has no attach: a container's streams go to its log only; use logs -f or exec"
-        )
+        return await attach(request, self._context, target)
 
 
 def _has_certificate(request: web.BaseRequest) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubereach.lab.kubelet import files
+from kubereach.lab.kubelet.console import Console
 from kubereach.lab.kubelet.environment import MissingReference, container_environment, expand
 from kubereach.lab.kubelet.images import ImageError, entry_point
 from kubereach.lab.kubelet.logs import LogWriter
@@ -38,6 +39,7 @@ class Container:
     spec: Object
     state: ContainerState
     process: Process | None = None
+    console: Console | None = None
     starts: int = 0
     back_off: float = _FIRST_BACK_OFF
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -253,6 +255,9 @@ class PodWorker:
             task.cancel()
         container.tasks = []
         container.process = None
+        if container.console is not None:
+            container.console.close_input()
+            container.console = None
         state = container.state
         reason = "Completed" if code == 0 else "Error"
         state.ready = state.started = False
@@ -338,11 +343,9 @@ class PodWorker:
         command = [expand(word, environment) for word in spec.get("command") or []]
         args = [expand(word, environment) for word in spec.get("args") or []]
         builtin, argv = entry_point(spec["image"], command, args, self.kubelet.config.images)
-        null = os.open(os.devnull, os.O_RDONLY)
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
+        console = Console(spec)
         extra = await self.kubelet.feed_dns() if builtin == "dns" else None
-        fds = [null, out_write, err_write, *([extra.fileno()] if extra else [])]
+        fds = [*console.theirs, *([extra.fileno()] if extra else [])]
         try:
             process = await self.kubelet.processes.start(
                 Command(
@@ -352,22 +355,20 @@ class PodWorker:
                     sandbox=self._sandbox(spec),
                     script=self.script(spec, argv),
                     builtin=builtin,
+                    tty=console.tty,
                     fds=fds,
                 )
             )
         except BaseException:
-            os.close(out_read)
-            os.close(err_read)
+            console.abandon()
             raise
         finally:
-            for fd in (null, out_write, err_write):
-                os.close(fd)
+            console.started()
             if extra:
                 extra.close()
         self.sessions.add(process.pid)
-        log = LogWriter(self.log_path(container.name, container.starts))
-        log.follow(out_read, "stdout")
-        log.follow(err_read, "stderr")
+        console.follow(LogWriter(self.log_path(container.name, container.starts)))
+        container.console = console
         return process
 
     def log_path(self, container: str, number: int) -> Path:

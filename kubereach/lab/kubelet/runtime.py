@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
-import struct
-import termios
 from collections.abc import Sequence
 from pathlib import Path
 
+from kubereach.lab.kubelet import loopback
+from kubereach.lab.kubelet.console import Attachment, pipe_writer, set_terminal_size
 from kubereach.lab.kubelet.kubelet import Kubelet
 from kubereach.lab.kubelet.pod import PodWorker
 from kubereach.lab.kubelet.processes import Command, Process, Processes, StartError
 from kubereach.lab.kubelet.status import Object
-from kubereach.lab.runtime import CommandNotFound
+from kubereach.lab.runtime import CommandNotFound, PortClosed
 
 
 class Execution:
@@ -31,7 +30,7 @@ class Execution:
 
     def resize(self, rows: int, columns: int) -> None:
         if self._terminal is not None:
-            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            set_terminal_size(self._terminal, rows, columns)
 
     async def wait(self) -> int:
         return await asyncio.shield(self._process.exited)
@@ -90,7 +89,7 @@ class LabRuntime:
         execution.stdout = await _reader(out_read)
         execution.stderr = await _reader(err_read)
         if stdin:
-            execution.stdin = await _writer(in_write)
+            execution.stdin = await pipe_writer(in_write)
         else:
             os.close(in_write)
         return execution
@@ -112,8 +111,16 @@ class LabRuntime:
         execution = Execution(self._processes, process, ours)
         _follow_terminal(ours, execution.stdout)
         if stdin:
-            execution.stdin = await _writer(os.dup(ours))
+            execution.stdin = await pipe_writer(os.dup(ours))
         return execution
+
+    async def attach(self, pod: Object, container: str, *, stdin: bool) -> Attachment:
+        """The streams of a running container from now on. Raises CommandNotFound."""
+        worker = self._worker(pod)
+        found = worker.container(container) if worker else None
+        if found is None or found.process is None or found.console is None:
+            raise CommandNotFound(f"container {container} is not running")
+        return await found.console.attach(found.process.exited, stdin=stdin)
 
     def log_file(self, pod: Object, container: str, *, previous: bool = False) -> Path | None:
         """The newest log of a container, or that of its run before."""
@@ -133,6 +140,17 @@ class LabRuntime:
                 return await asyncio.open_connection(sock=connection)
         raise OSError(f"pod {pod['metadata']['name']} is on no node")
 
+    async def dial_loopback(
+        self, pod: Object, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a pod's localhost. Raises PortClosed."""
+        worker = self._worker(pod)
+        if worker is None or not worker.sandbox_ready:
+            raise PortClosed(f'failed to find sandbox "{pod["metadata"]["uid"]}" in store: not found')
+        network = worker.kubelet.network
+        connection = await loopback.connect(network, Path(worker.network), worker.uid, port)
+        return await asyncio.open_connection(sock=connection)
+
 
 async def _reader(fd: int) -> asyncio.StreamReader:
     reader = asyncio.StreamReader(limit=1 << 20)
@@ -140,14 +158,6 @@ async def _reader(fd: int) -> asyncio.StreamReader:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
     )
     return reader
-
-
-async def _writer(fd: int) -> asyncio.StreamWriter:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb", buffering=0)
-    )
-    return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
 def _follow_terminal(fd: int, reader: asyncio.StreamReader) -> None:

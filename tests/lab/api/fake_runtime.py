@@ -11,7 +11,7 @@ import struct
 import termios
 from pathlib import Path
 
-from kubereach.lab.runtime import CommandNotFound
+from kubereach.lab.runtime import CommandNotFound, PortClosed
 from kubereach.lab.status import Object
 
 
@@ -112,9 +112,20 @@ class FakeRuntime:
         writer = asyncio.StreamWriter(transport, protocol, None, loop)
         return TerminalProcess(process, master, reader, writer)
 
+    async def attach(self, pod: Object, container: str, *, stdin: bool) -> LocalProcess:
+        return await self.exec(pod, container, ["cat"], stdin=stdin, tty=False)
+
     def log_file(self, pod: Object, container: str, *, previous: bool = False) -> Path | None:
         path = self.folder / f"{pod['metadata']['name']}-{container}{'.previous' if previous else ''}.log"
         return path if path.exists() else None
 
     async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.ports.get(port, 1))
+
+    async def dial_loopback(
+        self, pod: Object, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await self.dial(pod, port)
+        except OSError as error:
+            raise PortClosed(f"error forwarding port {port}: {error}") from error

@@ -159,12 +159,15 @@ def test_exec_refusals(query: str, code: int, text: str, server: Server, namespa
 
 
 @pytest.mark.usefixtures("running_pod")
-def test_spdy_and_plain_requests_are_refused_clearly(http: httpx.Client, namespace: str) -> None:
+def test_plain_requests_and_other_protocols_are_refused_clearly(http: httpx.Client, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/pods/ex/exec?command=x&stdout=true"
     assert http.post(path).json()["message"] == "Upgrade request required"
-    spdy = http.post(path, headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"})
-    assert (spdy.status_code, "WebSocket" in spdy.json()["message"]) == (400, True)
-    assert http.get(f"/api/v1/namespaces/{namespace}/pods/ex/attach").status_code == 501
+    other = http.post(path, headers={"Connection": "Upgrade", "Upgrade": "h2c"})
+    assert (other.status_code, "websocket and SPDY/3.1" in other.json()["message"]) == (400, True)
+    spdy = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+    unknown = http.post(path, headers=spdy | {"X-Stream-Protocol-Version": "v9.channel.k8s.io"})
+    assert unknown.status_code == 403
+    assert "v4.channel.k8s.io" in unknown.headers.get_list("X-Accepted-Stream-Protocol-Versions")
 
 
 class _Backend(BaseHTTPRequestHandler):
