@@ -8,44 +8,45 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from kubereach.lab.config import AddressPlan, Network
+from kubereach.lab.defaults.families import family_of, set_families
 from kubereach.lab.defaults.services import (
     is_headless,
     needs_cluster_ip,
     needs_health_check_port,
     needs_node_port,
 )
-from kubereach.lab.status import Cause, Object, invalid, invalid_value, unsupported_value
+from kubereach.lab.status import Cause, Object, invalid, invalid_value
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressAllocator:
-    """Addresses of the service range. The network and broadcast addresses are never given."""
+    """Addresses of a service range. Its first address is never given, nor is IPv4's broadcast address."""
 
-    def __init__(self, cidr: str) -> None:
-        self.network = ipaddress.IPv4Network(cidr)
-        self._taken: set[ipaddress.IPv4Address] = set()
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._size = network.num_addresses + (1 if network.version == 6 else 0)
+        self._taken: set[_Address] = set()
 
-    def take(self, address: str) -> Cause | None:
-        """Takes `address`; a `Cause` says why it cannot be had."""
-        ip = ipaddress.IPv4Address(address)
-        first, last = self.network.network_address, self.network.broadcast_address
-        problem = ""
+    def take(self, address: str) -> str:
+        """Takes `address`; what is returned is why it cannot be had, "" if it can."""
+        ip = ipaddress.ip_address(address)
         if ip not in self.network:
-            problem = "the provided network does not match the current range"
-        elif ip in (first, last):
-            problem = f"the provided IP {address} is not in the valid range"
-        elif ip in self._taken:
-            problem = "provided IP is already allocated"
-        if problem:
-            return invalid_value("spec.clusterIPs", [address], f"failed to allocate IP {address}: {problem}")
+            return "the provided network does not match the current range"
+        if ip == self.network.network_address or (ip.version == 4 and ip == self.network.broadcast_address):
+            return f"the provided IP {address} is not in the valid range"
+        if ip in self._taken:
+            return "provided IP is already allocated"
         self._taken.add(ip)
-        return None
+        return ""
 
     def take_any(self) -> str | None:
         """A free address, or None when the range is full. The first of the range are left to those who ask by name."""
-        size = self.network.num_addresses
+        size = self._size
         # the lower band, up to 256 addresses, is for static assignment (KEP-3070) and used when the rest is full
         band = min(max(16, size // 16), 256) if size > 32 else 0
         for low, high in ((band + 1, size - 1), (1, band + 1)):
@@ -55,14 +56,14 @@ class AddressAllocator:
                 return str(free)
         return None
 
-    def _free(self, low: int, high: int) -> ipaddress.IPv4Address | None:
+    def _free(self, low: int, high: int) -> _Address | None:
         for _ in range(64):
             if (ip := self.network[random.randrange(low, high)]) not in self._taken:
                 return ip
         return next((ip for i in range(low, high) if (ip := self.network[i]) not in self._taken), None)
 
     def free(self, address: str) -> None:
-        self._taken.discard(ipaddress.IPv4Address(address))
+        self._taken.discard(ipaddress.ip_address(address))
 
 
 class PortAllocator:
@@ -106,8 +107,9 @@ class ServiceAllocator:
     `allocate` fills the numbers into the Service; it either takes all of them or raises and takes none.
     """
 
-    def __init__(self, service_cidr: str, node_ports: tuple[int, int]) -> None:
-        self.addresses = AddressAllocator(service_cidr)
+    def __init__(self, plans: Sequence[AddressPlan], node_ports: tuple[int, int]) -> None:
+        """`plans` are those of the cluster's IP families, the primary one first."""
+        self.addresses = {plan.family: AddressAllocator(plan.services) for plan in plans}
         self.ports = PortAllocator(*node_ports)
 
     def allocate(self, service: Object, old: Object | None, *, dry_run: bool = False) -> Callable[[], None]:
@@ -117,7 +119,9 @@ class ServiceAllocator:
         With `dry_run` nothing stays taken.
         """
         taken: list[Callable[[], None]] = []
-        causes = self._families(service["spec"])
+        causes: list[Cause] = []
+        if needs_cluster_ip(service["spec"]):
+            causes = set_families(service["spec"], old["spec"] if old else None, list(self.addresses))
         if not causes:
             causes = self._take(service["spec"], old["spec"] if old else {}, taken)
         if causes or dry_run:
@@ -131,7 +135,7 @@ class ServiceAllocator:
 
         def commit() -> None:
             for address in gone[0]:
-                self.addresses.free(address)
+                self._free(address)
             for port in gone[1]:
                 self.ports.free(port)
 
@@ -141,46 +145,36 @@ class ServiceAllocator:
         """Frees everything that a removed Service had."""
         addresses, ports = _numbers(service["spec"])
         for address in addresses:
-            self.addresses.free(address)
+            self._free(address)
         for port in ports:
             self.ports.free(port)
 
-    def _families(self, spec: Object) -> list[Cause]:
-        # The range is IPv4 alone. A headless Service without a selector may say both, since whoever writes its
-        # endpoints decides (KEP-563).
-        if not needs_cluster_ip(spec):
-            return []
-        free_choice = is_headless(spec) and not spec.get("selector")
-        policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if free_choice else "SingleStack")
-        known = ("SingleStack", "PreferDualStack", "RequireDualStack")
-        if policy not in known:
-            return [unsupported_value("spec.ipFamilyPolicy", policy, known, ordered=True)]
-        if not free_choice:
-            if policy == "RequireDualStack":
-                text = "this cluster is not configured for dual-stack services"
-                return [invalid_value("spec.ipFamilyPolicy", policy, text)]
-            for i, family in enumerate(spec.get("ipFamilies") or ()):
-                if family != "IPv4":
-                    return [invalid_value(f"spec.ipFamilies[{i}]", family, "not configured on this cluster")]
-        families = spec.setdefault("ipFamilies", ["IPv4"])
-        if free_choice and policy != "SingleStack" and len(families) == 1:
-            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
-        return []
+    def _free(self, address: str) -> None:
+        if allocator := self.addresses.get(family_of(address)):
+            allocator.free(address)
 
     def _take(self, spec: Object, old: Object, taken: list[Callable[[], None]]) -> list[Cause]:
         if needs_cluster_ip(spec) and not is_headless(spec):
-            wanted = spec.get("clusterIP")
-            if not wanted:
-                address = self.addresses.take_any()
-                if address is None:
-                    text = "failed to allocate IP: range is full"
-                    return [invalid_value("spec.clusterIPs", [""], text)]
-                spec["clusterIP"], spec["clusterIPs"] = address, [address]
-                taken.append(partial(self.addresses.free, address))
-            elif wanted != old.get("clusterIP"):
-                if cause := self.addresses.take(wanted):
-                    return [cause]
-                taken.append(partial(self.addresses.free, wanted))
+            asked = [*(spec.get("clusterIPs") or []), "", ""]
+            given: list[str] = []
+            for wanted, family in zip(asked, spec["ipFamilies"], strict=False):
+                allocator = self.addresses[family]
+                address = wanted
+                if not wanted:
+                    fresh = allocator.take_any()
+                    if fresh is None:
+                        text = "failed to allocate IP: range is full"
+                        return [invalid_value("spec.clusterIPs", [""], text)]
+                    address = fresh
+                elif wanted in (old.get("clusterIPs") or ()):
+                    given.append(wanted)
+                    continue
+                elif problem := allocator.take(wanted):
+                    text = f"failed to allocate IP {wanted}: {problem}"
+                    return [invalid_value("spec.clusterIPs", spec["clusterIPs"], text)]
+                taken.append(partial(allocator.free, address))
+                given.append(address)
+            spec["clusterIP"], spec["clusterIPs"] = given[0], given
         return self._take_ports(spec, old, taken)
 
     def _take_ports(self, spec: Object, old: Object, taken: list[Callable[[], None]]) -> list[Cause]:

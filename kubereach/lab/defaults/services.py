@@ -10,6 +10,7 @@ import ipaddress
 from typing import Any
 
 from kubereach.lab.defaults import names
+from kubereach.lab.defaults.families import check_changes, check_families
 from kubereach.lab.defaults.strategy import Strategy
 from kubereach.lab.status import (
     Cause,
@@ -219,14 +220,7 @@ class ServiceStrategy(Strategy):
 
 
 def _check_update(spec: Object, old: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    if (
-        needs_cluster_ip(old)
-        and needs_cluster_ip(spec)
-        and old.get("clusterIP")
-        and spec.get("clusterIP") != old["clusterIP"]
-    ):
-        causes.append(invalid_value("spec.clusterIPs[0]", spec.get("clusterIPs"), "may not change once set"))
+    causes = check_changes(spec, old)
     both_balanced = old.get("type") == spec.get("type") == "LoadBalancer"
     if both_balanced and spec.get("loadBalancerClass") != old.get("loadBalancerClass"):
         causes.append(
@@ -257,7 +251,8 @@ def _check_spec(spec: Object) -> list[Cause]:
     causes += _check_ports(ports, kind)
     causes += names.check_labels(spec.get("selector") or {}, "spec.selector")
     causes += _check_affinity(spec)
-    causes += _check_cluster_ips(spec)
+    if kind != "ExternalName":
+        causes += check_families(spec)
     causes += _check_external_ips(spec)
     if kind not in TYPES:
         causes.append(unsupported_value("spec.type", kind, TYPES))
@@ -341,25 +336,6 @@ def _check_affinity(spec: Object) -> list[Cause]:
             text = f"must be greater than 0 and less than {_MOST_AFFINITY_SECONDS}"
             return [invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, text)]
     return []
-
-
-def _check_cluster_ips(spec: Object) -> list[Cause]:
-    if spec["type"] == "ExternalName":
-        return []
-    addresses = spec.get("clusterIPs") or []
-    if not spec.get("clusterIP"):
-        if addresses:
-            return [
-                invalid_value("spec.clusterIPs", addresses, "must be empty when `clusterIP` is not specified")
-            ]
-        return []
-    if addresses and addresses[0] != spec["clusterIP"]:
-        return [invalid_value("spec.clusterIPs", addresses, "first value must match `clusterIP`")]
-    causes: list[Cause] = []
-    for i, address in enumerate(addresses):
-        if address != "None":
-            causes += names.check_ip(address, f"spec.clusterIPs[{i}]")
-    return causes
 
 
 def _check_external_ips(spec: Object) -> list[Cause]:

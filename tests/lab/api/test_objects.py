@@ -48,11 +48,11 @@ def test_a_node_port_is_free_again_after_deletion(core: client.CoreV1Api, namesp
 
 
 def test_a_refused_service_takes_no_numbers(core: client.CoreV1Api, server: Server, namespace: str) -> None:
-    before = server.call(lambda: len(server.registry.services.addresses._taken))
+    before = server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken))
     ports = [{"name": "a", "port": 80, "nodePort": 31998}, {"name": "b", "port": 81, "nodePort": 1}]
     with pytest.raises(ApiException, match="not in the valid range"):
         core.create_namespaced_service(namespace, service("a", type="NodePort", ports=ports))
-    assert server.call(lambda: len(server.registry.services.addresses._taken)) == before
+    assert server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken)) == before
     core.create_namespaced_service(namespace, service("b", type="NodePort", ports=ports[:1]))
     core.delete_namespaced_service("b", namespace)
 
