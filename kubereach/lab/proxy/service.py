@@ -199,21 +199,23 @@ class _ServicePort:
         return (*sticky, f"numgen random mod {len(endpoints)} vmap {{ {choices} }}")
 
     def _affinity_set(self, endpoint: Endpoint) -> str:
-        return f"affinity-{self._name_of(endpoint)}"
+        # with its time-out in the name, because the kernel does not change that of a set
+        return f"affinity-{self._name_of(endpoint)}-{self._affinity_seconds}s"
+
+    @property
+    def _affinity_seconds(self) -> int:
+        config = self.spec.get("sessionAffinityConfig") or {}
+        seconds: int = config.get("clientIP", {}).get("timeoutSeconds", 10800)
+        return seconds
 
     def _endpoint_chains(self, rules: Rules) -> None:
         sticky = self.spec.get("sessionAffinity") == "ClientIP"
         for endpoint in self.endpoints:
             lines = [f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"']
             if sticky:
-                seconds = (
-                    self.spec.get("sessionAffinityConfig", {})
-                    .get("clientIP", {})
-                    .get("timeoutSeconds", 10800)
-                )
                 name = self._affinity_set(endpoint)
                 rules.sets[name] = (
-                    f"type ipv{self.plan.version}_addr; flags dynamic,timeout; timeout {seconds}s;"
+                    f"type ipv{self.plan.version}_addr; flags dynamic,timeout; timeout {self._affinity_seconds}s;"
                 )
                 lines.append(f"update @{name} {{ {self.ip} saddr }}")
             address = endpoint.address if self.plan.version == 4 else f"[{endpoint.address}]"
