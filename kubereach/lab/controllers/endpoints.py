@@ -1,6 +1,7 @@
 """EndpointSlices (and the older Endpoints) of Services with a selector.
 
 Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/ and KEP-1672 (terminating endpoints).
+Each IP family of a Service has slices of its own (KEP-563); Endpoints, the older kind, know the primary family alone.
 """
 
 from __future__ import annotations
@@ -52,16 +53,24 @@ class EndpointSliceController(Controller):
             for pod in self.registry.list("pods", namespace)
             if _selects(service, pod) and _has_address(pod)
         ]
-        groups: dict[tuple[tuple[str, str, int], ...], list[Object]] = {}
-        for pod in pods:
-            groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod))
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
-        self._write_slices(service, groups, existing)
-        self._write_endpoints(service, pods)
+        families = service["spec"]["ipFamilies"]
+        for family in families:
+            groups: dict[tuple[tuple[str, str, int], ...], list[Object]] = {}
+            for pod in pods:
+                if addresses_of(pod, family):
+                    groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod, family))
+            own = [s for s in existing if s["addressType"] == family]
+            self._write_slices(service, family, groups, own)
+        for part in existing:
+            if part["addressType"] not in families:
+                self.registry.delete("endpointslices", *name_of(part))
+        self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])])
 
     def _write_slices(
         self,
         service: Object,
+        family: str,
         groups: dict[tuple[tuple[str, str, int], ...], list[Object]],
         existing: list[Object],
     ) -> None:
@@ -71,7 +80,7 @@ class EndpointSliceController(Controller):
             ports = [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in key]
             wanted += [(ports, endpoints[i : i + _SLICE_SIZE]) for i in range(0, len(endpoints), _SLICE_SIZE)]
         if not wanted:
-            wanted = [([], [])]  # a Service without pods has one empty slice
+            wanted = [([], [])]  # a Service without pods has one empty slice of each family
         for ports, endpoints in wanted:
             # a slice with these ports is reused, so that watchers see one change and not a deletion and a creation
             reuse = next((s for s in free if (s.get("ports") or []) == ports), None) or next(iter(free), None)
@@ -93,7 +102,7 @@ class EndpointSliceController(Controller):
                         "labels": labels,
                         "ownerReferences": [owner_reference(service)],
                     },
-                    "addressType": "IPv4",
+                    "addressType": family,
                     "endpoints": endpoints,
                     "ports": ports,
                 },
@@ -116,7 +125,7 @@ class EndpointSliceController(Controller):
         for pod in pods:
             if being_deleted(pod):
                 continue
-            endpoint = endpoint_of(service, pod)
+            endpoint = endpoint_of(service, pod, service["spec"]["ipFamilies"][0])
             address = {"ip": endpoint["addresses"][0], "nodeName": endpoint["nodeName"]}
             address["targetRef"] = endpoint["targetRef"]
             if "hostname" in endpoint:
@@ -159,13 +168,20 @@ def _has_address(pod: Object) -> bool:
     return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
 
 
-def endpoint_of(service: Object, pod: Object) -> Object:
-    """The endpoint that a pod is for a Service."""
+def addresses_of(pod: Object, family: str) -> list[str]:
+    """A pod's addresses of one family."""
+    status = pod["status"]
+    addresses = [one["ip"] for one in status.get("podIPs") or [{"ip": status["podIP"]}]]
+    return [address for address in addresses if (":" in address) == (family == "IPv6")]
+
+
+def endpoint_of(service: Object, pod: Object, family: str) -> Object:
+    """The endpoint that a pod, which has an address of the family, is for a Service."""
     serving = condition(pod, "Ready").get("status") == "True"
     terminating = being_deleted(pod)
     publish = bool(service["spec"].get("publishNotReadyAddresses"))
     endpoint: Object = {
-        "addresses": [pod["status"]["podIP"]],
+        "addresses": addresses_of(pod, family)[:1],
         "conditions": {
             "ready": publish or (serving and not terminating),
             "serving": serving,

@@ -6,11 +6,10 @@ Source: https://kubernetes.io/docs/concepts/services-networking/service/#loadbal
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Iterable
 
-from kubereach.lab.config import LabConfig
+from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.controllers.base import Controller, Key, Object, being_deleted, name_of
 from kubereach.lab.network import Outside
 from kubereach.lab.registry import Registry
@@ -19,16 +18,52 @@ log = logging.getLogger(__name__)
 _FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 
 
+class _Pool:
+    """The load-balancer addresses of one IP family, and who has which."""
+
+    def __init__(self, config: LabConfig, plan: AddressPlan) -> None:
+        self.plan = plan
+        self.nodes = {name: plan.node_address(i) for i, name in enumerate(config.node_names)}
+        self.held: dict[Key, str] = {}
+        self._addresses = [str(address) for address in plan.load_balancers.hosts()]
+        self._next = 0
+
+    def take(self, key: Key, asked: str) -> str | None:
+        """The address of this Service; None if that asked for ("" is any) cannot be had."""
+        if key in self.held:
+            return self.held[key]
+        taken = set(self.held.values())
+        if asked:
+            if asked not in self._addresses or asked in taken:
+                return None
+            self.held[key] = asked
+            return asked
+        for _ in self._addresses:
+            # walked round, so that an address that was given up is not somebody else's a moment later
+            candidate = self._addresses[self._next]
+            self._next = (self._next + 1) % len(self._addresses)
+            if candidate not in taken:
+                self.held[key] = candidate
+                return candidate
+        return None
+
+    def announcer(self, address: str, nodes: list[str]) -> str:
+        """The address of the one of these nodes that a load-balancer address is sent to; "" if there is none.
+
+        Addresses are dealt out over the nodes.
+        """
+        if not nodes:
+            return ""
+        return self.nodes[nodes[self._addresses.index(address) % len(nodes)]]
+
+
 class LoadBalancerController(Controller):
     """Serves Services of type LoadBalancer that name no class of their own."""
 
     def __init__(self, config: LabConfig, registry: Registry, outside: Outside) -> None:
         super().__init__(registry)
         self._pending = "lb.pending" in config.faults
-        self._pool = [str(a) for a in ipaddress.IPv4Network(config.load_balancer_cidr).hosts()]
-        self._next = 0
-        self._addresses: dict[Key, str] = {}
-        self._nodes = dict(zip(config.node_names, config.node_addresses, strict=True))
+        self._pools = {plan.family: _Pool(config, plan) for plan in config.plans}
         self._outside = outside
         self._routes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
@@ -41,92 +76,82 @@ class LoadBalancerController(Controller):
                 new["metadata"]["namespace"],
                 (new["metadata"].get("labels") or {}).get("kubernetes.io/service-name"),
             )
-            if key in self._addresses:
+            if any(key in pool.held for pool in self._pools.values()):
                 yield key[0], str(key[1])
 
     def reconcile(self, namespace: str, name: str) -> None:
         service = self.registry.find("services", namespace, name)
         if service is None:
-            self._withdraw((namespace, name))
+            self._withdraw_all((namespace, name))
             return
         spec = service["spec"]
         ours = spec["type"] == "LoadBalancer" and not spec.get("loadBalancerClass") and not self._pending
         if being_deleted(service) or not ours:
             self._give_up(service)
             return
-        address = self._address(service)
-        if address is None:
-            message = "no address is left in the lab's pool"
-            self.registry.record_event(
-                service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
-            )
-            return
-        self._hold(service, address)
-        self._routes.put_nowait((address, self._announcer(service, address)))
+        families = spec["ipFamilies"]
+        for family, pool in self._pools.items():
+            if family not in families:
+                self._withdraw(pool, (namespace, name))
+        addresses = {}
+        for family in families:
+            pool = self._pools[family]
+            asked = next(iter(pool.plan.own(filter(None, [spec.get("loadBalancerIP")]))), "")
+            address = pool.take((namespace, name), asked)
+            if address is None:
+                message = "no address is left in the lab's pool"
+                self.registry.record_event(
+                    service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
+                )
+                return
+            addresses[family] = address
+        self._hold(service, list(addresses.values()))
+        for family, address in addresses.items():
+            pool = self._pools[family]
+            self._routes.put_nowait((address, pool.announcer(address, self._candidates(service, family))))
 
-    def _address(self, service: Object) -> str | None:
-        key = name_of(service)
-        if key in self._addresses:
-            return self._addresses[key]
-        taken = set(self._addresses.values())
-        asked = service["spec"].get("loadBalancerIP")
-        if asked:
-            if asked not in self._pool or asked in taken:
-                return None
-            self._addresses[key] = asked
-            return str(asked)
-        for _ in self._pool:
-            # walked round, so that an address that was given up is not somebody else's a moment later
-            candidate = self._pool[self._next]
-            self._next = (self._next + 1) % len(self._pool)
-            if candidate not in taken:
-                self._addresses[key] = candidate
-                return candidate
-        return None
-
-    def _hold(self, service: Object, address: str) -> None:
+    def _hold(self, service: Object, addresses: list[str]) -> None:
         if _FINALIZER not in (service["metadata"].get("finalizers") or []):
             self.registry.update(
                 "services",
                 *name_of(service),
                 lambda s: s["metadata"].setdefault("finalizers", []).append(_FINALIZER),
             )
-        ingress = [{"ip": address, "ipMode": "VIP"}]
+        ingress = [{"ip": address, "ipMode": "VIP"} for address in addresses]
 
         def mutate(obj: Object) -> None:
             obj["status"]["loadBalancer"] = {"ingress": ingress}
 
         self.registry.update("services", *name_of(service), mutate, subresource="status")
 
-    def _announcer(self, service: Object, address: str) -> str:
-        """The address of the node that this load-balancer address is sent to; "" if there is none.
-
-        Addresses are dealt out over the nodes, under a Local policy over those with endpoints.
-        """
-        nodes = self._candidates(service)
-        return nodes[self._pool.index(address) % len(nodes)] if nodes else ""
-
-    def _candidates(self, service: Object) -> list[str]:
+    def _candidates(self, service: Object, family: str) -> list[str]:
+        """The nodes that serve the Service in this family: all, or under a Local policy those with endpoints."""
+        nodes = list(self._pools[family].nodes)
         if service["spec"].get("externalTrafficPolicy") != "Local":
-            return list(self._nodes.values())
+            return nodes
         namespace, name = name_of(service)
         slices = self.registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
         with_endpoints = {
             endpoint.get("nodeName")
             for part in slices
+            if part["addressType"] == family
             for endpoint in part.get("endpoints") or []
             if (endpoint.get("conditions") or {}).get("ready", True)
         }
-        return [address for node, address in self._nodes.items() if node in with_endpoints]
+        return [node for node in nodes if node in with_endpoints]
 
-    def _withdraw(self, key: Key) -> None:
-        address = self._addresses.pop(key, None)
+    def _withdraw(self, pool: _Pool, key: Key) -> None:
+        address = pool.held.pop(key, None)
         if address is not None:
             self._routes.put_nowait((address, ""))
 
+    def _withdraw_all(self, key: Key) -> None:
+        for pool in self._pools.values():
+            self._withdraw(pool, key)
+
     def _give_up(self, service: Object) -> None:
         key = name_of(service)
-        self._withdraw(key)
+        self._withdraw_all(key)
         if (service.get("status") or {}).get("loadBalancer", {}).get("ingress") and not service["spec"].get(
             "loadBalancerClass"
         ):

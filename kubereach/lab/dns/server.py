@@ -123,11 +123,15 @@ class DnsServer:
 
     def run(self, control: socket.socket) -> None:
         """Serve until the stream of records ends."""
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        if both:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         udp.bind(("", 53))
         for port, handler in ((53, self._serve_tcp), (8080, self._serve_health), (8181, self._serve_ready)):
-            listener = socket.create_server(("", port), backlog=512)
+            listener = socket.create_server(("", port), family=family, backlog=512, dualstack_ipv6=both)
             threading.Thread(target=_accept, args=(listener, handler), daemon=True).start()
         pending = b""
         with selectors.DefaultSelector() as selector:
