@@ -178,7 +178,17 @@ def _aggregated(resource: Resource) -> Object:
 
 def root_paths() -> Object:
     """``/``"""
-    paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+    paths = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
     for name, versions in groups().items():
         if name:
             paths += [f"/apis/{name}", *(f"/apis/{name}/{version_name}" for version_name in versions)]

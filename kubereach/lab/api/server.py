@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from kubereach.lab import status
-from kubereach.lab.api import discovery, openapi, proxy, reviews
+from kubereach.lab.api import discovery, openapi, proxy, reviews, swagger
 from kubereach.lab.api.bodies import JSON, Representation, negotiate
 from kubereach.lab.api.context import Context, answer, plain
 from kubereach.lab.api.logs import log
@@ -50,6 +50,7 @@ class ApiServer:
         self._objects = Objects(self._context)
         self._subresources = Subresources(self._objects)
         self._documents = openapi.Documents(schemas, config.version)
+        self._swagger = swagger.Swagger(schemas, config.version)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         # a client that leaves ends what it asked for: watches, logs and what exec started
@@ -111,6 +112,9 @@ class ApiServer:
             return answer(discovery.version(config))
         if path in ("/api", "/apis"):
             return self._groups(request, core=path == "/api")
+        if parts == ["openapi", "v2"]:
+            media_type, document = self._swagger.answer(request.headers.get("Accept", ""))
+            return web.Response(body=document, headers={"Content-Type": media_type, "Vary": "Accept"})
         if parts[:2] == ["openapi", "v3"]:
             return self._openapi(parts[2:])
         if path == "/":
