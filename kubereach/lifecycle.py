@@ -282,7 +282,7 @@ def _target(options: RunOptions) -> Target:
     if options.target == "lab":
         from kubereach.targets.lab import LabTarget
 
-        return LabTarget(options.nodes, options.faults)
+        return LabTarget(options.nodes, options.faults, dual_stack=options.dual_stack)
     from kubereach.targets.existing import ExistingTarget
 
     return ExistingTarget(options.kubeconfig, options.context)

@@ -59,6 +59,7 @@ OPTIONS = (
     Option("context", "run on this context of the kubeconfig; implies --target existing", metavar="NAME"),
     Option("kubeconfig", "the kubeconfig to use; implies --target existing", metavar="FILE"),
     Option("nodes", "number of the lab's nodes (default 3)", metavar="N"),
+    Option("dual-stack", "give the lab IPv6 beside IPv4", "flag"),
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
     Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
     Option("check", "run these checks only: ids or globs such as 'dns.*'", "list", "ID[,..]"),
@@ -86,6 +87,7 @@ class RunOptions:
     context: str | None = None
     kubeconfig: Path | None = None
     nodes: int = 3
+    dual_stack: bool = False
     faults: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     skip_checks: tuple[str, ...] = ()
@@ -189,11 +191,18 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         raise UsageError(
             f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
         )
+    dual_stack = bool(value_of(_option("dual-stack").dest))
+    if dual_stack and target != "lab":
+        raise UsageError(
+            "--dual-stack: a cluster's IP families are its own, only the lab's can be chosen",
+            "Leave out --dual-stack, or the context.",
+        )
     return RunOptions(
         target=target,
         context=context,
         kubeconfig=Path(kubeconfig).expanduser() if kubeconfig else None,
         nodes=_number_of_nodes(one("nodes")),
+        dual_stack=dual_stack,
         faults=faults,
         checks=many("check"),
         skip_checks=many("skip-check"),

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
     )
+    parser.add_argument("--dual-stack", action="store_true", help="IPv6 beside IPv4, which stays primary")
     parser.add_argument(
         "--fault", default="", metavar="NAME[,NAME]", help=f"defects to have: {', '.join(sorted(FAULTS))}"
     )
@@ -64,6 +65,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         config = LabConfig(
             nodes=args.nodes,
+            dual_stack=args.dual_stack,
             faults=frozenset(filter(None, args.fault.split(","))),
             images=_images(args.image),
         )

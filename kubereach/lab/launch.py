@@ -76,6 +76,11 @@ class Lab:
                 "the lab needs the program 'nft', which this machine does not have",
                 "install it (Debian, Ubuntu: apt-get install nftables), or test a real cluster with --context NAME",
             )
+        if self.config.dual_stack and not Path("/proc/sys/net/ipv6").exists():
+            raise LabError(
+                "a lab of two stacks needs IPv6, which this machine's kernel has not",
+                "boot it without ipv6.disable=1, or leave out --dual-stack",
+            )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(

@@ -15,8 +15,9 @@ class LabTarget:
 
     name = "lab"
 
-    def __init__(self, nodes: int = 3, faults: tuple[str, ...] = ()) -> None:
+    def __init__(self, nodes: int = 3, faults: tuple[str, ...] = (), *, dual_stack: bool = False) -> None:
         self._nodes = nodes
+        self._dual_stack = dual_stack
         self._faults = faults
         self._lab: Lab | None = None
 
@@ -30,7 +31,8 @@ class LabTarget:
             CannotMeasure: this machine cannot run a lab; the text says what is missing.
         """
         try:
-            self._lab = Lab(LabConfig(nodes=self._nodes, faults=frozenset(self._faults)))
+            faults = frozenset(self._faults)
+            self._lab = Lab(LabConfig(nodes=self._nodes, dual_stack=self._dual_stack, faults=faults))
             self._lab.start()
             self._lab.enter()
         except ValueError as error:
@@ -39,7 +41,8 @@ class LabTarget:
             self.close()
             raise CannotMeasure(error.message, error.remedy) from error
         nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
-        return ClusterAccess(self._lab.kubeconfig, None, f"embedded lab, {nodes}")
+        stacks = ", dual stack" if self._dual_stack else ""
+        return ClusterAccess(self._lab.kubeconfig, None, f"embedded lab, {nodes}{stacks}")
 
     def watch(self, lost: Callable[[str], None]) -> None:
         """The lab's end, however it came, would leave every connection hanging: nothing is there to refuse it."""
