@@ -108,9 +108,9 @@ class Registry:
         if it is invalid.
         """
         kind, strategy = BY_NAME[resource], self._strategies[resource]
-        new = copy_object(obj)
-        metadata = new.setdefault("metadata", {})
-        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        given = {key: value for key, value in copy_object(obj).items() if key not in ("kind", "apiVersion")}
+        new: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}, **given}
+        metadata = new["metadata"]
         if metadata.get("resourceVersion"):
             raise status.StatusError(500, "", "resourceVersion should not be set on objects to be created")
         prefix = metadata.get("generateName", "")

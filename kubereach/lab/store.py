@@ -21,6 +21,8 @@ Listener = Callable[[str, str, Object, "Object | None"], None]
 
 #: how many changes a watch may be behind before it has to list again, as etcd's compaction makes it
 HISTORY = 20_000
+#: the version that a lab begins with; what was before is compacted away, as in any cluster that has run for a while
+_BEGINNING = 1000
 
 
 def copy_value(value: Any) -> Any:
@@ -66,7 +68,7 @@ class Store:
         self._listeners: list[Callable[[Change], None]] = []
         self._pending: deque[Change] = deque()
         self._delivering = False
-        self.revision = 1
+        self.revision = _BEGINNING
         self.history: deque[Change] = deque(maxlen=HISTORY)
 
     def find(self, resource: str, namespace: str, name: str) -> Object | None:

@@ -140,7 +140,11 @@ def _api_service(config: LabConfig, registry: Registry) -> None:
     registry.create(
         "endpoints",
         {
-            "metadata": {"name": "kubernetes", "namespace": "default"},
+            "metadata": {
+                "name": "kubernetes",
+                "namespace": "default",
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            },
             "subsets": [
                 {
                     "addresses": [{"ip": config.node_addresses[0]}],

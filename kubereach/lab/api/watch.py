@@ -25,6 +25,10 @@ from kubereach.lab.status import Object
 from kubereach.lab.store import ADDED, DELETED, MODIFIED, Change
 
 _BOOKMARK_SECONDS = 60.0
+#: the first bookmark of a watch that lists first, and how long before its end a watch gets its last one; what the API
+#: server's watch cache does (nextBookmarkTime of cache_watcher.go)
+_FIRST_BOOKMARK_SECONDS = 1.0
+_LAST_BOOKMARK_SECONDS = 2.0
 #: a watch that asks for no end gets one, as a real server does (between 30 and 60 minutes)
 _LONGEST_SECONDS = 1800.0
 
@@ -154,7 +158,8 @@ async def watch(
     end = watching.start()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (options.timeout or _LONGEST_SECONDS)
-    next_bookmark = loop.time() + _BOOKMARK_SECONDS
+    listing = bool(options.send_initial_events)
+    next_bookmark = loop.time() + (_FIRST_BOOKMARK_SECONDS if listing else _until_bookmark(deadline - loop.time()))
     try:
         await response.prepare(request)
         while True:
@@ -172,7 +177,7 @@ async def watch(
             finally:
                 timer.cancel()
             if loop.time() >= next_bookmark:
-                next_bookmark = loop.time() + _BOOKMARK_SECONDS
+                next_bookmark = loop.time() + _until_bookmark(deadline - loop.time())
                 if options.bookmarks:
                     watching.bookmark()
         await response.write_eof()
@@ -183,3 +188,9 @@ async def watch(
         if end is not None:
             end()
     return response
+
+
+def _until_bookmark(left: float) -> float:
+    """Seconds until the next bookmark of a watch that has so many left: one a minute, one just before the end."""
+    last = left - _LAST_BOOKMARK_SECONDS
+    return last if 0 < last < _BOOKMARK_SECONDS else _BOOKMARK_SECONDS

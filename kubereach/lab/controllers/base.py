@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from kubereach.lab.registry import Registry
+from kubereach.lab.registry import Registry, now
 from kubereach.lab.status import StatusError
 from kubereach.lab.store import copy_object
 
@@ -124,6 +124,19 @@ def condition(obj: Object, kind: str) -> Object:
         if found["type"] == kind:
             return dict(found)
     return {}
+
+
+def written_condition(obj: Object, kind: str, status: str, reason: str, message: str) -> Object:
+    """The condition as it is to be written: its transition is now unless it has this status already."""
+    old = condition(obj, kind)
+    same = old.get("status") == status
+    return {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": old["lastTransitionTime"] if same else now(),
+        "reason": reason,
+        "message": message,
+    }
 
 
 def ready(pod: Object) -> bool:

@@ -10,7 +10,7 @@ from .player import Outcome
 
 _DOCUMENT = Path(__file__).parents[3] / "docs" / "lab.md"
 _TABLE = re.compile(r"(<!-- agreement -->\n).*?(<!-- /agreement -->)", re.DOTALL)
-_HEAD = ["| recording | steps | agree | left out on purpose | |", "|---|--:|--:|--:|---|"]
+_HEAD = ["| recording | steps | agree | others | why |", "|---|--:|--:|--:|---|"]
 #: set to "write", the table is made anew instead of compared
 WRITING = os.environ.get("AGREEMENT") == "write"
 

@@ -14,16 +14,23 @@ from typing import Any
 
 #: the alphabet of generated names and template hashes
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+#: what a token looks like -> where in a text it may stand
+_FORMS = {
+    "uid": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+    "node": r"(?:kind|kubereach)-(?:control-plane|worker\d*)",
+    "address": r"\d+\.\d+\.\d+\.\d+",
+    "digest": r"sha256:[0-9a-f]{64}",
+    "event": r"[0-9a-f]{16}",
+    "hash": _SAFE + r"{7,10}",
+    "suffix": _SAFE + r"{5}",
+    "number": r"\d+",
+}
 _TOKEN = re.compile(
-    r"(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-    r"|(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
-    r"|(?P<node>(?:kind|kubereach)-(?:control-plane|worker\d*))(?![\w-])"
-    r"|(?P<address>(?<![\d.])\d+\.\d+\.\d+\.\d+(?![\d.]))"
-    r"|(?P<digest>sha256:[0-9a-f]{64})"
-    r"|(?P<event>(?<=\.)[0-9a-f]{16}(?![\w-]))"
-    rf"|(?P<hash>(?<=[-=]){_SAFE}{{7,10}}(?!\w))"
-    rf"|(?P<suffix>(?<=-){_SAFE}{{5}}(?![\w-]))"
-    r"|(?P<number>(?<![\w.-])\d{5,}(?![\w.-]))"
+    rf"(?P<uid>{_FORMS['uid']})|(?P<time>{_FORMS['time']})|(?P<node>{_FORMS['node']})(?![\w-])"
+    rf"|(?P<address>(?<![\d.]){_FORMS['address']}(?![\d.]))|(?P<digest>{_FORMS['digest']})"
+    rf"|(?P<event>(?<=\.){_FORMS['event']}(?![\w-]))|(?P<hash>(?<=[-=]){_FORMS['hash']}(?!\w))"
+    rf"|(?P<suffix>(?<=-){_FORMS['suffix']}(?![\w-]))|(?P<number>(?<![\w.-])\d{{5,}}(?![\w.-]))"
 )
 #: what recorded nodes are called in requests
 _NODES = {
@@ -56,12 +63,17 @@ class Pairs:
 
     def meet(self, kind: str, recorded: str, actual: str) -> str:
         """Pair two values, or compare them with what was paired before; says what is wrong, "" if nothing."""
+        if kind == "revision":
+            # the version of a list is the cluster's, which many write to: it is only told, not compared
+            self.lab[kind, recorded] = actual
+            return ""
         known = self.lab.get((kind, recorded))
         if known is None:
-            other = self.recorded.get((kind, actual))
-            if other is not None and kind in _UNIQUE:
+            # later requests that say it mean this one, also where it should have been another
+            self.lab[kind, recorded] = actual
+            other = self.recorded.setdefault((kind, actual), recorded)
+            if other != recorded and kind in _UNIQUE:
                 return f"{actual!r} belongs to recorded {other!r}, not to {recorded!r}"
-            self.lab[kind, recorded], self.recorded[kind, actual] = actual, recorded
             return ""
         if known == actual:
             return ""
@@ -77,7 +89,7 @@ class Pairs:
             return int(self.lab.get(("number", str(value)), value))
         if not isinstance(value, str):
             return value
-        for kind in ("continue", "version"):
+        for kind in ("continue", "version", "revision"):
             if (kind, value) in self.lab:
                 return self.lab[kind, value]
         return _TOKEN.sub(self._told, value)
@@ -138,8 +150,9 @@ def _objects(
 def _chosen(key: str, recorded: dict[str, Any], path: str) -> str | None:
     """The kind of a value that the server chooses; "" if nothing of it is compared, None if all of it is."""
     if key == "resourceVersion":
-        # the version of a list is the cluster's, that in an event one of some moment before
-        return "version" if "name" in recorded and "involvedObject" not in path and "regarding" not in path else ""
+        if "involvedObject" in path or "regarding" in path:
+            return ""  # of some moment before
+        return "version" if "name" in recorded else "revision"
     if key in ("uid", "continue"):
         return key
     if key in _PORTS:
@@ -210,21 +223,32 @@ def texts(recorded: str, actual: str, pairs: Pairs, path: str = "") -> Iterator[
         if not actual.startswith(begin.strip()) or not actual.strip().endswith(end.strip()):
             yield f"{path}: {actual[:300]!r}, recorded {recorded!r}"
         return
-    ours, theirs = list(_TOKEN.finditer(recorded)), list(_TOKEN.finditer(actual))
-    same_form = [m.lastgroup for m in ours] == [m.lastgroup for m in theirs]
-    if not same_form or _TOKEN.sub("\0", recorded) != _TOKEN.sub("\0", actual):
-        yield f"{path}: {actual!r}, recorded {recorded!r}"
+    tokens = list(_TOKEN.finditer(recorded))
+    met = _pattern(recorded, tokens).fullmatch(actual) if tokens else None
+    if met is None:
+        if recorded != actual:
+            yield f"{path}: {actual!r}, recorded {recorded!r}"
         return
-    for one, other in zip(ours, theirs, strict=True):
-        kind = str(one.lastgroup)
+    for token, other in zip(tokens, met.groups(), strict=True):
+        kind, one = str(token.lastgroup), token[0]
         wrong = ""
         if kind == "time":
-            wrong = "" if len(one[0]) == len(other[0]) else f"{other[0]} is no time like {one[0]}"
+            wrong = "" if len(one) == len(other) else f"{other} is no time like {one}"
         elif kind in ("node", "digest", "event") or (
-            kind == "address" and _NODE_ADDRESS.fullmatch(one[0]) and _NODE_ADDRESS.fullmatch(other[0])
+            kind == "address" and _NODE_ADDRESS.fullmatch(one) and _NODE_ADDRESS.fullmatch(other)
         ):
             continue
         else:
-            wrong = pairs.meet(kind, one[0], other[0])
+            version = kind == "number" and ("version", one) in pairs.lab
+            wrong = pairs.meet("version" if version else kind, one, other)
         if wrong:
             yield f"{path}: {wrong}: {actual!r}"
+
+
+def _pattern(recorded: str, tokens: list[re.Match[str]]) -> re.Pattern[str]:
+    """What a text must look like to say the same as `recorded`, with a group for each of its tokens."""
+    parts, end = [], 0
+    for token in tokens:
+        parts += [re.escape(recorded[end : token.start()]), f"({_FORMS[str(token.lastgroup)]})"]
+        end = token.end()
+    return re.compile("".join(parts) + re.escape(recorded[end:]), re.DOTALL)
