@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import http.client
+import json
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from lab_access import LabAccess, Object
+from lab_access import PATIENCE, LabAccess, Object
 
 RECORDING = Path(__file__).parent / "recordings/dataplane.md"
 CLIENTS = ("pod", "podep", "srv", "node", "nodeep", "outside")
@@ -309,6 +312,7 @@ def world(lab: LabAccess) -> Iterator[World]:
     )
     world.services = {s["metadata"]["name"]: s for s in services}
     lab.delete(f"{here}/services/deleted")
+    wait_until_programmed(world)
     # VIPs and externalIPs reach the outside through node B: the test's own doing, as in the recording.
     lab.route("10.96.0.0/16", world.node(B))
     lab.route("203.0.113.0/24", world.node(B))
@@ -316,6 +320,18 @@ def world(lab: LabAccess) -> Iterator[World]:
     lab.route("10.96.0.0/16", "")
     lab.route("203.0.113.0/24", "")
     lab.delete(here)
+
+
+def wait_until_programmed(world: World) -> None:
+    """Wait until every node has programmed what happened so far: each takes changes in their order."""
+    last = world.lab.create(service("last", SRV))["spec"]["clusterIP"]
+    deadline = time.monotonic() + PATIENCE
+    for place in world.places.values():
+        while place:  # the outside has no route yet, and no rules of its own
+            (made,) = world.lab.sockets(place, 1)
+            if re.fullmatch(r"[\d.]+", asyncio.run(attempt(made, False, (last, 80)))):
+                break
+            assert time.monotonic() < deadline, "a new Service was not programmed"
 
 
 # --- the attempts
@@ -412,3 +428,78 @@ def test_refusals_are_rationed_as_recorded(world: World) -> None:
     assert pod_udp["ECONNREFUSED"] + pod_udp["timeout"] == 20
     assert node_tcp == {"ECONNREFUSED": 20}
     assert node_udp == {"EPERM": 20}
+
+
+# --- health checks of load balancers
+
+
+def recorded_health_checks(text: str, mode: str) -> dict[str, tuple[int, dict[str, str], Object]]:
+    """Status, headers and body of the recorded health checks, by the situation's words."""
+    section = text.split(f"## healthCheckNodePort ({mode}):")[1].split("\n## ")[0]
+    found = re.findall(r"^- (.*): (\d+), headers (\{.*?\}), body `(.*)`$", section, re.MULTILINE)
+    return {
+        words: (int(status), json.loads(headers.replace("'", '"')), json.loads(body))
+        for words, status, headers, body in found
+    }
+
+
+def http_get(world: World, node: str, port: int, path: str) -> tuple[int, dict[str, str], Object]:
+    """Status, headers in small letters, and body of what a node answers to the outside."""
+    (made,) = world.lab.sockets("", 1)
+    made.settimeout(TCP_TIMEOUT)
+    made.connect((world.node(node), port))
+    connection = http.client.HTTPConnection("node")
+    connection.sock = made
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    headers = {name.lower(): value.split(";")[0] for name, value in answer.getheaders()}
+    body: Object = json.loads(answer.read())
+    connection.close()
+    return answer.status, headers, body
+
+
+def test_health_checks_are_as_recorded(world: World) -> None:
+    recorded = recorded_health_checks(RECORDING.read_text(), "nftables")
+    cases = {
+        "node with endpoint": ("l", A),
+        "node without endpoint": ("l", B),
+        "service without endpoints": ("emptyl", A),
+    }
+    assert set(recorded) == set(cases)
+    for words, (name, node) in cases.items():
+        status, headers, body = recorded[words]
+        port = world.services[name]["spec"]["healthCheckNodePort"]
+        seen = http_get(world, node, port, "/")
+        assert (seen[0], seen[2]) == (status, body), words
+        assert {key: seen[1].get(key) for key in headers} == headers, words
+
+
+def test_the_service_proxy_tells_that_it_is_healthy(world: World) -> None:
+    status, _, body = http_get(world, B, 10256, "/healthz")
+    assert status == 200
+    assert set(body) == {"lastUpdated", "currentTime", "nodeEligible", "healthy", "status"}
+    assert (body["nodeEligible"], body["healthy"]) == (True, True)
+    assert body["status"].keys() == {"IPv4"}
+    assert body["status"]["IPv4"]["healthy"] is True
+
+
+def test_a_health_check_goes_with_its_service(world: World) -> None:
+    made = world.lab.create(service("passing", SRV, "LoadBalancer", externalTrafficPolicy="Local"))
+    path = f"/api/v1/namespaces/{NAMESPACE}/services/passing"
+    port = made["spec"]["healthCheckNodePort"]
+
+    def answers() -> bool:
+        try:
+            return http_get(world, A, port, "/")[0] == 200
+        except OSError:
+            return False
+
+    def wait_until(wanted: bool) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while answers() != wanted:
+            assert time.monotonic() < deadline, f"the health check answers: {not wanted}"
+
+    wait_until(True)
+    world.lab.patch(path, {"spec": {"externalTrafficPolicy": "Cluster"}})
+    wait_until(False)
+    world.lab.delete(path)

@@ -10,6 +10,7 @@ from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.network import NetworkError, NodeNetwork
 from kubereach.lab.proxy.base import base_rules, table
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, udp_frontends
+from kubereach.lab.proxy.healthcheck import HealthChecks
 from kubereach.lab.proxy.service import Object, Rules, cluster_ip, service_rules
 from kubereach.lab.proxy.transactions import transactions
 from kubereach.lab.registry import Registry
@@ -76,6 +77,7 @@ class ServiceProxy:
         self._network = network
         self._registry = registry
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
+        self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn)
         self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -85,6 +87,7 @@ class ServiceProxy:
         """Lay down the base rules, then follow the API; returns when what exists now is programmed."""
         for proxier in self._proxiers:
             await proxier.start()
+        await self._checks.start()
         self._registry.subscribe(self._on_change)
         for service in self._registry.list("services"):
             self._dirty.add((service["metadata"]["namespace"], service["metadata"]["name"]))
@@ -97,6 +100,8 @@ class ServiceProxy:
         elif resource == "endpointslices":
             name = meta.get("labels", {}).get("kubernetes.io/service-name", "")
         else:
+            if resource == "nodes" and meta["name"] == self._network.name:
+                self._checks.node_changed(new)
             return
         self._dirty.add((meta["namespace"], name))
         self._idle.clear()
@@ -124,6 +129,11 @@ class ServiceProxy:
                 await proxier.sync(found)
         except NetworkError:
             log.exception("%s: rules refused", self._network.name)
+        for key, (service, slices) in found.items():
+            await self._checks.sync(key, service, slices)
+
+    def _warn(self, service: Object, reason: str, message: str) -> None:
+        self._registry.record_event(service, "Warning", reason, message, "kube-proxy")
 
     def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
         """A Service, None if there is none, and its EndpointSlices."""
