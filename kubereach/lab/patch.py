@@ -147,6 +147,18 @@ def strategic_merge(target: Any, patch: Any, schema: Any, lookup: Lookup) -> Any
     return base
 
 
+def left_by_merging(patch: Any) -> Any:
+    """What a server's refusal shows of a strategic merge patch: its merging consumes the lists whose order is given."""
+    if not isinstance(patch, dict):
+        return patch
+    ordered = {key.removeprefix(_ORDER) for key in patch if key.startswith(_ORDER)}
+    return {
+        key: left_by_merging(value)
+        for key, value in patch.items()
+        if key not in ordered and not key.startswith(_ORDER)
+    }
+
+
 def _merge_key(schema: Any) -> str:
     return str(schema.get("x-kubernetes-patch-merge-key", "")) if isinstance(schema, dict) else ""
 

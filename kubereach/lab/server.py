@@ -21,11 +21,13 @@ from kubereach.lab.controllers.endpoints import EndpointsCleaner, EndpointSliceC
 from kubereach.lab.controllers.garbage import GarbageCollector
 from kubereach.lab.controllers.loadbalancer import LoadBalancerController
 from kubereach.lab.controllers.namespaces import NamespaceController
+from kubereach.lab.controllers.nodes import CordonController
 from kubereach.lab.controllers.replicaset import ReplicaSetController
 from kubereach.lab.controllers.scheduler import Scheduler
 from kubereach.lab.controllers.statefulset import StatefulSetController
 from kubereach.lab.dns.feeder import DnsFeeder
 from kubereach.lab.init import RUN
+from kubereach.lab.kubelet.heartbeat import Heartbeat
 from kubereach.lab.kubelet.kubelet import Kubelet
 from kubereach.lab.kubelet.processes import Processes
 from kubereach.lab.kubelet.runtime import LabRuntime
@@ -81,9 +83,11 @@ class LabServer:
             EndpointSliceController(self.registry),
             EndpointsCleaner(self.registry),
             GarbageCollector(self.registry),
+            CordonController(self.registry),
             load_balancer,
         ]
         create_system(self.config, self.registry)
+        self._keep(Heartbeat(self.registry).run())
         for controller in self.controllers:
             self._keep(controller.run())
         self._keep(load_balancer.announce())

@@ -26,7 +26,7 @@ from kubereach.lab.api.context import Context, answer
 from kubereach.lab.api.events import from_core, to_core
 from kubereach.lab.api.requests import ListOptions, Target, delete_options, list_options, write_options
 from kubereach.lab.defaults import names
-from kubereach.lab.patch import json_patch, merge_patch, strategic_merge
+from kubereach.lab.patch import json_patch, left_by_merging, merge_patch, strategic_merge
 from kubereach.lab.resources import EVENTS_V1, Resource
 from kubereach.lab.status import Object
 from kubereach.lab.store import copy_object
@@ -34,10 +34,11 @@ from kubereach.lab.store import copy_object
 #: these answer a DELETE with the object as it was; the others with a Status
 _DELETED_OBJECT = frozenset({"namespaces", "pods", "services", "serviceaccounts"})
 _DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+_STRATEGIC = "application/strategic-merge-patch+json"
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    _STRATEGIC,
 )
 _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 
@@ -241,7 +242,8 @@ class Objects:
 
         def mutate(current: Object) -> None:
             result = self.apply_patch(resource, current, patch, media_type)
-            decoded, found = self._decode_patched(resource, result, patch, options.field_validation)
+            told = left_by_merging(patch) if media_type == _STRATEGIC else patch
+            decoded, found = self._decode_patched(resource, result, told, options.field_validation)
             warnings.extend(found)
             _check_name(decoded, target)
             _check_namespace(decoded, target)

@@ -93,6 +93,9 @@ def _converted(schema: Any, found: list[str]) -> Any:
             result["type"] = next(item for item in value if item != "null")
         elif key == "properties":
             result["properties"] = {name: _converted(item, found) for name, item in value.items()}
+        elif key == "enum" and len(value) == 1:
+            # of apiVersion and kind: an addition of the package's, for those who validate files
+            continue
         else:
             result[key] = _converted(value, found)
     return result

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubereach.lab import status
 from kubereach.lab.api import discovery, openapi, proxy, reviews, swagger
-from kubereach.lab.api.bodies import JSON, Representation, negotiate
+from kubereach.lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach.lab.api.context import Context, answer, plain
 from kubereach.lab.api.logs import log
 from kubereach.lab.api.objects import Objects
@@ -141,7 +141,8 @@ class ApiServer:
 
     def _openapi(self, parts: list[str]) -> web.Response | None:
         if not parts:
-            return answer(openapi.index(self._context.config.version))
+            # a real server says text/plain of this JSON
+            return plain(encode(openapi.index(self._context.config.version)).decode())
         group, version = ("", parts[-1]) if parts[0] == "api" else (parts[1], parts[-1])
         if len(parts) != (2 if parts[0] == "api" else 3):
             return None

@@ -23,6 +23,8 @@ from kubereach.lab.status import Object
 _SCALE = Resource("scale", "Scale", "autoscaling")
 _BINDING = Resource("bindings", "Binding")
 _EVICTION = Resource("evictions", "Eviction", "policy")
+#: what kubectl drain sends up to v1.21; it is taken still
+_OLD_EVICTION = Resource("evictions", "Eviction", "policy", "v1beta1")
 _TOKEN = Resource("tokenrequests", "TokenRequest", "authentication.k8s.io")
 _TOKEN_SECONDS = 3600
 
@@ -113,7 +115,8 @@ class Subresources:
     ) -> web.Response:
         """Deletes a pod unless a PodDisruptionBudget forbids it (429)."""
         pod = self.registry.get("pods", target.namespace, target.name)
-        body = parse_object(text, content_type, _EVICTION).value
+        kind = _OLD_EVICTION if b"policy/v1beta1" in text else _EVICTION
+        body = parse_object(text, content_type, kind).value
         options = delete_options(query, body.get("deleteOptions") or {})
         dry_run = options.dry_run or query.get("dryRun") == "All"
         self._check_budgets(pod)

@@ -55,7 +55,7 @@ class Swagger:
                     paths[path] = {verb: _operation(value) for verb, value in operations.items()}
         return {
             "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": self._version},
+            "info": {"title": "Kubernetes", "version": self._version[1:].rpartition(".")[0]},
             "paths": paths,
             "definitions": dict(sorted(definitions.items())),
         }
@@ -90,7 +90,9 @@ def _converted(schema: Any, found: list[str]) -> Any:
         elif key in ("items", "additionalProperties"):
             result[key] = _converted(value, found)
         elif key == "enum":
-            result[key] = [item for item in value if item is not None]
+            # a single one is that of apiVersion and kind, which the package has added
+            if len(value) > 1:
+                result[key] = [item for item in value if item is not None]
         else:
             result[key] = value
     return result
