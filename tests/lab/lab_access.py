@@ -214,10 +214,12 @@ class LabAccess:
             return f"/run/netns/{place['spec']['nodeName']}"
         return f"/run/netns/pod-{place['metadata']['uid']}"
 
-    def sockets(self, place: str | Object, count: int, *, udp: bool = False) -> list[socket.socket]:
+    def sockets(
+        self, place: str | Object, count: int, *, udp: bool = False, ipv6: bool = False
+    ) -> list[socket.socket]:
         """New sockets that belong to a namespace of the lab."""
         with self._lock:
-            self._ask({"where": self.where(place), "udp": udp, "count": count})
+            self._ask({"where": self.where(place), "udp": udp, "ipv6": ipv6, "count": count})
             _, ancillary, _, _ = self._control.recvmsg(4096, socket.CMSG_SPACE(4 * count))
         fds = array.array("i")
         for _, _, payload in ancillary:

@@ -52,7 +52,8 @@ def serve_sockets(control: socket.socket) -> None:
             control.send(b"{}")
             continue
         kind = socket.SOCK_DGRAM if request["udp"] else socket.SOCK_STREAM
-        made = [socket.socket(socket.AF_INET, kind) for _ in range(request["count"])]
+        family = socket.AF_INET6 if request["ipv6"] else socket.AF_INET
+        made = [socket.socket(family, kind) for _ in range(request["count"])]
         fds = array.array("i", [one.fileno() for one in made])
         control.sendmsg([b"{}"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         for one in made:
