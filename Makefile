@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help conformance test lint types unit bench wheel setup setup-dev clean
+.PHONY: help conformance test lint types unit starts bench wheel setup setup-dev clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ types: setup-dev
 
 unit: setup-dev
 	$(BIN)/python -m pytest tests -q $(ARGS)
+
+starts: setup-dev  ## start and stop a hundred labs in a row, which must leave nothing behind
+	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --write

@@ -165,8 +165,11 @@ def test_two_labs_do_not_meet(tmp_path: Path) -> None:
                 lab.close()
 
 
-def test_ten_in_a_row_leak_nothing() -> None:
-    """They run where fewer network namespaces are allowed than ten labs need, so one that stays would be missed."""
+def test_many_in_a_row_leak_nothing() -> None:
+    """They run with too few namespaces of each kind for two labs, so one that stays would be missed.
+
+    KUBEREACH_LAB_STARTS says how many, 10 unless it is set.
+    """
     code = """
 import os
 from pathlib import Path
@@ -175,15 +178,26 @@ syscalls.unshare(syscalls.CLONE_NEWUSER)
 Path("/proc/self/setgroups").write_text("deny")
 Path("/proc/self/uid_map").write_text("0 {uid} 1")
 Path("/proc/self/gid_map").write_text("0 {gid} 1")
-Path("/proc/sys/user/max_net_namespaces").write_text("12")
+for kind, most in dict(user=2, pid=2, net=7, mnt=5, uts=5, ipc=5).items():
+    Path(f"/proc/sys/user/max_{{kind}}_namespaces").write_text(str(most))
 files = len(os.listdir("/proc/self/fd"))
-for number in range(10):
+for number in range({starts}):
     with Lab(LabConfig(nodes=1)):
         pass
     assert len(os.listdir("/proc/self/fd")) == files
 """
-    done = run([sys.executable, "-c", code.format(uid=os.geteuid(), gid=os.getegid())])
+    mark = f"KUBEREACH_TEST={uuid.uuid4()}"
+    name, _, value = mark.partition("=")
+    before = life.Machine.now()
+    starts = os.environ.get("KUBEREACH_LAB_STARTS", "10")
+    code = code.format(uid=os.geteuid(), gid=os.getegid(), starts=starts)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**ENVIRONMENT, name: value}, check=False
+    )
     assert done.returncode == 0, done.stderr
+    life.wait_until_unmarked(mark)
+    assert life.Machine.now() == before
 
 
 def test_an_ordinary_user_can_have_one() -> None:
