@@ -29,6 +29,11 @@ _NAMESPACES = (
     | syscalls.CLONE_NEWIPC
 )
 RUN = "/run/kubereach"
+#: what a container must be allowed for the lab to run in it
+_CONTAINER = (
+    "docker run --privileged, or --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined"
+)
 
 
 def main() -> None:
@@ -75,6 +80,8 @@ def _new_namespaces(control: socket.socket) -> bool:
 
 def _refuse(control: socket.socket, error: OSError) -> None:
     remedy = "run it as root, or allow them: sysctl -w user.max_user_namespaces=15000"
+    if error.errno == errno.EPERM and "Seccomp:\t0" not in Path("/proc/self/status").read_text():
+        remedy = f"a seccomp filter forbids them, as containers have it: {_CONTAINER}"
     for knob, value in (
         ("kernel/apparmor_restrict_unprivileged_userns", "0"),
         ("kernel/unprivileged_userns_clone", "1"),
@@ -84,6 +91,10 @@ def _refuse(control: socket.socket, error: OSError) -> None:
                 remedy = f"run it as root, or allow them: sysctl -w {knob.replace('/', '.')}={value}"
     reason = "the limit on their number is reached" if error.errno == errno.ENOSPC else error.strerror
     message = f"this machine does not let us make user and network namespaces ({reason})"
+    _fail(control, message, remedy)
+
+
+def _fail(control: socket.socket, message: str, remedy: str) -> None:
     control.send(json.dumps({"error": message, "remedy": remedy}).encode())
 
 
@@ -118,7 +129,12 @@ def _first_process(control: socket.socket, keeper_lives: int) -> None:
     try:
         _private_mounts()
     except OSError as error:
-        control.send(json.dumps({"error": f"the lab cannot make its mounts: {error.strerror}"}).encode())
+        _fail(control, f"the lab cannot make its mounts: {error.strerror}", f"in a container: {_CONTAINER}")
+        return
+    if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
+        # The kernel lets nobody mount another /proc where parts of it are hidden.
+        reason = "/proc/sys is read-only here, and the lab must set sysctls of its own network namespaces"
+        _fail(control, reason, f"in a container: {_CONTAINER}")
         return
     config: dict[str, Any] = json.loads(os.environ.pop("KUBEREACH_LAB_CONFIG"))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -233,6 +233,53 @@ os.execv(sys.executable, lab)
 """
 
 
+def test_a_container_that_forbids_namespaces_is_an_error_with_a_remedy() -> None:
+    """Docker's default profile: a seccomp filter that answers unshare(2) with EPERM."""
+    done = run([sys.executable, "-c", FILTERED])
+    assert done.returncode == 3
+    assert "does not let us make user and network namespaces" in done.stderr
+    assert "--security-opt seccomp=unconfined" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+#: a seccomp filter with one rule, then the lab, as somebody whose filters hold
+FILTERED = """
+import ctypes, os, platform, struct, sys
+unshare = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+load, equal, give = 0x20, 0x15, 0x06
+rules = [(load, 0, 0, 0), (equal, 0, 1, unshare), (give, 0, 0, 0x00050001), (give, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_SET_SECCOMP
+os.execv(sys.executable, [sys.executable, "-m", "kubereach", "lab", "run", "--", "true"])
+"""
+
+
+def test_a_container_with_read_only_sysctls_is_an_error_with_a_remedy() -> None:
+    """Docker's default mounts: parts of /proc are read-only, which also keeps us from mounting another one."""
+    done = run([sys.executable, "-c", READ_ONLY.format(uid=os.geteuid(), gid=os.getegid())])
+    assert done.returncode == 3
+    assert "/proc/sys is read-only here" in done.stderr
+    assert "--security-opt systempaths=unconfined" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from kubereach.lab import syscalls
+syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+Path("/proc/self/setgroups").write_text("deny")
+Path("/proc/self/uid_map").write_text("0 {uid} 1")
+Path("/proc/self/gid_map").write_text("0 {gid} 1")
+syscalls.mount("/proc/sys", "/proc/sys", None, syscalls.MS_BIND)
+syscalls.mount(None, "/proc/sys", None, syscalls.MS_BIND | 32 | syscalls.MS_RDONLY)  # MS_REMOUNT
+os.execv(sys.executable, [sys.executable, "-m", "kubereach", "lab", "run", "--", "true"])
+"""
+
+
 def test_missing_nft_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "SYSTEM_PATH", "/nonexistent")
     with pytest.raises(LabError, match="needs the program 'nft'") as caught:
