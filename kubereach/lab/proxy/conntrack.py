@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -66,11 +67,15 @@ def _family(backends: Iterable[Backend]) -> int:
 
 
 def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends: frozenset[Backend]) -> None:
-    # The kernel picks the entries: thousands of others (of DNS, above all) need not be read.
-    through = NFCTAttrTuple(family=family, daddr=address or None, proto=socket.IPPROTO_UDP, dport=port)
+    # The kernel picks the entries: thousands of others (of DNS, above all) need not be read. Of IPv6 addresses it
+    # picks those that differ (ctnetlink_filter_match_tuple compares the wrong way round): there it gets the port only.
+    picked = address if address and family == socket.AF_INET else None
+    through = NFCTAttrTuple(family=family, daddr=picked, proto=socket.IPPROTO_UDP, dport=port)
     for entry in list(conntrack.dump(tuple_orig=through)):
         original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
         reply = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_REPLY"))
+        if address and ip_address(original.daddr) != ip_address(address):
+            continue
         if (reply.saddr, reply.sport) in backends:
             continue
         try:
