@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from lab_access import LabAccess
@@ -11,12 +13,15 @@ from lab_access import LabAccess
 from kubereach.lab import Lab, LabConfig
 
 _numbers = count()
+_AGNHOST = str(Path(__file__).with_name("replay") / "agnhost.py")
+#: what stands for the image of the recorded pods
+IMAGES = {"registry.k8s.io/e2e-test-images/agnhost": [sys.executable, "-I", "-S", _AGNHOST]}
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
     """A lab of three nodes; what it logged is an error, since it logs only what should not happen."""
-    started = Lab(LabConfig(nodes=3))
+    started = Lab(LabConfig(nodes=3, images=IMAGES))
     started.start()
     with started:
         access = LabAccess(started, tmp_path_factory.mktemp("lab"))

@@ -72,6 +72,9 @@ def _serve(connection: socket.socket, client: str) -> None:
 def netexec(port: int) -> None:
     """Serve HTTP until SIGTERM, which ends the process at once, as Go's does."""
     listener = socket.create_server(("", port))
+    now = time.strftime("%m%d %H:%M:%S", time.gmtime())
+    for number, text in enumerate((f"Started HTTP server on port {port}", "Started UDP server on port  8081")):
+        sys.stderr.write(f"I{now}.{number:06}{os.getpid():8} log.go:244] {text}\n")
     while True:
         connection, address = listener.accept()
         threading.Thread(target=_serve, args=(connection, f"{address[0]}:{address[1]}"), daemon=True).start()
@@ -82,6 +85,8 @@ def main(words: list[str]) -> int:
         ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
         signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
         netexec(int(ports[0]) if ports else 8080)
+    if words[:1] not in ([], ["pause"]):
+        return 1  # it knows no such command
     # without a subcommand the image pauses
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
