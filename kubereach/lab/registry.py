@@ -22,6 +22,9 @@ from kubereach.lab.store import Change, Listener, Store, copy_object
 
 #: propagation policy -> the finalizer that the garbage collector honours
 _PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+#: that many different messages for one reason are combined in one event
+_SIMILAR = 10
+_COMBINED = "(combined from similar events)"
 _EVENT_TYPES = ("Normal", "Warning")
 _GENERATED_PREFIX = 58
 
@@ -45,6 +48,7 @@ class Registry:
         self.services = ServiceAllocator(config.plans, config.node_port_range)
         self._strategies: dict[str, Strategy] = {r.name: strategy_of(r.name, config) for r in RESOURCES}
         self._events: dict[tuple[str, ...], str] = {}
+        self._told: dict[tuple[str, ...], set[str]] = {}
 
     # reading
 
@@ -262,10 +266,18 @@ class Registry:
             raise ValueError(f"an Event is Normal or Warning, not {type}")
         about = involved["metadata"]
         namespace = about.get("namespace") or "default"
-        key = (about.get("uid", ""), type, reason, message, source)
+        subject = (about.get("uid", ""), type, reason, source)
+        told = self._told.setdefault(subject, set())
+        told.add(message)
+        words = message
+        if len(told) >= _SIMILAR:
+            # as client-go's event recorder does it, so that one event stands for all further ones
+            told.pop()
+            words, message = _COMBINED, f"{_COMBINED}: {message}"
+        key = (*subject, words)
         known = self._events.get(key)
         if known is not None and self.find("events", namespace, known) is not None:
-            self.update("events", namespace, known, _count)
+            self.update("events", namespace, known, lambda event: _count(event, message))
             return
         space = self.find("namespaces", None, namespace)
         if space is None or space["metadata"].get("deletionTimestamp"):
@@ -424,6 +436,7 @@ def _check_preconditions(kind: Resource, obj: Object, conditions: Mapping[str, s
         raise status.conflict(kind.kind, metadata["name"], why, kind.group)
 
 
-def _count(event: Object) -> None:
+def _count(event: Object, message: str) -> None:
+    event["message"] = message
     event["count"] = event.get("count", 1) + 1
     event["lastTimestamp"] = now()

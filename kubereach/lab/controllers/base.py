@@ -177,6 +177,25 @@ def pod_from(owner: Object, labels: dict[str, str] | None = None) -> Object:
     }
 
 
+def create_pod(registry: Registry, owner: Object, pod: Object, component: str) -> Object:
+    """Create a pod of an owner and tell it in an Event. Raises `StatusError`, told in an Event too."""
+    try:
+        created = registry.create("pods", pod)
+    except StatusError as error:
+        registry.record_event(owner, "Warning", "FailedCreate", f"Error creating: {error}", component)
+        raise
+    message = f"Created pod: {created['metadata']['name']}"
+    registry.record_event(owner, "Normal", "SuccessfulCreate", message, component)
+    return created
+
+
+def delete_pod(registry: Registry, owner: Object, pod: Object, component: str) -> None:
+    """Delete a pod of an owner and tell it in an Event."""
+    registry.delete("pods", *name_of(pod))
+    message = f"Deleted pod: {pod['metadata']['name']}"
+    registry.record_event(owner, "Normal", "SuccessfulDelete", message, component)
+
+
 def scaled(value: int | str, total: int, *, up: bool) -> int:
     """An absolute number, or a percentage of `total` rounded up or down."""
     if isinstance(value, int):

@@ -1,11 +1,13 @@
 """Deployments: a ReplicaSet for each template, and the way from one to the next.
 
-Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
+Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ and the deployment controller's sync,
+rolling and progress steps, whose order decides what watchers and events tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 
 from kubereach.lab.controllers.base import (
     Controller,
@@ -17,15 +19,25 @@ from kubereach.lab.controllers.base import (
     name_of,
     owned,
     owner_reference,
-    scaled,
     short_hash,
+)
+from kubereach.lab.controllers.rollout import (
+    HASH,
+    REVISION,
+    annotate,
+    revision_of,
+    room_for_new,
+    shares,
+    spare_old,
+    unavailable,
+    wanted,
 )
 from kubereach.lab.registry import now
 from kubereach.lab.store import copy_object
 
-_PREFIX = "deployment.kubernetes.io/"
-_REVISION = f"{_PREFIX}revision"
-_HASH = "pod-template-hash"
+_COMPONENT = "deployment-controller"
+_AVAILABLE = "NewReplicaSetAvailable"
+_TIMED_OUT = "ProgressDeadlineExceeded"
 
 
 class DeploymentController(Controller):
@@ -40,202 +52,306 @@ class DeploymentController(Controller):
 
     def reconcile(self, namespace: str, name: str) -> None:
         deployment = self.registry.find("deployments", namespace, name)
-        if deployment is None or being_deleted(deployment):
+        if deployment is None:
             return
+        if being_deleted(deployment):
+            self._report(deployment)
+            return
+        deployment = self._note_pause(deployment)
+        sets = self._sets(deployment)
+        paused = bool(deployment["spec"].get("paused"))
+        if paused or _is_scaling(deployment, sets):
+            if current := _current(deployment, sets):
+                deployment, current = self._adjust(deployment, current, sets)
+            self._scale(deployment, current)
+            self._report(deployment)
+        elif deployment["spec"]["strategy"]["type"] == "Recreate":
+            self._recreate(deployment)
+        else:
+            self._roll(deployment)
+
+    def _sets(self, deployment: Object) -> list[Object]:
+        """The Deployment's ReplicaSets, oldest first."""
         sets = owned(self.registry, "replicasets", deployment)
-        current = self._current(deployment, sets)
-        if current is None and not deployment["spec"].get("paused"):
-            current = self._create(deployment, sets)
-        others = [s for s in sets if current is None or s["metadata"]["uid"] != current["metadata"]["uid"]]
+        return sorted(
+            sets, key=lambda s: (s["metadata"]["creationTimestamp"], int(s["metadata"]["resourceVersion"]))
+        )
+
+    # the new set
+
+    def _current_set(self, deployment: Object) -> tuple[Object, Object]:
+        """(Deployment, ReplicaSet of its template), made if there is none."""
+        sets = self._sets(deployment)
+        current = _current(deployment, sets)
         if current is not None:
-            if deployment["spec"].get("paused"):
-                self._resize(deployment, current, deployment["spec"]["replicas"] - _wanted(others))
-            elif deployment["spec"]["strategy"]["type"] == "Recreate":
-                self._recreate(deployment, current, others)
-            else:
-                self._roll(deployment, current, others)
-            self._clean(deployment, others)
-        self._report(deployment)
-
-    def _current(self, deployment: Object, sets: list[Object]) -> Object | None:
-        wanted = short_hash(deployment["spec"]["template"])
-        return next((s for s in sets if s["metadata"]["labels"].get(_HASH) == wanted), None)
-
-    def _create(self, deployment: Object, sets: list[Object]) -> Object:
+            return self._adjust(deployment, current, sets)
         template = copy_object(deployment["spec"]["template"])
         digest = short_hash(deployment["spec"]["template"])
-        labels = {**(template["metadata"].get("labels") or {}), _HASH: digest}
+        labels = {**(template["metadata"].get("labels") or {}), HASH: digest}
         template["metadata"]["labels"] = labels
         selector = copy_object(deployment["spec"]["selector"])
-        selector["matchLabels"] = {**(selector.get("matchLabels") or {}), _HASH: digest}
+        selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH: digest}
         meta = deployment["metadata"]
-        rolling = deployment["spec"]["strategy"]["type"] == "RollingUpdate"
-        return self.registry.create(
-            "replicasets",
-            {
-                "metadata": {
-                    "name": f"{meta['name']}-{digest}",
-                    "namespace": meta["namespace"],
-                    "labels": labels,
-                    "annotations": self._annotations(deployment, _revision(sets) + 1),
-                    "ownerReferences": [owner_reference(deployment)],
-                },
-                "spec": {
-                    "replicas": 0 if sets or not rolling else deployment["spec"]["replicas"],
-                    "selector": selector,
-                    "template": template,
-                    "minReadySeconds": deployment["spec"].get("minReadySeconds", 0),
-                },
+        spec = {"replicas": room_for_new(deployment, sets, 0), "selector": selector, "template": template}
+        if seconds := deployment["spec"].get("minReadySeconds"):
+            spec["minReadySeconds"] = seconds
+        made: Object = {
+            "metadata": {
+                "name": f"{meta['name']}-{digest}",
+                "namespace": meta["namespace"],
+                "labels": labels,
+                "ownerReferences": [owner_reference(deployment)],
             },
-        )
-
-    def _annotations(self, deployment: Object, revision: int) -> dict[str, str]:
-        replicas = deployment["spec"]["replicas"]
-        kept = {
-            key: value
-            for key, value in (deployment["metadata"].get("annotations") or {}).items()
-            if key not in ("kubectl.kubernetes.io/last-applied-configuration", _REVISION)
+            "spec": spec,
         }
-        return kept | {
-            f"{_PREFIX}desired-replicas": str(replicas),
-            f"{_PREFIX}max-replicas": str(replicas + self._surge(deployment)),
-            _REVISION: str(revision),
-        }
+        annotate(made, deployment, _newest(sets) + 1)
+        current = self.registry.create("replicasets", made)
+        if spec["replicas"]:
+            self._tell_scaled(deployment, current, 0)
+        message = f'Created new replica set "{current["metadata"]["name"]}"'
 
-    def _surge(self, deployment: Object) -> int:
-        rolling = deployment["spec"]["strategy"].get("rollingUpdate") or {}
-        return scaled(rolling.get("maxSurge", 0), deployment["spec"]["replicas"], up=True)
-
-    def _unavailable(self, deployment: Object) -> int:
-        rolling = deployment["spec"]["strategy"].get("rollingUpdate") or {}
-        most = scaled(rolling.get("maxUnavailable", 0), deployment["spec"]["replicas"], up=False)
-        return most or (0 if self._surge(deployment) else 1)
-
-    def _roll(self, deployment: Object, current: Object, others: list[Object]) -> None:
-        """One step: the new set up as far as maxSurge lets it, then old ones down as far as maxUnavailable does."""
-        replicas = deployment["spec"]["replicas"]
-        room = replicas + self._surge(deployment) - _wanted(others) - current["spec"]["replicas"]
-        size = min(replicas, current["spec"]["replicas"] + max(room, 0)) if others else replicas
-        current = self._resize(
-            deployment, current, size if current["spec"]["replicas"] < replicas else replicas
-        )
-        least = replicas - self._unavailable(deployment)
-        # Counted by what was asked for, not by what is: the status of a set that was just resized is of before.
-        spare = _wanted([current, *others]) - least - (current["spec"]["replicas"] - _serving(current))
-        oldest_first = sorted(others, key=lambda s: str(s["metadata"]["creationTimestamp"]))
-        for broken_ones in (True, False):  # those that serve nobody cost nothing, so they go first
-            if not broken_ones:
-                spare = min(spare, sum(map(_serving, [current, *oldest_first])) - least)
-            for number, old in enumerate(oldest_first):
-                here = old["spec"]["replicas"] - (_serving(old) if broken_ones else 0)
-                cut = min(max(spare, 0), here)
-                if cut > 0:
-                    oldest_first[number] = self._resize(deployment, old, old["spec"]["replicas"] - cut)
-                    spare -= cut
-
-    def _recreate(self, deployment: Object, current: Object, others: list[Object]) -> None:
-        for old in others:
-            self._resize(deployment, old, 0)
-        if all(not owned(self.registry, "pods", old) for old in others):
-            self._resize(deployment, current, deployment["spec"]["replicas"])
-
-    def _resize(self, deployment: Object, replica_set: Object, size: int) -> Object:
         def mutate(obj: Object) -> None:
-            obj["spec"]["replicas"] = max(size, 0)
-            annotations = obj["metadata"].setdefault("annotations", {})
-            newest = _revision(owned(self.registry, "replicasets", deployment))
-            revision = int(annotations.get(_REVISION, "0"))
-            if obj["metadata"]["labels"].get(_HASH) == short_hash(deployment["spec"]["template"]):
-                revision = revision if revision == newest else newest + 1
-            annotations.update(self._annotations(deployment, revision))
+            obj["metadata"].setdefault("annotations", {})[REVISION] = str(revision_of(current))
+            if _has_deadline(obj):
+                _set_condition(obj["status"], "Progressing", "True", "NewReplicaSetCreated", message)
 
-        return self.registry.update("replicasets", *name_of(replica_set), mutate)
+        return self._write_status(deployment, mutate), current
 
-    def _clean(self, deployment: Object, others: list[Object]) -> None:
+    def _adjust(self, deployment: Object, current: Object, sets: list[Object]) -> tuple[Object, Object]:
+        """Number a set that is used (again) as the newest revision, and the Deployment with it."""
+        newest = _newest([s for s in sets if s is not current]) + 1
+
+        def number(obj: Object) -> None:
+            annotate(obj, deployment, newest, sizes=False)
+            if seconds := deployment["spec"].get("minReadySeconds"):
+                obj["spec"]["minReadySeconds"] = seconds
+            else:
+                obj["spec"].pop("minReadySeconds", None)
+
+        current = self.registry.update("replicasets", *name_of(current), number)
+        message = f'Found new replica set "{current["metadata"]["name"]}"'
+
+        def mutate(obj: Object) -> None:
+            obj["metadata"].setdefault("annotations", {})[REVISION] = str(revision_of(current))
+            if _has_deadline(obj) and not condition(obj, "Progressing"):
+                _set_condition(obj["status"], "Progressing", "True", "FoundNewReplicaSet", message)
+
+        return self._write_status(deployment, mutate), current
+
+    # the ways from old to new
+
+    def _roll(self, deployment: Object) -> None:
+        """One step: the new set up as far as maxSurge lets it, or old ones down as far as maxUnavailable does."""
+        deployment, current = self._current_set(deployment)
+        old = [s for s in self._sets(deployment) if s["metadata"]["uid"] != current["metadata"]["uid"]]
+        size, replicas = current["spec"]["replicas"], deployment["spec"]["replicas"]
+        if size != replicas:
+            goal = replicas if size > replicas else room_for_new(deployment, [current, *old], size)
+            if goal != size:
+                self._resize(deployment, current, goal)
+                self._report(deployment, current)
+                return
+        for replica_set, goal in spare_old(deployment, current, old):
+            self._resize(deployment, replica_set, goal)
+        self._clean(deployment, old)
+        self._report(deployment, current)
+
+    def _recreate(self, deployment: Object) -> None:
+        sets = self._sets(deployment)
+        current = _current(deployment, sets)
+        old = [s for s in sets if s is not current]
+        for replica_set in old:
+            self._resize(deployment, replica_set, 0)
+        if any(owned(self.registry, "pods", replica_set) for replica_set in old):
+            self._report(deployment, current)
+            return
+        deployment, current = self._current_set(deployment)
+        self._resize(deployment, current, deployment["spec"]["replicas"])
+        self._clean(deployment, old)
+        self._report(deployment, current)
+
+    def _scale(self, deployment: Object, current: Object | None) -> None:
+        """A new size without a new template, or a pause: each set keeps its share."""
+        sets = self._sets(deployment)
+        active = [s for s in sets if s["spec"]["replicas"]]
+        if len(active) <= 1:
+            for only in active or [s for s in [current or (sets[-1] if sets else None)] if s]:
+                self._resize(deployment, only, deployment["spec"]["replicas"])
+            return
+        replicas = deployment["spec"]["replicas"]
+        if current is not None and current["spec"]["replicas"] == replicas == _available(current):
+            for replica_set in active:
+                if replica_set["metadata"]["uid"] != current["metadata"]["uid"]:
+                    self._resize(deployment, replica_set, 0)
+        elif deployment["spec"]["strategy"]["type"] == "RollingUpdate":
+            for replica_set, goal in shares(deployment, active):
+                self._resize(deployment, replica_set, goal)
+
+    def _resize(self, deployment: Object, replica_set: Object, size: int) -> None:
+        before = replica_set["spec"]["replicas"]
+
+        def mutate(obj: Object) -> None:
+            obj["spec"]["replicas"] = size
+            annotate(obj, deployment, revision_of(obj))
+
+        resized = self.registry.update("replicasets", *name_of(replica_set), mutate)
+        if size != before:
+            self._tell_scaled(deployment, resized, before)
+
+    def _tell_scaled(self, deployment: Object, replica_set: Object, before: int) -> None:
+        size, name = replica_set["spec"]["replicas"], replica_set["metadata"]["name"]
+        way = "up" if size > before else "down"
+        message = f"Scaled {way} replica set {name} from {before} to {size}"
+        self.registry.record_event(deployment, "Normal", "ScalingReplicaSet", message, _COMPONENT)
+
+    def _clean(self, deployment: Object, old: list[Object]) -> None:
+        if not _complete(deployment, deployment.get("status") or {}):
+            return
         limit = deployment["spec"].get("revisionHistoryLimit", 10)
-        idle = [s for s in others if not s["spec"]["replicas"] and not s.get("status", {}).get("replicas")]
-        idle.sort(key=lambda s: int(s["metadata"]["annotations"].get(_REVISION, "0")))
-        for old in idle[: max(len(idle) - limit, 0)]:
-            self.registry.delete("replicasets", *name_of(old))
+        idle = [s for s in old if not s["spec"]["replicas"] and not s.get("status", {}).get("replicas")]
+        idle.sort(key=revision_of)
+        for replica_set in idle[: max(len(idle) - limit, 0)]:
+            self.registry.delete("replicasets", *name_of(replica_set))
 
-    def _report(self, deployment: Object) -> None:
-        sets = owned(self.registry, "replicasets", deployment)
-        current = self._current(deployment, sets)
-        replicas = deployment["spec"]["replicas"]
+    # status
 
-        def total(field: str, of: list[Object]) -> int:
-            return sum(int(s.get("status", {}).get(field, 0)) for s in of)
-
-        counts = {
-            "replicas": total("replicas", sets),
-            "updatedReplicas": total("replicas", [current] if current else []),
-            "readyReplicas": total("readyReplicas", sets),
-            "availableReplicas": total("availableReplicas", sets),
-        }
-        status: Object = {"observedGeneration": deployment["metadata"]["generation"]}
-        status |= {key: value for key, value in counts.items() if value}
-        status["terminatingReplicas"] = total("terminatingReplicas", sets)
-        missing = replicas - counts["availableReplicas"]
-        if missing > 0:
-            status["unavailableReplicas"] = missing
-        enough = counts["availableReplicas"] >= replicas - self._unavailable(deployment)
-        done = counts["updatedReplicas"] == counts["replicas"] == counts["availableReplicas"] == replicas
-        words = f'ReplicaSet "{current["metadata"]["name"]}"' if current else "ReplicaSet"
-        conditions = [
-            _condition(
-                deployment,
-                "Available",
-                "True" if enough else "False",
-                "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
-                f"Deployment {'has' if enough else 'does not have'} minimum availability.",
-            )
-        ]
-        if deployment["spec"].get("paused"):
-            conditions.append(
-                _condition(deployment, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
-            )
-        elif done:
-            message = f"{words} has successfully progressed."
-            conditions.append(
-                _condition(deployment, "Progressing", "True", "NewReplicaSetAvailable", message)
-            )
-        else:
-            message = f"{words} is progressing."
-            conditions.append(_condition(deployment, "Progressing", "True", "ReplicaSetUpdated", message))
-        status["conditions"] = conditions
+    def _note_pause(self, deployment: Object) -> Object:
+        reason = condition(deployment, "Progressing").get("reason")
+        paused = bool(deployment["spec"].get("paused"))
+        if not _has_deadline(deployment) or reason == _TIMED_OUT or paused == (reason == "DeploymentPaused"):
+            return deployment
+        word = "paused" if paused else "resumed"
 
         def mutate(obj: Object) -> None:
-            if current is not None:
-                revision = current["metadata"]["annotations"][_REVISION]
-                obj["metadata"].setdefault("annotations", {})[_REVISION] = revision
-            obj["status"] = status
+            told = f"Deployment is {word}"
+            _set_condition(obj["status"], "Progressing", "Unknown", f"Deployment{word.capitalize()}", told)
 
-        self.registry.update("deployments", *name_of(deployment), mutate, subresource="status")
+        return self._write_status(deployment, mutate)
+
+    def _report(self, deployment: Object, current: Object | None = None) -> None:
+        """Write the status; with `current`, a roll-out is going on, whose progress is told."""
+        sets = self._sets(deployment)
+        counted = [s for s in sets if current and s["metadata"]["uid"] == current["metadata"]["uid"]]
+        updated = counted or [s for s in [_current(deployment, sets)] if s]
+        before = deployment.get("status") or {}
+        status = _counts(deployment, sets, updated)
+        status["conditions"] = copy_object(before).get("conditions") or []
+        replicas = deployment["spec"]["replicas"]
+        enough = status.get("availableReplicas", 0) >= replicas - unavailable(deployment)
+        _set_condition(
+            status,
+            "Available",
+            "True" if enough else "False",
+            "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
+            f"Deployment {'has' if enough else 'does not have'} minimum availability.",
+        )
+        if current is not None and _has_deadline(deployment):
+            self._tell_progress(deployment, status, f'ReplicaSet "{current["metadata"]["name"]}"')
+        self._write_status(deployment, lambda obj: obj.update(status=status))
+
+    def _tell_progress(self, deployment: Object, status: Object, subject: str) -> None:
+        told = condition(deployment, "Progressing")
+        before = deployment.get("status") or {}
+        count = status.get
+        if count("replicas") == count("updatedReplicas") and told.get("reason") == _AVAILABLE:
+            return
+        if _complete(deployment, status):
+            _set_condition(
+                status, "Progressing", "True", _AVAILABLE, f"{subject} has successfully progressed."
+            )
+        elif _progresses(before, status):
+            message = f"{subject} is progressing."
+            _set_condition(status, "Progressing", "True", "ReplicaSetUpdated", message, again=True)
+        elif told and told["reason"] not in (_AVAILABLE, _TIMED_OUT):
+            since = datetime.fromisoformat(told["lastUpdateTime"].replace("Z", "+00:00"))
+            left = deployment["spec"]["progressDeadlineSeconds"]
+            left -= (datetime.now(timezone.utc) - since).total_seconds()
+            if left > 0:
+                self.enqueue_later(name_of(deployment), left)
+                return
+            _set_condition(
+                status, "Progressing", "False", _TIMED_OUT, f"{subject} has timed out progressing."
+            )
+
+    def _write_status(self, deployment: Object, mutate: Callable[[Object], None]) -> Object:
+        return self.registry.update("deployments", *name_of(deployment), mutate, subresource="status")
 
 
-def _serving(replica_set: Object) -> int:
-    """Available pods, as far as they are still wanted."""
-    available = int(replica_set.get("status", {}).get("availableReplicas", 0))
-    return min(available, int(replica_set["spec"]["replicas"]))
+def _current(deployment: Object, sets: list[Object]) -> Object | None:
+    digest = short_hash(deployment["spec"]["template"])
+    return next((s for s in sets if s["metadata"]["labels"].get(HASH) == digest), None)
 
 
-def _wanted(sets: list[Object]) -> int:
-    return sum(s["spec"]["replicas"] for s in sets)
+def _is_scaling(deployment: Object, sets: list[Object]) -> bool:
+    """Whether a set that has pods was sized for another number of replicas."""
+    key = "deployment.kubernetes.io/desired-replicas"
+    asked = str(deployment["spec"]["replicas"])
+    return any(
+        s["spec"]["replicas"] and (s["metadata"].get("annotations") or {}).get(key, asked) != asked
+        for s in sets
+    )
 
 
-def _revision(sets: list[Object]) -> int:
-    return max((int((s["metadata"].get("annotations") or {}).get(_REVISION, "0")) for s in sets), default=0)
+def _newest(sets: list[Object]) -> int:
+    return max(map(revision_of, sets), default=0)
 
 
-def _condition(obj: Object, kind: str, status: str, reason: str, message: str) -> Object:
-    old = condition(obj, kind)
-    same = old.get("status") == status
-    unchanged = same and (old.get("reason"), old.get("message")) == (reason, message)
-    return {
+def _available(replica_set: Object) -> int:
+    return int((replica_set.get("status") or {}).get("availableReplicas", 0))
+
+
+def _complete(deployment: Object, status: Object) -> bool:
+    counts = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
+    return counts == [deployment["spec"]["replicas"]] * 3
+
+
+def _has_deadline(deployment: Object) -> bool:
+    """The largest number that the field takes stands for no deadline."""
+    return bool(deployment["spec"].get("progressDeadlineSeconds", 2**31 - 1) != 2**31 - 1)
+
+
+def _counts(deployment: Object, sets: list[Object], updated: list[Object]) -> Object:
+    def total(field: str, of: list[Object]) -> int:
+        return sum(int((s.get("status") or {}).get(field, 0)) for s in of)
+
+    available = total("availableReplicas", sets)
+    counts = {
+        "replicas": total("replicas", sets),
+        "updatedReplicas": total("replicas", updated),
+        "readyReplicas": total("readyReplicas", sets),
+        "availableReplicas": available,
+        "unavailableReplicas": max(wanted(sets) - available, 0),
+    }
+    status: Object = {"observedGeneration": deployment["metadata"]["generation"]}
+    status |= {key: value for key, value in counts.items() if value}
+    status["terminatingReplicas"] = total("terminatingReplicas", sets)
+    return status
+
+
+def _progresses(before: Object, after: Object) -> bool:
+    def old(status: Object) -> int:
+        return int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))
+
+    grown = ("updatedReplicas", "readyReplicas", "availableReplicas")
+    return old(after) < old(before) or any(after.get(key, 0) > before.get(key, 0) for key in grown)
+
+
+def _set_condition(
+    status: Object, kind: str, value: str, reason: str, message: str, *, again: bool = False
+) -> None:
+    """Write a condition of a status, at the end if it changed; `again`: its time is renewed also if it did not."""
+    conditions = status.setdefault("conditions", [])
+    old: Object = next((c for c in conditions if c["type"] == kind), {})
+    if (old.get("status"), old.get("reason")) == (value, reason) and not again:
+        return
+    stamp = now()
+    since = old["lastTransitionTime"] if old.get("status") == value else stamp
+    written = {
         "type": kind,
-        "status": status,
-        "lastUpdateTime": old["lastUpdateTime"] if unchanged else now(),
-        "lastTransitionTime": old["lastTransitionTime"] if same else now(),
+        "status": value,
+        "lastUpdateTime": stamp,
+        "lastTransitionTime": since,
         "reason": reason,
         "message": message,
     }
+    status["conditions"] = [*(c for c in conditions if c["type"] != kind), written]

@@ -15,6 +15,8 @@ from kubereach.lab.controllers.base import (
     available_in,
     being_deleted,
     controller_of,
+    create_pod,
+    delete_pod,
     name_of,
     owned,
     owner_reference,
@@ -22,6 +24,8 @@ from kubereach.lab.controllers.base import (
     ready,
 )
 from kubereach.lab.selectors import matches_selector
+
+_COMPONENT = "replicaset-controller"
 
 
 class ReplicaSetController(Controller):
@@ -79,7 +83,7 @@ class ReplicaSetController(Controller):
         for _ in range(missing):
             pod = pod_from(replica_set)
             pod["metadata"]["generateName"] = f"{replica_set['metadata']['name']}-"
-            self.registry.create("pods", pod)
+            create_pod(self.registry, replica_set, pod, _COMPONENT)
         if missing < 0:
             # first those that serve nobody: unscheduled, unready, youngest
             pods.sort(
@@ -90,7 +94,7 @@ class ReplicaSetController(Controller):
                 )
             )
             for pod in pods[:-missing]:
-                self.registry.delete("pods", *name_of(pod))
+                delete_pod(self.registry, replica_set, pod, _COMPONENT)
 
     def _report(self, replica_set: Object) -> None:
         pods = owned(self.registry, "pods", replica_set)

@@ -2,8 +2,8 @@
 
 A recording is a file of requests and answers, in order. A `Scenario` says how one is played: which recording, what its
 namespace held that the recording does not show (`prepare`), what somebody did between its steps outside of the API
-(`before`), and which steps the lab leaves out on purpose, each with the reason (`exceptions`). `player.play` sends every
-request and compares every answer; `compare` says what counts as equal, and nothing else does.
+(`before`), and which steps the lab leaves out on purpose, each with the reason (`exceptions`). `player.play` sends
+every request and compares every answer; `compare` says what counts as equal, and nothing else does.
 
 To add one: copy the recording into ``tests/lab/recordings``, add a `Scenario` to the list of the test module it belongs
 to (``test_services``, ``test_objects``, ``test_workloads``, ``test_pods``), run that module, and mend the lab until it

@@ -63,7 +63,11 @@ def _serve(connection: socket.socket, client: str) -> None:
             query = {_unquoted(key): _unquoted(value) for key, _, value in pairs}
             status, headers, body = _answer(path, query, client)
             content = body.encode()
-            head = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", *headers, f"Content-Length: {len(content)}"]
+            head = [
+                f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",
+                *headers,
+                f"Content-Length: {len(content)}",
+            ]
             connection.sendall("\r\n".join([*head, "", ""]).encode() + content)
             if not keep:
                 return
@@ -73,7 +77,9 @@ def netexec(port: int) -> None:
     """Serve HTTP until SIGTERM, which ends the process at once, as Go's does."""
     listener = socket.create_server(("", port))
     now = time.strftime("%m%d %H:%M:%S", time.gmtime())
-    for number, text in enumerate((f"Started HTTP server on port {port}", "Started UDP server on port  8081")):
+    for number, text in enumerate(
+        (f"Started HTTP server on port {port}", "Started UDP server on port  8081")
+    ):
         sys.stderr.write(f"I{now}.{number:06}{os.getpid():8} log.go:244] {text}\n")
     while True:
         connection, address = listener.accept()
@@ -83,7 +89,7 @@ def netexec(port: int) -> None:
 def main(words: list[str]) -> int:
     if words[:1] == ["netexec"]:
         ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         netexec(int(ports[0]) if ports else 8080)
     if words[:1] not in ([], ["pause"]):
         return 1  # it knows no such command

@@ -19,10 +19,8 @@ def row(outcome: Outcome) -> str:
     """A line of the table: how many steps agree, and why the others do not."""
     reasons = list(dict.fromkeys(outcome.excepted[number] for number in sorted(outcome.excepted)))
     share = 100 * outcome.agreeing / outcome.steps
-    left = len(outcome.excepted)
-    return (
-        f"| {outcome.name} | {outcome.steps} | {outcome.agreeing} ({share:.0f} %) | {left or ''} | {'; '.join(reasons)} |"
-    )
+    cells = [outcome.name, outcome.steps, f"{outcome.agreeing} ({share:.0f} %)", len(outcome.excepted) or ""]
+    return f"| {' | '.join(map(str, cells))} | {'; '.join(reasons)} |"
 
 
 def rows() -> list[str]:

@@ -74,7 +74,9 @@ def replayed(plays: Plays, request: pytest.FixtureRequest) -> Callable[[Scenario
             pytest.fail("\n  ".join([head, *complaints]), pytrace=False)
         if not agreement.WRITING:
             line = agreement.row(outcome)
-            assert line in agreement.rows(), f"docs/lab.md has not the line\n{line}\nAGREEMENT=write renews it"
+            assert line in agreement.rows(), (
+                f"docs/lab.md has not the line\n{line}\nAGREEMENT=write renews it"
+            )
 
     return check
 
@@ -87,6 +89,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for outcome in outcomes:
         share = 100 * outcome.agreeing / outcome.steps
         text = f"{outcome.name:24} {outcome.agreeing:4} of {outcome.steps:4} steps  {share:5.1f} %"
-        terminalreporter.line(text + (f"  ({len(outcome.excepted)} left out on purpose)" if outcome.excepted else ""))
+        terminalreporter.line(
+            text + (f"  ({len(outcome.excepted)} left out on purpose)" if outcome.excepted else "")
+        )
     if agreement.WRITING:
         agreement.write(outcomes)

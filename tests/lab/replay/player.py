@@ -15,7 +15,7 @@ import yaml
 from lab_access import LabAccess
 
 from .compare import Pairs, differences, has_chosen_name
-from .scenario import Object, Scenario, Step, label, whole_events
+from .scenario import Object, Scenario, label, whole_events
 from .watches import watch_differences
 
 #: longest wait for a state of the recording, seconds: a busy machine, not a slow lab
@@ -61,18 +61,18 @@ class Outcome:
 class _Watch:
     """One watch of the lab, read by a thread of its own."""
 
-    def __init__(self, http: httpx.Client, request: Object, path: str, query: Any, headers: dict[str, str]) -> None:
+    def __init__(self, http: httpx.Client, path: str, query: Any, headers: dict[str, str]) -> None:
         self.events: list[Object] = []
         self.status = 0
         self.headers: httpx.Headers = httpx.Headers()
         self.body: Any = None
-        #: the server ended it
+        #: the server ended it, and how, if not as one should
         self.ended = False
+        self.broken = ""
         self.news = threading.Condition()
         self._closing = False
         self._response: httpx.Response | None = None
         self._answered = threading.Event()
-        del request
         self._thread = threading.Thread(target=self._read, args=(http, path, query, headers), daemon=True)
         self._thread.start()
         if not self._answered.wait(PATIENCE):
@@ -80,16 +80,16 @@ class _Watch:
 
     def _read(self, http: httpx.Client, path: str, query: Any, headers: dict[str, str]) -> None:
         try:
-            with http.stream("GET", path, params=query, headers=headers, timeout=httpx.Timeout(PATIENCE, read=None)) as r:
+            times = httpx.Timeout(PATIENCE, read=None)
+            with http.stream("GET", path, params=query, headers=headers, timeout=times) as r:
                 self._response, self.status, self.headers = r, r.status_code, r.headers
                 self._answered.set()
                 for line in r.iter_lines():
                     with self.news:
                         self.events.append(json.loads(line))
                         self.news.notify_all()
-        except (httpx.HTTPError, httpx.StreamError, OSError):
-            if not self._closing:
-                raise
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            self.broken = str(error)
         finally:
             self._answered.set()
             with self.news:
@@ -216,9 +216,10 @@ class Player:
 
     @staticmethod
     def _beginning(text: str, recorded: Object) -> list[str]:
-        if text.startswith(recorded["text_begins"]) and len(text.splitlines()) == recorded["lines"]:
+        lines = len(text.splitlines())
+        if text.startswith(recorded["text_begins"]) and lines == recorded["lines"]:
             return []
-        return [f"{len(text.splitlines())} lines: {text[:200]}, recorded {recorded['lines']}: {recorded['text_begins']}"]
+        return [f"{lines} lines: {text[:200]}, recorded {recorded['lines']}: {recorded['text_begins']}"]
 
     @staticmethod
     def _header_differences(headers: httpx.Headers, recorded: Object, pairs: Pairs) -> list[str]:
@@ -274,7 +275,7 @@ class Player:
         """Pair a generated name in a path that no answer told yet with one of the lab's that is still free."""
         path = request["path"]
         name = path.rsplit("/", 1)[-1]
-        if not has_chosen_name(name) or self.pairs.told(name) != name:
+        if not has_chosen_name(name) or self.pairs.knows(name):
             return
         listed = self.http.get(_collection(self.pairs.told(path)))
         for item in [] if listed.is_error else listed.json()["items"]:
@@ -291,7 +292,7 @@ class Player:
         request, recorded = step["request"], step["response"]
         headers = {"Accept": request.get("accept", "application/json"), **request.get("headers", {})}
         path, query = self.pairs.told(request["path"]), self.pairs.told(request.get("query"))
-        watch = _Watch(self.http, request, path, query, headers)
+        watch = _Watch(self.http, path, query, headers)
         if watch.status != recorded["status"]:
             return [f"status: {watch.status}, recorded {recorded['status']}"]
         self._watches[self._number] = watch
@@ -311,7 +312,7 @@ class Player:
             if by_server and not watch.ended:
                 wrong.append("the server has not ended it, recorded that it did")
             elif watch.ended and not by_server:
-                wrong.append("the server ended it, recorded that the client did")
+                wrong.append(f"the server ended it, recorded that the client did {watch.broken}")
             left = deadline - time.monotonic()
             if not wrong or left <= 0:
                 break
@@ -346,6 +347,3 @@ def play(lab: LabAccess, scenario: Scenario, pairs: Pairs) -> Outcome:
         outcome = player.play()
         pairs.lab, pairs.recorded = player.pairs.lab, player.pairs.recorded
         return outcome
-
-
-__all__ = ["Outcome", "Player", "Step", "play"]

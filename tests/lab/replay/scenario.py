@@ -75,10 +75,7 @@ def whole_events(events: list[Object]) -> list[Object]:
     last: dict[str, Object] = {}
     whole = []
     for event in events:
-        if "object" in event:
-            obj = event["object"]
-        else:
-            obj = merged(last[event["name"]], event["patch"])
+        obj = event["object"] if "object" in event else merged(last[event["name"]], event["patch"])
         name = obj.get("metadata", {}).get("name", "")
         last[name] = obj
         whole.append({"type": event["type"], "object": obj})

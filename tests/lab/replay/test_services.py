@@ -8,7 +8,9 @@ import pytest
 
 from .scenario import Scenario
 
-_OWNERSHIP = "a new resource version because other fields are owned (managedFields): field ownership is not the lab's"
+_OWNERSHIP = (
+    "a new resource version because other fields are owned (managedFields): field ownership is not the lab's"
+)
 CREATE = Scenario(
     "service-create",
     "golden-svc",

@@ -6,9 +6,39 @@ from collections.abc import Callable
 
 import pytest
 
+from .player import Player
 from .scenario import Scenario
 
-DEPLOYMENT = Scenario("workload-deployment", "golden-work")
+
+def _rolled_out(watch: int) -> Callable[[Player], None]:
+    """Makes the Deployment that a watch begins with, and waits until it is available."""
+
+    def make(player: Player) -> None:
+        told = player.steps[watch]["response"]["events"][0]["object"]
+        name = told["metadata"]["name"]
+        player.lab.create(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name, "namespace": player.space},
+                "spec": told["spec"],
+            }
+        )
+        player.wait_for(
+            f"/apis/apps/v1/namespaces/{player.space}/deployments",
+            lambda found: "NewReplicaSetAvailable" in str(found),
+            fieldSelector=f"metadata.name={name}",
+        )
+
+    return make
+
+
+DEPLOYMENT = Scenario(
+    "workload-deployment",
+    "golden-work",
+    before={36: _rolled_out(36), 43: _rolled_out(43), 50: _rolled_out(50)},
+    closes={0: 34, 1: 34, 2: 34, 36: 43, 37: 43, 38: 43, 43: 50, 44: 50, 45: 50},
+)
 OTHERS = Scenario("workload-others", "golden-work2")
 
 

@@ -95,17 +95,24 @@ def _stories(events: list[Event]) -> dict[str, list[Any]]:
 
 
 def _parts(obj: Object) -> dict[str, Any]:
-    kind, metadata, spec, status = obj["kind"], obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    kind, metadata, spec, status = (
+        obj["kind"],
+        obj["metadata"],
+        obj.get("spec") or {},
+        obj.get("status") or {},
+    )
     life = {"deleting": "deletionTimestamp" in metadata, "finalizers": metadata.get("finalizers") or []}
     if kind == "Pod":
         containers = [
             [c["name"], c["ready"], {state: told.get("reason") for state, told in c["state"].items()}]
             for c in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
         ]
-        grace = metadata.get("deletionGracePeriodSeconds")
-        return {"": {**life, "grace": grace, "phase": status.get("phase"), "containers": containers, **_conditions(obj)}}
+        life |= {"grace": metadata.get("deletionGracePeriodSeconds"), "phase": status.get("phase")}
+        return {"": {**life, "containers": containers, **_conditions(obj)}}
     if kind == "EndpointSlice":
-        return {_who(e): e.get("conditions") for e in obj.get("endpoints") or []} | {"ports": obj.get("ports")}
+        return {_who(e): e.get("conditions") for e in obj.get("endpoints") or []} | {
+            "ports": obj.get("ports")
+        }
     if kind == "Endpoints":
         lists = [
             (_who(address), which)
