@@ -1,0 +1,208 @@
+"""A small SPDY/3.1 client over real sockets and TLS, written apart from the lab's own codec.
+
+It takes nothing from it but the compression dictionary, whose checksum the test knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import ssl
+import struct
+import threading
+import zlib
+from collections import defaultdict
+from typing import Any
+from urllib.parse import urlencode
+
+import yaml
+from lab_access import PATIENCE, LabAccess
+from websocket import ABNF, create_connection
+
+from kubereach.lab.api.spdy import DICTIONARY
+
+
+class Refused(Exception):
+    """The server did not change over to SPDY."""
+
+    def __init__(self, status: int, head: str, body: str) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status = status
+        self.head = head
+        self.body = body
+
+
+def _tls(lab: LabAccess) -> tuple[str, ssl.SSLContext, dict[str, str]]:
+    """The server's ``host:port``, a context with the client's certificate, and the files that it was made of."""
+    told = yaml.safe_load(lab.kubeconfig.read_text())
+    cluster, user = told["clusters"][0]["cluster"], told["users"][0]["user"]
+    files = {"ca_certs": cluster["certificate-authority"]}
+    files |= {"certfile": user["client-certificate"], "keyfile": user["client-key"]}
+    context = ssl.create_default_context(cafile=files["ca_certs"])
+    context.load_cert_chain(files["certfile"], files["keyfile"])
+    return cluster["server"].removeprefix("https://"), context, files
+
+
+def upgraded(lab: LabAccess, path: str, query: dict[str, Any], *protocols: str) -> SpdyClient:
+    """A connection that a POST has changed over to SPDY. Raises `Refused`."""
+    address, context, _ = _tls(lab)
+    host, port = address.split(":")
+    raw = socket.create_connection((host, int(port)), PATIENCE)
+    connection = context.wrap_socket(raw, server_hostname=host)
+    lines = [f"POST {path}?{urlencode(query, doseq=True)} HTTP/1.1", f"Host: {host}", "Content-Length: 0"]
+    lines += ["Connection: Upgrade", "Upgrade: SPDY/3.1"]
+    lines += [f"X-Stream-Protocol-Version: {protocol}" for protocol in protocols]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    head, _, rest = _until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    if status != 101:
+        with connection:
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            while length and len(rest) < int(length[1]):
+                rest += connection.recv(65536)
+        raise Refused(status, head.decode(), rest.decode())
+    return SpdyClient(connection, head.decode(), rest)
+
+
+def _until(connection: ssl.SSLSocket, mark: bytes) -> bytes:
+    data = b""
+    while mark not in data:
+        chunk = connection.recv(65536)
+        assert chunk, data
+        data += chunk
+    return data
+
+
+class WebSocketBytes:
+    """The bytes in the binary messages of a WebSocket, as a socket has them."""
+
+    def __init__(self, lab: LabAccess, path: str, protocol: str) -> None:
+        address, _, files = _tls(lab)
+        self.socket = create_connection(
+            f"wss://{address}{path}", subprotocols=[protocol], sslopt=files, timeout=PATIENCE
+        )
+
+    def sendall(self, data: bytes) -> None:
+        # cut where no frame ends, since messages' borders mean nothing
+        for start in range(0, len(data), 1000):
+            self.socket.send_binary(data[start : start + 1000])
+
+    def recv(self, _: int) -> bytes:
+        code, data = self.socket.recv_data()
+        return b"" if code == ABNF.OPCODE_CLOSE else bytes(data)
+
+    def shutdown(self, _: int) -> None:
+        self.socket.close()
+
+    def close(self) -> None:
+        self.socket.shutdown()
+
+
+class SpdyClient:
+    """One connection. What comes is sorted by stream in a thread; `wait` waits for a condition on it."""
+
+    def __init__(self, connection: Any, head: str = "", rest: bytes = b"") -> None:
+        self.connection = connection
+        self.head = head
+        self._rest = rest
+        self._compress = zlib.compressobj(zdict=DICTIONARY)
+        self._next = 1
+        self.received: defaultdict[int, bytearray] = defaultdict(bytearray)
+        self.accepted: set[int] = set()
+        self.finished: set[int] = set()
+        self.reset: set[int] = set()
+        self.pings: list[int] = []
+        self.closed = False
+        self._changed = threading.Condition()
+        #: cleared, nothing is read any more
+        self.reading = threading.Event()
+        self.reading.set()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._rest) < count:
+            self.reading.wait()
+            chunk = self.connection.recv(1 << 18)
+            if not chunk:
+                raise EOFError
+            self._rest += chunk
+        data, self._rest = self._rest[:count], self._rest[count:]
+        return data
+
+    def _read(self) -> None:
+        try:
+            while True:
+                first, second = struct.unpack(">II", self._exactly(8))
+                body = self._exactly(second & 0xFFFFFF)
+                with self._changed:
+                    self._frame(first, second >> 24, body)
+                    self._changed.notify_all()
+        except (EOFError, OSError):
+            with self._changed:
+                self.closed = True
+                self._changed.notify_all()
+
+    def _frame(self, first: int, flags: int, body: bytes) -> None:
+        if not first >> 31:
+            self.received[first] += body
+            if flags & 1:
+                self.finished.add(first)
+            return
+        assert first >> 16 == 0x8003, hex(first)
+        number = struct.unpack_from(">I", body)[0] & 0x7FFFFFFF
+        {2: self.accepted.add, 3: self.reset.add, 6: self.pings.append, 7: lambda _: None}[first & 0xFFFF](
+            number
+        )
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def _control(self, kind: int, body: bytes, flags: int = 0) -> None:
+        self.send(struct.pack(">HHI", 0x8003, kind, flags << 24 | len(body)) + body)
+
+    def open(self, fin: bool = False, number: int = 0, **headers: str) -> int:
+        """Opens a stream without waiting for the answer; its number."""
+        number = number or self._next
+        self._next = max(self._next, number + 2)
+        text = struct.pack(">I", len(headers))
+        for name, value in headers.items():
+            for word in (name.encode(), value.encode()):
+                text += struct.pack(">I", len(word)) + word
+        block = self._compress.compress(text) + self._compress.flush(zlib.Z_SYNC_FLUSH)
+        self._control(1, struct.pack(">IIH", number, 0, 0) + block, int(fin))
+        return number
+
+    def write(self, number: int, data: bytes, *, fin: bool = False) -> None:
+        for start in range(0, max(len(data), 1), 32768):
+            part = data[start : start + 32768]
+            last = fin and start + 32768 >= len(data)
+            self.send(struct.pack(">II", number, int(last) << 24 | len(part)) + part)
+
+    def reset_stream(self, number: int) -> None:
+        self._control(3, struct.pack(">II", number, 5))
+
+    def ping(self, number: int) -> None:
+        self._control(6, struct.pack(">I", number))
+
+    def wait(self, holds: Any) -> None:
+        """Waits until `holds()`, for as long as we are patient."""
+        with self._changed:
+            assert self._changed.wait_for(holds, PATIENCE), (dict(self.received), self.finished, self.reset)
+
+    def end(self, number: int) -> bytearray:
+        """What came on a stream until its end."""
+        self.wait(lambda: number in self.finished or number in self.reset or self.closed)
+        return self.received[number]
+
+    def status(self, number: int) -> Any:
+        return json.loads(self.end(number))
+
+    def close(self) -> None:
+        self.reading.set()
+        with contextlib.suppress(OSError):  # the server was first
+            self.connection.shutdown(socket.SHUT_RDWR)  # which wakes the thread that reads
+        self.connection.close()
+        self._thread.join(PATIENCE)
