@@ -178,15 +178,20 @@ class ServiceAllocator:
         return self._take_ports(spec, old, taken)
 
     def _take_ports(self, spec: Object, old: Object, taken: list[Callable[[], None]]) -> list[Cause]:
+        if spec.get("type") not in ("NodePort", "LoadBalancer"):
+            return []
         mine = _numbers(old)[1]
-        if needs_health_check_port(spec):
+        causes = self._take_node_ports(spec, set(mine), taken)
+        # last, so that a fresh one is none of those that were asked for
+        if not causes and needs_health_check_port(spec):
             wanted = spec.get("healthCheckNodePort") or 0
             port, cause = self._take_port(wanted, mine, "spec.healthCheckNodePort", taken)
             if cause:
                 return [cause]
             spec["healthCheckNodePort"] = port
-        if spec.get("type") not in ("NodePort", "LoadBalancer"):
-            return []
+        return causes
+
+    def _take_node_ports(self, spec: Object, mine: set[int], taken: list[Callable[[], None]]) -> list[Cause]:
         # Ports of one number and different protocols share a node port, asked for or not.
         by_number: dict[int, tuple[set[str], int]] = {}
         entries = spec.get("ports") or []

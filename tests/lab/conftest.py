@@ -31,6 +31,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
     assert not logged, f"the lab logged:\n{logged}"
 
 
+@pytest.fixture(scope="session")
+def dual_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
+    """A lab with IPv6 beside IPv4, otherwise as `lab`."""
+    with Lab(LabConfig(dual_stack=True)) as started:
+        access = LabAccess(started, tmp_path_factory.mktemp("dual-lab"))
+        yield access
+        logged = access.log()
+        access.close()
+    assert not logged, f"the lab logged:\n{logged}"
+
+
 @pytest.fixture
 def space(lab: LabAccess) -> Iterator[str]:
     """A namespace of the test's own."""

@@ -1,7 +1,7 @@
 """A lab with IPv6 beside IPv4: addresses, the families of Services and what follows from them, packets over IPv6.
 
 Sources: KEP-563 and https://kubernetes.io/docs/concepts/services-networking/dual-stack/. What a client sees through a
-Service over IPv6 is in test_dataplane_ipv6.
+Service over IPv6 is in test_dataplane.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import dns.rdatatype
 import httpx
 import pytest
 from lab_access import PATIENCE, LabAccess, Object, is_ready
-
-from kubereach.lab import Lab, LabConfig
 
 BOTH = ["IPv4", "IPv6"]
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
@@ -48,22 +46,12 @@ while True:
 """
 
 
-@pytest.fixture(scope="module")
-def dual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
-    with Lab(LabConfig(dual_stack=True)) as started:
-        access = LabAccess(started, tmp_path_factory.mktemp("dual"))
-        yield access
-        logged = access.log()
-        access.close()
-    assert not logged, f"the lab logged:\n{logged}"
-
-
 @pytest.fixture
-def space(dual: LabAccess) -> Iterator[str]:
+def space(dual_lab: LabAccess) -> Iterator[str]:
     name = f"d{next(_numbers)}"
-    dual.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    dual_lab.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    dual.delete(f"/api/v1/namespaces/{name}")
+    dual_lab.delete(f"/api/v1/namespaces/{name}")
 
 
 def service(name: str, **spec: Any) -> Object:
@@ -170,8 +158,8 @@ class Space:
 
 
 @pytest.fixture
-def here(dual: LabAccess, space: str) -> Space:
-    return Space(dual, space)
+def here(dual_lab: LabAccess, space: str) -> Space:
+    return Space(dual_lab, space)
 
 
 def of(family: str, addresses: list[str]) -> str:
@@ -193,8 +181,8 @@ async def ask(lab: LabAccess, place: str | Object, address: str, port: int = 80,
 # --- addresses
 
 
-def test_nodes_have_addresses_and_ranges_of_both_families(dual: LabAccess) -> None:
-    node = next(n for n in dual.get("/api/v1/nodes")["items"] if n["metadata"]["name"] == A)
+def test_nodes_have_addresses_and_ranges_of_both_families(dual_lab: LabAccess) -> None:
+    node = next(n for n in dual_lab.get("/api/v1/nodes")["items"] if n["metadata"]["name"] == A)
     assert node["spec"]["podCIDRs"] == ["10.244.1.0/24", "fd00:10:244:1::/64"]
     assert node["spec"]["podCIDR"] == "10.244.1.0/24"
     assert [(a["type"], a["address"]) for a in node["status"]["addresses"]] == [
