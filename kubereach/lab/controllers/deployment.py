@@ -44,11 +44,13 @@ class DeploymentController(Controller):
     """Rolls out templates through ReplicaSets."""
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
-        del verb, old
+        del verb
         if resource == "deployments":
             yield name_of(new)
-        elif resource == "replicasets" and (key := controller_of(new, "Deployment")):
-            yield key
+        elif resource == "replicasets":
+            for replica_set in (new, old):
+                if replica_set is not None and (key := controller_of(replica_set, "Deployment")):
+                    yield key
 
     def reconcile(self, namespace: str, name: str) -> None:
         deployment = self.registry.find("deployments", namespace, name)

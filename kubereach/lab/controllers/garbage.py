@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from kubereach.lab.controllers.base import Controller, Key, Object, being_deleted, name_of
@@ -15,12 +16,17 @@ _FOREGROUND = "foregroundDeletion"
 _ORPHAN = "orphan"
 
 
+#: seconds from an owner's last dependent to its own end: the other controllers see the first before the second
+_SETTLE = 0.1
+
+
 class GarbageCollector(Controller):
     """Follows owner references by uid. Its keys are (uid, ""): those of owners that went or are going."""
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
         self._resource_of: dict[str, str] = {r.kind: r.name for r in RESOURCES}
+        self._settling: set[str] = set()
         self._dependents: dict[str, dict[str, tuple[str, Key]]] = {}
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
@@ -73,13 +79,16 @@ class GarbageCollector(Controller):
         if _ORPHAN in finalizers:
             for dependent_kind, dependent in dependents:
                 self._release(dependent_kind, dependent, uid)
-            self._drop_finalizer(kind, obj, _ORPHAN)
+            self._settle(kind, obj, _ORPHAN)
         elif _FOREGROUND in finalizers:
             for dependent_kind, dependent in dependents:
                 if not being_deleted(dependent):
-                    self.registry.delete(dependent_kind, *name_of(dependent), propagation="Foreground")
+                    # what has no dependents of its own needs not wait for them
+                    has_some = self._dependents.get(dependent["metadata"]["uid"])
+                    policy = "Foreground" if has_some else "Background"
+                    self.registry.delete(dependent_kind, *name_of(dependent), propagation=policy)
             if not any(self.registry.find(k, *name_of(o)) for k, o in dependents if _blocks(o, uid)):
-                self._drop_finalizer(kind, obj, _FOREGROUND)
+                self._settle(kind, obj, _FOREGROUND)
 
     def _owner(
         self, uid: str, resource: str, dependents: list[tuple[str, Object]]
@@ -109,7 +118,20 @@ class GarbageCollector(Controller):
 
         self.registry.update(kind, *name_of(obj), mutate)
 
+    def _settle(self, kind: str, obj: Object, finalizer: str) -> None:
+        """Let an owner go whose dependents are done with, a moment later."""
+        uid = obj["metadata"]["uid"]
+        if uid not in self._settling:
+            self._settling.add(uid)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_SETTLE, self._drop_finalizer, kind, obj, finalizer)
+
     def _drop_finalizer(self, kind: str, obj: Object, name: str) -> None:
+        self._settling.discard(obj["metadata"]["uid"])
+        found = self.registry.find(kind, *name_of(obj))
+        if found is None or found["metadata"]["uid"] != obj["metadata"]["uid"]:
+            return
+
         def mutate(target: Object) -> None:
             kept = [f for f in target["metadata"].get("finalizers") or [] if f != name]
             target["metadata"]["finalizers"] = kept

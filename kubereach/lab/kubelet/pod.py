@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_BACK_OFF = 10.0
+_NO_LIMIT = "9007199254740988Ki"
 _LONGEST_BACK_OFF = 300.0
 
 
@@ -123,6 +124,9 @@ class PodWorker:
         def mutate(pod: Object) -> None:
             status = pod.setdefault("status", {})
             new_phase = phase(pod, init, containers)
+            if any("waiting" not in c["state"] for c in status.get("containerStatuses", [])):
+                # of the pod's cgroup, which a kubelet reads once containers run: without a limit the kernel's largest
+                status["resources"] = {"limits": {"memory": _NO_LIMIT}}
             status["observedGeneration"] = pod["metadata"].get("generation", 1)
             status["conditions"] = conditions(pod, new_phase, self.sandbox_ready, init, containers)
             status["phase"] = new_phase
@@ -180,7 +184,9 @@ class PodWorker:
             self.kubelet.forget(self)
 
     async def _live(self) -> None:
+        self.write_status()  # seen by the kubelet
         await self._make_sandbox()
+        self.write_status()
         if not await self._make_volumes():
             return
         for container in self.init:

@@ -49,6 +49,8 @@ class ContainerState:
         }
         if self.identity:
             status |= {"containerID": self.identity, "resources": {}}
+            # who the process is within the lab, which maps the user that started it to root
+            status["user"] = {"linux": {"uid": 0, "gid": 0, "supplementalGroups": [0]}}
         if self.mounts:
             status["volumeMounts"] = self.mounts
         return status

@@ -74,7 +74,7 @@ def _serve(connection: socket.socket, client: str) -> None:
 
 
 def netexec(port: int) -> None:
-    """Serve HTTP until SIGTERM, which ends the process at once, as Go's does."""
+    """Serve HTTP until some tenths of a second after SIGTERM: stopping a real container takes as long at least."""
     listener = socket.create_server(("", port))
     now = time.strftime("%m%d %H:%M:%S", time.gmtime())
     for number, text in enumerate(
@@ -89,7 +89,7 @@ def netexec(port: int) -> None:
 def main(words: list[str]) -> int:
     if words[:1] == ["netexec"]:
         ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (0,)).start())
         netexec(int(ports[0]) if ports else 8080)
     if words[:1] not in ([], ["pause"]):
         return 1  # it knows no such command

@@ -118,6 +118,8 @@ class Player:
         self.steps = scenario.steps()
         self.outcome = Outcome(scenario.name, len(self.steps))
         self._watches: dict[int, _Watch] = {}
+        #: how many events each watch had told when the latest step began
+        self._seen: dict[int, int] = {}
         self._number = 0
 
     def known(self, recorded: str) -> str:
@@ -142,9 +144,10 @@ class Player:
             self.outcome.labels[number] = label(number, step)
             for watch, end in closes.items():
                 if scenario.number(end, self.steps) == number:
-                    self._finish_watch(watch)
+                    self._finish_watch(watch, early=True)
             if number in before:
                 before[number](self)
+            self._seen = {watch: len(open_one.told()) for watch, open_one in self._watches.items()}
             patient = number not in at_once and number not in self.outcome.excepted
             if wrong := self._step(step, patient=patient):
                 self.outcome.differing[number] = wrong
@@ -298,17 +301,24 @@ class Player:
         self._watches[self._number] = watch
         return self._header_differences(watch.headers, recorded.get("headers", {}), self.pairs)
 
-    def _finish_watch(self, number: int) -> None:
-        """Wait for the recorded events, and compare."""
+    def _finish_watch(self, number: int, *, early: bool = False) -> None:
+        """Wait for the recorded events, and compare; `early` if it was closed while things went on."""
         watch = self._watches.pop(number)
         recorded = self.steps[number]["response"]
         events = whole_events(recorded["events"])
         by_server = recorded["ended"] == "server closed the stream"
         deadline = time.monotonic() + (PATIENCE if number not in self.outcome.excepted else 0)
         while True:
-            pairs = self.pairs.copy()
-            count = len(watch.told())
-            wrong = list(watch_differences(events, watch.told(), pairs))
+            told = watch.told()
+            count = len(told)
+            # the client may have closed it at any moment of the last step
+            for end in range(count, min(self._seen.get(number, 0), count - 1), -1):
+                pairs = self.pairs.copy()
+                found = list(watch_differences(events, told[:end], pairs))
+                if end == count or not found:
+                    wrong = found
+                if not found or not early:
+                    break
             if by_server and not watch.ended:
                 wrong.append("the server has not ended it, recorded that it did")
             elif watch.ended and not by_server:
