@@ -71,11 +71,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Probe:
-    """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection."""
+    """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection.
+
+    `at` is when it began, in seconds since the series did, where that was asked for.
+    """
 
     answer: Answer
     seconds: float
     retransmits: int = 0
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,23 @@ class SeriesResult:
     def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:
         """Read a peer's answer. Raises KeyError, TypeError or ValueError when it is not one."""
         rows, of, ms = message["rows"], message["of"], message["ms"]
-        again = message["retransmits"]
+        again, at = message["retransmits"], message.get("at") or []
         if not (
             isinstance(rows, list)
             and isinstance(of, list)
             and isinstance(ms, list)
             and isinstance(again, list)
+            and isinstance(at, list)
         ):
             raise TypeError("not a series' answer")
         answers = [Answer(*row) for row in rows]
         probes = tuple(
-            Probe(answers[row], milliseconds / 1000.0, again[index] if again else 0)
+            Probe(
+                answers[row],
+                milliseconds / 1000.0,
+                again[index] if again else 0,
+                at[index] if at else 0.0,
+            )
             for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
         )
         return cls(probes, float(str(message["seconds"])))

@@ -12,7 +12,7 @@ coroutine for each costs several times as much. What blocks by nature (the syste
 threads of its own. The client closes first, so that TIME_WAIT stays with the client and servers do not run out of it.
 
 A request: ``{"id", "kind", ...}``
-    kind        http, tcp, udp, dns, resolve, tls, file
+    kind        http, tcp, udp, sctp, dns, resolve, tls, file; flow, transfer, ready, stop: see below
     host, port  where to; a host that is not an address is resolved once for the series by the pod's own resolver, and
                 the probes take its addresses in turn
     count       number of probes (1); in_flight: how many at once (4); spacing: seconds between starts (0);
@@ -21,10 +21,19 @@ A request: ``{"id", "kind", ...}``
     wanted      outcomes that are no miss (["ok"]); stop_after: misses after which no further probe starts (0: never)
     nonce       answers that carry another nonce are outcome ``foreign``
     retransmits true: a connection that needed a retransmission counts as a miss for stop_after
+    burst       true: the series may have more probes under way than all series together otherwise have
+    times       true: the answer tells when each probe began ("at", seconds since the series began)
     dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
+    udp: size (bytes of the datagram, padded)
+    flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
+                each is a probe. `stop` makes one last ping. A connection that breaks ends it
+    transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
+    ready       make the backend in this very pod ready or not (on, port)
+    stop        end the series `series`: what is under way is waited for, nothing else starts
 An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, detail], ...], "of": [row of each probe],
-    "ms": [latency of each], "retransmits": [of each], "seconds"}``: probes in order of completion; equal rows are
-    given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the reason in words.
+    "ms": [latency of each], "retransmits": [of each], "at": [of each], "seconds"}``: probes in order of completion;
+    equal rows are given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the
+    reason in words. A flow says ``{"id", "began": outcome}`` after its first ping.
 
 Outcomes
     ok refused reset timeout unreachable nxdomain nodata servfail tls protocol, as kubereach's documents define them;
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+SCTP = 132  # socket.IPPROTO_SCTP, which not every Python has
 IN = 1  # EPOLLIN and POLLIN
 OUT = 4  # EPOLLOUT and POLLOUT
 
@@ -60,6 +70,10 @@ TOTAL_RETRANS = 100
 #: socket.TCP_INFO is 11 on Linux; Python has the name there only
 TCP_INFO = getattr(socket, "TCP_INFO", 11)
 LINUX = sys.platform.startswith("linux")
+
+KINDS = frozenset(
+    {"http", "tcp", "udp", "sctp", "dns", "resolve", "tls", "file", "flow", "transfer", "ready"}
+)
 
 ERRNO_OUTCOMES = {
     errno.ECONNREFUSED: "refused",
@@ -110,7 +124,7 @@ class Poller:
 class Connection:
     """One accepted connection and what has come in on it so far."""
 
-    __slots__ = ("client", "data", "http", "port", "sock")
+    __slots__ = ("client", "data", "digest", "http", "left", "out", "port", "sock")
 
     def __init__(self, sock: socket.socket, client: tuple[Any, ...], port: int, http: bool) -> None:
         self.sock = sock
@@ -118,6 +132,11 @@ class Connection:
         self.port = port
         self.http = http
         self.data = b""
+        #: of an upload: its bytes still to come, and the digest of those that have
+        self.left = 0
+        self.digest: Any = None
+        #: what the client has not taken yet
+        self.out = memoryview(b"")
 
 
 class Server:
@@ -134,15 +153,16 @@ class Server:
         self._who = json.dumps({"pod": pod, "node": node, "nonce": nonce})[:-1]
 
     def listen(self, protocol: str, port: int, host: str = "") -> int:
-        """Serve `protocol` (http, tcp, udp) on `port` (0: any) and give the port; both IP families where possible."""
+        """Serve `protocol` (http, tcp, udp, sctp) on `port` (0: any) and give it; both IP families where possible."""
         kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        number = SCTP if protocol == "sctp" else 0
         sock = None
         for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
             if host:
                 address = host
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
             try:
-                sock = socket.socket(family, kind)
+                sock = socket.socket(family, kind, number)
                 if family == socket.AF_INET6 and not host:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -177,10 +197,13 @@ class Server:
     def step(self, seconds: float) -> None:
         """Serve what is ready, waiting at most `seconds` for it."""
         connections = self.connections
-        for fd, _ in self.poller.wait(seconds):
+        for fd, events in self.poller.wait(seconds):
             connection = connections.get(fd)
             if connection is not None:
-                self._readable(fd, connection)
+                if connection.out and events & OUT:
+                    self._writable(fd, connection)
+                elif events & ~OUT:
+                    self._readable(fd, connection)
                 continue
             listener = self.listeners.get(fd)
             if listener is None:
@@ -221,14 +244,42 @@ class Server:
         if not data:
             self._close(fd, connection)
             return
+        if connection.left:
+            data = self._upload(connection, data)
+            if connection.left:
+                return
         data = connection.data + data
         try:
             keep = self._http(connection, data) if connection.http else self._line(connection, data)
         except OSError:
             # the client went away while we answered
             keep = False
+        if keep and connection.out:
+            self.poller.change(fd, OUT)
         if not keep or len(connection.data) > 65536:
             self._close(fd, connection)
+
+    def _writable(self, fd: int, connection: Connection) -> None:
+        try:
+            connection.out = connection.out[connection.sock.send(connection.out) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(fd, connection)
+            return
+        if not connection.out:
+            self.poller.change(fd, IN)
+
+    def _upload(self, connection: Connection, data: bytes) -> bytes:
+        """Take what belongs to the upload under way, answer when it is whole, and give what comes after it."""
+        mine = data[: connection.left]
+        connection.digest.update(mine)
+        connection.left -= len(mine)
+        if not connection.left:
+            digest = ', "digest": ' + json.dumps(connection.digest.hexdigest())
+            body = self.identity(connection.client, connection.port, digest)
+            connection.sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        return data[len(mine) :]
 
     def _http(self, connection: Connection, data: bytes) -> bool:
         """Answer each whole request in `data`; false when the connection is to be closed."""
@@ -244,6 +295,14 @@ class Server:
             length = lower.find(b"\r\ncontent-length:")
             if length >= 0:
                 size = int(lower[length + 17 :].split(b"\r\n", 1)[0])
+                if words[0] == b"POST" and words[1] == b"/bytes" and size:
+                    import hashlib
+
+                    connection.left, connection.digest, connection.data = size, hashlib.sha256(), b""
+                    data = self._upload(connection, rest)
+                    if connection.left or not data:
+                        return True
+                    continue
                 if len(rest) < size:
                     connection.data = data
                     return True
@@ -256,6 +315,13 @@ class Server:
                     status = b"403 Forbidden"
             elif words[1] == b"/ready" and not self.ready:
                 status = b"503 Service Unavailable"
+            if words[1].startswith(b"/bytes?size="):
+                content = pattern(int(words[1][12:]))
+                connection.out = memoryview(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content)
+                )
+                connection.data = b""
+                return True
             body = self.identity(connection.client, connection.port)
             connection.sock.send(
                 b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -295,6 +361,12 @@ class Server:
                 return
 
 
+def pattern(size: int) -> bytes:
+    """So many bytes of which no two neighbouring blocks are equal: what is lost or repeated changes the digest."""
+    block = b"".join(b"%07d " % number for number in range(8192))
+    return (block * (size // len(block) + 1))[:size]
+
+
 # --- probe -----------------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +393,13 @@ class Series:
         self.started = 0
         self.under_way = 0
         self.misses = 0
+        self.burst = bool(request.get("burst"))
+        #: when each probe began, where that is asked for
+        self.at: list[float] | None = [] if request.get("times") else None
+        #: set for a flow that is to end
+        self.stopped: Any = None
+        #: tells the outcome of a flow's first ping
+        self.began: Callable[[str], None] = lambda _: None
         self.rows: list[list[Any]] = []
         self.row_of: dict[tuple[Any, ...], int] = {}
         self.of: list[int] = []
@@ -339,7 +418,8 @@ class Series:
     def over(self) -> bool:
         return self.under_way == 0 and (self.started >= self.count)
 
-    def record(self, row: tuple[Any, ...], seconds: float, retransmits: int) -> None:
+    def record(self, row: tuple[Any, ...], seconds: float, retransmits: int, begun: float) -> None:
+        """Note a probe that began at `begun` (time.monotonic) and took so many seconds."""
         index = self.row_of.get(row)
         if index is None:
             index = self.row_of[row] = len(self.rows)
@@ -347,6 +427,8 @@ class Series:
         self.of.append(index)
         self.ms.append(round(seconds * 1000, 3))
         self.retransmits.append(retransmits)
+        if self.at is not None:
+            self.at.append(round(begun - self.begun, 4))
         if row[0] not in self.wanted or (retransmits and self.strict):
             self.misses += 1
             if self.stop_after and self.misses >= self.stop_after:
@@ -359,6 +441,7 @@ class Series:
             "of": self.of,
             "ms": self.ms,
             "retransmits": self.retransmits if any(self.retransmits) else [],
+            "at": self.at or [],
             "seconds": round(time.monotonic() - self.begun, 4),
         }
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
@@ -435,6 +518,142 @@ def handshake(request: dict[str, Any]) -> tuple[Any, ...]:
         return empty_row(outcome_of(error.errno or 0), local, str(error))
 
 
+if TYPE_CHECKING:
+    #: what a thread did: for each probe its row, its seconds, and when it began
+    Rows = list[tuple[tuple[Any, ...], float, float]]
+
+
+def flow(series: Series) -> Rows:
+    """Ping over one connection, or from one UDP port, until the series is stopped or the connection breaks."""
+    request = series.request
+    udp = request.get("transport") == "udp"
+    host, rows = request["host"], []
+    sock = socket.socket(
+        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    )
+    sock.settimeout(series.timeout)
+    with sock:
+        for number in range(series.count):
+            last = series.stopped.is_set()
+            begun = time.monotonic()
+            token = b"kubereach flow %d.%d.%d" % (os.getpid(), series.id, number)
+            try:
+                if number == 0:
+                    sock.connect((host, series.port))
+                row = ping(sock, token, udp, begun + series.timeout)
+            except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+                row = empty_row("timeout")
+            except OSError as error:
+                row = empty_row(outcome_of(error.errno or 0), "", str(error))
+            if row[0] == "ok" and series.nonce and row[3] != series.nonce:
+                row = ("foreign", *row[1:])
+            rows.append((row, time.monotonic() - begun, begun))
+            if number == 0:
+                series.began(row[0])
+            if last or (row[0] != "ok" and not udp):
+                break
+            series.stopped.wait(max(0.0, begun + series.spacing - time.monotonic()))
+    return rows
+
+
+def ping(sock: socket.socket, token: bytes, udp: bool, deadline: float) -> tuple[Any, ...]:
+    """One question over a socket that is connected, and its answer. Raises OSError."""
+    sock.send(token if udp else token + b"\n")
+    data = b""
+    while True:
+        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        part = sock.recv(65536)
+        if not part and not udp:
+            return empty_row("reset", "", "closed by the other side")
+        data = part if udp else data + part
+        if not udp and not data.endswith(b"\n"):
+            continue
+        who = json.loads(data)
+        if who.get("echo", "").encode() == token:
+            local = sock.getsockname()[0]
+            return ("ok", who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
+        data = b""  # the answer to an earlier question, which was given up
+
+
+def transfer(series: Series) -> Rows:
+    """Upload and download; what was stalled, lost or changed is told in the detail."""
+    import hashlib
+
+    request, begun = series.request, time.monotonic()
+    host, size = request["host"], request["size"]
+    content = pattern(size)
+    digest = hashlib.sha256(content).hexdigest()
+    doing, moved = "connecting", 0
+    shown = f"[{host}]" if ":" in host else host
+    head = f"HTTP/1.1\r\nHost: {shown}:{series.port}\r\n"
+    try:
+        with socket.create_connection((host, series.port), request["stall"]) as sock:
+            doing = "upload"
+            sock.sendall(f"POST /bytes {head}Content-Length: {size}\r\n\r\n".encode())
+            while moved < size:
+                moved += sock.send(content[moved : moved + 65536])
+            _, body = http_answer(sock, lambda _: None)
+            who = json.loads(body)
+            local = sock.getsockname()[0]
+            row = ("ok", who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
+            if who["digest"] != digest:
+                row = empty_row("protocol", local, "the upload arrived changed")
+            doing, moved = "download", 0
+
+            def progress(bytes_so_far: int) -> None:
+                nonlocal moved
+                moved = bytes_so_far
+
+            sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
+            _, body = http_answer(sock, progress)
+            if hashlib.sha256(body).hexdigest() != digest:
+                row = empty_row("protocol", local, "the download arrived changed")
+    except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+        row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
+    except OSError as error:
+        row = empty_row(outcome_of(error.errno or 0), "", f"{doing}: {error}")
+    except (ValueError, KeyError) as error:
+        row = empty_row("foreign", "", f"{doing}: not an answer of ours: {error}")
+    if row[0] == "ok" and series.nonce and row[3] != series.nonce:
+        row = ("foreign", *row[1:])
+    return [(row, time.monotonic() - begun, begun)]
+
+
+def http_answer(sock: socket.socket, progress: Callable[[int], None]) -> tuple[bytes, bytes]:
+    """Head and body of an HTTP answer with a length. Raises OSError, ValueError for one that is cut short."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(65536)
+        if not part:
+            raise ValueError("closed before the end of the head")
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    parts = [body]
+    size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    got = len(body)
+    while got < size:
+        progress(got)
+        part = sock.recv(65536)
+        if not part:
+            raise ValueError(f"closed after {got} of {size} bytes")
+        parts.append(part)
+        got += len(part)
+    return head, b"".join(parts)
+
+
+def set_ready(series: Series) -> Rows:
+    """Turn the readiness of the backend in this pod on or off; it is reached over the loopback."""
+    request, begun = series.request, time.monotonic()
+    ask = "POST /ready?on={} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Nonce: {}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", request["port"]), series.timeout) as sock:
+        sock.sendall(ask.format(1 if request["on"] else 0, series.nonce).encode())
+        head, _ = http_answer(sock, lambda _: None)
+    status = head.split(b"\r\n", 1)[0].decode("latin-1")
+    return [
+        (empty_row("ok" if " 200 " in status else "protocol", "", status), time.monotonic() - begun, begun)
+    ]
+
+
 class Prober:
     """Runs series; what it answers goes to `write` as whole JSON lines."""
 
@@ -444,6 +663,7 @@ class Prober:
         self.poller = Poller()
         self.attempts: dict[int, Attempt] = {}
         self.waiting: deque[Series] = deque()
+        self.series: dict[int, Series] = {}
         self.under_way = 0
         self.results: deque[tuple[Any, ...]] = deque()
         self.threaded: set[Attempt] = set()
@@ -458,19 +678,61 @@ class Prober:
     def submit(self, request: dict[str, Any]) -> None:
         """Take a request; a malformed one is answered with ``error``."""
         try:
+            if request["kind"] == "stop":
+                self._stop(request)
+                return
             series = Series(request)
-            if series.kind not in ("http", "tcp", "udp", "dns", "resolve", "tls", "file"):
+            if series.kind not in KINDS:
                 raise ValueError(f"no such kind: {series.kind}")
+            self.series[series.id] = series
+            if series.kind in ("flow", "transfer", "ready"):
+                self._work(series)
+                return
             if series.kind == "file":
                 self._file(series)
                 return
-            if series.kind in ("http", "tcp", "udp", "dns"):
+            if series.kind in ("http", "tcp", "udp", "sctp", "dns"):
                 self._address(series)
                 return
             self.waiting.append(series)
         except (KeyError, ValueError, TypeError) as error:
             line = json.dumps({"id": request.get("id"), "error": f"{type(error).__name__}: {error}"})
             self.write(line.encode() + b"\n")
+
+    def _stop(self, request: dict[str, Any]) -> None:
+        """End a series as soon as what is under way has ended; one that is over already is not there any more."""
+        series = self.series.get(request["series"])
+        if series is None:
+            return
+        if series.stopped is not None:
+            series.stopped.set()
+            return
+        series.count = series.started
+        if series.over():
+            self._finish(series)
+
+    def _work(self, series: Series) -> None:
+        """A series that a thread does from beginning to end."""
+        import threading
+
+        series.stopped = threading.Event()
+        work = {"flow": flow, "transfer": transfer, "ready": set_ready}[series.kind]
+
+        def began(outcome: str) -> None:
+            self.results.append((series, "began", outcome))
+            os.write(self.wake_out, b"x")
+
+        series.began = began
+
+        def run() -> None:
+            try:
+                rows = work(series)
+            except Exception as error:  # reported as the outcome of the probe
+                rows = [(empty_row("local", "", f"{type(error).__name__}: {error}"), 0.0, series.begun)]
+            self.results.append((series, "rows", rows))
+            os.write(self.wake_out, b"x")
+
+        threading.Thread(target=run, daemon=True).start()
 
     def _file(self, series: Series) -> None:
         begun = time.monotonic()
@@ -480,7 +742,7 @@ class Prober:
         except OSError as error:
             row = empty_row("protocol", "", str(error))
         series.started = series.count = 1
-        series.record(row, time.monotonic() - begun, 0)
+        series.record(row, time.monotonic() - begun, 0, begun)
         self._finish(series)
 
     def _address(self, series: Series) -> None:
@@ -549,13 +811,13 @@ class Prober:
         pause = -1.0
         waiting = self.waiting
         idle = 0
-        while waiting and idle < len(waiting) and self.under_way < self.limit:
+        while waiting and idle < len(waiting):
             series = waiting[0]
             if series.started >= series.count:
                 waiting.popleft()
                 continue
             waiting.rotate(-1)
-            if series.full():
+            if series.full() or (self.under_way >= self.limit and not series.burst):
                 idle += 1
             elif series.next_at > now:
                 wait = series.next_at - now
@@ -586,15 +848,17 @@ class Prober:
         family, address = series.to[(series.started - 1) % len(series.to)]
         datagram = series.kind == "udp" or (series.kind == "dns" and series.request.get("transport") != "tcp")
         try:
-            sock = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
+            number = SCTP if series.kind == "sctp" else 0
+            sock = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM, number)
         except OSError as error:
             self._done(attempt, empty_row("local", "", str(error)))
             return
         attempt.sock = sock
         sock.setblocking(False)
-        if series.kind in ("udp", "tcp"):
+        if series.kind in ("udp", "tcp", "sctp"):
             self.token += 1
             attempt.token = b"kubereach %d.%d" % (os.getpid(), self.token)
+            attempt.token = attempt.token.ljust(series.request.get("size", 0), b".")
         number = sock.connect_ex(address)
         if number not in (0, errno.EINPROGRESS):
             self._done(attempt, empty_row(outcome_of(number), "", os.strerror(number)))
@@ -622,7 +886,7 @@ class Prober:
             if number:
                 self._done(attempt, empty_row(outcome_of(number), "", os.strerror(number)))
                 return
-            sock.send(attempt.token + b"\n" if series.kind == "tcp" else series.payload)
+            sock.send(attempt.token + b"\n" if series.kind in ("tcp", "sctp") else series.payload)
             attempt.state = 1
             self.poller.change(attempt.fd, IN)
             return
@@ -681,7 +945,7 @@ class Prober:
             )
             return
         if series.kind != "http" and echo.encode() != attempt.token:
-            if series.kind == "tcp":
+            if series.kind in ("tcp", "sctp"):
                 self._done(attempt, empty_row("protocol", "", "answered to another question"))
             # a late or duplicated datagram is not ours: the real answer may still come
             return
@@ -735,7 +999,7 @@ class Prober:
         retransmits = 0
         sock = attempt.sock
         if sock is not None:
-            if series.strict and LINUX and sock.type == socket.SOCK_STREAM:
+            if series.strict and LINUX and series.kind != "sctp" and sock.type == socket.SOCK_STREAM:
                 info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TOTAL_RETRANS + 4)
                 if len(info) >= TOTAL_RETRANS + 4:
                     retransmits = struct.unpack_from("I", info, TOTAL_RETRANS)[0]
@@ -746,11 +1010,12 @@ class Prober:
         self.threaded.discard(attempt)
         self.under_way -= 1
         series.under_way -= 1
-        series.record(row, now - attempt.begun, retransmits)
+        series.record(row, now - attempt.begun, retransmits, attempt.begun)
         if series.over():
             self._finish(series)
 
     def _finish(self, series: Series) -> None:
+        self.series.pop(series.id, None)
         self.write(series.answer())
 
     # what blocks
@@ -772,7 +1037,15 @@ class Prober:
             self.next_check = deadline
         threading.Thread(target=run, daemon=True).start()
 
-    def _threaded(self, attempt: Attempt, what: str, *result: Any) -> None:
+    def _threaded(self, attempt: Attempt | Series, what: str, *result: Any) -> None:
+        if isinstance(attempt, Series):
+            if what == "began":
+                self.write(json.dumps({"id": attempt.id, "began": result[0]}).encode() + b"\n")
+                return
+            for row, seconds, begun in result[0]:
+                attempt.record(row, seconds, 0, begun)
+            self._finish(attempt)
+            return
         if attempt not in self.threaded:
             return  # it timed out meanwhile
         if what == "row":
@@ -833,7 +1106,9 @@ def probe(arguments: list[str]) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--not-ready]``, with any number of ports.
+    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--sctp PORT]... [--not-ready] [--linger SECONDS]``.
+
+    Any number of ports; a machine without SCTP serves the others. `--linger`: go on for so long after SIGTERM.
 
     Who it is comes from the environment: POD_NAME, NODE_NAME, NONCE.
     """
@@ -846,6 +1121,11 @@ def serve(arguments: list[str]) -> None:
     for option, value in zip(arguments, arguments[1:]):  # noqa: B905, RUF007 - both need Python 3.10
         if option in ("--http", "--tcp", "--udp"):
             server.listen(option[2:], int(value))
+        elif option == "--sctp":
+            try:
+                server.listen("sctp", int(value))
+            except OSError as error:
+                sys.stderr.write(f"no SCTP on this machine: {error}\n")
     server.run()
 
 
@@ -855,8 +1135,8 @@ def idle() -> None:
         time.sleep(3600)
 
 
-def end_at_sigterm() -> None:
-    """End at once when asked to: process 1 of a pod has no default action, and nothing here is worth a grace period.
+def end_at_sigterm(linger: float = 0.0) -> None:
+    """End when asked to, after `linger` seconds: process 1 of a pod has no default action for the signal.
 
     A thread waits for the signal. A handler would run only between two steps of the interpreter, and so not at all
     when the signal comes just before a wait for packets.
@@ -868,13 +1148,14 @@ def end_at_sigterm() -> None:
 
     def wait() -> None:
         signal.sigwait([signal.SIGTERM])
+        time.sleep(linger)
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def main(arguments: list[str]) -> None:
-    end_at_sigterm()
+    end_at_sigterm(float(arguments[arguments.index("--linger") + 1]) if "--linger" in arguments else 0.0)
     command = arguments[0] if arguments else ""
     if command == "serve":
         serve(arguments[1:])

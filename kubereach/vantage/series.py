@@ -23,8 +23,13 @@ class Series:
     stop_after: int = 0
     #: a retransmission counts as a miss, and is read from the kernel at all
     retransmits: bool = False
+    #: not bounded by the vantage's limit of probes in flight
+    burst: bool = False
+    #: the answer tells when each probe began
+    times: bool = False
     nonce: str = ""
-    #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file
+    #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file,
+    #: size of udp, transport of flow, size and stall of transfer, on of ready
     more: Mapping[str, object] = field(default_factory=dict)
 
     def request(self, number: int) -> dict[str, object]:
@@ -42,6 +47,8 @@ class Series:
             "wanted": self.wanted,
             "stop_after": self.stop_after,
             "retransmits": self.retransmits,
+            "burst": self.burst,
+            "times": self.times,
             "nonce": self.nonce,
             **self.more,
         }

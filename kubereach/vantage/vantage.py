@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
 
 import httpx
 
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure
 from kubereach.outcome import SeriesResult
+from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
 from kubereach.vantage.series import Series
 from kubereach.vantage.streams import Stream
@@ -57,6 +59,7 @@ class Vantage:
         self._wire = wire
         self._stream: Stream | None = None
         self._pending: dict[int, Future[SeriesResult]] = {}
+        self._beginning: dict[int, Future[str]] = {}
         self._number = 0
         self._lock = threading.Lock()
         self._hello: Future[None] = Future()
@@ -84,6 +87,30 @@ class Vantage:
 
     def submit(self, series: Series) -> Future[SeriesResult]:
         """Start a series; any number may be under way. The future raises `CannotMeasure` when the stream breaks."""
+        return self._start(series)[1]
+
+    def begin(self, series: Series) -> Ongoing:
+        """Start a series that goes on until it is stopped; a flow has had its first ping when this returns.
+
+        Raises `CannotMeasure` when the prober does not begin.
+        """
+        began: Future[str] = Future()
+        number, future = self._start(series, began)
+        if series.kind == "flow":
+            try:
+                began.result(series.timeout + MARGIN)
+            except FutureTimeout:
+                raise CannotMeasure(f"{self.name} did not begin a flow in time") from None
+        return Ongoing(lambda: self._stop(number), future, series, self)
+
+    def _stop(self, number: int) -> None:
+        with self._lock:
+            stream = self._stream if number in self._pending else None
+        if stream is not None:
+            request = {"id": 0, "kind": "stop", "series": number}
+            self._wire.send(stream, json.dumps(request).encode() + b"\n")
+
+    def _start(self, series: Series, began: Future[str] | None = None) -> tuple[int, Future[SeriesResult]]:
         self.open()
         future: Future[SeriesResult] = Future()
         with self._lock:
@@ -93,8 +120,10 @@ class Vantage:
             if stream is None:
                 raise CannotMeasure(f"the stream to {self.name} broke")
             self._pending[number] = future
+            if began is not None:
+                self._beginning[number] = began
         self._wire.send(stream, json.dumps(series.request(number)).encode() + b"\n")
-        return future
+        return number, future
 
     def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
         """The result of a submitted series; `waited` is what the vantage's other series may take before it."""
@@ -131,7 +160,10 @@ class Vantage:
                 self._hello.set_result(None)
             return
         with self._lock:
-            future = self._pending.pop(message.get("id", 0), None)
+            began = self._beginning.pop(message.get("id", 0), None)
+            future = None if "began" in message else self._pending.pop(message.get("id", 0), None)
+        if began is not None:
+            began.set_result(message.get("began", ""))
         if future is None:
             return
         try:
@@ -144,8 +176,9 @@ class Vantage:
         with self._lock:
             if self._stream is stream:
                 self._stream = None
-            waiting = [*self._pending.values()]
+            waiting: list[Future[Any]] = [*self._pending.values(), *self._beginning.values()]
             self._pending.clear()
+            self._beginning.clear()
         error = CannotMeasure(
             f"the stream to {self.name} broke: {reason}",
             "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",

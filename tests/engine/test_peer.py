@@ -365,3 +365,124 @@ def test_only_syntax_and_modules_of_python_3_8():
     }
     assert imported <= set(sys.stdlib_module_names)
     assert file.stat().st_size < 200_000  # a ConfigMap holds a megabyte
+
+
+def begin(vantage, kind, port, **more):
+    series = Series(kind, "127.0.0.1", port, count=1000, nonce=NONCE, times=True, **more)
+    return vantage.begin(series)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_flow_keeps_its_connection_until_it_is_stopped(serve, vantage, transport):
+    backend = serve("a")
+    ongoing = begin(vantage, "flow", backend.ports[transport], spacing=0.05, more={"transport": transport})
+    time.sleep(0.2)
+    result = ongoing.stop()
+    assert set(result.outcomes) == {"ok"}
+    assert 3 <= len(result.probes) <= 7
+    assert [probe.at for probe in result.probes] == sorted(probe.at for probe in result.probes)
+
+
+def test_an_idle_flow_pings_once_more_when_it_is_stopped(serve, vantage):
+    ongoing = begin(vantage, "flow", serve("a").ports["tcp"], spacing=1000, more={"transport": "tcp"})
+    time.sleep(0.1)
+    assert ongoing.stop().outcomes == {"ok": 2}
+
+
+def test_a_flow_ends_with_its_connection(serve, vantage):
+    backend = serve("a")
+    ongoing = begin(vantage, "flow", backend.ports["tcp"], spacing=0.05, more={"transport": "tcp"})
+    backend.process.kill()
+    backend.process.wait()
+    time.sleep(0.2)
+    result = ongoing.stop()
+    assert result.probes[-1].answer.outcome in ("reset", "refused")
+    assert result.outcomes["ok"] == len(result.probes) - 1 > 0
+
+
+def test_a_udp_flow_goes_on_after_losses(vantage):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        ongoing = begin(
+            vantage, "flow", silent.getsockname()[1], spacing=0.05, timeout=0.05, more={"transport": "udp"}
+        )
+        time.sleep(0.2)
+        result = ongoing.stop()
+    assert result.outcomes["timeout"] == len(result.probes) > 2
+
+
+def test_continuous_probes_are_stopped(serve, vantage):
+    ongoing = begin(vantage, "http", serve("a").ports["http"], spacing=0.01)
+    time.sleep(0.2)
+    result = ongoing.stop()
+    assert set(result.outcomes) == {"ok"}
+    assert 10 < len(result.probes) < 40
+
+
+def test_what_is_over_can_be_stopped(serve, vantage):
+    ongoing = vantage.begin(Series("http", "127.0.0.1", serve("a").ports["http"], nonce=NONCE))
+    time.sleep(0.1)
+    assert ongoing.stop().outcomes == {"ok": 1}
+
+
+def test_transfer(serve, vantage):
+    answer = outcome(
+        vantage, "transfer", serve("a").ports["http"], timeout=5, more={"size": 1 << 22, "stall": 2}
+    )
+    assert (answer.outcome, answer.pod) == ("ok", "a")
+
+
+def test_a_transfer_that_stalls_says_where(vantage):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        answer = outcome(vantage, "transfer", port, timeout=5, more={"size": 1 << 24, "stall": 0.2})
+    assert answer.outcome == "timeout"
+    assert "the upload stalled after" in answer.detail
+
+
+def test_two_uploads_over_one_connection(serve):
+    with socket.create_connection(("127.0.0.1", serve("a").ports["http"])) as client:
+        request = b"POST /bytes HTTP/1.1\r\nContent-Length: 3\r\n\r\n"
+        client.sendall(request + b"abc" + request + b"ab")
+        time.sleep(0.05)
+        client.sendall(b"c")
+        client.settimeout(2)
+        data = b""
+        while data.count(b'"digest"') < 2:
+            data += client.recv(4096)
+    digests = {part.split(b'"')[0] for part in data.split(b'"digest": "')[1:]}
+    assert digests == {b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+
+
+def test_a_datagram_of_any_size(serve, vantage):
+    assert outcome(vantage, "udp", serve("a").ports["udp"], more={"size": 4000}).outcome == "ok"
+
+
+def test_a_burst_is_not_bounded(serve, vantage):
+    result = vantage.run(
+        Series("http", "127.0.0.1", serve("a").ports["http"], 200, 200, nonce=NONCE, burst=True, times=True)
+    )
+    assert result.outcomes == {"ok": 200}
+    assert max(probe.at for probe in result.probes) <= min(
+        probe.at + probe.seconds for probe in result.probes
+    )
+
+
+def test_readiness_is_turned_by_the_prober_beside_the_backend(serve, vantage):
+    backend = serve("a")
+    url = f"http://127.0.0.1:{backend.ports['http']}/ready"
+    assert outcome(vantage, "ready", backend.ports["http"], more={"on": False}).outcome == "ok"
+    with pytest.raises(urllib.error.HTTPError):
+        get(url)
+    assert outcome(vantage, "ready", backend.ports["http"], more={"on": True}).outcome == "ok"
+    assert get(url) == 200
+
+
+def test_a_backend_that_lingers_serves_on_after_sigterm():
+    command = [sys.executable, peer.__file__, "serve", "--http", "0", "--linger", "0.5"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.terminate()
+        assert process.wait(5) == 0
+        assert time.monotonic() - begun >= 0.5
