@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,22 +139,3 @@ def make_running(server: Server, namespace: str, name: str, containers: list[str
         return registry.update("pods", namespace, name, run, subresource="status")
 
     return server.call(make)
-
-
-@pytest.fixture
-def kubectl(
-    server: Server, namespace: str, tmp_path: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs kubectl in the namespace; skips where there is none."""
-    program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("kubectl is not on PATH: install it to run this test")
-
-    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        command = [program, "--kubeconfig", str(server.kubeconfig), "-n", namespace, *arguments]
-        environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=20, env=environment, check=False
-        )
-
-    return run

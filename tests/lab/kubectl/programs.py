@@ -11,7 +11,7 @@ from functools import lru_cache
 import pytest
 
 #: from here on kubectl asks /openapi/v3, and lets the server validate
-_CURRENT = 27
+CURRENT = 27
 
 
 @lru_cache
@@ -26,15 +26,15 @@ def minor(program: str) -> int:
 def current() -> str:
     """The kubectl on PATH; skips if there is none, or an old one."""
     program = shutil.which("kubectl")
-    if program is None or minor(program) < _CURRENT:
-        pytest.skip(f"no kubectl of v1.{_CURRENT} or later is on PATH")
+    if program is None or minor(program) < CURRENT:
+        pytest.skip(f"no kubectl of v1.{CURRENT} or later is on PATH")
     return program
 
 
 def old() -> str:
     """A kubectl of before v1.27: KUBEREACH_OLD_KUBECTL, or that on PATH; skips if there is none."""
     program = os.environ.get("KUBEREACH_OLD_KUBECTL") or shutil.which("kubectl")
-    if program is None or minor(program) >= _CURRENT:
+    if program is None or minor(program) >= CURRENT:
         pytest.skip(
             "no old kubectl: let KUBEREACH_OLD_KUBECTL name one. Debian 12's is of v1.20: apt-get download "
             "kubernetes-client && dpkg-deb -x kubernetes-client_*.deb FOLDER, then FOLDER/usr/bin/kubectl"
