@@ -42,6 +42,12 @@ def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
     _assert_conformant(run_suite(["{python}", "-m", "pytest", "--report-dir={report}"]))
 
 
+def test_on_a_dual_stack_lab(run_suite: Runner) -> None:
+    result = run_suite(["{python}", "-m", "kubereach", "run", "--dual-stack", "--report-dir", "{report}"])
+    _assert_conformant(result)
+    assert "dual stack" in result.output
+
+
 def test_through_a_kubeconfig_alone(run_suite: Runner) -> None:
     """Nothing in the suites or the engine knows the lab."""
     inside = ["{python}", "-c", _WITHOUT_LAB, "run", "--kubeconfig=/run/kubereach/kubeconfig"]
