@@ -45,7 +45,7 @@ def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
 def test_on_a_dual_stack_lab(run_suite: Runner) -> None:
     result = run_suite(["{python}", "-m", "kubereach", "run", "--dual-stack", "--report-dir", "{report}"])
     _assert_conformant(result)
-    assert "dual stack" in result.output
+    assert result.report["target"]["description"] == "embedded lab, 3 nodes, dual stack"
 
 
 def test_through_a_kubeconfig_alone(run_suite: Runner) -> None:
