@@ -29,7 +29,8 @@ A request: ``{"id", "kind", ...}``
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
     transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
     ready       make the backend in this very pod ready or not (on, port)
-    stop        end the series `series`: what is under way is waited for, nothing else starts
+    stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods` and
+                `times` ends after so many answers in a row from one of these pods
 An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, detail], ...], "of": [row of each probe],
     "ms": [latency of each], "retransmits": [of each], "at": [of each], "seconds"}``: probes in order of completion;
     equal rows are given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the
@@ -398,6 +399,8 @@ class Series:
         self.at: list[float] | None = [] if request.get("times") else None
         #: set for a flow that is to end
         self.stopped: Any = None
+        #: of a flow: the pods whose answers end it, and how many of them in a row
+        self.until: tuple[frozenset[str], int] | None = None
         #: tells the outcome of a flow's first ping
         self.began: Callable[[str], None] = lambda _: None
         self.rows: list[list[Any]] = []
@@ -527,7 +530,7 @@ def flow(series: Series) -> Rows:
     """Ping over one connection, or from one UDP port, until the series is stopped or the connection breaks."""
     request = series.request
     udp = request.get("transport") == "udp"
-    host, rows = request["host"], []
+    host, rows, run = request["host"], [], 0
     sock = socket.socket(
         socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     )
@@ -550,7 +553,9 @@ def flow(series: Series) -> Rows:
             rows.append((row, time.monotonic() - begun, begun))
             if number == 0:
                 series.began(row[0])
-            if last or (row[0] != "ok" and not udp):
+            until = series.until
+            run = run + 1 if until and row[0] == "ok" and row[1] in until[0] else 0
+            if last or (row[0] != "ok" and not udp) or (until and run >= until[1]):
                 break
             series.stopped.wait(max(0.0, begun + series.spacing - time.monotonic()))
     return rows
@@ -703,6 +708,9 @@ class Prober:
         """End a series as soon as what is under way has ended; one that is over already is not there any more."""
         series = self.series.get(request["series"])
         if series is None:
+            return
+        if "pods" in request:
+            series.until = (frozenset(request["pods"]), int(request["times"]))
             return
         if series.stopped is not None:
             series.stopped.set()

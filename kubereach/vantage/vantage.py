@@ -101,13 +101,13 @@ class Vantage:
                 began.result(series.timeout + MARGIN)
             except FutureTimeout:
                 raise CannotMeasure(f"{self.name} did not begin a flow in time") from None
-        return Ongoing(lambda: self._stop(number), future, series, self)
+        return Ongoing(lambda **when: self._stop(number, when), future, series, self)
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int, when: dict[str, Any]) -> None:
         with self._lock:
             stream = self._stream if number in self._pending else None
         if stream is not None:
-            request = {"id": 0, "kind": "stop", "series": number}
+            request = {"id": 0, "kind": "stop", "series": number, **when}
             self._wire.send(stream, json.dumps(request).encode() + b"\n")
 
     def _start(self, series: Series, began: Future[str] | None = None) -> tuple[int, Future[SeriesResult]]:

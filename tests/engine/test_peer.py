@@ -486,3 +486,11 @@ def test_a_backend_that_lingers_serves_on_after_sigterm():
         process.terminate()
         assert process.wait(5) == 0
         assert time.monotonic() - begun >= 0.5
+
+
+@pytest.mark.parametrize(("pods", "least", "most"), [(["a"], 4, 8), (["b"], 12, 1000)])
+def test_a_flow_ends_when_the_right_pod_has_answered_so_often(serve, vantage, pods, least, most):
+    port = serve("a").ports["udp"]
+    ongoing = begin(vantage, "flow", port, spacing=0.02, more={"transport": "udp"})
+    result = ongoing.stop_when(pods, 4, 0.4)
+    assert least <= len(result.probes) <= most
