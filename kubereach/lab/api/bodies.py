@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from kubereach.lab.api import protobuf
+from kubereach.lab.api import protobuf, yaml_body
 from kubereach.lab.resources import EVENTS_V1, RESOURCES, Resource
 from kubereach.lab.status import Object, bad_request, not_acceptable, unsupported_media_type
 
@@ -61,36 +61,42 @@ def negotiate(accept: str, *, discovery: bool = False) -> Representation:
 
 @dataclass
 class Body:
-    """A decoded body. `duplicates` are the paths of keys that were given twice."""
+    """A decoded body. `problems` are what fieldValidation warns of: keys that were given twice."""
 
     value: Any
-    duplicates: list[str]
+    problems: list[str]
 
 
 def parse_json(text: bytes) -> Body:
     """Raises `ValueError` with Go's words."""
-    twice: dict[int, list[str]] = {}
+    #: the pairs of every object with a key that is there twice, by the object's identity
+    twice: dict[int, list[tuple[str, Any]]] = {}
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(items)
         if len(result) != len(items):
-            keys = [key for key, _ in items]
-            twice[id(result)] = [key for key in result if keys.count(key) > 1]
+            twice[id(result)] = items
         return result
 
     try:
         value = json.loads(text, object_pairs_hook=pairs)
     except ValueError as error:
         raise ValueError(_go_words(text.decode(errors="replace"), error)) from None
-    return Body(value, _paths(value, "", twice) if twice else [])
+    paths = _paths(value, "", twice) if twice else []
+    return Body(value, [f'duplicate field "{path}"' for path in paths])
 
 
-def _paths(value: Any, path: str, twice: Mapping[int, list[str]]) -> list[str]:
+def _paths(value: Any, path: str, twice: Mapping[int, list[tuple[str, Any]]]) -> list[str]:
+    """The paths of keys that are there twice, in the order of the text."""
     found: list[str] = []
     if isinstance(value, dict):
-        found += [f"{path}.{key}" if path else key for key in twice.get(id(value), ())]
-        for key, item in value.items():
-            found += _paths(item, f"{path}.{key}" if path else key, twice)
+        seen = set()
+        for key, item in twice.get(id(value)) or value.items():
+            below = f"{path}.{key}" if path else key
+            if key in seen and below not in found:
+                found.append(below)
+            seen.add(key)
+            found += _paths(item, below, twice)
     elif isinstance(value, list):
         for i, item in enumerate(value):
             found += _paths(item, f"{path}[{i}]", twice)
@@ -119,7 +125,7 @@ def parse_object(text: bytes, content_type: str, resource: Resource) -> Body:
         body = _parse_typed_json(text, resource)
     elif media_type == YAML:
         try:
-            body = Body(yaml.safe_load(text), [])
+            body = Body(*yaml_body.load(text))
         except yaml.YAMLError as error:
             raise bad_request(f"yaml: {error}") from error
     elif media_type == protobuf.MEDIA_TYPE and (obj := _parse_protobuf(text)) is not None:

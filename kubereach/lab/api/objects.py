@@ -6,13 +6,14 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from aiohttp import web
 
 from kubereach.lab import selectors, status
-from kubereach.lab.api import protobuf, tables
+from kubereach.lab.api import protobuf, tables, yaml_body
 from kubereach.lab.api.bodies import (
     YAML,
     Body,
@@ -24,7 +25,14 @@ from kubereach.lab.api.bodies import (
 )
 from kubereach.lab.api.context import Context, answer
 from kubereach.lab.api.events import from_core, to_core
-from kubereach.lab.api.requests import ListOptions, Target, delete_options, list_options, write_options
+from kubereach.lab.api.requests import (
+    DeleteOptions,
+    ListOptions,
+    Target,
+    delete_options,
+    list_options,
+    write_options,
+)
 from kubereach.lab.defaults import names
 from kubereach.lab.patch import json_patch, left_by_merging, merge_patch, strategic_merge
 from kubereach.lab.resources import EVENTS_V1, Resource
@@ -54,6 +62,8 @@ def warnings_of(resource: Resource, obj: Mapping[str, Any] | None = None) -> lis
             found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
         if spec.get("trafficDistribution") == "PreferClose":
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
+    if resource.name == "endpointslices" and obj is not None and obj.get("addressType") == "FQDN":
+        found.append("spec.addressType: FQDN endpoints are deprecated")
     if resource.name == "pods" and obj is not None and (problems := _hostname_problems(obj)):
         found.append(
             "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label "
@@ -116,7 +126,8 @@ class Objects:
                 continue
             if start is not None and _place(obj) <= start:
                 continue
-            if options.limit and len(items) == options.limit:
+            # what the watch cache answers, which version 0 asks for, is never cut
+            if options.limit and options.revision != 0 and len(items) == options.limit:
                 left += 1
             else:
                 items.append(obj)
@@ -163,13 +174,12 @@ class Objects:
         """
         obj: Object = body.value
         unknown = self.context.schemas.decode(resource, obj).unknown
-        problems = [f'duplicate field "{path}"' for path in body.duplicates]
-        problems += [f'unknown field "{path}"' for path in unknown]
+        problems = body.problems + [f'unknown field "{path}"' for path in unknown]
         if problems and validation == "Strict":
             kind, version = resource.kind, resource.api_version
             why = f"strict decoding error: {', '.join(problems)}"
             raise status.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
-        return obj, problems if validation == "Warn" else []
+        return obj, yaml_body.warnings_of(problems) if validation == "Warn" else []
 
     def create(
         self, target: Target, form: Representation, query: Mapping[str, str], text: bytes, content_type: str
@@ -237,13 +247,16 @@ class Objects:
             )
         if media_type not in _PATCHES:
             raise status.unsupported_media_type("415: Unsupported Media Type", {})
-        patch = parse_patch(text)
+        body = parse_patch(text)
+        patch = body.value
         warnings: list[str] = []
 
         def mutate(current: Object) -> None:
             result = self.apply_patch(resource, current, patch, media_type)
             told = left_by_merging(patch) if media_type == _STRATEGIC else patch
-            decoded, found = self._decode_patched(resource, result, told, options.field_validation)
+            decoded, found = self._decode_patched(
+                resource, result, Body(told, body.problems), options.field_validation
+            )
             warnings.extend(found)
             _check_name(decoded, target)
             _check_namespace(decoded, target)
@@ -275,16 +288,16 @@ class Objects:
         return copy_object(result)
 
     def _decode_patched(
-        self, resource: Resource, result: Object, patch: Any, validation: str
+        self, resource: Resource, result: Object, patch: Body, validation: str
     ) -> tuple[Object, list[str]]:
         check_kind(result, resource)
         unknown = self.context.schemas.decode(resource, result).unknown
-        problems = [f'unknown field "{path}"' for path in unknown]
+        problems = patch.problems + [f'unknown field "{path}"' for path in unknown]
         if problems and validation == "Strict":
             why = f"strict decoding error: {', '.join(problems)}"
-            cause = status.invalid_value("patch", _go_map(patch), why)
+            cause = status.invalid_value("patch", _go_map(patch.value), why)
             raise status.invalid("", "", [cause])
-        return result, problems if validation == "Warn" else []
+        return result, yaml_body.warnings_of(problems) if validation == "Warn" else []
 
     # deleting
 
@@ -294,22 +307,16 @@ class Objects:
         resource = target.resource
         options = delete_options(query, _options_body(text))
         existing = self.registry.get(resource.name, target.namespace, target.name)
-        obj = self.registry.delete(
-            resource.name,
-            target.namespace,
-            target.name,
-            grace=options.grace,
-            propagation=options.propagation,
-            preconditions=options.preconditions,
-            dry_run=options.dry_run,
-        )
+        obj = self._delete(resource, existing, options)
+        warnings = warnings_of(resource)
         left = self.registry.find(resource.name, target.namespace, target.name)
         kept = left is not None and left["metadata"]["uid"] == existing["metadata"]["uid"]
         if (kept and not options.dry_run) or resource.name in _DELETED_OBJECT:
-            return answer(shown(resource, obj), form=form)
+            return answer(shown(resource, obj), form=form, warnings=warnings)
         details = {"name": target.name, "group": resource.group, "kind": resource.name}
         details["uid"] = existing["metadata"]["uid"]
-        return answer(status.success({key: value for key, value in details.items() if value}), form=form)
+        body = status.success({key: value for key, value in details.items() if value})
+        return answer(body, form=form, warnings=warnings)
 
     def delete_collection(
         self, target: Target, form: Representation, query: Mapping[str, str], text: bytes
@@ -318,32 +325,34 @@ class Objects:
         if "deletecollection" not in resource.verbs:
             raise status.method_not_allowed()
         wanted = select(resource, list_options(query, watch=False))
-        options = delete_options(query, _options_body(text))
-        deleted: list[Object] = []
-        for obj in self.registry.list(resource.name, target.namespace, where=wanted):
-            metadata = obj["metadata"]
-            last = self.registry.delete(
-                resource.name,
-                metadata.get("namespace"),
-                metadata["name"],
-                grace=options.grace,
-                propagation=options.propagation,
-                dry_run=options.dry_run,
-            )
-            deleted.append(without_kind(shown(resource, last)))
+        options = replace(delete_options(query, _options_body(text)), preconditions={})
+        found = self.registry.list(resource.name, target.namespace, where=wanted)
+        deleted = [self._delete(resource, obj, options) for obj in found]
         body = {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
             "metadata": {"resourceVersion": self.registry.revision},
-            "items": deleted,
+            "items": [without_kind(shown(resource, obj)) for obj in deleted],
         }
-        return answer(body, form=form)
+        return answer(body, form=form, warnings=warnings_of(resource))
+
+    def _delete(self, resource: Resource, obj: Object, options: DeleteOptions) -> Object:
+        """Deletes one object; returns its last state. Raises `StatusError`."""
+        return self.registry.delete(
+            resource.name,
+            obj["metadata"].get("namespace"),
+            obj["metadata"]["name"],
+            grace=options.grace,
+            propagation=options.propagation,
+            preconditions=options.preconditions,
+            dry_run=options.dry_run,
+        )
 
 
-def parse_patch(text: bytes) -> Any:
+def parse_patch(text: bytes) -> Body:
     """The body of a PATCH. Raises `StatusError` 400."""
     try:
-        return parse_json(text).value
+        return parse_json(text)
     except ValueError as error:
         raise status.bad_request(f"error decoding patch: {error}") from None
 

@@ -68,7 +68,7 @@ class Subresources:
         options = write_options(query, "PatchOptions" if method == "PATCH" else "UpdateOptions")
         if method == "PATCH":
             wanted = self.objects.apply_patch(
-                _SCALE, scale_of(current), parse_patch(text), content_type.partition(";")[0].strip()
+                _SCALE, scale_of(current), parse_patch(text).value, content_type.partition(";")[0].strip()
             )
         else:
             wanted = parse_object(text, content_type, _SCALE).value
@@ -120,6 +120,8 @@ class Subresources:
         options = delete_options(query, body.get("deleteOptions") or {})
         dry_run = options.dry_run or query.get("dryRun") == "All"
         self._check_budgets(pod)
+        if not dry_run:
+            self.registry.update("pods", target.namespace, target.name, _say_evicted, subresource="status")
         self.registry.delete(
             "pods",
             target.namespace,
@@ -180,3 +182,16 @@ class Subresources:
 
 def _created() -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _say_evicted(pod: Object) -> None:
+    conditions = pod["status"].setdefault("conditions", [])
+    told = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": now(),
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    pod["status"]["conditions"] = [*(c for c in conditions if c["type"] != told["type"]), told]

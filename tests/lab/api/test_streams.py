@@ -224,7 +224,7 @@ def test_proxy_to_a_pod_and_a_service(
     none = http.get(f"{base}/services/s:80/proxy/")
     assert none.json()["message"] == 'no endpoints available for service "s"'
     reference = {"kind": "Pod", "name": "ex", "namespace": namespace}
-    endpoints = [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}, "targetRef": reference}]
+    endpoints = [{"addresses": ["10.244.0.9"], "conditions": {"ready": True}, "targetRef": reference}]
     slice_ = {
         "metadata": {"name": "s-1", "namespace": namespace, "labels": {"kubernetes.io/service-name": "s"}},
         "addressType": "IPv4",
