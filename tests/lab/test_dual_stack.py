@@ -397,6 +397,41 @@ def test_preferring_two_is_not_upgraded_by_the_way(here: Space) -> None:
     assert len(spec["clusterIPs"]) == 2
 
 
+def test_a_headless_service_may_change_its_families(here: Space) -> None:
+    here.pods(pod("e"))
+    here.create(service("h", clusterIP="None"))
+    here.slices("h", {"IPv4"}, 1)
+    spec = here.patch("h", {"ipFamilies": ["IPv6"]})["spec"]
+    assert (spec["ipFamilies"], spec["clusterIPs"]) == (["IPv6"], ["None"])
+    (part,) = here.slices("h", {"IPv6"}, 1)
+    assert part["metadata"]["labels"]["service.kubernetes.io/headless"] == ""
+    assert ":" in part["endpoints"][0]["addresses"][0]
+
+
+def test_hand_written_slices_serve_their_family(here: Space) -> None:
+    pods = here.pods(pod("four"), pod("six"))
+    spec = here.create(service("s", selector=None, ipFamilyPolicy=REQUIRE))["spec"]
+    for name, family in (("four", "IPv4"), ("six", "IPv6")):
+        address = of(family, [ip["ip"] for ip in pods[name]["status"]["podIPs"]])
+        labels = {"kubernetes.io/service-name": "s"}
+        here.create(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": f"s-{name}", "labels": labels},
+                "addressType": family,
+                "endpoints": [{"addresses": [address]}],
+                "ports": [{"name": "tcp", "port": 8080, "protocol": "TCP"}],
+            }
+        )
+    here.programmed({"app": "echo"})
+
+    async def names() -> list[str]:
+        return [(await ask(here.lab, B, address)).split()[0] for address in spec["clusterIPs"]]
+
+    assert asyncio.run(names()) == ["four", "six"]
+
+
 def test_an_external_name_gives_up_both_addresses(here: Space) -> None:
     spec = here.create(service("s", ipFamilyPolicy=PREFER))["spec"]
     gone = {"type": "ExternalName", "externalName": "example.com", "clusterIP": "", "clusterIPs": None}
