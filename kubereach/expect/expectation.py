@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
-from kubereach.expect import dns, negative, reach, tls
+from kubereach.expect import affinity, dns, flows, load, negative, reach, tls
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
 from kubereach.vantage import Vantage, VantageGroup
@@ -68,6 +69,51 @@ class Expectation:
         What is taken and then reset was answered: somebody is there.
         """
         negative.negative(self._vantages, _addresses(where), UNANSWERED, _addresses(control), within)
+
+    def to_keep_reaching(
+        self, where: Where, *, backends: Collection[str] | None = None
+    ) -> AbstractContextManager[None]:
+        """While the block runs, new connections are made all the time, and none of them is lost or late.
+
+        A packet that had to be sent again counts as lost. `backends`: the pods that may answer.
+        """
+        return flows.keep_reaching(self._vantages, _addresses(where), backends)
+
+    def flow(self, where: Where, *, every: float = flows.PING) -> AbstractContextManager[flows.Flow]:
+        """Open a TCP connection (port ``line``) or a UDP flow from one port (``datagram``), with a ping every so often.
+
+        Change something in the block, then say what must have become of the flow: `Flow.must_stay`, `Flow.must_move`.
+        """
+        return flows.flow(self._vantages, _addresses(where), every)
+
+    def to_stick(
+        self, where: Where, *, count: int = 50, pause: float = 0.0, kept: affinity.Stuck | None = None
+    ) -> dict[tuple[str, str], str]:
+        """Each vantage is answered by one endpoint alone, over `count` connections, `pause` seconds apart.
+
+        Gives that endpoint for each (vantage, address); `kept` is what it was before and still must be.
+        """
+        return affinity.stick(self._vantages, _addresses(where), count, pause, kept)
+
+    def to_be_let_go(self, where: Where, *, after: float, kept: affinity.Stuck) -> None:
+        """After so many seconds of silence some of the vantages are at another endpoint than `kept` says.
+
+        Each may be at the same one by chance, so give enough addresses: all of `n` stay of `k` endpoints with a
+        probability of ``k ** -n``.
+        """
+        affinity.moved(self._vantages, _addresses(where), after, kept)
+
+    def to_take_a_burst(self, where: Where, *, count: int) -> None:
+        """So many connections at once from one client, one vantage after the other, are all answered."""
+        load.burst(self._vantages, _addresses(where), count)
+
+    def to_transfer(self, where: Where, *, size: int) -> None:
+        """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
+        load.transfer(self._vantages, _addresses(where), size)
+
+    def to_carry(self, where: Where, *, size: int) -> None:
+        """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
+        load.datagrams(self._vantages, _addresses(where), size)
 
     def to_trust(self, where: Where, *, ca: str, within: float | None = None) -> None:
         """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""

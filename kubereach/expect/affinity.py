@@ -1,0 +1,113 @@
+"""Session affinity: a client that keeps to one endpoint, and one that is let go.
+
+Source: https://kubernetes.io/docs/reference/networking/virtual-ips/#session-affinity
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kubereach.address import Address
+from kubereach.errors import Failure, NotConforming
+from kubereach.expect.converge import converge
+from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.reach import CONVERGED, series_for
+from kubereach.outcome import OK, SeriesResult, in_words
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
+
+#: the pod that answers a vantage at an address, by the two's names
+Stuck = Mapping[tuple[str, str], str]
+
+
+def stick(
+    vantages: Sequence[Vantage],
+    addresses: Sequence[Address],
+    count: int,
+    pause: float,
+    kept: Stuck | None,
+) -> dict[tuple[str, str], str]:
+    """See `Expectation.to_stick`."""
+    seen = paths(vantages, addresses)
+
+    def right(path: Path, result: SeriesResult) -> bool:
+        pods = result.backends
+        before = kept.get(_key(path)) if kept is not None else None
+        return result.outcomes[OK] == len(result.probes) and len(pods) == 1 and before in (None, *pods)
+
+    late = converge(
+        [path for path in seen if path.address.settled > time.monotonic()],
+        lambda path: series_for(path, CONVERGED),
+        right,
+        patient=False,
+    )
+    held = [path for path in seen if path not in late]
+    series = [_slow(series_for(path, count), pause) for path in held]
+    for path, result in zip(
+        held, run_all([(p.vantage, s) for p, s in zip(held, series, strict=True)]), strict=True
+    ):
+        path.result = result
+    for path in seen:
+        measurable(path)
+        _judge(path, right(path, path.result), kept, pause)
+    settle(seen)
+    return {_key(path): next(iter(path.result.backends)) for path in seen}
+
+
+def _key(path: Path) -> tuple[str, str]:
+    return path.vantage.name, str(path.address)
+
+
+def _slow(series: Series, pause: float) -> Series:
+    """One after the other, with so many seconds between two connections."""
+    return replace(series, in_flight=1, spacing=pause) if pause else series
+
+
+def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
+    if right:
+        return
+    result = path.result
+    before = kept.get(_key(path)) if kept is not None else None
+    apart = f", {pause:g} s apart" if pause else ""
+    spread = ", ".join(f"{pod} {number}" for pod, number in result.backends.most_common())
+    expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
+    if before:
+        expected = f"{before}, as before, for all of {len(result.probes)} connections{apart}"
+    path.fail(expected, spread or in_words(result.outcomes), in_words(result.outcomes))
+
+
+def moved(vantages: Sequence[Vantage], addresses: Sequence[Address], after: float, kept: Stuck) -> None:
+    """See `Expectation.to_be_let_go`."""
+    seen = paths(vantages, addresses)
+    series = [replace(series_for(path, 1), delay=after) for path in seen]
+    stayed = 0
+    for path, result in zip(
+        seen, run_all([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
+    ):
+        path.result = result
+        measurable(path)
+        if result.outcomes[OK] != len(result.probes):
+            path.fail("an answer", in_words(result.outcomes))
+        stayed += kept[_key(path)] in result.backends
+    if stayed == len(seen) and not any(path.failures for path in seen):
+        seen[0].fail(
+            f"some of {len(seen)} clients at another endpoint after {after:g} s of silence",
+            "every one of them at the endpoint that it had",
+        )
+    settle(seen)
+
+
+def spread(stuck: Stuck) -> None:
+    """See `Expectation.to_be_spread`."""
+    if len(set(stuck.values())) < 2:
+        vantage, address = next(iter(stuck))
+        pod = next(iter(stuck.values()))
+        raise NotConforming(
+            [
+                Failure(
+                    vantage, address, f"{len(stuck)} clients spread over endpoints", f"all of them at {pod}"
+                )
+            ]
+        )

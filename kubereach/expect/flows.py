@@ -1,0 +1,174 @@
+"""Expectations that hold while something is changed: new connections all the time, or one that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure
+from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.reach import series_for
+from kubereach.outcome import OK, WORDS, Probe, SeriesResult, in_words
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.ongoing import Ongoing
+
+#: seconds between two new connections of a vantage to an address; any change of rules takes longer than this
+SPACING = 0.01
+#: seconds between two pings of a flow
+PING = 0.1
+#: answers in a row from the right pod after which a flow counts as moved
+MOVED = 5
+#: more than anybody waits for
+_WITHOUT_END = 10_000_000
+
+
+@contextmanager
+def keep_reaching(
+    vantages: Sequence[Vantage], addresses: Sequence[Address], backends: Collection[str] | None
+) -> Iterator[None]:
+    """See `Expectation.to_keep_reaching`."""
+    seen = paths(vantages, addresses)
+    ongoing = _begin(seen, lambda path: _endless(series_for(path, _WITHOUT_END)))
+    try:
+        yield
+    finally:
+        # the streams must be free again, also when the block failed
+        results = [one.stop() for one in ongoing]
+    for path, result in zip(seen, results, strict=True):
+        path.result = result
+        measurable(path)
+        lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
+        if lost:
+            first = min(lost, key=lambda probe: probe.at)
+            path.fail(
+                f"all of {len(result.probes)} new connections answered",
+                f"{len(lost)} lost or late: {in_words(_outcomes(lost))}",
+                _when(first),
+            )
+        elif backends is not None and (foreign := result.backends.keys() - set(backends)):
+            path.fail(f"answers of {', '.join(sorted(backends))}", f"answers of {', '.join(sorted(foreign))}")
+    settle(seen)
+
+
+def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for probe in probes:
+        word = probe.answer.outcome if probe.answer.outcome != OK else "sent again"
+        found[word] = found.get(word, 0) + 1
+    return found
+
+
+def _when(probe: Probe) -> str:
+    answer = probe.answer
+    what = f"a packet was sent again ({probe.retransmits} times)"
+    if answer.outcome != OK:
+        what = f"{WORDS.get(answer.outcome, answer.outcome)} {answer.detail}".strip()
+    return f"the first {probe.at:.2f} s after the beginning: {what}"
+
+
+def _endless(series: Series) -> Series:
+    # it goes on after a miss: every lost one counts
+    return replace(series, spacing=SPACING, stop_after=0, times=True)
+
+
+class Flow:
+    """One open TCP connection, or one UDP flow from a fixed port, for each vantage and address."""
+
+    def __init__(self, vantages: Sequence[Vantage], addresses: Sequence[Address], every: float) -> None:
+        self._seen = paths(vantages, addresses)
+        self._every = every
+        self._ongoing = _begin(self._seen, self._series)
+        self._ended = False
+
+    def _series(self, path: Path) -> Series:
+        settings = path.vantage.context.settings
+        address = path.address
+        if address.kind not in ("tcp", "udp"):
+            raise CannotMeasure(f"a flow needs a port that echoes lines or datagrams, not {address}")
+        return Series(
+            "flow",
+            address.host,
+            address.port,
+            count=_WITHOUT_END,
+            spacing=self._every,
+            timeout=settings.udp_timeout if address.kind == "udp" else settings.connect_timeout,
+            times=True,
+            nonce=path.vantage.context.nonce,
+            more={"transport": address.kind},
+        )
+
+    def must_stay(self, pods: Collection[str]) -> None:
+        """End the flow: every ping was answered, and by one of `pods`. Raises `NotConforming`, `CannotMeasure`."""
+        results = [one.stop() for one in self._ongoing]
+        self._ended = True
+        for path, result in zip(self._seen, results, strict=True):
+            path.result = result
+            measurable(path)
+            wrong = [p for p in result.probes if p.answer.outcome != OK or p.answer.pod not in pods]
+            if wrong:
+                path.fail(
+                    f"every ping answered by {', '.join(sorted(pods))}",
+                    f"{in_words(result.outcomes)} of {len(result.probes)} pings",
+                    _ping(wrong[0]),
+                )
+        settle(self._seen)
+
+    def must_move(self, pods: Collection[str]) -> None:
+        """End the flow when one of `pods` answers it, some times in a row, which it must within the deadline.
+
+        Raises `NotConforming`, `CannotMeasure`.
+        """
+        settings = self._seen[0].vantage.context.settings
+        results = [one.stop_when(pods, MOVED, settings.converge_deadline) for one in self._ongoing]
+        self._ended = True
+        for path, result in zip(self._seen, results, strict=True):
+            path.result = result
+            measurable(path)
+            last = result.probes[-MOVED:]
+            if len(last) < MOVED or any(p.answer.outcome != OK or p.answer.pod not in pods for p in last):
+                tail = SeriesResult(last, 0.0)
+                path.fail(
+                    f"answered by {', '.join(sorted(pods))} within {settings.converge_deadline:.0f} s",
+                    f"at last {in_words(tail.outcomes)}",
+                    _ping(last[-1]),
+                )
+            else:
+                path.converged = last[0].at
+        settle(self._seen)
+
+    def end(self) -> None:
+        """End the flow without a verdict, if that has not been done; safe to call twice."""
+        if not self._ended:
+            self._ended = True
+            for one in self._ongoing:
+                one.stop()
+
+
+def _ping(probe: Probe) -> str:
+    answer = probe.answer
+    what = f"answered by {answer.pod}" if answer.outcome == OK else WORDS.get(answer.outcome, answer.outcome)
+    return f"{probe.at:.1f} s after its beginning: {what} {answer.detail}".rstrip()
+
+
+@contextmanager
+def flow(vantages: Sequence[Vantage], addresses: Sequence[Address], every: float) -> Iterator[Flow]:
+    """See `Expectation.flow`."""
+    opened = Flow(vantages, addresses, every)
+    try:
+        yield opened
+    finally:
+        opened.end()
+
+
+def _begin(seen: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
+    started: list[Ongoing] = []
+    try:
+        for path in seen:
+            started.append(path.vantage.begin(series(path)))
+    except BaseException:
+        for one in started:
+            one.stop()
+        raise
+    return started

@@ -1,0 +1,197 @@
+"""Expectations about what goes on: continuous probes, flows, affinity, and much at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from test_expect import balancer, failures
+
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure
+from kubereach.expect import expect
+
+
+class Relay:
+    """A UDP port that hands datagrams on to a backend that can be changed; None drops them."""
+
+    def __init__(self, port: int) -> None:
+        self.port: int | None = port
+        self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.front.bind(("127.0.0.1", 0))
+        self.address = Address("clusterip", "udp", "127.0.0.1", self.front.getsockname()[1])
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            data, client = self.front.recvfrom(65536)
+            if self.port is None:
+                continue
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+                back.settimeout(1)
+                back.sendto(data, ("127.0.0.1", self.port))
+                self.front.sendto(back.recv(65536), client)
+
+
+# --- new connections all the time
+
+
+def test_nothing_lost_while_something_changes(serve, vantage):
+    backend = serve("a")
+    with expect(vantage).to_keep_reaching(backend.address(), backends={"a"}):
+        time.sleep(0.3)
+
+
+def test_one_lost_connection_in_many_is_a_failure(serve, vantage):
+    address = balancer(serve("a"), every=30)
+
+    def change():
+        with expect(vantage).to_keep_reaching(address):
+            time.sleep(0.6)
+
+    (failure,) = failures(change)
+    assert "1 lost or late" in failure.got
+    assert "after the beginning" in failure.evidence[0]
+
+
+def test_an_answer_of_another_pod_is_a_failure(serve, vantage):
+    address = balancer(serve("a"), serve("b"))
+
+    def change():
+        with expect(vantage).to_keep_reaching(address, backends={"a"}):
+            time.sleep(0.2)
+
+    (failure,) = failures(change)
+    assert failure.got == "answers of b"
+
+
+def test_what_the_block_raises_is_told_and_the_probes_end(serve, vantage):
+    backend = serve("a")
+    with (
+        pytest.raises(CannotMeasure, match="the change failed"),
+        expect(vantage).to_keep_reaching(backend.address()),
+    ):
+        raise CannotMeasure("the change failed")
+    assert expect(vantage).to_reach(backend.address()) is None
+
+
+# --- flows
+
+
+def test_a_flow_that_stays(serve, vantage):
+    backend = serve("a")
+    for kind in ("tcp", "udp"):
+        with expect(vantage).flow(backend.address(kind), every=0.02) as flow:
+            time.sleep(0.1)
+            flow.must_stay({"a"})
+
+
+def test_a_connection_that_is_cut_is_a_failure(serve, vantage):
+    backend = serve("a")
+    with expect(vantage).flow(backend.address("tcp"), every=0.02) as flow:
+        backend.process.kill()
+        backend.process.wait()
+        time.sleep(0.1)
+        (failure,) = failures(lambda: flow.must_stay({"a"}))
+    assert "after its beginning" in failure.evidence[0]
+
+
+def test_a_flow_that_moves(serve, vantage):
+    one, other = serve("a"), serve("b")
+    relay = Relay(one.ports["udp"])
+    with expect(vantage).flow(relay.address, every=0.02) as flow:
+        relay.port = other.ports["udp"]
+        flow.must_move({"b"})
+
+
+def test_a_flow_that_does_not_move_is_a_failure(serve, vantage):
+    vantage.context.settings = vantage.context.settings.overridden(["converge_deadline=0.3"])
+    relay = Relay(serve("a").ports["udp"])
+    with expect(vantage).flow(relay.address, every=0.02) as flow:
+        (failure,) = failures(lambda: flow.must_move({"b"}))
+    assert "answered by a" in failure.evidence[0]
+
+
+def test_a_flow_needs_a_port_that_echoes(serve, vantage):
+    with pytest.raises(CannotMeasure, match="a flow needs a port"):
+        expect(vantage).flow(serve("a").address("http")).__enter__()
+
+
+# --- affinity
+
+
+def test_one_endpoint_alone(serve, vantage):
+    backend = serve("a")
+    stuck = expect(vantage).to_stick(backend.address(), count=10)
+    assert set(stuck.values()) == {"a"}
+    assert expect(vantage).to_stick(backend.address(), count=2, pause=0.05, kept=stuck) == stuck
+
+
+def test_two_endpoints_are_not_one(serve, vantage):
+    (failure,) = failures(lambda: expect(vantage).to_stick(balancer(serve("a"), serve("b")), count=10))
+    assert failure.expected == "one endpoint for all of 10 connections"
+    assert failure.got == "a 5, b 5"
+
+
+def test_another_endpoint_than_before_is_a_failure(serve, vantage):
+    backend = serve("a")
+    stuck = dict.fromkeys(expect(vantage).to_stick(backend.address(), count=2), "b")
+    (failure,) = failures(lambda: expect(vantage).to_stick(backend.address(), count=2, kept=stuck))
+    assert failure.expected.startswith("b, as before")
+
+
+def test_let_go_after_a_while(serve, vantage):
+    addresses = [balancer(serve("a"), serve("b")) for _ in range(2)]
+    stuck = {(vantage.name, str(address)): "b" for address in addresses}
+    expect(vantage).to_be_let_go(addresses, after=0.05, kept=stuck)
+
+
+def test_held_for_ever_is_a_failure(serve, vantage):
+    backend = serve("a")
+    stuck = expect(vantage).to_stick(backend.address(), count=2)
+    (failure,) = failures(lambda: expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck))
+    assert failure.got == "every one of them at the endpoint that it had"
+
+
+# --- load
+
+
+def test_a_burst(serve, vantage):
+    expect(vantage).to_take_a_burst(serve("a").address(), count=200)
+
+
+def test_a_burst_of_which_one_is_lost(serve, vantage):
+    (failure,) = failures(lambda: expect(vantage).to_take_a_burst(balancer(serve("a"), every=40), count=50))
+    assert failure.expected == "all of 50 connections at once answered"
+
+
+def test_a_transfer(serve, vantage):
+    expect(vantage).to_transfer(serve("a").address(), size=1 << 20)
+
+
+def test_datagrams_over_several_packets(serve, vantage):
+    expect(vantage).to_carry(serve("a").address("udp"), size=4000)
+
+
+def test_datagrams_that_are_too_large_tell_which_are_not(serve, vantage):
+    """A relay that takes datagrams of up to 1350 bytes alone."""
+    relay = Relay(serve("a").ports["udp"])
+    run = relay.front.recvfrom
+
+    class Narrow:
+        def recvfrom(self, size):
+            while True:
+                data, client = run(size)
+                if len(data) <= 1350:
+                    return data, client
+
+        sendto = relay.front.sendto
+
+    front = relay.front
+    relay.front = Narrow()
+    expect(vantage).to_reach(relay.address)
+    (failure,) = failures(lambda: expect(vantage).to_carry(relay.address, size=4000))
+    front.close()
+    assert failure.evidence == ("datagrams of up to 1300 bytes are answered, of 1372 bytes are not",)
