@@ -17,9 +17,11 @@ from kubereach.lab.config import LabConfig
 from kubereach.lab.controllers.base import Controller
 from kubereach.lab.controllers.daemonset import DaemonSetController
 from kubereach.lab.controllers.deployment import DeploymentController
+from kubereach.lab.controllers.disruption import DisruptionController
 from kubereach.lab.controllers.endpoints import EndpointsCleaner, EndpointSliceController
 from kubereach.lab.controllers.garbage import GarbageCollector
 from kubereach.lab.controllers.loadbalancer import LoadBalancerController
+from kubereach.lab.controllers.mirroring import EndpointsMirror
 from kubereach.lab.controllers.namespaces import NamespaceController
 from kubereach.lab.controllers.nodes import CordonController
 from kubereach.lab.controllers.replicaset import ReplicaSetController
@@ -82,6 +84,8 @@ class LabServer:
             DaemonSetController(self.registry),
             EndpointSliceController(self.registry),
             EndpointsCleaner(self.registry),
+            EndpointsMirror(self.registry),
+            DisruptionController(self.registry),
             GarbageCollector(self.registry),
             CordonController(self.registry),
             load_balancer,

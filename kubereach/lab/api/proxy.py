@@ -91,7 +91,7 @@ def _service_backend(context: Context, target: Target, name: _Name) -> tuple[Obj
             for p in slice_.get("ports") or ()
             if p.get("name", "") == chosen.get("name", "") and p.get("port")
         ]
-        for endpoint in slice_["endpoints"]:
+        for endpoint in slice_.get("endpoints") or ():
             reference = endpoint.get("targetRef") or {}
             if endpoint["conditions"].get("ready") is False or reference.get("kind") != "Pod" or not numbers:
                 continue

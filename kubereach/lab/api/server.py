@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from kubereach.lab.api import discovery, openapi, proxy, reviews, swagger
 from kubereach.lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach.lab.api.context import Context, answer, plain
 from kubereach.lab.api.logs import log
-from kubereach.lab.api.objects import Objects
+from kubereach.lab.api.objects import Objects, warnings_of
 from kubereach.lab.api.portforward import port_forward
 from kubereach.lab.api.remote_command import attach, execute
 from kubereach.lab.api.requests import Target, flag, parse_path
@@ -77,10 +77,7 @@ class ApiServer:
                 raise status.unauthorized()
             return await self._route(request)
         except StatusError as error:
-            response = answer(error.status, code=error.code)
-            if error.code in (429, 504):
-                response.headers["Retry-After"] = "1"
-            return response
+            return _refusal(error)
         except (asyncio.CancelledError, ConnectionResetError):
             raise
         except Exception as error:
@@ -91,7 +88,11 @@ class ApiServer:
         path = request.path
         parts = path.strip("/").split("/")
         if parts[0] in ("api", "apis") and len(parts) >= (3 if parts[0] == "api" else 4):
-            return await self._resource(request, parse_path(path))
+            target = parse_path(path)
+            try:
+                return await self._resource(request, target)
+            except StatusError as error:
+                return _refusal(error, warnings_of(target.resource))
         found = self._static(request, path.rstrip("/") or "/", parts)
         if found is None:
             if parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) == 3):
@@ -214,6 +215,13 @@ class ApiServer:
         if target.subresource == "portforward":
             return await port_forward(request, self._context, target)
         return await attach(request, self._context, target)
+
+
+def _refusal(error: StatusError, warnings: Iterable[str] = ()) -> web.Response:
+    response = answer(error.status, code=error.code, warnings=warnings)
+    if seconds := (error.status.get("details") or {}).get("retryAfterSeconds"):
+        response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _has_certificate(request: web.BaseRequest) -> bool:

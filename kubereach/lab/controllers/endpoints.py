@@ -18,10 +18,15 @@ from kubereach.lab.controllers.base import (
     owned,
     owner_reference,
 )
+from kubereach.lab.controllers.triggers import TriggerTimes, annotate
+from kubereach.lab.registry import Registry
 
+#: (name, protocol, number, application protocol or "")
+_Port = tuple[str, str, int, str]
 _SLICE_SIZE = 100
 _NAME = "kubernetes.io/service-name"
 _MANAGER = "endpointslice.kubernetes.io/managed-by"
+_OLD_MANAGER = "endpoints.kubernetes.io/managed-by"
 _MANAGED_BY = "endpointslice-controller.k8s.io"
 _HEADLESS = "service.kubernetes.io/headless"
 
@@ -29,11 +34,14 @@ _HEADLESS = "service.kubernetes.io/headless"
 class EndpointSliceController(Controller):
     """Keeps the slices of each Service equal to the pods that its selector matches."""
 
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
+        self._times = TriggerTimes()
+
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
-        del verb
         if resource == "services":
             yield name_of(new)
-        elif resource == "pods":
+        elif resource == "pods" and (verb != "MODIFIED" or old is None or _told(new) != _told(old)):
             for service in self.registry.list("services", new["metadata"]["namespace"]):
                 if any(_selects(service, pod) for pod in (new, old) if pod is not None):
                     yield name_of(service)
@@ -44,7 +52,10 @@ class EndpointSliceController(Controller):
 
     def reconcile(self, namespace: str, name: str) -> None:
         service = self.registry.find("services", namespace, name)
-        if service is None or being_deleted(service) or not service["spec"].get("selector"):
+        if service is None:
+            self._times.forget((namespace, name))
+            return
+        if being_deleted(service) or not service["spec"].get("selector"):
             return
         if service["spec"]["type"] == "ExternalName":
             return
@@ -53,31 +64,36 @@ class EndpointSliceController(Controller):
             for pod in self.registry.list("pods", namespace)
             if _selects(service, pod) and _has_address(pod)
         ]
+        time = self._times.latest(service, pods)
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
         families = service["spec"]["ipFamilies"]
         for family in families:
-            groups: dict[tuple[tuple[str, str, int], ...], list[Object]] = {}
+            groups: dict[tuple[_Port, ...], list[Object]] = {}
             for pod in pods:
                 if addresses_of(pod, family):
                     groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod, family))
             own = [s for s in existing if s["addressType"] == family]
-            self._write_slices(service, family, groups, own)
+            self._write_slices(service, family, groups, own, time)
         for part in existing:
             if part["addressType"] not in families:
                 self.registry.delete("endpointslices", *name_of(part))
-        self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])])
+        self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])], time)
 
     def _write_slices(
         self,
         service: Object,
         family: str,
-        groups: dict[tuple[tuple[str, str, int], ...], list[Object]],
+        groups: dict[tuple[_Port, ...], list[Object]],
         existing: list[Object],
+        time: str,
     ) -> None:
         free = list(existing)
         wanted: list[tuple[list[Object], list[Object]]] = []
         for key, endpoints in groups.items():
-            ports = [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in key]
+            ports = [
+                {"name": name, "protocol": protocol, "port": port} | ({"appProtocol": app} if app else {})
+                for name, protocol, port, app in key
+            ]
             wanted += [(ports, endpoints[i : i + _SLICE_SIZE]) for i in range(0, len(endpoints), _SLICE_SIZE)]
         if not wanted:
             wanted = [([], [])]  # a Service without pods has one empty slice of each family
@@ -90,40 +106,44 @@ class EndpointSliceController(Controller):
                 labels[_HEADLESS] = ""
             if reuse is not None:
                 free.remove(reuse)
-                self._rewrite(reuse, labels, ports, endpoints)
+                self._rewrite(reuse, labels, ports, endpoints, time)
                 continue
             meta = service["metadata"]
-            self.registry.create(
-                "endpointslices",
-                {
-                    "metadata": {
-                        "generateName": f"{meta['name']}-",
-                        "namespace": meta["namespace"],
-                        "labels": labels,
-                        "ownerReferences": [owner_reference(service)],
-                    },
-                    "addressType": family,
-                    "endpoints": endpoints,
-                    "ports": ports,
+            made: Object = {
+                "metadata": {
+                    "generateName": f"{meta['name']}-",
+                    "namespace": meta["namespace"],
+                    "labels": labels,
+                    "ownerReferences": [owner_reference(service)],
                 },
-            )
+                "addressType": family,
+                "endpoints": endpoints,
+                "ports": ports,
+            }
+            annotate(made, time)
+            self.registry.create("endpointslices", made)
         for surplus in free:
             self.registry.delete("endpointslices", *name_of(surplus))
 
     def _rewrite(
-        self, found: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]
+        self, found: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object], time: str
     ) -> None:
+        is_now = (found["metadata"].get("labels"), found.get("ports") or [], found.get("endpoints") or [])
+        if is_now == (labels, ports, endpoints):
+            return
+
         def mutate(obj: Object) -> None:
+            annotate(obj, time)
             obj["metadata"]["labels"] = labels
             obj["ports"] = ports
             obj["endpoints"] = endpoints
 
         self.registry.update("endpointslices", *name_of(found), mutate)
 
-    def _write_endpoints(self, service: Object, pods: list[Object]) -> None:
-        groups: dict[tuple[tuple[str, str, int], ...], tuple[list[Object], list[Object]]] = {}
+    def _write_endpoints(self, service: Object, pods: list[Object], time: str) -> None:
+        groups: dict[tuple[_Port, ...], tuple[list[Object], list[Object]]] = {}
         for pod in pods:
-            if being_deleted(pod):
+            if being_deleted(pod) or (service["spec"].get("ports") and not _ports(service, pod)):
                 continue
             endpoint = endpoint_of(service, pod, service["spec"]["ipFamilies"][0])
             address = {"ip": endpoint["addresses"][0], "nodeName": endpoint["nodeName"]}
@@ -134,22 +154,29 @@ class EndpointSliceController(Controller):
             lists[0 if endpoint["conditions"]["ready"] else 1].append(address)
         subsets = []
         for key, (ready, not_ready) in groups.items():
-            subset: Object = {
-                "ports": [{**({"name": n} if n else {}), "port": p, "protocol": q} for n, q, p in key]
-            }
+            ports = [
+                {"name": name, "port": port, "protocol": protocol, "appProtocol": app}
+                for name, protocol, port, app in key
+            ]
+            subset: Object = {"ports": [{k: v for k, v in port.items() if v} for port in ports]}
             subset |= {"addresses": ready} if ready else {}
             subset |= {"notReadyAddresses": not_ready} if not_ready else {}
             subsets.append(subset)
         namespace, name = name_of(service)
-        labels = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+        labels = {**(service["metadata"].get("labels") or {}), _OLD_MANAGER: "endpoint-controller"}
         if service["spec"].get("clusterIP") == "None":
             labels[_HEADLESS] = ""
-        if self.registry.find("endpoints", namespace, name) is None:
+        found = self.registry.find("endpoints", namespace, name)
+        if found is None:
             body: Object = {"metadata": {"name": name, "namespace": namespace, "labels": labels}}
+            annotate(body, time)
             self.registry.create("endpoints", body | ({"subsets": subsets} if subsets else {}))
+            return
+        if (found["metadata"].get("labels"), _shown(found.get("subsets"))) == (labels, _shown(subsets)):
             return
 
         def mutate(obj: Object) -> None:
+            annotate(obj, time)
             obj["metadata"]["labels"] = labels
             obj.pop("subsets", None)
             if subsets:
@@ -161,6 +188,19 @@ class EndpointSliceController(Controller):
 def _selects(service: Object, pod: Object) -> bool:
     selector = service["spec"].get("selector") or {}
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def _told(pod: Object) -> tuple[object, ...]:
+    """What endpoints tell of a pod; its phase is not of it, and nothing is written for that alone."""
+    status, spec, metadata = pod.get("status", {}), pod["spec"], pod["metadata"]
+    place = (status.get("podIPs"), spec.get("nodeName"), spec.get("hostname"), spec.get("subdomain"))
+    readiness = condition(pod, "Ready")
+    return (*place, metadata.get("labels"), being_deleted(pod), readiness.get("status"))
+
+
+def _shown(subsets: list[Object] | None) -> list[Object]:
+    """Subsets without the empty lists that are not stored."""
+    return [{key: value for key, value in subset.items() if value} for subset in subsets or []]
 
 
 def _has_address(pod: Object) -> bool:
@@ -201,8 +241,8 @@ def endpoint_of(service: Object, pod: Object, family: str) -> Object:
     return endpoint
 
 
-def _ports(service: Object, pod: Object) -> tuple[tuple[str, str, int], ...]:
-    """(name, protocol, number) of the Service's ports on this pod; a port name that the pod lacks is left out."""
+def _ports(service: Object, pod: Object) -> tuple[_Port, ...]:
+    """The Service's ports on this pod; a port name that the pod lacks is left out."""
     found = []
     for port in service["spec"].get("ports") or []:
         target = port.get("targetPort", port["port"])
@@ -213,7 +253,7 @@ def _ports(service: Object, pod: Object) -> tuple[tuple[str, str, int], ...]:
             if number is None:
                 continue
             target = number
-        found.append((port.get("name", ""), port["protocol"], target))
+        found.append((port.get("name", ""), port["protocol"], target, port.get("appProtocol", "")))
     return tuple(found)
 
 

@@ -128,6 +128,21 @@ def check_ip(value: str, field: str) -> list[Cause]:
     return []
 
 
+def check_ordinary_ip(value: str, field: str) -> list[Cause]:
+    """Causes if an address, which is one, is of a range that no endpoint can have."""
+    address = ipaddress.ip_address(value)
+    ranges = [
+        (address.is_unspecified, "may not be unspecified (0.0.0.0 or ::)"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (
+            address.is_multicast and str(address).startswith(("224.0.0.", "ff02:")),
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
+    ]
+    return [invalid_value(field, value, text) for wrong, text in ranges if wrong]
+
+
 def check_metadata(obj: Object, problems: list[str]) -> list[Cause]:
     """Causes in the metadata of a new object. `problems` are those of its name."""
     metadata = obj["metadata"]

@@ -7,7 +7,15 @@ import re
 
 from kubereach.lab.defaults import names
 from kubereach.lab.defaults.strategy import Strategy
-from kubereach.lab.status import Cause, Object, forbidden_field, invalid_value, required, unsupported_value
+from kubereach.lab.status import (
+    Cause,
+    Object,
+    duplicate,
+    forbidden_field,
+    invalid_value,
+    required,
+    unsupported_value,
+)
 
 
 class EndpointSliceStrategy(Strategy):
@@ -18,23 +26,47 @@ class EndpointSliceStrategy(Strategy):
         for port in new.get("ports") or ():
             port.setdefault("name", "")
             port.setdefault("protocol", "TCP")
-        new.setdefault("endpoints", [])
-        for endpoint in new["endpoints"]:
+        for endpoint in new.get("endpoints") or ():
             endpoint.setdefault("conditions", {})
+        for key in ("endpoints", "ports"):
+            new[key] = new.get(key) or None  # both are sent, empty ones as null
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         family = new.get("addressType", "")
         known = ("IPv4", "IPv6", "FQDN")
+        if not family:
+            return [required("addressType")]
         if family not in known:
             return [unsupported_value("addressType", family, known)]
         if old is not None and old["addressType"] != family:
             return [invalid_value("addressType", family, "field is immutable")]
         causes: list[Cause] = []
-        for i, endpoint in enumerate(new["endpoints"]):
-            for j, address in enumerate(endpoint.get("addresses") or ()):
-                if family != "FQDN":
-                    causes += names.check_ip(address, f"endpoints[{i}].addresses[{j}]")
+        for i, endpoint in enumerate(new["endpoints"] or ()):
+            causes += _check_endpoint(endpoint, family, f"endpoints[{i}]")
+        seen: set[str] = set()
+        for i, port in enumerate(new["ports"] or ()):
+            if port["name"] in seen:
+                causes.append(duplicate(f"ports[{i}].name", port["name"]))
+            seen.add(port["name"])
         return causes
+
+
+def _check_endpoint(endpoint: Object, family: str, field: str) -> list[Cause]:
+    addresses = endpoint.get("addresses") or ()
+    causes: list[Cause] = []
+    if not addresses:
+        causes.append(required(f"{field}.addresses", "must contain at least 1 address"))
+    for i, address in enumerate(addresses):
+        if family == "FQDN":
+            continue
+        found = names.check_ip(address, f"{field}.addresses[{i}]")
+        if not found and (":" in address) != (family == "IPv6"):
+            found = [invalid_value(f"{field}.addresses", address, f"must be an {family} address")]
+        causes += found or names.check_ordinary_ip(address, f"{field}.addresses[{i}]")
+    if hostname := endpoint.get("hostname"):
+        problems = names.label_problems(hostname)
+        causes += [invalid_value(f"{field}.hostname", hostname, text) for text in problems]
+    return causes
 
 
 class EndpointsStrategy(Strategy):
@@ -49,8 +81,11 @@ class EndpointsStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         causes: list[Cause] = []
         for i, subset in enumerate(new.get("subsets") or ()):
-            for j, address in enumerate(subset.get("addresses") or ()):
-                causes += names.check_ip(address.get("ip", ""), f"subsets[{i}].addresses[{j}].ip")
+            for key in ("addresses", "notReadyAddresses"):
+                for j, address in enumerate(subset.get(key) or ()):
+                    field = f"subsets[{i}].{key}[{j}].ip"
+                    found = names.check_ip(address.get("ip", ""), field)
+                    causes += found or names.check_ordinary_ip(address["ip"], field)
         return causes
 
 
@@ -132,6 +167,13 @@ class IngressStrategy(Strategy):
         new["status"] = {"loadBalancer": {}}
 
 
+class DisruptionBudgetStrategy(Strategy):
+    """PodDisruptionBudgets: nothing may be evicted before the controller has counted."""
+
+    def initial_status(self, new: Object) -> None:
+        new["status"] = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+
+
 STRATEGIES: dict[str, type[Strategy]] = {
     "configmaps": ConfigMapStrategy,
     "events": EventStrategy,
@@ -140,4 +182,5 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "secrets": SecretStrategy,
     "networkpolicies": NetworkPolicyStrategy,
     "ingresses": IngressStrategy,
+    "poddisruptionbudgets": DisruptionBudgetStrategy,
 }

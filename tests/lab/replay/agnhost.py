@@ -94,8 +94,7 @@ def main(words: list[str]) -> int:
     if words[:1] not in ([], ["pause"]):
         return 1  # it knows no such command
     # without a subcommand the image pauses
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (2,)).start())
     while True:
         signal.pause()
 
