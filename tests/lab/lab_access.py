@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 from kubernetes import client, config, stream
 
@@ -192,17 +190,6 @@ class LabAccess:
             **arguments,
         )
         return written
-
-    def kubectl(self, namespace: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run kubectl in a namespace; skips where there is none."""
-        program = shutil.which("kubectl")
-        if program is None:
-            pytest.skip("kubectl is not on PATH: install it to run this test")
-        command = [program, "--kubeconfig", str(self.kubeconfig), "-n", namespace, *arguments]
-        environment = {"HOME": str(self.kubeconfig.parent), "PATH": "/usr/bin:/bin"}
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=30, env=environment, check=False
-        )
 
     # --- packets
 
