@@ -1,0 +1,175 @@
+"""What kubectl asks beside objects: the schemas in their forms, node leases."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab_access import LabAccess
+
+from kubereach.lab import LabConfig
+from kubereach.lab.kubelet import heartbeat
+from kubereach.lab.kubelet.heartbeat import Heartbeat
+from kubereach.lab.registry import Registry
+from kubereach.lab.system import create_node
+
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+def fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The length-delimited fields of a protobuf message; varints are passed over."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = varint()
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            varint()
+            continue
+        assert kind == 2, kind
+        length = varint()
+        yield number, data[at : at + length]
+        at += length
+    assert at == len(data)
+
+
+def one(data: bytes, *numbers: int) -> bytes:
+    """The field at a path of numbers."""
+    for number in numbers:
+        (data,) = (value for found, value in fields(data) if found == number)
+    return data
+
+
+def named(data: bytes) -> dict[str, bytes]:
+    """A map that is a list of names and values in field 1."""
+    return {one(entry, 1).decode(): one(entry, 2) for number, entry in fields(data) if number == 1}
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for below in value.values():
+            yield from references(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from references(below)
+
+
+def test_openapi_v2_says_the_same_in_both_forms(lab: LabAccess) -> None:
+    document = lab.get("/openapi/v2")
+    assert document["swagger"] == "2.0" and document["info"]["version"] == "1.36"
+    definitions = document["definitions"]
+    assert {ref.removeprefix("#/definitions/") for ref in references(document)} <= set(definitions)
+    port = definitions["io.k8s.api.core.v1.ServicePort"]["properties"]
+    assert port["targetPort"]["$ref"] == "#/definitions/io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+    patched = document["paths"]["/api/v1/namespaces/{namespace}/services/{name}"]["patch"]
+    assert "dryRun" in {parameter["name"] for parameter in patched["parameters"]}
+
+    answer = lab.http.get("/openapi/v2", headers={"Accept": _PROTOBUF})
+    # "@" has no place in a media type, and old kubectls do not read one that has it
+    assert answer.headers["content-type"] == _PROTOBUF.replace("@", ".")
+    message = answer.content
+    assert one(message, 1) == b"2.0"
+    in_protobuf = named(one(message, 9))
+    assert in_protobuf.keys() == definitions.keys()
+    for name, schema in definitions.items():
+        found = named(one(in_protobuf[name], 25)) if "properties" in schema else {}
+        assert found.keys() == schema.get("properties", {}).keys(), name
+    spec = named(one(in_protobuf["io.k8s.api.core.v1.ServiceSpec"], 25))
+    assert one(spec["ports"], 22, 1) == b"array"
+    assert one(spec["ports"], 23, 1, 1) == b"#/definitions/io.k8s.api.core.v1.ServicePort"
+    extensions = {
+        one(entry, 1).decode(): one(entry, 2, 2) for number, entry in fields(spec["ports"]) if number == 31
+    }
+    assert extensions["x-kubernetes-patch-merge-key"] == b'"port"'
+
+
+def test_openapi_v3_is_whole(lab: LabAccess) -> None:
+    paths = lab.get("/openapi/v3")["paths"]
+    assert {"api/v1", "apis/apps/v1", "apis/discovery.k8s.io/v1"} <= paths.keys()
+    for path, entry in paths.items():
+        document = lab.get(entry["serverRelativeURL"])
+        schemas = document.get("components", {}).get("schemas", {})
+        wanted = {ref.removeprefix("#/components/schemas/") for ref in references(document)}
+        assert wanted <= schemas.keys(), path
+        for operations in document["paths"].values():
+            if "patch" in operations:
+                names = {parameter["name"] for parameter in operations["patch"]["parameters"]}
+                assert "fieldValidation" in names
+
+
+def test_every_node_has_a_lease(lab: LabAccess) -> None:
+    nodes = {node["metadata"]["name"]: node for node in lab.get("/api/v1/nodes")["items"]}
+    leases = lab.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")["items"]
+    assert {lease["metadata"]["name"] for lease in leases} == nodes.keys()
+    for lease in leases:
+        name = lease["metadata"]["name"]
+        (owner,) = lease["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"]) == ("Node", nodes[name]["metadata"]["uid"])
+        assert lease["spec"]["holderIdentity"] == name and lease["spec"]["leaseDurationSeconds"] == 40
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lease["spec"]["renewTime"])
+
+
+def test_leases_are_renewed_and_statuses_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "_RENEW_SECONDS", 0.001)
+    monkeypatch.setattr(heartbeat, "_RENEWALS_PER_STATUS", 3)
+    config = LabConfig(nodes=2)
+
+    async def beat() -> tuple[list[str], list[str]]:
+        registry = Registry(config)
+        registry.create("namespaces", {"metadata": {"name": heartbeat.NAMESPACE}})
+        for number in range(config.nodes):
+            create_node(config, registry, number)
+        times: list[str] = []
+        statuses: list[str] = []
+        enough = asyncio.Event()
+
+        def changed(verb: str, resource: str, new: Any, _old: Any) -> None:
+            if resource == "leases" and new["metadata"]["name"] == config.node_names[0]:
+                times.append(new["spec"]["renewTime"])
+            if resource == "nodes" and verb == "MODIFIED":
+                statuses.append(new["metadata"]["name"])
+            if len(times) >= 10:
+                enough.set()
+
+        unsubscribe = registry.subscribe(changed)
+        # a status of the same second would be no change
+        for name in config.node_names:
+            registry.update("nodes", None, name, _age, subresource="status")
+        statuses.clear()
+        beating = asyncio.create_task(Heartbeat(registry).run())
+        await asyncio.wait_for(enough.wait(), 10)
+        # a node that is gone gets no new lease
+        registry.remove("nodes", None, config.node_names[1])
+        registry.remove("leases", heartbeat.NAMESPACE, config.node_names[1])
+        times.clear()
+        enough.clear()
+        await asyncio.wait_for(enough.wait(), 10)
+        assert registry.find("leases", heartbeat.NAMESPACE, config.node_names[1]) is None
+        beating.cancel()
+        unsubscribe()
+        return times, statuses
+
+    times, statuses = asyncio.run(beat())
+    assert times == sorted(times) and len(set(times)) == len(times)
+    assert set(statuses) == set(config.node_names)
+
+
+def _age(node: Any) -> None:
+    for condition in node["status"]["conditions"]:
+        condition["lastHeartbeatTime"] = "2020-01-01T00:00:00Z"
