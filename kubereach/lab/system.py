@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
         "cpu": str(os.cpu_count() or 1),
         "memory": f"{_memory()}Ki",
         "pods": "250",
-        "ephemeral-storage": "0",
+        "ephemeral-storage": f"{_storage()}Ki",
     }
     stamp = now()
     pod_ranges = [str(plan.pod_range(number)) for plan in config.plans]
@@ -88,9 +89,9 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "nodeInfo": {
-            "machineID": "",
-            "systemUUID": "",
-            "bootID": "",
+            "machineID": uuid.uuid4().hex,
+            "systemUUID": str(uuid.uuid4()),
+            "bootID": _boot_id(),
             "kernelVersion": platform.release(),
             "osImage": "kubereach lab",
             "containerRuntimeVersion": "lab://1.0",
@@ -105,6 +106,17 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
 
 def _arch() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _boot_id() -> str:
+    """This machine's, since it boots for all of its nodes."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _storage() -> int:
+    """The size of the file system that containers see, in KiB."""
+    facts = os.statvfs("/")
+    return facts.f_blocks * facts.f_frsize // 1024
 
 
 def _memory() -> int:
