@@ -61,6 +61,8 @@ class Check:
     file: Path
     #: the test function's qualified name: with `file`, what tells two declarations of one id apart
     function: str = ""
+    #: waits for pods or time-outs: it runs beside the others, and not in a quick run
+    slow: bool = False
 
     @property
     def topic(self) -> str:
@@ -69,12 +71,14 @@ class Check:
 
 
 def check(
-    id: str, *, level: str = CORE, needs: str | Sequence[str] = (), source: str
+    id: str, *, level: str = CORE, needs: str | Sequence[str] = (), source: str, slow: bool = False
 ) -> Callable[[_Function], _Function]:
     """Declare a pytest test as the check `id`.
 
     The docstring's first line is the requirement, the rest says why it matters. `needs` names the features
-    without which the check is unsupported; `source` is the address of the text that asks for it.
+    without which the check is unsupported; `source` is the address of the text that asks for it. A `slow` check waits
+    for pods of its own or for time-outs: it runs in a thread beside the others, may therefore change nothing that
+    others use, and probes from `other_pods`, `nodes` or pods of its own.
 
     Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing
     docstring. That an id is declared once only is seen when all tests are collected.
@@ -84,7 +88,7 @@ def check(
     def declare(function: _Function) -> _Function:
         file = Path(inspect.getsourcefile(function) or "?")
         name = getattr(function, "__qualname__", repr(function))
-        declaration = make(id, level, needed, source, inspect.getdoc(function) or "", file, name)
+        declaration = make(id, level, needed, source, inspect.getdoc(function) or "", file, name, slow)
         setattr(function, ATTRIBUTE, declaration)
         return function
 
@@ -92,7 +96,14 @@ def check(
 
 
 def make(
-    id: str, level: str, needs: tuple[str, ...], source: str, docstring: str, file: Path, function: str
+    id: str,
+    level: str,
+    needs: tuple[str, ...],
+    source: str,
+    docstring: str,
+    file: Path,
+    function: str,
+    slow: bool = False,
 ) -> Check:
     """Build a `Check` from its parts, imported or read from the source. Raises `UsageError`."""
     where = f"{file}: {function}"
@@ -120,7 +131,7 @@ def make(
         raise UsageError(
             f"{where}: check {id} has no docstring", "Its first line is the requirement, in one sentence."
         )
-    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function)
+    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function, slow)
 
 
 def declaration_of(function: object) -> Check | None:

@@ -84,7 +84,10 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", None) == "check":
             where = f"{file}:{decorator.lineno}"
-            named = {k.arg: _value(k.value, where) for k in decorator.keywords}
+            slow = any(
+                k.arg == "slow" and getattr(k.value, "value", None) is True for k in decorator.keywords
+            )
+            named = {k.arg: _value(k.value, where) for k in decorator.keywords if k.arg != "slow"}
             ids = [_value(argument, where) for argument in decorator.args] or [named.get("id")]
             needs = named.get("needs", ())
             return make(
@@ -95,6 +98,7 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
                 ast.get_docstring(node) or "",
                 file,
                 node.name,
+                slow,
             )
     return None
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from kubereach.errors import Failure
@@ -99,15 +102,35 @@ class RunFinished(Event):
     seconds: float
 
 
+#: where a thread's events go instead, until somebody lets them out
+_held: ContextVar[list[Event] | None] = ContextVar("held", default=None)
+
+
 class Bus:
-    """Hands every event to every consumer, in order, in the emitting thread."""
+    """Hands every event to every consumer, one at a time, in the emitting thread."""
 
     def __init__(self) -> None:
         self._consumers: list[Callable[[Event], None]] = []
+        self._lock = threading.RLock()
 
     def subscribe(self, consumer: Callable[[Event], None]) -> None:
         self._consumers.append(consumer)
 
     def emit(self, event: Event) -> None:
-        for consumer in self._consumers:
-            consumer(event)
+        held = _held.get()
+        if held is not None:
+            held.append(event)
+            return
+        with self._lock:
+            for consumer in self._consumers:
+                consumer(event)
+
+    @contextmanager
+    def held_back(self) -> Iterator[list[Event]]:
+        """What this thread emits within the block is kept in the list, for somebody else to emit."""
+        events: list[Event] = []
+        token = _held.set(events)
+        try:
+            yield events
+        finally:
+            _held.reset(token)

@@ -46,6 +46,16 @@ def service_stems(manifests: Path) -> dict[str, str]:
     }
 
 
+def reader(name: str, manifests: Path) -> Callable[[WorldLike], Any] | None:
+    """What gives the value of the fixture `name` of a world; None if it is not one of ours."""
+    if name == "world":
+        return lambda world: world
+    if name in VANTAGES:
+        return attrgetter(name)
+    stem = service_stems(manifests).get(name)
+    return methodcaller("service", stem) if stem else None
+
+
 def make_fixtures(manifests: Path, world_of: Callable[[pytest.Config], WorldLike]) -> ModuleType:
     """A plugin module with all fixtures of checks; `world_of` gives the world once it has started."""
     module = ModuleType("kubereach fixtures")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from kubereach import beside
+from kubereach.beside import BesideRunner
 from kubereach.check import Check, assert_unique
 from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.events import Bus, Progress, RunFinished, RunStarted
@@ -46,6 +48,7 @@ class Run:
         self._description = ""
         self._world: WorldLike | None = None
         self._runner = CheckRunner(self._bus, frozenset())
+        self._beside = BesideRunner(self._bus, manifests)
         self._error: KubereachError | None = None
         self._interrupted = ""
         self._lost = False
@@ -85,6 +88,7 @@ class Run:
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = beside.last(items)
 
     # Starting
 
@@ -150,6 +154,8 @@ class Run:
         self._bus.emit(RunStarted(self._target.name, ids, cluster.describe()))
         self._world = world  # from here on there may be objects to remove, even if the start fails half way
         world.start()
+        config.pluginmanager.register(self._beside, "kubereach slow checks")
+        self._beside.start(session.items, world, self._runner.wants)
 
     def _open_output(self, session: pytest.Session, checks: list[Check]) -> None:
         self._record = Record({check.id: check for check in checks})
@@ -217,6 +223,7 @@ class Run:
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)  # we are ending already
         try:
+            self._beside.stop()
             if self._world is not None:
                 if self._lost:
                     self._world.abandon()

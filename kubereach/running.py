@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from kubereach.beside import SECONDS
 from kubereach.check import Check
 from kubereach.errors import KubereachError, Unsupported
 from kubereach.events import Bus, CheckFinished, CheckStarted
@@ -56,10 +57,20 @@ class CheckRunner:
         finally:
             current_check.reset(token)
             self.finished.append((check, verdict))
-            seconds = time.monotonic() - began
+            seconds = item.stash.get(SECONDS, time.monotonic() - began)
             self.bus.emit(
                 CheckFinished(check.id, case, verdict.word, seconds, verdict.message, verdict.failures)
             )
+
+    def wants(self, item: pytest.Item) -> bool:
+        """Whether the check's features are there, as far as that is known."""
+        check = check_of(item)
+        absent = (
+            [need for need in check.needs if (f := self.features.get(need)) and not f.present]
+            if check
+            else []
+        )
+        return check is not None and not self.refusal and not absent
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

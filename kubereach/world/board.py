@@ -95,6 +95,8 @@ class Board:
         deadline = time.monotonic() + seconds
         while True:
             self._raise()
+            if self._stopped:
+                raise CannotMeasure("the run ended meanwhile")
             with self._changed:
                 if done():
                     return True
@@ -104,8 +106,10 @@ class Board:
                 self._changed.wait(min(beat, left))
 
     def stop(self) -> None:
-        """Take no further notice. The threads end with their watches."""
+        """Take no further notice; who waits is told. The threads end with their watches."""
         self._stopped = True
+        with self._changed:
+            self._changed.notify_all()
 
 
 def is_ready(pod: Object) -> bool:

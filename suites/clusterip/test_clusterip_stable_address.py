@@ -6,8 +6,8 @@ from kubereach.check import CORE, DOCS, check
 from kubereach.expect import expect
 
 
-@check("clusterip.allocated", level=CORE, source=DOCS + "service/#type-clusterip")
-def test_allocated(world, pods, cluster):
+@check("clusterip.allocated", slow=True, level=CORE, source=DOCS + "service/#type-clusterip")
+def test_allocated(world, other_pods, cluster):
     """A Service gets an address from the service range and keeps it when every endpoint is replaced.
 
     Clients hold on to the address: if it changed with the pods, every one of them would have to look it up again.
@@ -16,9 +16,9 @@ def test_allocated(world, pods, cluster):
     with world.create("replaced") as service:
         address = service.cluster_ip
         assert cluster.in_service_range(address), f"{address} is not of {cluster.service_cidrs}"
-        expect(pods).to_reach(service, backends=service.endpoints)
+        expect(other_pods).to_reach(service, backends=service.endpoints)
 
         service.replace_pods()
 
         assert service.cluster_ip == address, f"{address} became {service.cluster_ip}"
-        expect(pods).to_reach(service, backends=service.endpoints)
+        expect(other_pods).to_reach(service, backends=service.endpoints)

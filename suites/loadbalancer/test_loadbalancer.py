@@ -73,6 +73,7 @@ def test_includes_node_port(loadbalancer, pods, cluster):
 @check(
     "loadbalancer.released",
     level=EXT,
+    slow=True,
     needs=(LOADBALANCER, OUTSIDE),
     source="https://kubernetes.io/docs/tasks/access-application-cluster/create-external-load-balancer/#garbage-collecting-load-balancers",
 )
