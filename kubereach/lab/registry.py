@@ -25,6 +25,8 @@ _PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 #: that many different messages for one reason are combined in one event
 _SIMILAR = 10
 _COMBINED = "(combined from similar events)"
+#: kinds whose dependents are kept unless the request says otherwise, as batch/v1 does it from of old
+_BY_DEFAULT = {"jobs": "Orphan"}
 _EVENT_TYPES = ("Normal", "Warning")
 _GENERATED_PREFIX = 58
 
@@ -224,6 +226,7 @@ class Registry:
         metadata = old["metadata"]
         seconds = _grace(resource, old, grace)
         finalizers = list(metadata.get("finalizers") or ())
+        propagation = propagation or _BY_DEFAULT.get(resource)
         if (extra := _PROPAGATION.get(propagation or "")) and extra not in finalizers:
             finalizers.append(extra)
         new = copy_object(old)

@@ -154,6 +154,7 @@ RESOURCES: tuple[Resource, ...] = (
         generation=True,
         subresources=(_SCALE, _status("StatefulSet")),
     ),
+    Resource("jobs", "Job", "batch", categories=("all",), generation=True, subresources=(_status("Job"),)),
     Resource("leases", "Lease", "coordination.k8s.io"),
     Resource(
         "endpointslices",

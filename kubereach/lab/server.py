@@ -20,6 +20,7 @@ from kubereach.lab.controllers.deployment import DeploymentController
 from kubereach.lab.controllers.disruption import DisruptionController
 from kubereach.lab.controllers.endpoints import EndpointsCleaner, EndpointSliceController
 from kubereach.lab.controllers.garbage import GarbageCollector
+from kubereach.lab.controllers.job import JobController
 from kubereach.lab.controllers.loadbalancer import LoadBalancerController
 from kubereach.lab.controllers.mirroring import EndpointsMirror
 from kubereach.lab.controllers.namespaces import NamespaceController
@@ -82,6 +83,7 @@ class LabServer:
             DeploymentController(self.registry),
             StatefulSetController(self.registry),
             DaemonSetController(self.registry),
+            JobController(self.registry),
             EndpointSliceController(self.registry),
             EndpointsCleaner(self.registry),
             EndpointsMirror(self.registry),

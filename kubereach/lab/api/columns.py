@@ -74,6 +74,14 @@ def _since(stamp: str | None) -> str:
     return human_duration((datetime.now(timezone.utc) - moment).total_seconds())
 
 
+def _took(start: str | None, end: str | None) -> str:
+    """The time between two, or since the first."""
+    if not start or not end:
+        return _since(start) if start else ""
+    moments = [datetime.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S") for stamp in (start, end)]
+    return human_duration((moments[1] - moments[0]).total_seconds())
+
+
 def _age(obj: Object) -> str:
     return _since(obj["metadata"].get("creationTimestamp"))
 
@@ -256,6 +264,23 @@ def _statefulset(obj: Object) -> list[Any]:
     return [obj["metadata"]["name"], f"{ready}/{obj['spec']['replicas']}", _age(obj), *_containers(obj)]
 
 
+def _job(obj: Object) -> list[Any]:
+    spec, status = obj["spec"], obj.get("status") or {}
+    held = {c["type"] for c in status.get("conditions") or [] if c["status"] == "True"}
+    states = ("Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet")
+    state = next((s for s in states if s in held), "Running")
+    wanted = spec.get("completions", f"1 of {spec['parallelism']}" if spec["parallelism"] > 1 else 1)
+    return [
+        obj["metadata"]["name"],
+        state,
+        f"{status.get('succeeded', 0)}/{wanted}",
+        _took(status.get("startTime"), status.get("completionTime")),
+        _age(obj),
+        *_containers(obj),
+        _selector(spec.get("selector")),
+    ]
+
+
 def _daemonset(obj: Object) -> list[Any]:
     status = obj.get("status") or {}
     return [
@@ -404,6 +429,9 @@ COLUMNS: dict[str, Printer] = {
         (_NAME, *_numbers("Desired", "Current", "Ready"), _AGE, *_TEMPLATE, _SELECTOR), _replicaset
     ),
     "statefulsets": Printer((_NAME, Column("Ready"), _AGE, *_TEMPLATE), _statefulset),
+    "jobs": Printer(
+        (_NAME, Column("Status"), Column("Completions"), Column("Duration"), _AGE, *_TEMPLATE, _SELECTOR), _job
+    ),
     "daemonsets": Printer(
         (
             _NAME,

@@ -43,6 +43,10 @@ from kubereach.lab.store import copy_object
 _DELETED_OBJECT = frozenset({"namespaces", "pods", "services", "serviceaccounts"})
 _DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _STRATEGIC = "application/strategic-merge-patch+json"
+_ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -309,6 +313,8 @@ class Objects:
         existing = self.registry.get(resource.name, target.namespace, target.name)
         obj = self._delete(resource, existing, options)
         warnings = warnings_of(resource)
+        if resource.name == "jobs" and not options.propagation:
+            warnings.append(_ORPHANS)
         left = self.registry.find(resource.name, target.namespace, target.name)
         kept = left is not None and left["metadata"]["uid"] == existing["metadata"]["uid"]
         if (kept and not options.dry_run) or resource.name in _DELETED_OBJECT:

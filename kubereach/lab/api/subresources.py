@@ -37,7 +37,8 @@ def scale_of(obj: Object) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept},
-        "spec": {"replicas": obj["spec"].get("replicas", 1)},
+        # none is said by leaving the number out, as of every number that is no pointer in Go
+        "spec": {"replicas": replicas} if (replicas := obj["spec"].get("replicas", 1)) else {},
         "status": {
             "replicas": (obj.get("status") or {}).get("replicas", 0),
             "selector": selectors.selector_text(obj["spec"].get("selector") or {}),

@@ -16,8 +16,7 @@ from aiohttp import web
 from kubereach.lab import status
 from kubereach.lab.api import tables
 from kubereach.lab.api.bodies import Representation
-from kubereach.lab.api.context import warning
-from kubereach.lab.api.objects import Predicate, select, shown, warnings_of
+from kubereach.lab.api.objects import Predicate, select, shown
 from kubereach.lab.api.requests import ListOptions, Target, list_options
 from kubereach.lab.registry import Registry
 from kubereach.lab.resources import EVENTS_V1
@@ -152,8 +151,6 @@ async def watch(
     watching = _Watch(registry, target, form, request.query, options)
     response = web.StreamResponse()
     response.content_type = form.media_type
-    for notice in warnings_of(target.resource):
-        response.headers.add("Warning", warning(notice))
     response.enable_chunked_encoding()
     end = watching.start()
     loop = asyncio.get_running_loop()

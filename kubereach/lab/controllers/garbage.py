@@ -101,7 +101,7 @@ class GarbageCollector(Controller):
             if found is not None and found is not dependent:
                 return self._resource_of[found["kind"]], found
         if not resource:
-            for kind in ("deployments", "replicasets", "statefulsets", "daemonsets"):
+            for kind in ("deployments", "replicasets", "statefulsets", "daemonsets", "jobs"):
                 for obj in self.registry.list(kind, where=lambda o: o["metadata"]["uid"] == uid):
                     return kind, obj
         return None

@@ -14,6 +14,7 @@ from kubereach.lab.controllers.base import (
     active,
     available_in,
     being_deleted,
+    condition,
     controller_of,
     create_pod,
     delete_pod,
@@ -23,6 +24,7 @@ from kubereach.lab.controllers.base import (
     pod_from,
     ready,
 )
+from kubereach.lab.registry import Registry
 from kubereach.lab.selectors import matches_selector
 
 _COMPONENT = "replicaset-controller"
@@ -31,8 +33,18 @@ _COMPONENT = "replicaset-controller"
 class ReplicaSetController(Controller):
     """Creates, adopts and deletes pods."""
 
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
+        #: uid of a pod -> which one it was, for those whose times fall into the same second
+        self._made: dict[str, int] = {}
+        self._count = 0
+
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
-        del verb
+        if resource == "pods" and verb == "ADDED":
+            self._count += 1
+            self._made[new["metadata"]["uid"]] = self._count
+        elif resource == "pods" and verb == "DELETED":
+            self._made.pop(new["metadata"]["uid"], None)
         if resource == "replicasets":
             yield name_of(new)
         elif resource == "pods":
@@ -85,16 +97,35 @@ class ReplicaSetController(Controller):
             pod["metadata"]["generateName"] = f"{replica_set['metadata']['name']}-"
             create_pod(self.registry, replica_set, pod, _COMPONENT)
         if missing < 0:
-            # first those that serve nobody: unscheduled, unready, youngest
-            pods.sort(
-                key=lambda p: (
-                    bool(p["spec"].get("nodeName")),
-                    ready(p),
-                    -int(p["metadata"]["resourceVersion"]),
-                )
-            )
+            pods.sort(key=lambda pod: self._worth(pod, pods))
             for pod in pods[:-missing]:
                 delete_pod(self.registry, replica_set, pod, _COMPONENT)
+
+    def _worth(self, pod: Object, pods: list[Object]) -> tuple[object, ...]:
+        """The order in which pods go when there are too many, the first one first.
+
+        Those that serve nobody, then those on nodes with more of them, then those that are ready or exist for the
+        shortest time (ActivePodsWithRanks of pkg/controller/controller_utils.go).
+        """
+        node = pod["spec"].get("nodeName", "")
+        cost = int(
+            (pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
+        )
+        phases = ("Pending", "Unknown", "Running")
+        phase = pod.get("status", {}).get("phase", "Pending")
+        return (
+            bool(node),
+            phases.index(phase) if phase in phases else 0,
+            ready(pod),
+            cost,
+            -sum(other["spec"].get("nodeName") == node and ready(other) for other in pods),
+            _reversed(condition(pod, "Ready").get("lastTransitionTime", "")) if ready(pod) else (),
+            -max(
+                (c["restartCount"] for c in pod.get("status", {}).get("containerStatuses") or []), default=0
+            ),
+            _reversed(pod["metadata"]["creationTimestamp"]),
+            -self._made.get(pod["metadata"]["uid"], 0),
+        )
 
     def _report(self, replica_set: Object) -> None:
         pods = owned(self.registry, "pods", replica_set)
@@ -118,3 +149,8 @@ class ReplicaSetController(Controller):
         self.registry.update(
             "replicasets", *name_of(replica_set), lambda o: o.update(status=status), subresource="status"
         )
+
+
+def _reversed(stamp: str) -> tuple[int, ...]:
+    """Sorts later times first."""
+    return tuple(-ord(character) for character in stamp)

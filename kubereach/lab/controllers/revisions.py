@@ -17,10 +17,13 @@ def record_revision(registry: Registry, owner: Object, name: str) -> None:
     if found is None:
         template = copy_object(owner["spec"]["template"]) | {"$patch": "replace"}
         digest = name.rsplit("-", 1)[1]
+        generation = "deprecated.daemonset.template.generation"
+        annotations = owner["metadata"].get("annotations") or {}
         registry.create(
             "controllerrevisions",
             {
                 "metadata": {
+                    "annotations": {k: v for k, v in annotations.items() if k == generation},
                     "name": name,
                     "namespace": owner["metadata"]["namespace"],
                     "labels": {

@@ -92,12 +92,13 @@ class Strategy:
 def strategy_of(name: str, config: LabConfig) -> Strategy:
     """The strategy of the resource with the plural `name`."""
     # imported here because these modules build on Strategy
-    from kubereach.lab.defaults import namespaces, plain, pods, services, workloads
+    from kubereach.lab.defaults import jobs, namespaces, plain, pods, services, workloads
 
     special: dict[str, type[Strategy]] = {
         **services.STRATEGIES,
         **pods.STRATEGIES,
         **workloads.STRATEGIES,
+        **jobs.STRATEGIES,
         **namespaces.STRATEGIES,
         **plain.STRATEGIES,
     }

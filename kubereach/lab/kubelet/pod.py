@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_BACK_OFF = 10.0
-_NO_LIMIT = "9007199254740988Ki"
 _LONGEST_BACK_OFF = 300.0
 
 
@@ -124,9 +123,6 @@ class PodWorker:
         def mutate(pod: Object) -> None:
             status = pod.setdefault("status", {})
             new_phase = phase(pod, init, containers)
-            if any("waiting" not in c["state"] for c in status.get("containerStatuses", [])):
-                # of the pod's cgroup, which a kubelet reads once containers run: without a limit the kernel's largest
-                status["resources"] = {"limits": {"memory": _NO_LIMIT}}
             status["observedGeneration"] = pod["metadata"].get("generation", 1)
             status["conditions"] = conditions(pod, new_phase, self.sandbox_ready, init, containers)
             status["phase"] = new_phase

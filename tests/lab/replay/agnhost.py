@@ -74,7 +74,7 @@ def _serve(connection: socket.socket, client: str) -> None:
 
 
 def netexec(port: int) -> None:
-    """Serve HTTP until some tenths of a second after SIGTERM: stopping a real container takes as long at least."""
+    """Serve HTTP until the process is told to end."""
     listener = socket.create_server(("", port))
     now = time.strftime("%m%d %H:%M:%S", time.gmtime())
     for number, text in enumerate(
@@ -86,15 +86,18 @@ def netexec(port: int) -> None:
         threading.Thread(target=_serve, args=(connection, f"{address[0]}:{address[1]}"), daemon=True).start()
 
 
+def end_after(code: int) -> None:
+    """End some tenths of a second after SIGTERM: stopping a real container takes as long at least."""
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (code,)).start())
+
+
 def main(words: list[str]) -> int:
     if words[:1] == ["netexec"]:
+        end_after(0)
         ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
-        signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (0,)).start())
         netexec(int(ports[0]) if ports else 8080)
-    if words[:1] not in ([], ["pause"]):
-        return 1  # it knows no such command
     # without a subcommand the image pauses
-    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (2,)).start())
+    end_after(2)
     while True:
         signal.pause()
 

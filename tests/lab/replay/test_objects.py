@@ -59,10 +59,17 @@ def _seven_pods(player: Player) -> None:
     )
 
 
+def _evicted(player: Player) -> None:
+    """Waits until the evicted pod is gone."""
+    path = f"/api/v1/namespaces/{player.space}/pods"
+    player.wait_for(path, lambda pods: not pods, fieldSelector="metadata.name=p0")
+
+
 SELECTORS = Scenario(
     "pod-selectors",
     "golden-sel",
     prepare=_seven_pods,
+    before={63: _evicted},
     exceptions={"bad continue token": "the text is Go's about a byte of the token"},
 )
 

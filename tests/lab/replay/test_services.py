@@ -48,13 +48,25 @@ def _touch(*ready: str, unready: str = "") -> Callable[[Player], None]:
     return act
 
 
+def _replaced(player: Player) -> None:
+    """Waits until the deleted pod is gone and the one after it runs."""
+
+    def holds(pods: list[Object]) -> bool:
+        running = [p for p in pods if p["status"]["phase"] == "Running"]
+        return len(pods) == len(running) == 3 and not any("deletionTimestamp" in p["metadata"] for p in pods)
+
+    player.wait_for(f"/api/v1/namespaces/{player.space}/pods", holds)
+
+
 DEPLOYMENT = Scenario(
     "endpoints-deployment",
     "golden-eps",
     before={
+        14: _replaced,
         8: _touch("d-7f54ff7d8b-4npl8", "d-7f54ff7d8b-fhlpd"),
         10: _touch("d-7f54ff7d8b-hbcgv", unready="d-7f54ff7d8b-4npl8"),
     },
+    exceptions={0: "whether a probe fails between a container's stop and its pod's end is a race"},
 )
 
 _AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"

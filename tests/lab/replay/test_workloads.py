@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
-from .player import Player
+from .player import PATIENCE, Player
 from .scenario import Object, Scenario
 
 
@@ -14,6 +15,7 @@ def _rolled_out(watch: int) -> Callable[[Player], None]:
     """Makes the Deployment that a watch begins with, and waits until it is available."""
 
     def make(player: Player) -> None:
+        begun = time.monotonic()
         told = player.steps[watch]["response"]["events"][0]["object"]
         name = told["metadata"]["name"]
         player.lab.create(
@@ -29,6 +31,11 @@ def _rolled_out(watch: int) -> Callable[[Player], None]:
             lambda found: "NewReplicaSetAvailable" in str(found),
             fieldSelector=f"metadata.name={name}",
         )
+        # its process has begun when it answers, and ends then as it was written to
+        (pod,) = player.wait_for(f"/api/v1/namespaces/{player.space}/pods", bool, labelSelector=f"app={name}")
+        path = f"/api/v1/namespaces/{player.space}/pods/{pod['metadata']['name']}:8080/proxy/hostname"
+        while player.http.get(path).is_error:
+            assert time.monotonic() - begun < PATIENCE, f"{name} does not answer"
 
     return make
 
@@ -48,9 +55,10 @@ DEPLOYMENT = Scenario(
     "golden-work",
     before={10: _all_available, 36: _rolled_out(36), 43: _rolled_out(43), 50: _rolled_out(50)},
     closes={0: 31, 1: 31, 2: 31, 36: 43, 37: 43, 38: 43, 43: 50, 44: 50, 45: 50},
+    at_once=frozenset({40, 47, 54}),
     exceptions={2: "how far each pod of a roll-out had come when it was stopped is a race"},
 )
-OTHERS = Scenario("workload-others", "golden-work2")
+OTHERS = Scenario("workload-others", "golden-work2", closes={18: 21})
 
 
 @pytest.mark.parametrize("scenario", [DEPLOYMENT, OTHERS], ids=lambda s: s.name)
