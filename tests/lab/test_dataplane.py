@@ -202,7 +202,8 @@ class World:
             "B": {self.node(B)},
             "gwA": {gateway},
         }
-        words["A, B or C"] = {self.node(name) for name in names}
+        # A load balancer that chose A gives what A's node port gives: the address that A has towards its pods.
+        words["A, B or C"] = {self.node(name) for name in names} | {gateway}
         fitting = [word for word, addresses in words.items() if source in addresses]
         for word in fitting:
             if recorded == f"ok ({word})":
