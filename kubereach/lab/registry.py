@@ -306,7 +306,7 @@ class Registry:
                 "count": 1,
                 "type": type,
                 "eventTime": None,
-                "reportingComponent": source,
+                "reportingComponent": "" if words == _COMBINED else source,
                 "reportingInstance": "",
             },
         )

@@ -7,6 +7,7 @@ from kubereach.lab.registry import Registry
 from kubereach.lab.store import copy_object
 
 _KEEP = 10
+_LABELS = {"DaemonSet": "controller-revision-hash"}
 
 
 def record_revision(registry: Registry, owner: Object, name: str) -> None:
@@ -28,7 +29,7 @@ def record_revision(registry: Registry, owner: Object, name: str) -> None:
                     "namespace": owner["metadata"]["namespace"],
                     "labels": {
                         **(owner["spec"]["template"]["metadata"].get("labels") or {}),
-                        "controller-revision-hash": digest,
+                        _LABELS.get(owner["kind"], "controller.kubernetes.io/hash"): digest,
                     },
                     "ownerReferences": [owner_reference(owner)],
                 },

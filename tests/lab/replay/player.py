@@ -206,6 +206,7 @@ class Player:
     def _compare(self, step: Object, pairs: Pairs) -> list[str]:
         """Send a request; what is different about the answer."""
         request, recorded = step["request"], step["response"]
+        pairs.reading = request["method"] == "GET"
         answer = self._send(request)
         if answer.status_code != recorded["status"]:
             return [f"status: {answer.status_code}, recorded {recorded['status']}: {answer.text[:500]}"]
@@ -312,13 +313,8 @@ class Player:
             told = watch.told()
             count = len(told)
             # the client may have closed it at any moment of the last step
-            for end in range(count, min(self._seen.get(number, 0), count - 1), -1):
-                pairs = self.pairs.copy()
-                found = list(watch_differences(events, told[:end], pairs))
-                if end == count or not found:
-                    wrong = found
-                if not found or not early:
-                    break
+            earliest = min(self._seen.get(number, 0), count) if early else count
+            wrong, pairs = self._nearest(events, [told[:end] for end in range(count, earliest - 1, -1)])
             if by_server and not watch.ended:
                 wrong.append("the server has not ended it, recorded that it did")
             elif watch.ended and not by_server:
@@ -336,6 +332,20 @@ class Player:
             self.outcome.differing.setdefault(number, []).extend(wrong)
         else:
             self.pairs = pairs
+
+    def _nearest(self, recorded: list[Object], told: list[list[Object]]) -> tuple[list[str], Pairs]:
+        """The differences of the one that differs least, and what is paired then."""
+        best: tuple[list[str], Pairs] | None = None
+        for events in told:
+            pairs = self.pairs.copy()
+            pairs.reading = True
+            wrong = list(watch_differences(recorded, events, pairs))
+            if best is None or len(wrong) < len(best[0]):
+                best = wrong, pairs
+            if not wrong:
+                break
+        assert best is not None
+        return best
 
 
 def _parsed(answer: httpx.Response) -> Any:
