@@ -225,6 +225,8 @@ class _Command:
             incoming.cancel()
             work.cancel()
             await asyncio.gather(incoming, work, return_exceptions=True)
+            if process.stdin is not None:
+                process.stdin.close()
 
     async def _fail(self, error: Exception) -> None:
         """Tell the client that its command could not be run, and close."""

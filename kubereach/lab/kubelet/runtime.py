@@ -32,6 +32,28 @@ class Execution:
         if self._terminal is not None:
             set_terminal_size(self._terminal, rows, columns)
 
+    def follow_terminal(self, fd: int) -> None:
+        """Take over a terminal's master side and feed what comes from it; its end shows as EIO."""
+        os.set_blocking(fd, False)
+        loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                self.stdout.feed_data(data)
+            else:
+                loop.remove_reader(fd)
+                self._terminal = None
+                os.close(fd)
+                self.stdout.feed_eof()
+
+        loop.add_reader(fd, readable)
+
     async def wait(self) -> int:
         return await asyncio.shield(self._process.exited)
 
@@ -109,9 +131,9 @@ class LabRuntime:
             os.close(theirs)
         worker.sessions.add(process.pid)
         execution = Execution(self._processes, process, ours)
-        _follow_terminal(ours, execution.stdout)
         if stdin:
             execution.stdin = await pipe_writer(os.dup(ours))
+        execution.follow_terminal(ours)
         return execution
 
     async def attach(self, pod: Object, container: str, *, stdin: bool) -> Attachment:
@@ -158,24 +180,3 @@ async def _reader(fd: int) -> asyncio.StreamReader:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
     )
     return reader
-
-
-def _follow_terminal(fd: int, reader: asyncio.StreamReader) -> None:
-    """Feed what comes from a terminal's master side; its end shows as EIO."""
-    os.set_blocking(fd, False)
-    loop = asyncio.get_running_loop()
-
-    def readable() -> None:
-        try:
-            data = os.read(fd, 65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            reader.feed_data(data)
-        else:
-            loop.remove_reader(fd)
-            reader.feed_eof()
-
-    loop.add_reader(fd, readable)

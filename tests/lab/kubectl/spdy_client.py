@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -19,7 +20,7 @@ from urllib.parse import urlencode
 
 import yaml
 from lab_access import PATIENCE, LabAccess
-from websocket import ABNF, create_connection
+from websocket import ABNF, WebSocketException, create_connection
 
 from kubereach.lab.api.spdy import DICTIONARY
 
@@ -63,7 +64,7 @@ def upgraded(lab: LabAccess, path: str, query: dict[str, Any], *protocols: str) 
             while length and len(rest) < int(length[1]):
                 rest += connection.recv(65536)
         raise Refused(status, head.decode(), rest.decode())
-    return SpdyClient(connection, head.decode(), rest)
+    return SpdyClient(TlsBytes(connection), head.decode(), rest)
 
 
 def _until(connection: ssl.SSLSocket, mark: bytes) -> bytes:
@@ -73,6 +74,38 @@ def _until(connection: ssl.SSLSocket, mark: bytes) -> bytes:
         assert chunk, data
         data += chunk
     return data
+
+
+class TlsBytes:
+    """A TLS connection that one thread reads while another writes, which OpenSSL itself does not allow at once."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._connection.setblocking(False)
+        self._lock = threading.Lock()
+
+    def recv(self, count: int) -> bytes:
+        while True:
+            try:
+                with self._lock:
+                    return self._connection.recv(count)
+            except ssl.SSLWantReadError:
+                select.select([self._connection], [], [])
+
+    def sendall(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                with self._lock:
+                    left = left[self._connection.send(left) :]
+            except ssl.SSLWantWriteError:
+                select.select([], [self._connection], [])
+
+    def shutdown(self, how: int) -> None:
+        self._connection.shutdown(how)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class WebSocketBytes:
@@ -90,7 +123,10 @@ class WebSocketBytes:
             self.socket.send_binary(data[start : start + 1000])
 
     def recv(self, _: int) -> bytes:
-        code, data = self.socket.recv_data()
+        try:
+            code, data = self.socket.recv_data()
+        except WebSocketException:
+            return b""
         return b"" if code == ABNF.OPCODE_CLOSE else bytes(data)
 
     def shutdown(self, _: int) -> None:

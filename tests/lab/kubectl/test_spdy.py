@@ -37,6 +37,8 @@ threading.Thread(target=serve, args=(8081, count), daemon=True).start()
 serve(8080, echo)
 """
 
+#: more than all buffers on the way hold
+_LOUD = 40_000_000
 Client = Callable[..., SpdyClient]
 
 
@@ -50,6 +52,14 @@ def _pod(lab: LabAccess) -> Iterator[None]:
         {"name": "shell", "image": "busybox", "command": ["sh"], "stdin": True, "tty": True},
         {"name": "cat", "image": "busybox", "command": ["cat"], "stdin": True, "stdinOnce": True},
     ]
+    containers.append(
+        {
+            "name": "loud",
+            "image": "busybox",
+            "command": ["sh", "-c", f"read x; head -c {_LOUD} /dev/zero"],
+            "stdin": True,
+        }
+    )
     spec = {"containers": containers, "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
     metadata = {"name": "p", "namespace": namespace}
     lab.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
@@ -235,6 +245,20 @@ def test_attach_feeds_a_container_that_ends_with_its_input(client: Client, lab: 
     assert (refused.value.status, refused.value.body) == (500, 'container not found ("cat")')
 
 
+def test_a_container_waits_for_who_is_attached(client: Client, lab: LabAccess) -> None:
+    spdy, streams = attach(client, "loud")
+    spdy.reading.clear()
+    spdy.write(streams["stdin"], b"go\n")
+    for _ in range(3):
+        other, theirs = run(client, "head", "-c", "3000000", "/dev/zero")
+        assert len(other.end(theirs["stdout"])) == 3_000_000
+    states = lab.get("/api/v1/namespaces/spdy/pods/p")["status"]["containerStatuses"]
+    assert "running" in next(state["state"] for state in states if state["name"] == "loud")
+    spdy.reading.set()
+    assert len(spdy.end(streams["stdout"])) == _LOUD
+    assert spdy.status(streams["error"])["status"] == "Success"
+
+
 # port-forward
 
 
@@ -249,7 +273,7 @@ def test_a_connection_is_forwarded_and_ends_half_by_half(client: Client) -> None
     spdy = client("portforward", FORWARD)
     error, data = forward(spdy, 8081, "0")
     spdy.write(data, b"x" * 20_000_000, fin=True)
-    assert spdy.end(data) == b"20000000"
+    assert spdy.end(data) == b"20000000", (spdy.end(error), spdy.closed, spdy.finished, spdy.reset, data)
     assert spdy.end(error) == b""
 
 
