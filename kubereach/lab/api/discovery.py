@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,7 +111,16 @@ def _resource(resource: Resource) -> Object:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    if "watch" in resource.verbs:
+        entry["storageVersionHash"] = _storage_hash(resource)
     return entry
+
+
+def _storage_hash(resource: Resource) -> str:
+    """Tells in which version objects are stored (KEP-2339): both forms of Events as those of the core group."""
+    group = "" if resource.kind == "Event" else resource.group
+    digest = hashlib.sha256(f"{group}/{resource.version}/{resource.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _subresource(resource: Resource, sub: Subresource) -> Object:

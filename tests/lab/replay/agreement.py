@@ -17,7 +17,9 @@ WRITING = os.environ.get("AGREEMENT") == "write"
 
 def row(outcome: Outcome) -> str:
     """A line of the table: how many steps agree, and why the others do not."""
-    reasons = list(dict.fromkeys(outcome.excepted[number] for number in sorted(outcome.excepted)))
+    told = [outcome.excepted[number] for number in sorted(outcome.excepted)]
+    told += [f"in part: {outcome.parts[number].reason}" for number in sorted(outcome.parts)]
+    reasons = list(dict.fromkeys(told))
     share = 100 * outcome.agreeing / outcome.steps
     cells = [outcome.name, outcome.steps, f"{outcome.agreeing} ({share:.0f} %)", len(outcome.excepted) or ""]
     return f"| {' | '.join(map(str, cells))} | {'; '.join(reasons)} |"

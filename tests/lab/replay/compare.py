@@ -108,6 +108,33 @@ class Pairs:
         return self.lab.get((kind, text), text)
 
 
+def shared_part(recorded: Any, actual: Any, skipped: frozenset[str]) -> tuple[Any, Any]:
+    """Both without `skipped` keys, and what was recorded reduced to the keys and names that the lab has too."""
+    if isinstance(recorded, dict) and isinstance(actual, dict):
+        mine = {key: value for key, value in actual.items() if key not in skipped}
+        both = {key: shared_part(recorded[key], mine[key], skipped) for key in mine if key in recorded}
+        both |= {LEFT_OUT: (True, True)} if LEFT_OUT in recorded else {}
+        return {key: pair[0] for key, pair in both.items()}, {
+            **mine,
+            **{key: pair[1] for key, pair in both.items()},
+        }
+    if isinstance(recorded, list) and isinstance(actual, dict):
+        return sorted(key for key in recorded if key in actual), sorted(actual)
+    if isinstance(recorded, list) and isinstance(actual, list):
+        theirs = {_called(item): item for item in recorded}
+        if any(isinstance(item, str) and LEFT_OUT in item for item in recorded):
+            actual = [item for item in actual if _called(item) in theirs]
+        pairs = [
+            shared_part(theirs[_called(i)], i, skipped) if _called(i) in theirs else (None, i) for i in actual
+        ]
+        return [one for one, _ in pairs if one is not None], [other for _, other in pairs]
+    return recorded, actual
+
+
+def _called(item: Any) -> str:
+    return str(item.get("name", item) if isinstance(item, dict) else item)
+
+
 def has_chosen_name(obj: Any) -> bool:
     """Whether the server chose (a part of) the object's name, so that its place in a list is by chance."""
     if isinstance(obj, str):

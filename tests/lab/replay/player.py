@@ -14,8 +14,8 @@ import httpx
 import yaml
 from lab_access import LabAccess
 
-from .compare import Pairs, differences, has_chosen_name
-from .scenario import Object, Scenario, label, whole_events
+from .compare import Pairs, differences, has_chosen_name, shared_part
+from .scenario import Object, Part, Scenario, label, whole_events
 from .watches import watch_differences
 
 #: longest wait for a state of the recording, seconds: a busy machine, not a slow lab
@@ -37,6 +37,8 @@ class Outcome:
     differing: dict[int, list[str]] = field(default_factory=dict)
     #: number of the step -> why the lab answers otherwise
     excepted: dict[int, str] = field(default_factory=dict)
+    #: number of the step -> how much of it was compared
+    parts: dict[int, Part] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -135,6 +137,7 @@ class Player:
         before, closes = numbered(scenario.before), numbered(scenario.closes)
         at_once = set(numbered(dict.fromkeys(scenario.at_once)))
         self.outcome.excepted = numbered(scenario.exceptions)
+        self.outcome.parts = numbered(scenario.parts)
         if scenario.makes_namespace and scenario.namespace and scenario.follows is None:
             self.make_namespace()
         if scenario.prepare is not None:
@@ -216,6 +219,10 @@ class Player:
         expected, actual = recorded["body"], _parsed(answer)
         if "application/yaml" in answer.headers.get("content-type", ""):
             expected, actual = yaml.load(expected, _STRINGS), yaml.load(answer.text, _STRINGS)
+        if part := self.outcome.parts.get(self._number):
+            if isinstance(actual, str) and isinstance(expected, dict):
+                actual = json.loads(actual)
+            expected, actual = shared_part(expected, actual, part.skipped)
         return wrong + list(differences(expected, actual, pairs))
 
     @staticmethod

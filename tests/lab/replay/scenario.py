@@ -18,6 +18,16 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 
 
 @dataclass(frozen=True)
+class Part:
+    """An answer of which the lab gives a part: nothing in it may differ, but there may be less."""
+
+    #: what the lab leaves out, and why
+    reason: str
+    #: keys that are not compared, wherever they are
+    skipped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A recording, and what is not in it."""
 
@@ -35,6 +45,8 @@ class Scenario:
     before: Mapping[Step, Callable[[Player], None]] = field(default_factory=dict)
     #: steps that the lab answers otherwise on purpose -> why
     exceptions: Mapping[Step, str] = field(default_factory=dict)
+    #: steps whose answer is compared as far as the lab gives it
+    parts: Mapping[Step, Part] = field(default_factory=dict)
     #: reads whose answer must be there at once
     at_once: frozenset[Step] = frozenset()
     #: a watch -> the step before which it was closed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .player import Player
-from .scenario import Scenario
+from .scenario import Part, Scenario
 
 
 def _remember_the_beginning(player: Player) -> None:
@@ -28,7 +28,18 @@ WATCH = Scenario(
         34: "the recorded request lacks the version and the selector that its answer shows",
     },
 )
-DISCOVERY = Scenario("discovery")
+_SERVED = Part("the kinds that the lab serves")
+DISCOVERY = Scenario(
+    "discovery",
+    exceptions={21: "the checks behind /readyz?verbose are the cluster's own"},
+    parts={
+        0: Part("not which build it is", frozenset({"gitCommit", "goVersion", "compiler", "buildDate"})),
+        **dict.fromkeys((2, 3, 7, 9, 10, 13, 22), _SERVED),
+        23: Part("the schema's presence", frozenset({"definitions", "paths"})),
+        24: _SERVED,
+        25: Part("of the schema what kubectl asks for", frozenset({"operationId", "schema"})),
+    },
+)
 
 
 def _seven_pods(player: Player) -> None:
