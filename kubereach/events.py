@@ -58,7 +58,8 @@ class Probed(Event):
 
     `way` is the way of reaching (``clusterip``, ``nodeport``, ``loadbalancer``, ``dns``, ``headless``,
     ``externalname``, ``api-server``, ``pod``), `vantage_kind` is ``pod``, ``other-namespace``, ``node`` or ``outside``,
-    `latencies` are seconds, `outcomes` counts by outcome. `converged` is the seconds until the first expected outcome.
+    `latencies` are seconds, `outcomes` counts by outcome. `converged` is the seconds until the first expected outcome,
+    since `change` if one was open, see `kubereach.settling`.
     """
 
     check: str
@@ -71,6 +72,7 @@ class Probed(Event):
     outcomes: dict[str, int]
     latencies: tuple[float, ...]
     converged: float
+    change: str = ""
 
 
 @dataclass(frozen=True)

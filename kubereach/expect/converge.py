@@ -10,6 +10,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 
 from kubereach.expect.evidence import Path
 from kubereach.outcome import UNANSWERED, SeriesResult
+from kubereach.settling import origin
 from kubereach.vantage.group import run_all
 from kubereach.vantage.series import Series
 
@@ -27,7 +28,8 @@ def converge(
     """Try all paths at the same time, one series each, again and again until each conforms; gives those that do not.
 
     A path has until its address has settled, or `within` seconds from now; it is always tried once. Between attempts
-    come short exponential waits. `path.converged` is set to the seconds that it took, from now.
+    come short exponential waits. `path.converged` is set to the seconds that it took: from the change that the path has
+    yet to follow, which `path.change` then names, else from now.
 
     Unless `patient`, the time-out of probes begins at `IMPATIENT` and doubles: a packet that was lost because a rule
     was not there yet is not worth waiting for.
@@ -55,13 +57,16 @@ def converge(
 
     def attempt() -> bool:
         """Whether another attempt is worth it."""
+        tried = time.monotonic()
         results = run_all([(path.vantage, impatient(path)) for path in open_paths])
         timeout[0] *= 2
         now = time.monotonic()
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result
             if conforms(path, result):
-                path.converged = now - begun
+                path.change, since = origin(path.address.settled, begun)
+                # what an attempt saw was so when it began, at the latest
+                path.converged = tried - since
                 open_paths.remove(path)
         return any(now < deadline(path) for path in open_paths)
 

@@ -27,6 +27,8 @@ class Path:
     result: SeriesResult = _NOTHING
     #: seconds until the first expected outcome; negative: never
     converged: float = -1.0
+    #: the change that this was measured from, see `kubereach.settling`
+    change: str = ""
     failures: list[Failure] = field(default_factory=list)
 
     def fail(self, expected: str, got: str, *evidence: str) -> None:
@@ -75,6 +77,7 @@ def settle(seen: Sequence[Path]) -> None:
                 outcomes=dict(result.outcomes),
                 latencies=result.latencies,
                 converged=path.converged,
+                change=path.change,
             )
         )
         if path.failures:

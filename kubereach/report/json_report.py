@@ -16,7 +16,7 @@ import kubereach
 from kubereach.check import Check
 from kubereach.errors import KubereachError
 from kubereach.features import Finding
-from kubereach.report.record import CheckRecord, Record
+from kubereach.report.record import CheckRecord, Record, percentile
 from kubereach.report.record import Path as ProbedPath
 from kubereach.settings import Settings
 from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
@@ -66,6 +66,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
         },
         "settings": {name: value for name, value, _ in around.settings.described()},
         "totals": _totals(record, around),
+        "convergence": {what: _spread(seconds) for what, seconds in record.convergence().items()},
         "checks": [_check(result) for result in record.results],
         "not_run": sorted(check.id for check in around.not_run),
     }
@@ -127,6 +128,16 @@ def _path(path: ProbedPath) -> dict[str, Any]:
             "max": _ms(max(path.latencies, default=None)),
         },
         "converged_seconds": round(path.converged, 4),
+        "change": path.change,
+    }
+
+
+def _spread(seconds: list[float]) -> dict[str, float | int | None]:
+    return {
+        "samples": len(seconds),
+        "p50": _ms(percentile(seconds, 0.5)),
+        "p99": _ms(percentile(seconds, 0.99)),
+        "max": _ms(max(seconds)),
     }
 
 

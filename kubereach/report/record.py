@@ -35,6 +35,7 @@ class Path:
     outcomes: dict[str, int]
     latencies: tuple[float, ...]
     converged: float
+    change: str = ""
 
     @property
     def probes(self) -> int:
@@ -126,9 +127,20 @@ class Record:
                         outcomes,
                         e.latencies,
                         e.converged,
+                        e.change,
                     )
                 )
                 return
+
+    def convergence(self) -> dict[str, list[float]]:
+        """Seconds from a change until a vantage saw it obeyed, by change; DNS follows for itself."""
+        found: dict[str, list[float]] = {}
+        for result in self.results:
+            for path in result.paths:
+                if path.change and path.conforming and path.converged >= 0:
+                    what = f"{path.change}, in DNS" if path.way == "dns" else path.change
+                    found.setdefault(what, []).append(path.converged)
+        return dict(sorted(found.items()))
 
     def count(self, verdict: str) -> int:
         return sum(result.verdict == verdict for result in self.results)

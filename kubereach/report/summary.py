@@ -9,7 +9,7 @@ from rich.text import Text
 
 from kubereach.report import failures, matrix
 from kubereach.report.json_report import Surroundings
-from kubereach.report.record import Record
+from kubereach.report.record import Record, percentile
 from kubereach.report.symbols import Symbols
 from kubereach.verdicts import CONFORMANT, ERROR, FAIL, NOT_CONFORMANT, NOTED, PARTIAL, PASS, UNSUPPORTED
 
@@ -30,6 +30,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         console.print()
         console.print(matrix.render(folded, marks, console.width))
         console.print(Text(matrix.legend(folded, marks), "dim"))
+    for spread in convergence(record):
+        console.print(Text(spread, "dim"), soft_wrap=True)
     for line in failures.render(record, marks):
         console.print(line, soft_wrap=True)
     console.print()
@@ -42,6 +44,16 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     console.print(verdict_line(record, around), soft_wrap=True)
     if report:
         console.print(Text(f"report: {report}", "dim"), soft_wrap=True)
+
+
+def convergence(record: Record) -> list[str]:
+    """How long the data plane took to follow changes, a line for each kind of change: p50, p99 and the longest."""
+    lines = []
+    for what, seconds in record.convergence().items():
+        spread = [percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)]
+        p50, p99, longest = (f"{(value or 0.0) * 1000:.0f}" for value in spread)
+        lines.append(f"  {what}: p50 {p50}, p99 {p99}, max {longest} ms until obeyed ({len(seconds)} paths)")
+    return ["convergence", *lines] if lines else []
 
 
 def verdict_line(record: Record, around: Surroundings) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
+from kubereach.settling import CHANGED, DELETED, ENDPOINTS, Settling
 from kubereach.vantage import VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
@@ -288,9 +288,9 @@ class Service:
 
     # changes
 
-    def changed(self) -> None:
-        """From now on the data plane has the whole deadline to converge again."""
-        self.settled = time.monotonic() + self._world.context.settings.converge_deadline
+    def changed(self, what: str = CHANGED) -> None:
+        """From now on the data plane has the whole deadline to converge again; `what` is told by reports."""
+        self.settled = Settling.after(what, self._world.context.settings.converge_deadline)
 
     def patch(self, change: Object) -> None:
         """Change the live Service by a merge patch."""
@@ -320,7 +320,7 @@ class Service:
         self._world.context.bus.emit(Changed("delete", f"Service {self.namespace}/{self.name}"))
         limit = self._world.context.settings.load_balancer_deadline
         gone = self._world.board.wait(lambda: self._live() is None, limit)
-        self.changed()
+        self.changed(DELETED)
         if not gone:
             finalizers = ", ".join(self.obj["metadata"].get("finalizers") or ["none"])
             raise NotConforming(
@@ -360,4 +360,4 @@ class Service:
         limit = self._world.context.settings.world_deadline
         if not self._world.board.wait(done, limit):
             raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
-        self.changed()
+        self.changed(ENDPOINTS)

@@ -19,6 +19,7 @@ from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, Failure, NotConforming, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.settings import Settings
+from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage, VantageGroup
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
@@ -310,7 +311,7 @@ class World:
             workload = next((o for o in created if o["kind"] == "Deployment"), None)
             if workload is not None:
                 self._await_workload(workload, service)
-            service.changed()
+            service.changed(CREATED)
             yield service
         finally:
             for obj in created:
