@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +20,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 from websocket import ABNF, WebSocket, WebSocketBadStatusException, create_connection
 
-from . import replay
 from .conftest import Server, make_running
 
+_RECORDING = Path(__file__).parents[1] / "recordings" / "pod-exec.json"
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
 
 
@@ -76,7 +78,7 @@ def test_exec_with_the_official_client(core: client.CoreV1Api, namespace: str) -
 @pytest.mark.parametrize("step", [0, 1, 3, 5, 6, 8, 10, 25], ids=lambda i: f"step{i}")
 @pytest.mark.usefixtures("running_pod")
 def test_exec_frames_are_those_recorded(step: int, server: Server, namespace: str) -> None:
-    recorded = replay.load("pod-exec")[step]
+    recorded = json.loads(_RECORDING.read_text())["steps"][step]
     query = str(httpx.QueryParams([tuple(pair) for pair in recorded["request"]["query"]]))
     found = frames(connect(server, namespace, f"exec?{query}", recorded["request"]["subprotocol"]))
     expected = recorded["response"]["frames"]

@@ -19,7 +19,7 @@ from .scenario import Object, Part, Scenario, label, whole_events
 from .watches import watch_differences
 
 #: longest wait for a state of the recording, seconds: a busy machine, not a slow lab
-PATIENCE = 5.0
+PATIENCE = 15.0
 #: kinds whose status goes on by itself
 _LIVING = frozenset({"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "Scale"})
 _HEADERS = ("content-type", "allow", "location", "retry-after")
