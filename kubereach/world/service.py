@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,9 @@ from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
+from kubereach.outcome import OK
 from kubereach.settling import CHANGED, DELETED, ENDPOINTS, Settling
-from kubereach.vantage import VantageGroup
+from kubereach.vantage import Series, VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: the finalizer of Services that a load balancer controller has taken charge of
 CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
+#: the port on which our backends take HTTP, see manifests/backend.yaml
+_HTTP = 8080
 
 
 class Service:
@@ -334,6 +337,49 @@ class Service:
                     )
                 ]
             )
+
+    def take_in(self, *pods: str) -> None:
+        """Give pods the labels that this Service's selector asks for, and wait until it is seen."""
+        self._label(pods, self.obj["spec"]["selector"])
+
+    def take_out(self, *pods: str) -> None:
+        """Take those labels away again; the pods live on."""
+        self._label(pods, dict.fromkeys(self.obj["spec"]["selector"]))
+
+    def _label(self, pods: Iterable[str], labels: Mapping[str, str | None]) -> None:
+        wanted = {key: value for key, value in labels.items() if value is not None}
+        named = list(pods)
+        for pod in named:
+            change = {"metadata": {"labels": dict(labels)}}
+            self._world.api.patch(path_of(("v1", "Pod"), self.namespace, pod), change)
+            self._world.context.bus.emit(Changed("patch", f"Pod {self.namespace}/{pod}"))
+
+        def seen() -> bool:
+            found = (self._world.board.get("Pod", self.namespace, pod) for pod in named)
+            have = [(pod["metadata"].get("labels") or {}) if pod else {} for pod in found]
+            return all({k: v for k, v in have_.items() if k in labels} == wanted for have_ in have)
+
+        self._await(seen, f"change of the labels of {', '.join(named)}")
+
+    def set_ready(self, on: bool, *pods: str) -> None:
+        """Turn the readiness of its own pods on or off, from inside them, and wait until their condition says so.
+
+        Raises `CannotMeasure` when a pod's backend cannot be told, or its kubelet does not notice in time.
+        """
+        nonce = self._world.context.nonce
+        for vantage in self.own_pods(*pods):
+            answer = vantage.run(Series("ready", port=_HTTP, nonce=nonce, more={"on": on})).probes[0].answer
+            if answer.outcome != OK:
+                raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
+            self._world.context.bus.emit(
+                Changed("ready" if on else "unready", f"Pod {self.namespace}/{vantage.pod}")
+            )
+
+        def noticed() -> bool:
+            found = [self._world.board.get("Pod", self.namespace, pod) for pod in pods]
+            return all(pod is not None and is_ready(pod) == on for pod in found)
+
+        self._await(noticed, f"{'ready' if on else 'unready'} condition of {', '.join(pods)}")
 
     def scale(self, replicas: int) -> None:
         """Scale the Deployment of the Service's name and wait until just so many pods are ready."""
