@@ -26,9 +26,6 @@ T = TypeVar("T")
 _SCOPE_LINK = 253
 _NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have the address, so that it need not be tried for a second
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reached through it, not directly
-_BRIDGE = "underlay"
-_NOWHERE = "nowhere"
-_NOWHERE_TABLE = 100
 _NETNS = Path("/run/netns")
 
 
@@ -112,7 +109,7 @@ def sysctl(name: str, value: str) -> None:
     Path("/proc/sys/net", name).write_text(value)
 
 
-def _begin_ipv6(*, forwarding: bool) -> None:
+def begin_ipv6(*, forwarding: bool) -> None:
     """Make IPv6 ready in the calling thread's namespace, for links that are still to be made."""
     sysctl("ipv6/conf/all/disable_ipv6", "0")
     for where in ("all", "default"):
@@ -131,74 +128,11 @@ def _host(plan: AddressPlan, address: str) -> str:
     return f"{address}/{plan.pods.max_prefixlen}"
 
 
-def _add_address(ip: Any, plan: AddressPlan, index: int, address: str, length: int, flags: int = 0) -> None:
+def add_address(ip: Any, plan: AddressPlan, index: int, address: str, length: int, flags: int = 0) -> None:
     if plan.version == 6:
         flags |= _NO_DAD
     more = {"flags": flags} if flags else {}
     ip.addr("add", index=index, address=address, prefixlen=length, **more)
-
-
-class Outside(Host):
-    """Where the lab's processes are: the host that the nodes' underlay hangs on, and their default gateway."""
-
-    def __init__(self, config: LabConfig) -> None:
-        super().__init__("outside", None)
-        self._config = config
-        self._routes: dict[str, str] = {}
-
-    async def start(self) -> None:
-        await self.do(self._bridge)
-
-    def _bridge(self) -> None:
-        if self._config.dual_stack:
-            _begin_ipv6(forwarding=False)
-        with IPRoute() as ip:
-            ip.link("set", index=1, state="up")
-            ip.link("add", ifname=_BRIDGE, kind="bridge")
-            index = ip.link_lookup(ifname=_BRIDGE)[0]
-            ip.link("set", index=index, state="up")
-            nowhere = _make_nowhere(ip)
-            for plan in self._config.plans:
-                _add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
-                # An address of the pool that no node serves: what is sent to it is lost further on.
-                ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
-            if self._config.dual_stack:
-                # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
-                ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
-                ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)
-        # Packets that no node captured end here, as at a router that knows no way: they are not sent back.
-        sysctl("ipv4/ip_forward", "0")
-
-    async def announce(self, address: str, node: str) -> None:
-        """Route a load-balancer address to the node with this address; "" withdraws it.
-
-        One node for each address, as load balancers of layer 2 do it: over several next hops, any change of routes
-        makes the kernel choose again for connections that are open, and another node knows nothing of them.
-        """
-        if self._routes.get(address, "") != node:
-            await self.do(self._route, address, node)
-
-    def _route(self, address: str, node: str) -> None:
-        range_ = f"{address}/128" if ":" in address else f"{address}/32"
-        with IPRoute() as ip:
-            if node:
-                ip.route("replace", dst=range_, gateway=node)
-                self._routes[address] = node
-            elif self._routes.pop(address, None):
-                ip.route("del", dst=range_)
-
-
-def _make_nowhere(ip: Any) -> int:
-    """A link that swallows what is sent over it; returns its index.
-
-    A blackhole route would tell the sender. Frames without a neighbour's address are nobody's at the other end.
-    """
-    ip.link("add", ifname=_NOWHERE, kind="veth", peer={"ifname": f"{_NOWHERE}-end"})
-    index = int(ip.link_lookup(ifname=_NOWHERE)[0])
-    end = ip.link_lookup(ifname=f"{_NOWHERE}-end")[0]
-    ip.link("set", index=index, state="up", arp=False)
-    ip.link("set", index=end, state="up", arp=False)
-    return index
 
 
 class NodeNetwork(Host):
@@ -223,7 +157,7 @@ class NodeNetwork(Host):
 
     def _connect(self) -> None:
         if self._config.dual_stack:
-            _begin_ipv6(forwarding=True)
+            begin_ipv6(forwarding=True)
         self._namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._ip = ip = IPRoute()
         outside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)  # the main thread's: the outside
@@ -234,7 +168,7 @@ class NodeNetwork(Host):
         eth0 = ip.link_lookup(ifname="eth0")[0]
         ip.link("set", index=eth0, state="up")
         for plan in self._config.plans:
-            _add_address(ip, plan, eth0, plan.node_address(self.number), plan.underlay.prefixlen)
+            add_address(ip, plan, eth0, plan.node_address(self.number), plan.underlay.prefixlen)
             ip.route("add", family=_family(plan), dst="default", gateway=plan.outside)
             for other in range(self._config.nodes):
                 if other != self.number:
@@ -273,7 +207,7 @@ class NodeNetwork(Host):
         try:
             new_namespace(path)
             if self._config.dual_stack:
-                _begin_ipv6(forwarding=False)
+                begin_ipv6(forwarding=False)
             with IPRoute() as pod:
                 # Made in the pod and handed to the node, so that one namespace needs naming.
                 pod.link(
@@ -284,7 +218,7 @@ class NodeNetwork(Host):
                 pod.link("set", index=eth0, state="up")
                 for plan, pods, address in plans:
                     gateway = str(pods[1])
-                    _add_address(pod, plan, eth0, address, pods.prefixlen, _NO_PREFIX_ROUTE)
+                    add_address(pod, plan, eth0, address, pods.prefixlen, _NO_PREFIX_ROUTE)
                     pod.route("add", dst=_host(plan, gateway), oif=eth0, scope=_SCOPE_LINK)
                     pod.route("add", dst=str(pods), gateway=gateway, prefsrc=address)
                     pod.route("add", family=_family(plan), dst="default", gateway=gateway)
@@ -294,7 +228,7 @@ class NodeNetwork(Host):
         index = self._ip.link_lookup(ifname=link)[0]
         self._ip.link("set", index=index, state="up")
         for plan, pods, address in plans:
-            _add_address(self._ip, plan, index, str(pods[1]), plan.pods.max_prefixlen)
+            add_address(self._ip, plan, index, str(pods[1]), plan.pods.max_prefixlen)
             self._ip.route("add", dst=_host(plan, address), oif=index, scope=_SCOPE_LINK)
         return path
 
@@ -311,14 +245,6 @@ class NodeNetwork(Host):
             with contextlib.suppress(OSError):  # no mount is there if making it failed half-way
                 syscalls.unmount(str(path))
             path.unlink()
-
-
-def attach_node(node: NodeNetwork) -> None:
-    """Put a node's link on the underlay; runs in the outside's thread."""
-    with IPRoute() as ip:
-        bridge = ip.link_lookup(ifname=_BRIDGE)[0]
-        port = ip.link_lookup(ifname=node.bridge_port)[0]
-        ip.link("set", index=port, master=bridge, state="up")
 
 
 def _pod_network_rules(plan: AddressPlan) -> str:

@@ -34,7 +34,8 @@ from kubereach.lab.kubelet.heartbeat import Heartbeat
 from kubereach.lab.kubelet.kubelet import Kubelet
 from kubereach.lab.kubelet.processes import Processes
 from kubereach.lab.kubelet.runtime import LabRuntime
-from kubereach.lab.network import NodeNetwork, Outside, attach_node
+from kubereach.lab.network import NodeNetwork
+from kubereach.lab.outside import Outside, attach_node
 from kubereach.lab.pki import Pki
 from kubereach.lab.proxy.node import ServiceProxy
 from kubereach.lab.registry import Registry

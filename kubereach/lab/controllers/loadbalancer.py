@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.controllers.base import Controller, Key, Object, being_deleted, name_of
-from kubereach.lab.network import Outside
+from kubereach.lab.outside import Outside
 from kubereach.lab.registry import Registry
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,86 @@
+"""The outside: where the lab's own processes and its clients are, with the bridge that joins it and the nodes."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from pyroute2.iproute.linux import IPRoute
+
+from kubereach.lab.config import LabConfig
+from kubereach.lab.network import Host, NodeNetwork, add_address, begin_ipv6, sysctl
+
+_BRIDGE = "underlay"
+_NOWHERE = "nowhere"
+_NOWHERE_TABLE = 100
+
+
+class Outside(Host):
+    """Where the lab's processes are: the host that the nodes' underlay hangs on, and their default gateway."""
+
+    def __init__(self, config: LabConfig) -> None:
+        super().__init__("outside", None)
+        self._config = config
+        self._routes: dict[str, str] = {}
+
+    async def start(self) -> None:
+        await self.do(self._bridge)
+
+    def _bridge(self) -> None:
+        if self._config.dual_stack:
+            begin_ipv6(forwarding=False)
+        with IPRoute() as ip:
+            ip.link("set", index=1, state="up")
+            ip.link("add", ifname=_BRIDGE, kind="bridge")
+            index = ip.link_lookup(ifname=_BRIDGE)[0]
+            ip.link("set", index=index, state="up")
+            nowhere = _make_nowhere(ip)
+            for plan in self._config.plans:
+                add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
+                # An address of the pool that no node serves: what is sent to it is lost further on.
+                ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
+            if self._config.dual_stack:
+                # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
+                ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
+                ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)
+        # Packets that no node captured end here, as at a router that knows no way: they are not sent back.
+        sysctl("ipv4/ip_forward", "0")
+
+    async def announce(self, address: str, node: str) -> None:
+        """Route a load-balancer address to the node with this address; "" withdraws it.
+
+        One node for each address, as load balancers of layer 2 do it: over several next hops, any change of routes
+        makes the kernel choose again for connections that are open, and another node knows nothing of them.
+        """
+        if self._routes.get(address, "") != node:
+            await self.do(self._route, address, node)
+
+    def _route(self, address: str, node: str) -> None:
+        range_ = f"{address}/128" if ":" in address else f"{address}/32"
+        with IPRoute() as ip:
+            if node:
+                ip.route("replace", dst=range_, gateway=node)
+                self._routes[address] = node
+            elif self._routes.pop(address, None):
+                ip.route("del", dst=range_)
+
+
+def _make_nowhere(ip: Any) -> int:
+    """A link that swallows what is sent over it; returns its index.
+
+    A blackhole route would tell the sender. Frames without a neighbour's address are nobody's at the other end.
+    """
+    ip.link("add", ifname=_NOWHERE, kind="veth", peer={"ifname": f"{_NOWHERE}-end"})
+    index = int(ip.link_lookup(ifname=_NOWHERE)[0])
+    end = ip.link_lookup(ifname=f"{_NOWHERE}-end")[0]
+    ip.link("set", index=index, state="up", arp=False)
+    ip.link("set", index=end, state="up", arp=False)
+    return index
+
+
+def attach_node(node: NodeNetwork) -> None:
+    """Put a node's link on the underlay; runs in the outside's thread."""
+    with IPRoute() as ip:
+        bridge = ip.link_lookup(ifname=_BRIDGE)[0]
+        port = ip.link_lookup(ifname=node.bridge_port)[0]
+        ip.link("set", index=port, master=bridge, state="up")
