@@ -51,6 +51,20 @@ class Controller:
     def enqueue_later(self, key: Key, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self.enqueue, key)
 
+    def availability(self, owner: Object, pods: list[Object]) -> tuple[int, int]:
+        """(pods that are ready, those of them for minReadySeconds); the owner is looked at again when one more is."""
+        waits = [available_in(pod, owner["spec"].get("minReadySeconds", 0)) for pod in pods]
+        soon = [wait for wait in waits if wait is not None and wait > 0]
+        if soon:
+            self.enqueue_later(name_of(owner), min(soon))
+        return sum(wait is not None for wait in waits), sum(wait is not None and wait <= 0 for wait in waits)
+
+    def write_status(self, resource: str, owner: Object, status: Object) -> None:
+        """Replace an object's status."""
+        self.registry.update(
+            resource, *name_of(owner), lambda obj: obj.update(status=status), subresource="status"
+        )
+
     async def run(self) -> None:
         """Reconcile for ever."""
         while True:

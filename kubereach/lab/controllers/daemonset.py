@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubereach.lab.controllers.base import (
-    Controller,
     Key,
     Object,
     active,
     available_in,
     being_deleted,
-    controller_of,
+    create_pod,
+    delete_pod,
     name_of,
     owned,
     pod_from,
     scaled,
-    short_hash,
 )
 from kubereach.lab.controllers.placement import node_allows
-from kubereach.lab.controllers.revisions import record_revision
+from kubereach.lab.controllers.revisions import RevisionedController
 
+_COMPONENT = "daemonset-controller"
 _HASH = "controller-revision-hash"
 _TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -35,29 +35,21 @@ _TOLERATED = (
 )
 
 
-class DaemonSetController(Controller):
+class DaemonSetController(RevisionedController):
     """Creates a pod for each node, bound to it by affinity."""
 
-    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
-        del verb, old
-        if resource == "daemonsets":
-            yield name_of(new)
-        elif resource == "nodes":
-            for daemon_set in self.registry.list("daemonsets"):
-                yield name_of(daemon_set)
-        elif resource == "pods" and (key := controller_of(new, "DaemonSet")):
-            yield key
+    resource, kind = "daemonsets", "DaemonSet"
 
-    def reconcile(self, namespace: str, name: str) -> None:
-        daemon_set = self.registry.find("daemonsets", namespace, name)
-        if daemon_set is None:
-            return
-        digest = short_hash(daemon_set["spec"]["template"])
-        nodes = [node for node in self.registry.list("nodes") if self._wanted_on(daemon_set, node)]
-        if not being_deleted(daemon_set):
-            record_revision(self.registry, daemon_set, f"{name}-{digest}")
-            self._place(daemon_set, nodes, digest)
-        self._report(daemon_set, nodes, digest)
+    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
+        if resource == "nodes":
+            yield from map(name_of, self.registry.list("daemonsets"))
+        yield from super().keys(verb, resource, new, old)
+
+    def sync(self, owner: Object, digest: str) -> None:
+        self._place(owner, self._nodes(owner), digest)
+
+    def _nodes(self, daemon_set: Object) -> list[Object]:
+        return [node for node in self.registry.list("nodes") if self._wanted_on(daemon_set, node)]
 
     def _wanted_on(self, daemon_set: Object, node: Object) -> bool:
         spec = daemon_set["spec"]["template"]["spec"]
@@ -73,13 +65,13 @@ class DaemonSetController(Controller):
         for name in names:
             for pod in here.get(name, []):
                 if not being_deleted(pod) and pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-                    self.registry.delete("pods", *name_of(pod))
+                    delete_pod(self.registry, daemon_set, pod, _COMPONENT)
             if not here.get(name):
                 self._create(daemon_set, name, digest)
         for name, found in here.items():
             surplus = [pod for pod in found if active(pod)][(1 if name in names else 0) :]
             for pod in surplus:
-                self.registry.delete("pods", *name_of(pod))
+                delete_pod(self.registry, daemon_set, pod, _COMPONENT)
         self._update(daemon_set, [p for p in pods if _node_of(p) in names], len(nodes), digest)
 
     def _create(self, daemon_set: Object, node: str, digest: str) -> None:
@@ -93,7 +85,7 @@ class DaemonSetController(Controller):
             "nodeSelectorTerms": [{"matchFields": [field]}]
         }
         spec["tolerations"] = [*(spec.get("tolerations") or []), *_tolerations(bool(spec.get("hostNetwork")))]
-        self.registry.create("pods", pod)
+        create_pod(self.registry, daemon_set, pod, _COMPONENT)
 
     def _update(self, daemon_set: Object, pods: list[Object], total: int, digest: str) -> None:
         strategy = daemon_set["spec"].get("updateStrategy") or {}
@@ -112,35 +104,27 @@ class DaemonSetController(Controller):
                 if allowed <= 0:
                     continue
                 allowed -= 1
-            self.registry.delete("pods", *name_of(pod))
+            delete_pod(self.registry, daemon_set, pod, _COMPONENT)
 
-    def _report(self, daemon_set: Object, nodes: list[Object], digest: str) -> None:
+    def status(self, owner: Object, digest: str) -> Object:
+        nodes = self._nodes(owner)
         names = {node["metadata"]["name"] for node in nodes}
-        pods = [pod for pod in owned(self.registry, "pods", daemon_set) if active(pod)]
+        pods = [pod for pod in owned(self.registry, "pods", owner) if active(pod)]
         placed = [pod for pod in pods if _node_of(pod) in names]
-        seconds = daemon_set["spec"].get("minReadySeconds", 0)
-        waits = [available_in(pod, seconds) for pod in placed]
-        soon = [wait for wait in waits if wait is not None and wait > 0]
-        if soon:
-            self.enqueue_later(name_of(daemon_set), min(soon))
-        available = sum(wait is not None and wait <= 0 for wait in waits)
+        ready_ones, available = self.availability(owner, placed)
         status = {
             "currentNumberScheduled": len({_node_of(pod) for pod in placed}),
             "numberMisscheduled": len(pods) - len(placed),
             "desiredNumberScheduled": len(nodes),
-            "numberReady": sum(wait is not None for wait in waits),
-            "observedGeneration": daemon_set["metadata"]["generation"],
+            "numberReady": ready_ones,
+            "observedGeneration": owner["metadata"]["generation"],
         }
-        updated = sum(pod["metadata"]["labels"].get(_HASH) == digest for pod in placed)
         counts = {
-            "updatedNumberScheduled": updated,
+            "updatedNumberScheduled": sum(pod["metadata"]["labels"].get(_HASH) == digest for pod in placed),
             "numberAvailable": available,
             "numberUnavailable": len(nodes) - available,
         }
-        status |= {key: value for key, value in counts.items() if value}
-        self.registry.update(
-            "daemonsets", *name_of(daemon_set), lambda o: o.update(status=status), subresource="status"
-        )
+        return status | {key: value for key, value in counts.items() if value}
 
 
 def _node_of(pod: Object) -> str:

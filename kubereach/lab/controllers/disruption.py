@@ -49,9 +49,7 @@ class DisruptionController(Controller):
             "expectedPods": expected,
             "conditions": [written_condition(budget, "DisruptionAllowed", words[1], words[0], "")],
         }
-        self.registry.update(
-            "poddisruptionbudgets", namespace, name, lambda o: o.update(status=status), subresource="status"
-        )
+        self.write_status("poddisruptionbudgets", budget, status)
 
 
 def _covers(budget: Object, pod: Object) -> bool:

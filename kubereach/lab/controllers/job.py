@@ -67,7 +67,7 @@ class JobController(Controller):
         status = self._counted(job, pods, ended)
         if _finished(job) is None:
             self._proceed(job, pods, status)
-        self.registry.update("jobs", namespace, name, lambda o: o.update(status=status), subresource="status")
+        self.write_status("jobs", job, status)
         for pod in ended:
             self._release(pod)
         self._expire(job, status)

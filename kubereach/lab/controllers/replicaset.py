@@ -12,7 +12,6 @@ from kubereach.lab.controllers.base import (
     Key,
     Object,
     active,
-    available_in,
     being_deleted,
     condition,
     controller_of,
@@ -131,24 +130,18 @@ class ReplicaSetController(Controller):
         pods = owned(self.registry, "pods", replica_set)
         current = [pod for pod in pods if active(pod)]
         template = replica_set["spec"]["template"]["metadata"].get("labels") or {}
-        seconds = replica_set["spec"].get("minReadySeconds", 0)
-        waits = [available_in(pod, seconds) for pod in current]
-        soon = [wait for wait in waits if wait is not None and wait > 0]
-        if soon:
-            self.enqueue_later(name_of(replica_set), min(soon))
+        ready_ones, available = self.availability(replica_set, current)
         labelled = [p for p in current if template.items() <= (p["metadata"].get("labels") or {}).items()]
         counts = {
             "replicas": len(current),
             "fullyLabeledReplicas": len(labelled),
-            "readyReplicas": sum(wait is not None for wait in waits),
-            "availableReplicas": sum(wait is not None and wait <= 0 for wait in waits),
+            "readyReplicas": ready_ones,
+            "availableReplicas": available,
         }
         status = {key: value for key, value in counts.items() if value or key == "replicas"}
         status["terminatingReplicas"] = sum(being_deleted(pod) for pod in pods)
         status["observedGeneration"] = replica_set["metadata"]["generation"]
-        self.registry.update(
-            "replicasets", *name_of(replica_set), lambda o: o.update(status=status), subresource="status"
-        )
+        self.write_status("replicasets", replica_set, status)
 
 
 def _reversed(stamp: str) -> tuple[int, ...]:

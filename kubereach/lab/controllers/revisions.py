@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
-from kubereach.lab.controllers.base import Object, name_of, owned, owner_reference
+from collections.abc import Iterable
+
+from kubereach.lab.controllers.base import (
+    Controller,
+    Key,
+    Object,
+    being_deleted,
+    controller_of,
+    name_of,
+    owned,
+    owner_reference,
+    short_hash,
+)
 from kubereach.lab.registry import Registry
 from kubereach.lab.store import copy_object
 
 _KEEP = 10
 _LABELS = {"DaemonSet": "controller-revision-hash"}
+
+
+class RevisionedController(Controller):
+    """What keeps the templates of its pods in ControllerRevisions: StatefulSets and DaemonSets."""
+
+    #: plural and kind of what is controlled
+    resource = ""
+    kind = ""
+
+    def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
+        del verb, old
+        if resource == self.resource:
+            yield name_of(new)
+        elif resource == "pods" and (key := controller_of(new, self.kind)):
+            yield key
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        owner = self.registry.find(self.resource, namespace, name)
+        if owner is None:
+            return
+        digest = short_hash(owner["spec"]["template"])
+        if not being_deleted(owner):
+            record_revision(self.registry, owner, f"{name}-{digest}")
+            self.sync(owner, digest)
+        self.write_status(self.resource, owner, self.status(owner, digest))
+
+    def sync(self, owner: Object, digest: str) -> None:
+        """Make the pods as the owner's spec says, as far as one step goes; `digest` is its template's."""
+        raise TypeError(f"{type(self).__name__} cannot make pods")
+
+    def status(self, owner: Object, digest: str) -> Object:
+        """The owner's status."""
+        raise TypeError(f"{type(self).__name__} knows no status")
 
 
 def record_revision(registry: Registry, owner: Object, name: str) -> None:

@@ -15,6 +15,7 @@ What to know:
 - A step is named by its number in the file, from 0, or by its note.
 - The namespace of a scenario is its own, ``golden-svc`` becoming ``golden-svc-service-create``, unless it `follows`
   another one, whose objects and paired values it then takes over. Scenarios run side by side.
+- What depends on who is first is one of the `races`: it may agree or not.
 - A GET waits, by a watch, until the recorded answer is there, since recordings were made after a state was reached;
   `at_once` names those that must not wait. What writes to an object with a status waits for the recorded status.
 - A watch goes on until the end of the scenario, or until the step that `closes` says.

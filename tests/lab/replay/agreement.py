@@ -17,11 +17,12 @@ WRITING = os.environ.get("AGREEMENT") == "write"
 
 def row(outcome: Outcome) -> str:
     """A line of the table: how many steps agree, and why the others do not."""
-    told = [outcome.excepted[number] for number in sorted(outcome.excepted)]
+    others = outcome.excepted | {number: f"a race: {why}" for number, why in outcome.races.items()}
+    told = [others[number] for number in sorted(others)]
     told += [f"in part: {outcome.parts[number].reason}" for number in sorted(outcome.parts)]
     reasons = list(dict.fromkeys(told))
     share = 100 * outcome.agreeing / outcome.steps
-    cells = [outcome.name, outcome.steps, f"{outcome.agreeing} ({share:.0f} %)", len(outcome.excepted) or ""]
+    cells = [outcome.name, outcome.steps, f"{outcome.agreeing} ({share:.0f} %)", len(others) or ""]
     return f"| {' | '.join(map(str, cells))} | {'; '.join(reasons)} |"
 
 

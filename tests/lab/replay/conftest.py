@@ -89,8 +89,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for outcome in outcomes:
         share = 100 * outcome.agreeing / outcome.steps
         text = f"{outcome.name:24} {outcome.agreeing:4} of {outcome.steps:4} steps  {share:5.1f} %"
-        terminalreporter.line(
-            text + (f"  ({len(outcome.excepted)} left out on purpose)" if outcome.excepted else "")
-        )
+        text += f"  ({len(outcome.excepted)} left out on purpose)" if outcome.excepted else ""
+        text += f"  ({len(outcome.races)} races)" if outcome.races else ""
+        terminalreporter.line(text)
     if agreement.WRITING:
         agreement.write(outcomes)

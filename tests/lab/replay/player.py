@@ -37,20 +37,22 @@ class Outcome:
     differing: dict[int, list[str]] = field(default_factory=dict)
     #: number of the step -> why the lab answers otherwise
     excepted: dict[int, str] = field(default_factory=dict)
+    #: number of the step -> between whom it is a race; it may agree or not, and does not count as agreeing
+    races: dict[int, str] = field(default_factory=dict)
     #: number of the step -> how much of it was compared
     parts: dict[int, Part] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
 
     @property
     def agreeing(self) -> int:
-        return self.steps - len(self.differing)
+        return self.steps - len(self.differing.keys() | self.races.keys())
 
     def complaints(self) -> list[str]:
         """Differences that are no exceptions, and exceptions that are none."""
         found = [
             f"{self.labels[number]}\n      " + "\n      ".join(wrong)
             for number, wrong in sorted(self.differing.items())
-            if number not in self.excepted
+            if number not in self.excepted | self.races
         ]
         found += [
             f"{self.labels[number]} agrees: it is no exception"
@@ -137,6 +139,7 @@ class Player:
         before, closes = numbered(scenario.before), numbered(scenario.closes)
         at_once = set(numbered(dict.fromkeys(scenario.at_once)))
         self.outcome.excepted = numbered(scenario.exceptions)
+        self.outcome.races = numbered(scenario.races)
         self.outcome.parts = numbered(scenario.parts)
         if scenario.makes_namespace and scenario.namespace and scenario.follows is None:
             self.make_namespace()
@@ -151,7 +154,7 @@ class Player:
             if number in before:
                 before[number](self)
             self._seen = {watch: len(open_one.told()) for watch, open_one in self._watches.items()}
-            patient = number not in at_once and number not in self.outcome.excepted
+            patient = number not in at_once and number not in self.outcome.excepted | self.outcome.races
             if wrong := self._step(step, patient=patient):
                 self.outcome.differing[number] = wrong
         for watch in list(self._watches):
@@ -315,7 +318,9 @@ class Player:
         recorded = self.steps[number]["response"]
         events = whole_events(recorded["events"])
         by_server = recorded["ended"] == "server closed the stream"
-        deadline = time.monotonic() + (PATIENCE if number not in self.outcome.excepted else 0)
+        deadline = time.monotonic() + (
+            PATIENCE if number not in self.outcome.excepted | self.outcome.races else 0
+        )
         while True:
             told = watch.told()
             count = len(told)

@@ -45,6 +45,8 @@ class Scenario:
     before: Mapping[Step, Callable[[Player], None]] = field(default_factory=dict)
     #: steps that the lab answers otherwise on purpose -> why
     exceptions: Mapping[Step, str] = field(default_factory=dict)
+    #: steps whose answer depends on who is first, so that they may agree or not -> between whom
+    races: Mapping[Step, str] = field(default_factory=dict)
     #: steps whose answer is compared as far as the lab gives it
     parts: Mapping[Step, Part] = field(default_factory=dict)
     #: reads whose answer must be there at once

@@ -66,7 +66,7 @@ DEPLOYMENT = Scenario(
         8: _touch("d-7f54ff7d8b-4npl8", "d-7f54ff7d8b-fhlpd"),
         10: _touch("d-7f54ff7d8b-hbcgv", unready="d-7f54ff7d8b-4npl8"),
     },
-    exceptions={0: "whether a probe fails between a container's stop and its pod's end is a race"},
+    races={0: "a readiness probe that fails once its container stops, and the pod's end"},
 )
 
 _AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
