@@ -430,7 +430,8 @@ COLUMNS: dict[str, Printer] = {
     ),
     "statefulsets": Printer((_NAME, Column("Ready"), _AGE, *_TEMPLATE), _statefulset),
     "jobs": Printer(
-        (_NAME, Column("Status"), Column("Completions"), Column("Duration"), _AGE, *_TEMPLATE, _SELECTOR), _job
+        (_NAME, Column("Status"), Column("Completions"), Column("Duration"), _AGE, *_TEMPLATE, _SELECTOR),
+        _job,
     ),
     "daemonsets": Printer(
         (

@@ -156,7 +156,9 @@ async def watch(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (options.timeout or _LONGEST_SECONDS)
     listing = bool(options.send_initial_events)
-    next_bookmark = loop.time() + (_FIRST_BOOKMARK_SECONDS if listing else _until_bookmark(deadline - loop.time()))
+    next_bookmark = loop.time() + (
+        _FIRST_BOOKMARK_SECONDS if listing else _until_bookmark(deadline - loop.time())
+    )
     try:
         await response.prepare(request)
         while True:

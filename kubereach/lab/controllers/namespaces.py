@@ -113,7 +113,9 @@ def _conditions(left: Counter[str], finalizers: Counter[str]) -> list[tuple[str,
     ]
     conditions = [(f"NamespaceDeletion{kind}", "False", reason, message) for kind, reason, message in found]
     if left:
-        told = ", ".join(f"{resource} has {count} resource instances" for resource, count in sorted(left.items()))
+        told = ", ".join(
+            f"{resource} has {count} resource instances" for resource, count in sorted(left.items())
+        )
         message = f"Some resources are remaining: {told}"
         conditions.append(("NamespaceContentRemaining", "True", "SomeResourcesRemain", message))
     else:

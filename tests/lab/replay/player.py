@@ -316,7 +316,9 @@ class Player:
         """Wait for the recorded events, and compare; `early` if it was closed while things went on."""
         watch = self._watches.pop(number)
         recorded = self.steps[number]["response"]
-        events = whole_events(recorded["events"])
+        part = self.outcome.parts.get(number)
+        skipped = part.skipped if part else frozenset()
+        events = [event for event in whole_events(recorded["events"]) if event["type"] not in skipped]
         by_server = recorded["ended"] == "server closed the stream"
         deadline = time.monotonic() + (
             PATIENCE if number not in self.outcome.excepted | self.outcome.races else 0

@@ -23,7 +23,7 @@ class Part:
 
     #: what the lab leaves out, and why
     reason: str
-    #: keys that are not compared, wherever they are
+    #: keys that are not compared, wherever they are; of a watch, types of events
     skipped: frozenset[str] = frozenset()
 
 
