@@ -240,5 +240,5 @@ class SpdyClient:
         self.reading.set()
         with contextlib.suppress(OSError):  # the server was first
             self.connection.shutdown(socket.SHUT_RDWR)  # which wakes the thread that reads
-        self.connection.close()
         self._thread.join(PATIENCE)
+        self.connection.close()

@@ -96,6 +96,8 @@ def main(words: list[str]) -> int:
         end_after(0)
         ports = [word.partition("=")[2] for word in words if word.startswith("--http-port=")]
         netexec(int(ports[0]) if ports else 8080)
+    if words[:1] not in ([], ["pause"]):
+        return 1  # it knows no such command; kubectl's recorded `run --rm -i` asks for one
     # without a subcommand the image pauses
     end_after(2)
     while True:
