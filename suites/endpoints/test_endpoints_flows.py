@@ -19,7 +19,7 @@ def test_live_connections(world, spare, other_pods):
         expect(other_pods).to_reach(service.vip("line"), backends={pod})
         with expect(other_pods).flow(service.vip("line")) as flow:
             service.take_out(pod)
-            expect(other_pods).to_be_refused(service.vip("line"), control=spare)
+            expect(other_pods).not_to_be_answered(service.vip("line"), control=spare)
             service.delete()
             flow.must_stay({pod})
 
