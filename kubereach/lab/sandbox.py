@@ -15,8 +15,12 @@ from kubereach.lab import syscalls
 _NEW_ROOT = "/run/kubereach/root"
 #: not the host's: empty and writable in every container
 _EMPTY = frozenset({"tmp", "run", "lost+found"})
-#: bound as they are, since making them read-only breaks terminals and devices
-_WRITABLE = frozenset({"dev", "proc"})
+#: bound as it is, since making it read-only breaks what programs write there about themselves
+_WRITABLE = frozenset({"proc"})
+#: what is in a container's own /dev, if the machine has it: the devices that the OCI runtime specification names, and
+#: the machine's terminals
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "mqueue")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
 class SandboxError(Exception):
@@ -65,6 +69,7 @@ def _build_root(sandbox: Sandbox) -> None:
     with os.scandir("/") as entries:
         for entry in entries:
             _bind_top(entry, f"{root}/{entry.name}")
+    _build_dev(f"{root}/dev")
     for name, mode in (("run", 0o755), ("tmp", 0o1777)):
         Path(root, name).mkdir(exist_ok=True)
         Path(root, name).chmod(mode)
@@ -88,7 +93,7 @@ def _build_root(sandbox: Sandbox) -> None:
 def _bind_top(entry: os.DirEntry[str], target: str) -> None:
     if entry.is_symlink():
         Path(target).symlink_to(Path(entry.path).readlink())
-    elif entry.is_dir() and entry.name not in _EMPTY:
+    elif entry.is_dir() and entry.name not in _EMPTY and entry.name != "dev":
         Path(target).mkdir()
         with contextlib.suppress(
             PermissionError
@@ -96,6 +101,32 @@ def _bind_top(entry: os.DirEntry[str], target: str) -> None:
             syscalls.mount(entry.path, target, None, syscalls.MS_BIND | syscalls.MS_REC)
         if entry.name not in _WRITABLE:
             syscalls.make_read_only(target)
+
+
+def _build_dev(target: str) -> None:
+    """A /dev of the container's own, so that files can be made there, such as the one for termination messages."""
+    Path(target).mkdir()
+    syscalls.mount("tmpfs", target, "tmpfs", 0, "mode=0755")
+    for name in _DEVICES:
+        source, place = Path("/dev", name), Path(target, name)
+        if source.is_symlink():
+            place.symlink_to(source.readlink())
+        elif source.is_dir():
+            place.mkdir()
+            syscalls.mount(str(source), str(place), None, syscalls.MS_BIND | syscalls.MS_REC)
+        elif source.exists():
+            place.touch()
+            syscalls.mount(str(source), str(place), None, syscalls.MS_BIND)
+    Path(target, "shm").mkdir()
+    Path(target, "shm").chmod(0o1777)
+    for name, link in _DEVICE_LINKS.items():
+        Path(target, name).symlink_to(link)
+
+
+def makes_room(path: str) -> bool:
+    """Whether a file can be mounted at a path of a container: it is in a folder that the container has of its own."""
+    parts = Path(path).parts
+    return len(parts) > 2 and (parts[1] in (*_EMPTY, "dev") or not Path("/", parts[1]).exists())
 
 
 def _place_file(root: str, path: str, content: str) -> None:

@@ -404,3 +404,25 @@ def test_commands_that_end_at_once(lab: LabAccess, space: str) -> None:
     with ThreadPoolExecutor(8) as several:
         said = list(several.map(lambda n: lab.exec(space, "short", "echo", str(n)), range(40)))
     assert said == [f"{n}\n" for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("script", "container", "message"),
+    [
+        ("printf 'why it ended' > /dev/termination-log; exit 3", {}, "why it ended"),
+        ("printf 'elsewhere' > /tmp/end; exit 3", {"terminationMessagePath": "/tmp/end"}, "elsewhere"),
+        (
+            "echo the last line; exit 3",
+            {"terminationMessagePolicy": "FallbackToLogsOnError"},
+            "the last line\n",
+        ),
+        ("echo the last line; exit 3", {}, None),
+    ],
+    ids=["file", "path", "log", "none"],
+)
+def test_termination_messages(
+    lab: LabAccess, space: str, script: str, container: Object, message: str | None
+) -> None:
+    create(lab, space, pod("m", ["sh", "-c", script], container=container, restartPolicy="Never"))
+    found = lab.pod(space, "m", lambda p: p["status"]["phase"] == "Failed")
+    assert found["status"]["containerStatuses"][0]["state"]["terminated"].get("message") == message

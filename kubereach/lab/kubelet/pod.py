@@ -21,7 +21,7 @@ from kubereach.lab.kubelet.probes import Prober, probe_once
 from kubereach.lab.kubelet.processes import Command, Process, StartError, kill_leftovers
 from kubereach.lab.kubelet.status import ContainerState, Object, conditions, now, phase
 from kubereach.lab.kubelet.volumes import VolumeError, make_volumes
-from kubereach.lab.sandbox import Mount, Sandbox
+from kubereach.lab.sandbox import Mount, Sandbox, makes_room
 from kubereach.lab.status import StatusError
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_BACK_OFF = 10.0
 _LONGEST_BACK_OFF = 300.0
+#: of a termination message; and of the log that stands for one
+_MESSAGE_BYTES = 4096
+_LOG_LINES, _LOG_BYTES = 80, 2048
 
 
 @dataclass
@@ -262,16 +265,32 @@ class PodWorker:
             container.console = None
         state = container.state
         reason = "Completed" if code == 0 else "Error"
+        message = self._last_word(container, code)
         state.ready = state.started = False
         state.state = {
             "terminated": {
                 "exitCode": code,
                 "reason": reason,
+                **({"message": message} if message else {}),
                 "startedAt": state.state.get("running", {}).get("startedAt"),
                 "finishedAt": now(),
                 "containerID": state.identity,
             }
         }
+
+    def _last_word_path(self, container: str) -> Path:
+        return self.folder / "termination" / container
+
+    def _last_word(self, container: Container, code: int) -> str:
+        """The termination message: what the container wrote into the file for it, or its log's end."""
+        path = self._last_word_path(container.name)
+        text = path.read_bytes()[:_MESSAGE_BYTES] if path.exists() else b""
+        if not text and code and container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            logged = self.log_path(container.name, container.starts - 1)
+            lines = logged.read_bytes().splitlines() if logged.exists() else []
+            said = [line.split(b" ", 3)[3] for line in lines[-_LOG_LINES:]]
+            text = b"".join(line + b"\n" for line in said)[-_LOG_BYTES:]
+        return text.decode(errors="replace")
 
     async def _back_off(self, container: Container) -> None:
         """Wait before the next start: at once the first time, then 10 s doubling to 5 min."""
@@ -384,6 +403,12 @@ class PodWorker:
             if mount.get("subPath"):
                 source = source / mount["subPath"]
             mounts.append(Mount(str(source), mount["mountPath"], bool(mount.get("readOnly"))))
+        if makes_room(spec["terminationMessagePath"]):
+            last_word = self._last_word_path(spec["name"])
+            last_word.parent.mkdir(parents=True, exist_ok=True)
+            last_word.write_bytes(b"")
+            last_word.chmod(0o666)
+            mounts.append(Mount(str(last_word), spec["terminationMessagePath"]))
         name = files.host_name(config, self._pod, node)
         return Sandbox(
             self.network,

@@ -86,9 +86,16 @@ def netexec(port: int) -> None:
         threading.Thread(target=_serve, args=(connection, f"{address[0]}:{address[1]}"), daemon=True).start()
 
 
-def end_after(code: int) -> None:
+def end_after(code: int, message: str = "") -> None:
     """End some tenths of a second after SIGTERM: stopping a real container takes as long at least."""
-    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(0.3, os._exit, (code,)).start())
+
+    def end(*_: object) -> None:
+        if message:
+            with open("/dev/termination-log", "w") as file:  # noqa: PTH123 pathlib is slow to import
+                file.write(message)
+        threading.Timer(0.3, os._exit, (code,)).start()
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def main(words: list[str]) -> int:
@@ -99,7 +106,7 @@ def main(words: list[str]) -> int:
     if words[:1] not in ([], ["pause"]):
         return 1  # it knows no such command; kubectl's recorded `run --rm -i` asks for one
     # without a subcommand the image pauses
-    end_after(2)
+    end_after(2, 'exiting because of signal "terminated"\n')
     while True:
         signal.pause()
 

@@ -5,9 +5,91 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from lab_access import is_ready
 
-from .scenario import Scenario
+from .player import Player
+from .scenario import Object, Scenario
 
+_AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
+_SERVING: Object = {"name": "c", "image": _AGNHOST, "args": ["netexec", "--http-port=8080"]}
+_DEAF: Object = {
+    "name": "c",
+    "image": _AGNHOST,
+    "command": ["sh", "-c", 'trap "" TERM; while true; do sleep 1; done'],
+}
+
+
+def _make(player: Player, name: str, *containers: Object, labels: Object | None = None, **spec: object) -> None:
+    player.lab.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": player.space, **({"labels": labels} if labels else {})},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": list(containers), **spec},
+        }
+    )
+
+
+def _await(player: Player, name: str, holds: Callable[[Object], bool]) -> None:
+    path = f"/api/v1/namespaces/{player.space}/pods"
+    player.wait_for(path, lambda pods: all(map(holds, pods)), fieldSelector=f"metadata.name={name}")
+
+
+def _phase(phase: str) -> Callable[[Object], bool]:
+    return lambda pod: bool(pod["status"]["phase"] == phase)
+
+
+def _from_now_on(recorded: str) -> Callable[[Player], None]:
+    """A recorded version of some moment before a watch is that of the present."""
+
+    def remember(player: Player) -> None:
+        listed = player.http.get(f"/api/v1/namespaces/{player.space}/pods").json()
+        player.pairs.lab["revision", recorded] = listed["metadata"]["resourceVersion"]
+
+    return remember
+
+
+def _on(player: Player, command: str) -> None:
+    player.lab.exec(player.space, "rp", *command.split())
+
+
+LIFE = Scenario("pod-life", "golden-pods")
+READINESS = Scenario(
+    "pod-readiness",
+    "golden-pods",
+    before={
+        3: lambda player: _on(player, "touch /tmp/ready"),
+        4: lambda player: _on(player, "rm /tmp/ready"),
+        5: lambda player: player.lab.delete(f"/api/v1/namespaces/{player.space}/pods/rp") and None,
+    },
+)
+
+
+def _deaf_pods(player: Player) -> None:
+    """Pods whose process ignores SIGTERM."""
+    for name in ("g0", "g5", "g1", "dflt"):
+        _make(player, name, _DEAF, terminationGracePeriodSeconds=3 if name == "dflt" else 30)
+    for name in ("g0", "g5", "g1", "dflt"):
+        _await(player, name, is_ready)
+
+
+def _finalized(player: Player) -> None:
+    _await(player, "fin", is_ready)
+    _from_now_on("26859")(player)
+
+
+DELETE = Scenario(
+    "pod-delete",
+    "golden-pods",
+    prepare=_deaf_pods,
+    before={
+        0: _from_now_on("26503"),
+        2: _from_now_on("26515"),
+        6: _from_now_on("26724"),
+        8: _from_now_on("26780"),
+        14: _finalized,
+    },
+)
 FORMS = Scenario(
     "pod-forms",
     "golden-pods",
@@ -15,6 +97,21 @@ FORMS = Scenario(
 )
 
 
-@pytest.mark.parametrize("scenario", [FORMS], ids=lambda s: s.name)
+def _proxied(player: Player) -> None:
+    """The pods px and exq, and the Services px and pxe."""
+    _make(player, "px", _SERVING, labels={"app": "px"})
+    _make(player, "exq", _SERVING, nodeSelector={"no": "such"})
+    for name in ("px", "pxe"):
+        ports = [{"name": "web", "port": 80, "targetPort": 8080}]
+        service = {"metadata": {"name": name, "namespace": player.space}, "spec": {"selector": {"app": name}}}
+        service["spec"]["ports"] = ports
+        player.lab.create({"apiVersion": "v1", "kind": "Service", **service})
+    _await(player, "px", is_ready)
+
+
+PROXY = Scenario("pod-proxy", "golden-pods", prepare=_proxied)
+
+
+@pytest.mark.parametrize("scenario", [LIFE, READINESS, DELETE, FORMS, PROXY], ids=lambda s: s.name)
 def test_pods(scenario: Scenario, replayed: Callable[[Scenario], None]) -> None:
     replayed(scenario)
