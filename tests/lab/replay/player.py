@@ -292,7 +292,9 @@ class Player:
         if not has_chosen_name(name) or self.pairs.knows(name):
             return
         listed = self.http.get(_collection(self.pairs.told(path)))
-        for item in [] if listed.is_error else listed.json()["items"]:
+        items = [] if listed.is_error else listed.json()["items"]
+        # those that are on their way out come last
+        for item in sorted(items, key=lambda item: "deletionTimestamp" in item["metadata"]):
             pairs = self.pairs.copy()
             own = item["metadata"]["name"]
             free = not any(key == ("uid", item["metadata"]["uid"]) for key in self.pairs.recorded)
