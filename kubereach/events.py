@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from kubereach.errors import Failure
+from kubereach.known_defects import KnownDefect
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class Probed(Event):
 
 
 @dataclass(frozen=True)
+class Told(Event):
+    """What a check found out and wants read, whatever its verdict, in one line: a distribution, an address seen."""
+
+    check: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Changed(Event):
     """The engine changed the cluster: ``create``, ``patch`` or ``delete`` of ``Service kubereach-x/nodeport``."""
 
@@ -93,6 +102,8 @@ class CheckFinished(Event):
     seconds: float
     message: str = ""
     failures: tuple[Failure, ...] = ()
+    #: of a failure that is put down to Kubernetes itself
+    defect: KnownDefect | None = None
 
 
 @dataclass(frozen=True)

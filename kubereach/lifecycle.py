@@ -151,6 +151,7 @@ class Run:
         cluster = world.connect()
         self._runner.features = detect(cluster, self._settings)
         ids = tuple(dict.fromkeys(check.id for check in checks))
+        self._runner.version = str(cluster.describe().get("version", ""))
         self._bus.emit(RunStarted(self._target.name, ids, cluster.describe()))
         self._world = world  # from here on there may be objects to remove, even if the start fails half way
         world.start()

@@ -66,6 +66,9 @@ OPTIONS = (
     Option("skip-check", "leave these checks out: ids or globs", "list", "ID[,..]"),
     Option("level", f"run these levels only: {', '.join(LEVELS)}", "list", "LEVEL[,..]"),
     Option(
+        "quick", "core checks only, without those that wait for pods of their own or for time-outs", "flag"
+    ),
+    Option(
         "require",
         f"features that must be there, else the checks fail: {', '.join(FEATURES)}",
         "list",
@@ -93,6 +96,8 @@ class RunOptions:
     skip_checks: tuple[str, ...] = ()
     #: empty: every level but the disruptive one
     levels: tuple[str, ...] = ()
+    #: core checks that are not slow
+    quick: bool = False
     require: frozenset[str] = field(default_factory=frozenset)
     disruptive: bool = False
     report_dir: Path | None = None
@@ -207,6 +212,7 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         checks=many("check"),
         skip_checks=many("skip-check"),
         levels=_known("level", many("level"), LEVELS),
+        quick=bool(value_of(_option("quick").dest)),
         require=frozenset(_known("require", many("require"), FEATURES)),
         disruptive=bool(value_of(_option("disruptive").dest)),
         report_dir=Path(report).expanduser() if (report := one("report-dir")) else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from kubereach.check import Check
 from kubereach.errors import KubereachError, Unsupported
 from kubereach.events import Bus, CheckFinished, CheckStarted
 from kubereach.features import Finding
+from kubereach.known_defects import known_defect
 from kubereach.report import failures
 from kubereach.selection import case_of, check_of
 from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, judge
@@ -32,6 +33,8 @@ class CheckRunner:
     features: dict[str, Finding] = field(default_factory=dict)
     #: why no check may run, if so: every check then says it
     refusal: KubereachError | None = None
+    #: the cluster's, for defects that are known of it
+    version: str = ""
     finished: list[tuple[Check, Verdict]] = field(default_factory=list)
     _current: Verdict | None = None
 
@@ -59,7 +62,9 @@ class CheckRunner:
             self.finished.append((check, verdict))
             seconds = item.stash.get(SECONDS, time.monotonic() - began)
             self.bus.emit(
-                CheckFinished(check.id, case, verdict.word, seconds, verdict.message, verdict.failures)
+                CheckFinished(
+                    check.id, case, verdict.word, seconds, verdict.message, verdict.failures, verdict.defect
+                )
             )
 
     def wants(self, item: pytest.Item) -> bool:
@@ -99,6 +104,8 @@ class CheckRunner:
             verdict = Verdict(UNSUPPORTED, str(error))
         else:
             verdict = judge(check, call.when, error, self.required)
+            if verdict.word in (FAIL, NOTED):
+                verdict = replace(verdict, defect=known_defect(check.id, self.version))
             self._learn(check, error)
             _rewrite(report, check, verdict)
         if self._current is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(self._current.word):

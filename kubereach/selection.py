@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.check import DISR, Check, declaration_of
+from kubereach.check import CORE, DISR, Check, declaration_of
 from kubereach.collect import matching, read_checks
 from kubereach.errors import UsageError
 from kubereach.options import RunOptions
@@ -31,6 +31,13 @@ def chosen(options: RunOptions, collected: Sequence[Check]) -> set[str]:
     if options.skip_checks:
         ids -= matching(options.skip_checks, collected)
     ids = {id for id in ids if not options.levels or checks[id].level in options.levels}
+    if options.quick:
+        quick = {id for id in ids if checks[id].level == CORE and not checks[id].slow}
+        if ids and not quick:
+            raise UsageError(
+                "no quick check is selected: they are core, and wait for nothing", "Leave out --quick."
+            )
+        ids = quick
     calm = {id for id in ids if options.disruptive or checks[id].level != DISR}
     if ids and not calm:
         raise UsageError("only disruptive checks are selected", "Add --disruptive to run them.")

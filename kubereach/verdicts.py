@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kubereach.check import CORE, INFO, Check
 from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported, UsageError
+from kubereach.known_defects import KnownDefect
 
 PASS, FAIL, UNSUPPORTED, ERROR = "pass", "fail", "unsupported", "error"
 #: an info check found that the cluster does not conform: reported, and no failure
@@ -28,6 +29,8 @@ class Verdict:
     exit_code: int = 0
     #: True for an exception that nobody expected: only then a traceback is of use
     unexpected: bool = field(default=False, compare=False)
+    #: of a failure that is put down to Kubernetes itself
+    defect: KnownDefect | None = None
 
 
 def judge(check: Check, phase: str, error: BaseException, required: frozenset[str] = frozenset()) -> Verdict:

@@ -10,5 +10,6 @@ from __future__ import annotations
 from kubereach.expect.evidence import current_check
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.reach import OWN, hold_length
+from kubereach.expect.telling import tell
 
-__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length"]
+__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length", "tell"]

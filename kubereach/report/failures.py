@@ -24,6 +24,8 @@ def render(record: Record, marks: Symbols) -> Iterator[Text]:
         yield _title(result, marks)
         if result.check:
             yield Text(f"  {result.check.requirement}")
+        if result.defect:
+            yield Text(f"  {result.defect}", "yellow")
         yield from _reasons(result, marks)
         if result.check and result.verdict != ERROR:
             yield Text(f"  {result.check.source}", "dim")

@@ -16,6 +16,7 @@ import kubereach
 from kubereach.check import Check
 from kubereach.errors import KubereachError
 from kubereach.features import Finding
+from kubereach.known_defects import KnownDefect
 from kubereach.report.record import CheckRecord, Record, percentile
 from kubereach.report.record import Path as ProbedPath
 from kubereach.settings import Settings
@@ -108,8 +109,16 @@ def _check(result: CheckRecord) -> dict[str, Any]:
         "message": result.message,
         "seconds": round(result.seconds, 3),
         "failures": [asdict(failure) for failure in result.failures],
+        "notes": result.notes,
+        "known_defect": _defect(result.defect),
         "paths": [_path(path) for path in result.paths],
     }
+
+
+def _defect(defect: KnownDefect | None) -> dict[str, str] | None:
+    if defect is None:
+        return None
+    return {"issue": defect.issue, "versions": defect.versions, "what": defect.what}
 
 
 def _path(path: ProbedPath) -> dict[str, Any]:

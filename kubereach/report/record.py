@@ -16,8 +16,10 @@ from kubereach.events import (
     Probed,
     RunFinished,
     RunStarted,
+    Told,
     WorldReady,
 )
+from kubereach.known_defects import KnownDefect
 
 OK = "ok"
 
@@ -62,6 +64,10 @@ class CheckRecord:
     message: str = ""
     failures: tuple[Failure, ...] = ()
     paths: list[Path] = field(default_factory=list)
+    #: what it found out and wants read, whatever its verdict
+    notes: list[str] = field(default_factory=list)
+    #: of a failure that is put down to Kubernetes itself
+    defect: KnownDefect | None = None
 
 
 @dataclass
@@ -88,12 +94,18 @@ class Record:
         match event:
             case Probed():
                 self._probed(event)
+            case Told():
+                for result in reversed(self.results):
+                    if result.id == event.check:
+                        result.notes.append(event.text)
+                        break
             case CheckStarted():
                 self.results.append(CheckRecord(event.id, event.case, self.checks.get(event.id)))
             case CheckFinished():
                 result = self._result(event.id, event.case)
                 result.verdict, result.seconds = event.verdict, event.seconds
                 result.message, result.failures = event.message, event.failures
+                result.defect = event.defect
             case RunStarted():
                 self.target, self.cluster = event.target, event.cluster
             case WorldReady():

@@ -32,6 +32,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         console.print(Text(matrix.legend(folded, marks), "dim"))
     for spread in convergence(record):
         console.print(Text(spread, "dim"), soft_wrap=True)
+    for note in notes(record):
+        console.print(Text(note, "dim"), soft_wrap=True)
     for line in failures.render(record, marks):
         console.print(line, soft_wrap=True)
     console.print()
@@ -54,6 +56,12 @@ def convergence(record: Record) -> list[str]:
         p50, p99, longest = (f"{(value or 0.0) * 1000:.0f}" for value in spread)
         lines.append(f"  {what}: p50 {p50}, p99 {p99}, max {longest} ms until obeyed ({len(seconds)} paths)")
     return ["convergence", *lines] if lines else []
+
+
+def notes(record: Record) -> list[str]:
+    """What checks found out and want read, whatever their verdict."""
+    lines = [f"  {failures.name_of(result)}: {note}" for result in record.results for note in result.notes]
+    return ["reported", *lines] if lines else []
 
 
 def verdict_line(record: Record, around: Surroundings) -> Text:

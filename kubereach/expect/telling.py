@@ -1,0 +1,19 @@
+"""What a check found out and wants read, whatever its verdict."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kubereach.context import RunContext
+from kubereach.events import Told
+from kubereach.expect.evidence import current_check
+
+
+class _InRun(Protocol):
+    @property
+    def context(self) -> RunContext: ...
+
+
+def tell(where: _InRun, text: str) -> None:
+    """Put a line into the report of the check that is running; `where` is its world, or a vantage."""
+    where.context.bus.emit(Told(current_check.get(), text))

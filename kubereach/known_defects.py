@@ -1,0 +1,44 @@
+"""Known defects of Kubernetes itself: a check that fails for one of them says nothing about who runs the cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KnownDefect:
+    """A defect that releases of Kubernetes have; `until` is the last minor version that is known to have it."""
+
+    #: the issue or pull request, as upstream writes it
+    issue: str
+    until: tuple[int, int]
+    #: in one line
+    what: str
+
+    @property
+    def versions(self) -> str:
+        """``up to 1.36``."""
+        return f"up to {self.until[0]}.{self.until[1]}"
+
+    def __str__(self) -> str:
+        return f"known defect of Kubernetes {self.versions}, {self.issue}: {self.what}"
+
+
+#: by the id of the check that finds it
+KNOWN = {
+    "endpoints.udp-after-scale-to-zero": KnownDefect(
+        "kubernetes #139628 (and pull request #141371)",
+        (1, 36),
+        "a Service without endpoints, and a deleted one, keep their UDP flows to the old pod",
+    ),
+}
+
+
+def known_defect(check: str, version: str) -> KnownDefect | None:
+    """The known defect that a failure of `check` is put down to in a cluster of this version (``v1.36.2``)."""
+    defect = KNOWN.get(check)
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    if defect is None or found is None or (int(found[1]), int(found[2])) > defect.until:
+        return None
+    return defect
