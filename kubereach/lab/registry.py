@@ -260,16 +260,27 @@ class Registry:
         """Takes the finalizer off a namespace that is empty; it goes if it is being deleted."""
         self.update("namespaces", None, name, lambda obj: obj.update(spec={}), subresource="finalize")
 
-    def record_event(self, involved: Object, type: str, reason: str, message: str, source: str) -> None:
+    def record_event(
+        self,
+        involved: Object,
+        type: str,
+        reason: str,
+        message: str,
+        source: str,
+        *,
+        host: str = "",
+        field_path: str = "",
+    ) -> None:
         """Writes a core/v1 Event about `involved`; the same one again is counted.
 
-        `type` is Normal or Warning, `source` the component that reports.
+        `type` is Normal or Warning, `source` the component that reports, `host` the node that it is on, `field_path`
+        the part of the object that it is about, such as ``spec.containers{c}``.
         """
         if type not in _EVENT_TYPES:
             raise ValueError(f"an Event is Normal or Warning, not {type}")
         about = involved["metadata"]
         namespace = about.get("namespace") or "default"
-        subject = (about.get("uid", ""), type, reason, source)
+        subject = (about.get("uid", ""), field_path, type, reason, source)
         told = self._told.setdefault(subject, set())
         told.add(message)
         words = message
@@ -297,17 +308,18 @@ class Registry:
                     "uid": about.get("uid", ""),
                     "apiVersion": involved.get("apiVersion", ""),
                     "resourceVersion": about.get("resourceVersion", ""),
+                    **({"fieldPath": field_path} if field_path else {}),
                 },
                 "reason": reason,
                 "message": message,
-                "source": {"component": source},
+                "source": {"component": source, **({"host": host} if host else {})},
                 "firstTimestamp": stamp,
                 "lastTimestamp": stamp,
                 "count": 1,
                 "type": type,
                 "eventTime": None,
                 "reportingComponent": "" if words == _COMBINED else source,
-                "reportingInstance": "",
+                "reportingInstance": host,
             },
         )
         self._events[key] = event["metadata"]["name"]

@@ -77,7 +77,13 @@ RESOURCES: tuple[Resource, ...] = (
         verbs=tuple(verb for verb in _OBJECT_VERBS if verb != "deletecollection"),
         subresources=(Subresource("finalize", "Namespace", ("update",)), _status("Namespace")),
     ),
-    Resource("nodes", "Node", namespaced=False, short_names=("no",), subresources=(_status("Node"),)),
+    Resource(
+        "nodes",
+        "Node",
+        namespaced=False,
+        short_names=("no",),
+        subresources=(Subresource("proxy", "NodeProxyOptions", _PROXY_VERBS), _status("Node")),
+    ),
     Resource(
         "pods",
         "Pod",

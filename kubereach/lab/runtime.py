@@ -57,8 +57,13 @@ class Runtime(Protocol):
     def log_file(self, pod: Object, container: str, *, previous: bool = False) -> Path | None:
         """The log, each line ``RFC3339Nano stdout|stderr F|P text`` as CRI writes it; None if there is none."""
 
-    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A TCP connection to `port` of the pod. Raises `OSError` if nothing listens there."""
+    async def dial(
+        self, pod: Object, port: int, *, tls: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection to `port` of the pod, with TLS that trusts any certificate if `tls`.
+
+        Raises `OSError` if nothing listens there, `ssl.SSLError` if it speaks no TLS.
+        """
 
     async def dial_loopback(
         self, pod: Object, port: int

@@ -6,7 +6,7 @@ Each IP family of a Service has slices of its own (KEP-563); Endpoints, the olde
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kubereach.lab.controllers.base import (
     Controller,
@@ -24,6 +24,8 @@ from kubereach.lab.registry import Registry
 #: (name, protocol, number, application protocol or "")
 _Port = tuple[str, str, int, str]
 _SLICE_SIZE = 100
+#: seconds by which a slow controller is late
+_SLOW = 8.0
 _NAME = "kubernetes.io/service-name"
 _MANAGER = "endpointslice.kubernetes.io/managed-by"
 _OLD_MANAGER = "endpoints.kubernetes.io/managed-by"
@@ -34,9 +36,12 @@ _HEADLESS = "service.kubernetes.io/headless"
 class EndpointSliceController(Controller):
     """Keeps the slices of each Service equal to the pods that its selector matches."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, faults: Collection[str] = ()) -> None:
         super().__init__(registry)
         self._times = TriggerTimes()
+        self._faults = faults
+        #: Services that are to be looked at later, by a controller that is slow
+        self._due: set[Key] = set()
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
         if resource == "services":
@@ -59,10 +64,12 @@ class EndpointSliceController(Controller):
             return
         if service["spec"]["type"] == "ExternalName":
             return
+        if self._faults and namespace != "kube-system" and self._postponed((namespace, name)):
+            return
         pods = [
             pod
             for pod in self.registry.list("pods", namespace)
-            if _selects(service, pod) and _has_address(pod)
+            if _selects(service, pod) and _has_address(pod) and not self._left_out(pod)
         ]
         time = self._times.latest(service, pods)
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
@@ -71,13 +78,32 @@ class EndpointSliceController(Controller):
             groups: dict[tuple[_Port, ...], list[Object]] = {}
             for pod in pods:
                 if addresses_of(pod, family):
-                    groups.setdefault(_ports(service, pod), []).append(endpoint_of(service, pod, family))
+                    endpoint = endpoint_of(service, pod, family)
+                    if "endpoints.not-ready-included" in self._faults:
+                        endpoint["conditions"]["ready"] = True
+                    if "endpoints.no-hostnames" in self._faults:
+                        endpoint.pop("hostname", None)
+                    groups.setdefault(_ports(service, pod), []).append(endpoint)
             own = [s for s in existing if s["addressType"] == family]
             self._write_slices(service, family, groups, own, time)
         for part in existing:
             if part["addressType"] not in families:
                 self.registry.delete("endpointslices", *name_of(part))
         self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])], time)
+
+    def _postponed(self, key: Key) -> bool:
+        """endpoints.slow: each change is only looked at some seconds later."""
+        if "endpoints.slow" not in self._faults or key in self._due:
+            self._due.discard(key)
+            return False
+        self._due.add(key)
+        self.enqueue_later(key, _SLOW)
+        return True
+
+    def _left_out(self, pod: Object) -> bool:
+        if "endpoints.terminating-dropped" in self._faults and being_deleted(pod):
+            return True
+        return "endpoints.empty" in self._faults and pod["metadata"]["namespace"] != "kube-system"
 
     def _write_slices(
         self,

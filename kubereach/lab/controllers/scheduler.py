@@ -96,6 +96,7 @@ class Scheduler(Controller):
             conditions.append(
                 {
                     "type": "PodScheduled",
+                    "observedGeneration": obj["metadata"].get("generation", 1),
                     "status": "False",
                     "lastProbeTime": None,
                     "lastTransitionTime": old.get("lastTransitionTime", now()),

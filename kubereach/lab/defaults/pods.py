@@ -99,6 +99,13 @@ class PodStrategy(Strategy):
             admit(spec)
         super().prepare(new, old)
 
+    def prepare_status(self, new: Object, old: Object) -> None:
+        super().prepare_status(new, old)
+        for condition in new["status"].get("conditions") or ():
+            # times that were not given are written as null
+            condition.setdefault("lastProbeTime", None)
+            condition.setdefault("lastTransitionTime", None)
+
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         if old is None:
             return podspec.validate(new["spec"], "spec")

@@ -9,9 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubereach.lab.defaults import names
-from kubereach.lab.status import Cause, Object, duplicate, invalid_value, required, unsupported_value
+from kubereach.lab.status import (
+    Cause,
+    Object,
+    duplicate,
+    forbidden_field,
+    invalid_value,
+    required,
+    unsupported_value,
+)
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
@@ -190,12 +199,31 @@ def _check_container(container: Object, path: str, volumes: set[Any]) -> list[Ca
             causes.append(invalid_value(f"{where}.containerPort", number, text))
         if port["protocol"] not in ("TCP", "UDP", "SCTP"):
             causes.append(unsupported_value(f"{where}.protocol", port["protocol"], ("TCP", "UDP", "SCTP")))
+    for kind in _PROBES:
+        if (probe := container.get(kind)) is not None:
+            causes += _check_probe(probe, f"{path}.{kind}")
     for i, mount in enumerate(container.get("volumeMounts") or ()):
         if mount.get("name") not in volumes:
             where = f"{path}.volumeMounts[{i}].name"
             causes.append(Cause(where, "FieldValueNotFound", f'Not found: "{mount.get("name", "")}"'))
         if not mount.get("mountPath"):
             causes.append(required(f"{path}.volumeMounts[{i}].mountPath"))
+    return causes
+
+
+def _check_probe(probe: Object, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    handlers = [kind for kind in _HANDLERS if probe.get(kind) is not None]
+    if not handlers:
+        causes.append(required(path, "must specify a handler type"))
+    for kind in handlers[1:]:
+        causes.append(forbidden_field(f"{path}.{kind}", "may not specify more than 1 handler type"))
+    for key in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+        seconds = probe.get(key, 0)
+        if isinstance(seconds, int) and seconds < 0:
+            causes.append(invalid_value(f"{path}.{key}", seconds, "must be greater than or equal to 0"))
+    if not path.endswith("readinessProbe") and probe.get("successThreshold", 1) != 1:
+        causes.append(invalid_value(f"{path}.successThreshold", probe["successThreshold"], "must be 1"))
     return causes
 
 

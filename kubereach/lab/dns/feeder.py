@@ -65,7 +65,7 @@ class DnsFeeder:
             slices = self._registry.list(
                 "endpointslices", namespace, labels={"kubernetes.io/service-name": name}
             )
-            records = service_records(service, slices, self._config.cluster_domain)
+            records = service_records(service, slices, self._config.cluster_domain, self._config.faults)
         return {"service": f"{namespace}/{name}", "records": records}
 
     @staticmethod

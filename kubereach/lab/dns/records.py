@@ -6,7 +6,7 @@ Source: https://github.com/kubernetes/dns/blob/master/docs/specification.md
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 Object = dict[str, Any]
@@ -14,13 +14,17 @@ Object = dict[str, Any]
 Record = tuple[str, str, str]
 
 
-def service_records(service: Object, slices: Sequence[Object], domain: str) -> list[Record]:
+def service_records(
+    service: Object, slices: Sequence[Object], domain: str, faults: Collection[str] = ()
+) -> list[Record]:
     """All records that exist because of this Service, reverse names included."""
     meta, spec = service["metadata"], service["spec"]
     name = f"{meta['name']}.{meta['namespace']}.svc.{domain}"
     if spec["type"] == "ExternalName":
         return [(name, "CNAME", spec["externalName"].rstrip(".").lower())]
-    endpoints = list(_endpoints(slices, name))
+    if "dns.manual-ignored" in faults and not spec.get("selector"):
+        slices = ()
+    endpoints = list(_endpoints(slices, name, faults))
     if spec.get("clusterIP") == "None":
         return _headless(name, endpoints)
     records: list[Record] = []
@@ -56,7 +60,9 @@ def _headless(name: str, endpoints: list[tuple[str, str, list[Object]]]) -> list
     return _unique(records)
 
 
-def _endpoints(slices: Sequence[Object], name: str) -> list[tuple[str, str, list[Object]]]:
+def _endpoints(
+    slices: Sequence[Object], name: str, faults: Collection[str]
+) -> list[tuple[str, str, list[Object]]]:
     """(name, address, ports) of every ready endpoint. Its name is its hostname, or else its address with dashes."""
     found = []
     for part in slices:
@@ -64,7 +70,8 @@ def _endpoints(slices: Sequence[Object], name: str) -> list[tuple[str, str, list
             continue
         ports = [port for port in part.get("ports") or [] if port.get("port")]
         for endpoint in part.get("endpoints") or []:
-            if (endpoint.get("conditions") or {}).get("ready", True):
+            ready = (endpoint.get("conditions") or {}).get("ready", True)
+            if ready or "dns.headless-not-ready-included" in faults:
                 for address in endpoint["addresses"]:
                     label = endpoint.get("hostname") or address.replace(".", "-").replace(":", "-")
                     found.append((f"{label}.{name}".lower(), address, ports))

@@ -45,10 +45,12 @@ class DnsServer:
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
         with self._lock:
-            self._cache.clear()
+            if "dns.stale" not in self._faults:
+                self._cache.clear()
             self._serial += 1
             if "zone" in message:
-                self._zone = Zone(message["zone"], message["address"], frozenset(message["faults"]))
+                self._faults = frozenset(message["faults"])
+                self._zone = Zone(message["zone"], message["address"], self._faults)
             if "service" in message:
                 self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:

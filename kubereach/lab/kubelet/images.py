@@ -6,6 +6,7 @@ is known only for the lab's DNS server, for pause, and for the images that the l
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 #: top-level domains that no registry can have (RFC 2606, RFC 6761)
@@ -13,6 +14,8 @@ _NOWHERE = ("invalid", "example", "test")
 
 DNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.14.2"
 _PAUSE = "registry.k8s.io/pause"
+#: the ports that Linux gives to clients
+_EPHEMERAL = (32768, 60999)
 
 
 class ImageError(Exception):
@@ -39,10 +42,8 @@ def entry_point(
     stand_in = known.get(image) or known.get(without_tag(image))
     if stand_in:
         return "", [*(command or stand_in), *args]
-    host = image.split("/")[0].split(":")[0] if "/" in image else ""
-    if host.rsplit(".", 1)[-1] in _NOWHERE:
-        reason = f"failed to do request: dial tcp: lookup {host}: no such host"
-        raise ImageError(f'failed to pull and unpack image "{image}": {reason}')
+    if _host(image).rsplit(".", 1)[-1] in _NOWHERE:
+        raise ImageError(f"{_host(image)}: no such registry")
     if command:
         return "", [*command, *args]
     if image == DNS_IMAGE:
@@ -53,3 +54,26 @@ def entry_point(
         f'cannot pull image "{image}": a lab has no images; give the container a command that this machine has, '
         "such as python3 or sh, or start the lab with --image NAME=COMMAND"
     )
+
+
+def pull_failure(image: str, resolver: str, node: str) -> str:
+    """What pulling from a registry that does not exist comes to, in the container runtime's words; "" of others.
+
+    Nobody at the node's resolver answers for names outside of the cluster.
+    """
+    host = _host(image)
+    if host.rsplit(".", 1)[-1] not in _NOWHERE:
+        return ""
+    name = without_tag(image)
+    repository, tag = name.partition("/")[2], image[len(name) :].lstrip(":@") or "latest"
+    port = random.randint(*_EPHEMERAL)
+    why = f"lookup {host} on {resolver}:53: read udp {node}:{port}->{resolver}:53: i/o timeout"
+    request = f'Head "https://{image.split("/")[0]}/v2/{repository}/manifests/{tag}": dial tcp: {why}'
+    return (
+        f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
+        f"failed to do request: {request}"
+    )
+
+
+def _host(image: str) -> str:
+    return image.split("/")[0].split(":")[0] if "/" in image else ""

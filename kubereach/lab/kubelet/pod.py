@@ -1,55 +1,28 @@
-"""One pod on one node, from its binding to its end."""
+"""One pod on one node, from its binding to its end.
+
+Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
-import signal
-import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kubereach.lab.kubelet import files
-from kubereach.lab.kubelet.console import Console
-from kubereach.lab.kubelet.environment import MissingReference, container_environment, expand
-from kubereach.lab.kubelet.images import ImageError, entry_point
-from kubereach.lab.kubelet.logs import LogWriter
-from kubereach.lab.kubelet.probes import Prober, probe_once
-from kubereach.lab.kubelet.processes import Command, Process, StartError, kill_leftovers
-from kubereach.lab.kubelet.status import ContainerState, Object, conditions, now, phase
+from kubereach.lab.kubelet.container import Container
+from kubereach.lab.kubelet.processes import kill_leftovers
+from kubereach.lab.kubelet.status import Object, conditions, now, phase
 from kubereach.lab.kubelet.volumes import VolumeError, make_volumes
-from kubereach.lab.sandbox import Mount, Sandbox, makes_room
 from kubereach.lab.status import StatusError
 
 if TYPE_CHECKING:
     from kubereach.lab.kubelet.kubelet import Kubelet
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_FIRST_BACK_OFF = 10.0
-_LONGEST_BACK_OFF = 300.0
-#: of a termination message; and of the log that stands for one
-_MESSAGE_BYTES = 4096
-_LOG_LINES, _LOG_BYTES = 80, 2048
-
-
-@dataclass
-class Container:
-    """A container's spec, what is known of it, and its process while it runs."""
-
-    spec: Object
-    state: ContainerState
-    process: Process | None = None
-    console: Console | None = None
-    starts: int = 0
-    back_off: float = _FIRST_BACK_OFF
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return self.state.name
+#: how often a volume whose source is missing is tried again, in seconds
+_VOLUME_SECONDS = 0.5
+_OVERDUE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
 class PodWorker:
@@ -57,6 +30,7 @@ class PodWorker:
 
     def __init__(self, kubelet: Kubelet, pod: Object) -> None:
         self.kubelet = kubelet
+        self.pod = pod
         self.namespace = pod["metadata"]["namespace"]
         self.name = pod["metadata"]["name"]
         self.uid = pod["metadata"]["uid"]
@@ -64,46 +38,68 @@ class PodWorker:
         self.addresses: tuple[str, ...] = ()
         self.network = ""
         self.sandbox_ready = False
-        self.init = [self._container(spec) for spec in pod["spec"].get("initContainers") or []]
-        self.containers = [self._container(spec) for spec in pod["spec"]["containers"]]
+        self.volumes: dict[str, Path] = {}
+        #: sessions that were begun in it, to be found at its end
         self.sessions: set[int] = set()
-        self._making: asyncio.Future[Path] | None = None
-        self._volumes: dict[str, Path] = {}
-        self._pod = pod
-        self._status_written = False
-        self._ending = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
-
-    @staticmethod
-    def _container(spec: Object) -> Container:
-        mounts = [
-            {
-                "name": mount["name"],
-                "mountPath": mount["mountPath"],
-                **({"readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else {}),
-            }
-            for mount in spec.get("volumeMounts") or []
+        first = pod["spec"].get("initContainers") or []
+        waits = "PodInitializing" if first else "ContainerCreating"
+        self.init = [Container(self, spec, init=True, waits=waits) for spec in first]
+        self.containers = [
+            Container(self, spec, init=False, waits=waits) for spec in pod["spec"]["containers"]
         ]
-        return Container(spec, ContainerState(spec["name"], spec["image"], mounts=mounts))
+        #: it is to end
+        self.ending = asyncio.Event()
+        #: set, and replaced by another, when the pod's object has changed
+        self.news = asyncio.Event()
+        self._making: asyncio.Future[Path] | None = None
+        self._status_written = False
+        #: nothing of it runs any more, so that its phase may be told
+        self._over = False
+        #: reason and message of its failure, if it is not its containers'
+        self._failure: tuple[str, str] | None = None
+        self._overdue = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._begun = asyncio.get_running_loop().time()
+        self._set_deadline()
+        self._task = asyncio.create_task(self._run())
 
     @property
     def host_network(self) -> bool:
-        return bool(self._pod["spec"].get("hostNetwork"))
+        return bool(self.pod["spec"].get("hostNetwork"))
+
+    @property
+    def grace(self) -> float:
+        """How long its containers may take to stop, in seconds."""
+        seconds = self.pod["metadata"].get("deletionGracePeriodSeconds")
+        return float(
+            self.pod["spec"].get("terminationGracePeriodSeconds", 30) if seconds is None else seconds
+        )
 
     def changed(self, pod: Object) -> None:
         """The pod's object has changed."""
         if pod["metadata"]["uid"] != self.uid:
             return
-        gates_before = self._gates(self._pod)
-        self._pod = pod
+        before, self.pod = self.pod, pod
+        self.news.set()
+        self.news = asyncio.Event()
+        self._set_deadline()
         if "deletionTimestamp" in pod["metadata"]:
-            self._ending.set()
-        elif self._status_written and self._gates(pod) != gates_before:
+            self.ending.set()
+        elif self._status_written and self._gates(pod) != self._gates(before):
             self.write_status()
 
     def gone(self) -> None:
         """The pod's object was removed at once (grace 0): end without waiting for anybody."""
-        self._ending.set()
+        self.ending.set()
+
+    def _set_deadline(self) -> None:
+        """activeDeadlineSeconds count from when the kubelet saw the pod, and may be made fewer."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_at(self._begun + seconds, self._overdue.set)
 
     @staticmethod
     def _gates(pod: Object) -> list[tuple[str, str]]:
@@ -125,13 +121,17 @@ class PodWorker:
 
         def mutate(pod: Object) -> None:
             status = pod.setdefault("status", {})
-            new_phase = phase(pod, init, containers)
+            new_phase = "Failed" if self._failure else phase(pod, init, containers)
             status["observedGeneration"] = pod["metadata"].get("generation", 1)
             status["conditions"] = conditions(pod, new_phase, self.sandbox_ready, init, containers)
-            status["phase"] = new_phase
-            status |= self._host_addresses()
+            # while anything may still run, conditions tell the end and the phase does not
+            if self._over or new_phase not in ("Succeeded", "Failed"):
+                status["phase"] = new_phase
+                if self._failure:
+                    status["reason"], status["message"] = self._failure
+            status |= self.host_addresses()
             status.setdefault("startTime", now())
-            status |= self._pod_addresses()
+            status |= self.pod_addresses()
             if init:
                 status["initContainerStatuses"] = [state.as_status() for state in init]
             status["containerStatuses"] = [state.as_status() for state in containers]
@@ -141,16 +141,18 @@ class PodWorker:
         if not self._is_there():
             return
         with contextlib.suppress(StatusError):
-            self._pod = self.kubelet.registry.update(
+            self.pod = self.kubelet.registry.update(
                 "pods", self.namespace, self.name, mutate, subresource="status"
             )
         self._status_written = True
 
-    def _host_addresses(self) -> Object:
+    def host_addresses(self) -> Object:
+        """The node's addresses as a pod's status has them."""
         addresses = self.kubelet.network.addresses
         return {"hostIP": addresses[0], "hostIPs": [{"ip": address} for address in addresses]}
 
-    def _pod_addresses(self) -> Object:
+    def pod_addresses(self) -> Object:
+        """The pod's own addresses as its status has them, nothing before it has any."""
         if not self.addresses:
             return {}
         return {"podIP": self.addresses[0], "podIPs": [{"ip": address} for address in self.addresses]}
@@ -160,38 +162,49 @@ class PodWorker:
         current = self.kubelet.registry.find("pods", self.namespace, self.name)
         return current is not None and current["metadata"]["uid"] == self.uid
 
-    def event(self, kind: str, reason: str, message: str) -> None:
-        self.kubelet.registry.record_event(self._pod, kind, reason, message, "kubelet")
+    def event(self, kind: str, reason: str, message: str, field_path: str = "") -> None:
+        """Record an Event about the pod, or about the part of it that `field_path` names."""
+        self.kubelet.registry.record_event(
+            self.pod, kind, reason, message, "kubelet", host=self.kubelet.name, field_path=field_path
+        )
 
     # --- life
 
     async def _run(self) -> None:
         life = asyncio.create_task(self._live())
-        ending = asyncio.create_task(self._ending.wait())
+        ending = asyncio.create_task(self.ending.wait())
+        overdue = asyncio.create_task(self._overdue.wait())
         try:
-            await asyncio.wait([life, ending], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([life, ending, overdue], return_when=asyncio.FIRST_COMPLETED)
             if life.done() and life.exception() is not None:
                 self.event("Warning", "FailedCreatePodSandBox", f"{life.exception()}")
-                await ending
-            elif life.done():
-                await ending  # finished pods stay until somebody deletes them
-            life.cancel()
-            await asyncio.gather(life, return_exceptions=True)
+            elif not ending.done():
+                if not life.done():
+                    await _cancelled(life)
+                    self._failure = _OVERDUE
+                    self.event("Normal", *_OVERDUE)
+                    await self._stop_containers()
+                await self._finish()
+            await ending  # finished pods stay until somebody deletes them
+            await _cancelled(life)
             await self._end()
         finally:
-            ending.cancel()
+            for task in (ending, overdue):
+                task.cancel()
+            if self._deadline is not None:
+                self._deadline.cancel()
             self.kubelet.forget(self)
 
     async def _live(self) -> None:
         self.write_status()  # seen by the kubelet
         await self._make_sandbox()
         self.write_status()
-        if not await self._make_volumes():
-            return
+        await self._make_volumes()
         for container in self.init:
-            if not await self._run_to_success(container):
+            if not await container.run_to_success():
                 return
-        await asyncio.gather(*(self._keep(container) for container in self.containers))
+            self.write_status()
+        await asyncio.gather(*(container.keep() for container in self.containers))
 
     async def _make_sandbox(self) -> None:
         network = self.kubelet.network
@@ -204,368 +217,67 @@ class PodWorker:
             self.network = str(await asyncio.shield(self._making))
         self.sandbox_ready = True
 
-    async def _make_volumes(self) -> bool:
-        """Fill the volumes, waiting for what is missing as a kubelet does; False if that cannot come."""
-        said = False
+    async def _make_volumes(self) -> None:
+        """Fill the volumes, waiting for what is missing as a kubelet does."""
+        kubelet, said = self.kubelet, False
         while True:
             try:
-                self._volumes = make_volumes(
-                    self.kubelet.registry,
-                    self._pod,
-                    self.folder / "volumes",
-                    self.kubelet.token,
-                    self.kubelet.ca,
+                self.volumes = make_volumes(
+                    kubelet.registry, self.pod, self.folder / "volumes", kubelet.token, kubelet.ca
                 )
             except VolumeError as error:
                 if not said:
-                    self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
-                    self.write_status()
+                    self.event("Warning", "FailedMount", f"MountVolume.SetUp failed for {error}")
                     said = True
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(_VOLUME_SECONDS)
             else:
-                return True
-
-    async def _run_to_success(self, container: Container) -> bool:
-        """Run an init container until it succeeds; False if it failed and may not be run again."""
-        while True:
-            code = await self._run_once(container)
-            if code == 0:
-                return True
-            if self._pod["spec"].get("restartPolicy") == "Never":
-                self.write_status()
-                return False
-            await self._back_off(container)
-
-    async def _keep(self, container: Container) -> None:
-        """Run a container, and again as restartPolicy says."""
-        while True:
-            code = await self._run_once(container)
-            policy = self._pod["spec"].get("restartPolicy", "Always")
-            if policy == "Never" or (policy == "OnFailure" and code == 0):
-                self.write_status()
                 return
-            await self._back_off(container)
-
-    async def _run_once(self, container: Container) -> int:
-        """Start a container and wait for its end; returns its exit code."""
-        process = await self._start(container)
-        self.write_status()
-        self._start_probes(container)
-        code = await asyncio.shield(process.exited)
-        await self._ended(container, code)
-        return code
-
-    async def _ended(self, container: Container, code: int) -> None:
-        for task in container.tasks:
-            task.cancel()
-        container.tasks = []
-        container.process = None
-        if container.console is not None:
-            container.console.close_input()
-            container.console = None
-        state = container.state
-        reason = "Completed" if code == 0 else "Error"
-        message = self._last_word(container, code)
-        state.ready = state.started = False
-        state.state = {
-            "terminated": {
-                "exitCode": code,
-                "reason": reason,
-                **({"message": message} if message else {}),
-                "startedAt": state.state.get("running", {}).get("startedAt"),
-                "finishedAt": now(),
-                "containerID": state.identity,
-            }
-        }
-
-    def _last_word_path(self, container: str) -> Path:
-        return self.folder / "termination" / container
-
-    def _last_word(self, container: Container, code: int) -> str:
-        """The termination message: what the container wrote into the file for it, or its log's end."""
-        path = self._last_word_path(container.name)
-        text = path.read_bytes()[:_MESSAGE_BYTES] if path.exists() else b""
-        if not text and code and container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            logged = self.log_path(container.name, container.starts - 1)
-            lines = logged.read_bytes().splitlines() if logged.exists() else []
-            said = [line.split(b" ", 3)[3] for line in lines[-_LOG_LINES:]]
-            text = b"".join(line + b"\n" for line in said)[-_LOG_BYTES:]
-        return text.decode(errors="replace")
-
-    async def _back_off(self, container: Container) -> None:
-        """Wait before the next start: at once the first time, then 10 s doubling to 5 min."""
-        state = container.state
-        if container.starts > 1:
-            name = f"{self.name}_{self.namespace}({self.uid})"
-            seconds = (
-                f"{container.back_off:.0f}s"
-                if container.back_off < 60
-                else f"{container.back_off / 60:.0f}m0s"
-            )
-            message = f"back-off {seconds} restarting failed container={container.name} pod={name}"
-            state.last, state.state = (
-                state.state,
-                {"waiting": {"reason": "CrashLoopBackOff", "message": message}},
-            )
-            self.write_status()
-            self.event(
-                "Warning", "BackOff", f"Back-off restarting failed container {container.name} in pod {name}"
-            )
-            await asyncio.sleep(container.back_off)
-            container.back_off = min(2 * container.back_off, _LONGEST_BACK_OFF)
-        else:
-            self.write_status()
-            state.last = state.state
-        state.restarts += 1
-
-    # --- containers
-
-    async def _start(self, container: Container) -> Process:
-        """Start a container's process, retrying for ever what a kubelet retries."""
-        delay = 0.2
-        while True:
-            try:
-                process = await self._start_process(container)
-            except ImageError as error:
-                self._waiting(container, "ErrImagePull", str(error))
-                self.event("Warning", "Failed", f'Failed to pull image "{container.spec["image"]}": {error}')
-                await asyncio.sleep(delay)
-                self._waiting(
-                    container,
-                    "ImagePullBackOff",
-                    f'Back-off pulling image "{container.spec["image"]}": {error}',
-                )
-            except StartError as error:
-                message = f"failed to create shim task: OCI runtime create failed: {error}"
-                self._waiting(container, "RunContainerError", message)
-                self.event("Warning", "Failed", f"Error: {message}")
-            except MissingReference as error:
-                self._waiting(container, "CreateContainerConfigError", str(error))
-                self.event("Warning", "Failed", f"Error: {error}")
-            else:
-                container.starts += 1
-                container.process = process
-                state = container.state
-                state.identity = f"lab://{uuid.uuid4().hex}{uuid.uuid4().hex}"
-                state.state = {"running": {"startedAt": now()}}
-                state.started = "startupProbe" not in container.spec
-                state.ready = state.started and "readinessProbe" not in container.spec
-                return process
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, 10.0)
-
-    def _waiting(self, container: Container, reason: str, message: str) -> None:
-        container.state.state = {"waiting": {"reason": reason, "message": message}}
-        self.write_status()
-
-    async def _start_process(self, container: Container) -> Process:
-        spec = container.spec
-        environment = self.environment(spec)
-        command = [expand(word, environment) for word in spec.get("command") or []]
-        args = [expand(word, environment) for word in spec.get("args") or []]
-        builtin, argv = entry_point(spec["image"], command, args, self.kubelet.config.images)
-        console = Console(spec)
-        extra = await self.kubelet.feed_dns() if builtin == "dns" else None
-        fds = [*console.theirs, *([extra.fileno()] if extra else [])]
-        try:
-            process = await self.kubelet.processes.start(
-                Command(
-                    argv,
-                    environment,
-                    cwd=spec.get("workingDir", ""),
-                    sandbox=self._sandbox(spec),
-                    script=self.script(spec, argv),
-                    builtin=builtin,
-                    tty=console.tty,
-                    fds=fds,
-                )
-            )
-        except BaseException:
-            console.abandon()
-            raise
-        finally:
-            console.started()
-            if extra:
-                extra.close()
-        self.sessions.add(process.pid)
-        console.follow(LogWriter(self.log_path(container.name, container.starts)))
-        container.console = console
-        return process
-
-    def log_path(self, container: str, number: int) -> Path:
-        return self.folder / "logs" / container / f"{number}.log"
-
-    def _sandbox(self, spec: Object) -> Sandbox:
-        config, node = self.kubelet.config, self.kubelet.name
-        mounts = []
-        for mount in spec.get("volumeMounts") or []:
-            source = self._volumes[mount["name"]]
-            if mount.get("subPath"):
-                source = source / mount["subPath"]
-            mounts.append(Mount(str(source), mount["mountPath"], bool(mount.get("readOnly"))))
-        if makes_room(spec["terminationMessagePath"]):
-            last_word = self._last_word_path(spec["name"])
-            last_word.parent.mkdir(parents=True, exist_ok=True)
-            last_word.write_bytes(b"")
-            last_word.chmod(0o666)
-            mounts.append(Mount(str(last_word), spec["terminationMessagePath"]))
-        name = files.host_name(config, self._pod, node)
-        return Sandbox(
-            self.network,
-            name,
-            {
-                "/etc/resolv.conf": files.resolv_conf(config, self._pod),
-                "/etc/hosts": files.hosts(config, self._pod, node, self.addresses),
-                "/etc/hostname": f"{name}\n",
-            },
-            tuple(mounts),
-        )
-
-    def script(self, spec: Object, argv: list[str]) -> tuple[str, str] | None:
-        """For ``python3 [-u] script ...`` with the script in a volume: its path in the container and in the lab."""
-        if not argv or not Path(argv[0]).name.startswith("python3"):
-            return None
-        words = [word for word in argv[1:] if not word.startswith("-")]
-        if not words or any(
-            word not in ("-u", "-B", "-E", "-I", "-s") for word in argv[1 : argv.index(words[0])]
-        ):
-            return None
-        for mount in spec.get("volumeMounts") or []:
-            if words[0].startswith(mount["mountPath"].rstrip("/") + "/") and not mount.get("subPath"):
-                inside = words[0][len(mount["mountPath"].rstrip("/")) + 1 :]
-                return words[0], str(self._volumes[mount["name"]] / inside)
-        return None
-
-    def environment(self, spec: Object) -> dict[str, str]:
-        """The container's environment. Raises MissingReference."""
-        kubelet = self.kubelet
-        base = {
-            "PATH": _PATH,
-            "HOSTNAME": files.host_name(kubelet.config, self._pod, kubelet.name),
-            "HOME": "/",
-            "KUBERNETES_SERVICE_HOST": kubelet.config.api_service_address,
-            "KUBERNETES_SERVICE_PORT": "443",
-        }
-        known = self._pod_addresses() | self._host_addresses()
-        pod = self._pod | {"status": self._pod.get("status", {}) | known}
-        return container_environment(kubelet.registry, pod, spec, base)
-
-    # --- probes
-
-    def _start_probes(self, container: Container) -> None:
-        spec, state = container.spec, container.state
-
-        def started(_: bool) -> None:
-            state.started = True
-            state.ready = "readinessProbe" not in spec
-            self.write_status()
-            begin("readinessProbe", ready, False)
-            begin("livenessProbe", alive, True)
-
-        def ready(verdict: bool) -> None:
-            state.ready = verdict
-            self.write_status()
-
-        def alive(verdict: bool) -> None:
-            if not verdict and container.process is not None:
-                self.event(
-                    "Normal",
-                    "Killing",
-                    f"Container {container.name} failed liveness probe, will be restarted",
-                )
-                container.tasks.append(asyncio.create_task(self._stop_process(container)))
-
-        def begin(kind: str, changed: Any, verdict: bool) -> None:
-            probe = spec.get(kind)
-            if probe:
-                word = kind[: -len("Probe")].capitalize()
-                process = container.process
-                prober = Prober(
-                    probe,
-                    lambda: probe_once(
-                        self.kubelet.network,
-                        probe,
-                        spec,
-                        self.addresses[0],
-                        lambda argv: self._execute(container, argv),
-                    ),
-                    lambda: container.process is process and not self._ending.is_set(),
-                    changed,
-                    lambda reason: self.event("Warning", "Unhealthy", f"{word} probe failed: {reason}"),
-                )
-                container.tasks.append(asyncio.create_task(prober.run(verdict)))
-
-        if "startupProbe" in spec:
-            begin("startupProbe", started, False)
-        else:
-            begin("readinessProbe", ready, False)
-            begin("livenessProbe", alive, True)
-
-    async def _execute(self, container: Container, argv: list[str]) -> int:
-        """Run a command in the container, its output thrown away."""
-        if container.process is None:
-            return 1
-        null = os.open(os.devnull, os.O_RDWR)
-        try:
-            process = await self.kubelet.processes.start(
-                Command(
-                    argv, self.environment(container.spec), join=container.process.pid, fds=[null, null, null]
-                )
-            )
-        except StartError:
-            return 127
-        finally:
-            os.close(null)
-        self.sessions.add(process.pid)
-        return await asyncio.shield(process.exited)
 
     # --- the end
 
-    async def _stop_process(self, container: Container) -> None:
-        """preStop, SIGTERM, and after the grace period SIGKILL."""
-        process = container.process
-        if process is None:
-            return
-        grace = self._pod["metadata"].get("deletionGracePeriodSeconds")
-        if grace is None:
-            grace = self._pod["spec"].get("terminationGracePeriodSeconds", 30)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace
-        hook = (container.spec.get("lifecycle") or {}).get("preStop") or {}
-        with contextlib.suppress(asyncio.TimeoutError):
-            if "exec" in hook:
-                await asyncio.wait_for(self._execute(container, hook["exec"]["command"]), max(grace, 0.001))
-            elif "sleep" in hook:
-                await asyncio.wait_for(asyncio.sleep(hook["sleep"]["seconds"]), max(grace, 0.001))
-        await self.kubelet.processes.signal(process, signal.SIGTERM)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.shield(process.exited), max(deadline - loop.time(), 0.002))
-        if not process.exited.done():
-            await self.kubelet.processes.signal(process, signal.SIGKILL)
-            await asyncio.shield(process.exited)
-
-    async def _end(self) -> None:
-        """Stop every container, then say so, free everything and remove the object."""
+    async def _stop_containers(self) -> None:
         running = [c for c in [*self.init, *self.containers] if c.process is not None]
         for container in running:
-            # A pod that is going is not made unready by its probes; the endpoints follow its deletion.
-            for task in container.tasks:
-                task.cancel()
-        await asyncio.gather(*(self._stop_process(c) for c in running))
+            container.stop_probes()
+        await asyncio.gather(*(c.stop() for c in running))
         for container in running:
             process = container.process
             if process is not None:
-                await self._ended(container, process.exited.result())
-        if self._making is not None:
-            await asyncio.wait([self._making])
-            if self._making.exception() is None:
-                self.network = str(self._making.result())
+                container.ended(process.exited.result())
+
+    async def _finish(self) -> None:
+        """All containers have ended for good: give back what they had, then tell the phase."""
+        self.write_status()
+        await self._remove_sandbox()
+        self._over = True
+        self.write_status()
+
+    async def _remove_sandbox(self) -> None:
+        making, self._making = self._making, None
+        if making is not None:
+            await asyncio.wait([making])
+            if making.exception() is None:
+                self.network = str(making.result())
         await asyncio.to_thread(kill_leftovers, "" if self.host_network else self.network, self.sessions)
-        if self._making is not None:
+        if making is not None:
             await self.kubelet.network.remove_pod(self.uid, self.addresses)
         self.sandbox_ready = False
-        self.write_status()
+
+    async def _end(self) -> None:
+        """Stop every container, then say so, free everything and remove the object."""
+        if self._status_written:
+            self.write_status()  # seen to be deleted
+        if not self._over:
+            await self._stop_containers()
+            await self._remove_sandbox()
+            self._over = True
+            self.write_status()
         await asyncio.to_thread(shutil.rmtree, self.folder, True)
         if self._is_there():
             with contextlib.suppress(StatusError):
                 self.kubelet.registry.delete("pods", self.namespace, self.name, grace=0)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -9,43 +9,68 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kubereach.lab.kubelet import grpc_probe
+from kubereach.lab.kubelet.trust import any_certificate
 from kubereach.lab.network import NodeNetwork
 
 Object = dict[str, Any]
-#: runs a command in the container and returns its exit code
-Execute = Callable[[list[str]], Awaitable[int]]
+#: runs a command in the container and returns its exit code and what it wrote
+Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
 
 
 async def probe_once(
     network: NodeNetwork, probe: Object, container: Object, address: str, execute: Execute
-) -> str:
-    """Run a probe's action once; returns "" for success, or the reason of the failure in the kubelet's words."""
+) -> str | None:
+    """Run a probe's action once; returns None for success, or the reason of the failure in the kubelet's words."""
     timeout = probe.get("timeoutSeconds", 1)
+    if "exec" in probe:
+        try:
+            code, output = await asyncio.wait_for(execute(list(probe["exec"]["command"])), timeout)
+        except asyncio.TimeoutError:
+            return f"command timed out: {' '.join(probe['exec']['command'])!r} timed out after {timeout}s"
+        return None if code == 0 else output
+    action = probe.get("tcpSocket") or probe.get("httpGet") or probe["grpc"]
     try:
-        if "exec" in probe:
-            code = await asyncio.wait_for(execute(list(probe["exec"]["command"])), timeout)
-            return "" if code == 0 else f"command terminated with exit code {code}"
+        port = _port(container, action["port"])
+    except LookupError as error:
+        return str(error)
+    host = action.get("host") or address
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    request = f'Get "{action.get("scheme", "HTTP").lower()}://{where}{action.get("path") or "/"}": '
+    try:
         if "tcpSocket" in probe:
-            port = _port(container, probe["tcpSocket"]["port"])
-            host = probe["tcpSocket"].get("host") or address
             connection = await asyncio.wait_for(network.connect(host, port), timeout)
             connection.close()
-            return ""
-        if "httpGet" in probe:
-            return await asyncio.wait_for(_http(network, probe["httpGet"], container, address), timeout)
+            return None
+        if "grpc" in probe:
+            return await asyncio.wait_for(
+                grpc_probe.check(network, host, port, action.get("service", "")), timeout
+            )
+        return await asyncio.wait_for(_http(network, action, host, port), timeout)
     except asyncio.TimeoutError:
-        return "context deadline exceeded"
+        if "httpGet" in probe:
+            return f"{request}context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        if "grpc" in probe:
+            return (
+                f'timeout: failed to connect service "{where}" within {timeout}s: context deadline exceeded'
+            )
+        return f"dial tcp {where}: i/o timeout"
+    except ConnectionRefusedError:
+        prefix = request if "httpGet" in probe else ""
+        return f"{prefix}dial tcp {where}: connect: connection refused"
     except OSError as error:
-        return f"{error.strerror or error}".lower()
-    return "the lab has no probes of this kind"
+        return f"{request if 'httpGet' in probe else ''}{error.strerror or error}".lower()
 
 
-async def _http(network: NodeNetwork, action: Object, container: Object, address: str) -> str:
-    port = _port(container, action["port"])
+async def _http(network: NodeNetwork, action: Object, host: str, port: int) -> str | None:
     path = action.get("path") or "/"
-    host = action.get("host") or address
     connection = await network.connect(host, port)
-    reader, writer = await asyncio.open_connection(sock=connection)
+    if action.get("scheme") == "HTTPS":
+        reader, writer = await asyncio.open_connection(
+            sock=connection, ssl=any_certificate(), server_hostname=""
+        )
+    else:
+        reader, writer = await asyncio.open_connection(sock=connection)
     try:
         headers = {
             "Host": f"{host}:{port}",
@@ -58,7 +83,7 @@ async def _http(network: NodeNetwork, action: Object, container: Object, address
         writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
         status = (await reader.readline()).split()
         code = int(status[1]) if len(status) > 1 and status[1].isdigit() else 0
-        return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+        return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
     finally:
         writer.close()
 
@@ -69,7 +94,7 @@ def _port(container: Object, port: int | str) -> int:
     for declared in container.get("ports") or []:
         if declared.get("name") == port:
             return int(declared["containerPort"])
-    raise OSError(f"couldn't find port {port!r} in container {container['name']!r}")
+    raise LookupError(f"couldn't find port: {port!r} in container: {container['name']!r}".replace("'", '"'))
 
 
 class Prober:
@@ -82,7 +107,7 @@ class Prober:
     def __init__(
         self,
         probe: Object,
-        run: Callable[[], Awaitable[str]],
+        run: Callable[[], Awaitable[str | None]],
         wanted: Callable[[], bool],
         changed: Callable[[bool], None],
         failed: Callable[[str], None],
@@ -94,26 +119,34 @@ class Prober:
         self._changed = changed
         self._failed = failed
 
-    async def run(self, verdict: bool) -> None:
-        """Probe for as long as that is wanted, beginning from `verdict`."""
+    async def run(self, verdict: bool | None) -> None:
+        """Probe for as long as that is wanted, beginning from `verdict`; None if there is none yet."""
         probe = self._probe
         period = float(probe.get("periodSeconds", 10))
         await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-        streak, interval = 0, self.FIRST_INTERVAL
+        streak, interval, latest, early = 0, self.FIRST_INTERVAL, verdict, False
         while True:
             reason = await self._run()
             if (
                 not self._wanted()
             ):  # asked as well as cancelled: a timeout that ends just then swallows a cancellation
                 return
-            good = not reason
-            streak = 0 if good == verdict else streak + 1
+            good = reason is None
+            if good == verdict:
+                streak = 0
+            elif good != latest:
+                streak = 1
+            elif good or not early:
+                # what fails between a kubelet's probes does not count
+                streak += 1
+            latest = good
             if streak and streak >= probe.get(
                 "successThreshold" if good else "failureThreshold", 1 if good else 3
             ):
                 verdict, streak = good, 0
                 self._changed(verdict)
-            if not good:
+            if reason is not None:
                 self._failed(reason)
             interval = period if verdict else min(2 * interval, period)
+            early = interval < period
             await asyncio.sleep(interval)

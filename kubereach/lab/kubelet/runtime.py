@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubereach.lab.kubelet import loopback
+from kubereach.lab.kubelet.command import script
 from kubereach.lab.kubelet.console import Attachment, pipe_writer, set_terminal_size
 from kubereach.lab.kubelet.kubelet import Kubelet
 from kubereach.lab.kubelet.pod import PodWorker
 from kubereach.lab.kubelet.processes import Command, Process, Processes, StartError
 from kubereach.lab.kubelet.status import Object
+from kubereach.lab.kubelet.trust import any_certificate
 from kubereach.lab.runtime import CommandNotFound, PortClosed
 
 
@@ -80,7 +82,7 @@ class LabRuntime:
         found = worker.container(container) if worker else None
         if worker is None or found is None or found.process is None:
             raise CommandNotFound(f"container {container} is not running")
-        environment = worker.environment(found.spec)
+        environment = found.environment()
         if tty:
             return await self._with_terminal(
                 worker, found.process, command, environment | {"TERM": "xterm"}, stdin
@@ -95,7 +97,7 @@ class LabRuntime:
                     environment,
                     join=found.process.pid,
                     cwd=found.spec.get("workingDir", ""),
-                    script=worker.script(found.spec, command),
+                    script=script(worker, found.spec, command),
                     fds=[in_read, out_write, err_write],
                 )
             )
@@ -151,15 +153,21 @@ class LabRuntime:
         if worker is None or found is None:
             return None
         number = max(found.starts - 1, 0) - (1 if previous else 0)
-        path = worker.log_path(container, number)
+        path = found.log_path(number)
         return path if number >= 0 and path.exists() else None
 
-    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def dial(
+        self, pod: Object, port: int, *, tls: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a pod from its node. Raises OSError."""
         for kubelet in self._kubelets:
             if kubelet.name == pod["spec"].get("nodeName"):
                 connection = await kubelet.network.connect(pod["status"]["podIP"], port)
-                return await asyncio.open_connection(sock=connection)
+                if not tls:
+                    return await asyncio.open_connection(sock=connection)
+                return await asyncio.open_connection(
+                    sock=connection, ssl=any_certificate(), server_hostname=""
+                )
         raise OSError(f"pod {pod['metadata']['name']} is on no node")
 
     async def dial_loopback(

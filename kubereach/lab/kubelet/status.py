@@ -31,6 +31,7 @@ class ContainerState:
     restarts: int = 0
     identity: str = ""
     mounts: list[Object] = field(default_factory=list)
+    init: bool = False
 
     @property
     def running(self) -> bool:
@@ -70,7 +71,7 @@ def phase(pod: Object, init: list[ContainerState], containers: list[ContainerSta
         failed = any(ended)
         if not failed or policy == "Never" or deleted:
             return "Failed" if failed else "Succeeded"
-    if any(c.running or "terminated" in c.state or c.restarts for c in containers):
+    if any(c.running or "terminated" in c.state or c.last for c in containers):
         return "Running"
     return "Pending"
 

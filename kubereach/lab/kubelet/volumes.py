@@ -25,7 +25,10 @@ def make_volumes(registry: Registry, pod: Object, folder: Path, token: str, ca: 
     for volume in pod["spec"].get("volumes") or []:
         path = folder / volume["name"]
         path.mkdir(parents=True, exist_ok=True)
-        _Filler(registry, pod, path, token, ca).fill(volume)
+        try:
+            _Filler(registry, pod, path, token, ca).fill(volume)
+        except VolumeError as error:
+            raise VolumeError(f'volume "{volume["name"]}" : {error}') from error
         made[volume["name"]] = path
     return made
 
@@ -52,7 +55,7 @@ class _Filler:
             self._projected(volume["projected"])
         else:
             kind = next((key for key in volume if key != "name"), "?")
-            raise VolumeError(f'volume "{volume["name"]}": the lab has no volumes of kind {kind}')
+            raise VolumeError(f"the lab has no volumes of kind {kind}")
 
     def _projected(self, source: Object) -> None:
         for part in source.get("sources") or []:
@@ -73,7 +76,7 @@ class _Filler:
             return
         data = {key: text.encode() for key, text in (found.get("data") or {}).items()}
         data |= {key: base64.b64decode(text) for key, text in (found.get("binaryData") or {}).items()}
-        self._items(data, source, f'configmap "{source["name"]}"')
+        self._items(data, source)
 
     def _secret(self, source: Object, name: str) -> None:
         found = self.registry.find("secrets", self.namespace, name)
@@ -82,9 +85,9 @@ class _Filler:
                 raise VolumeError(f'secret "{name}" not found')
             return
         data = {key: base64.b64decode(text) for key, text in (found.get("data") or {}).items()}
-        self._items(data, source, f'secret "{name}"')
+        self._items(data, source)
 
-    def _items(self, data: dict[str, bytes], source: Object, what: str) -> None:
+    def _items(self, data: dict[str, bytes], source: Object) -> None:
         items = source.get("items")
         if not items:
             for key, content in data.items():
@@ -94,7 +97,7 @@ class _Filler:
             if item["key"] in data:
                 self._write(item["path"], data[item["key"]])
             elif not source.get("optional"):
-                raise VolumeError(f"{what} has no key {item['key']!r}")
+                raise VolumeError(f"references non-existent config key: {item['key']}")
 
     def _downward(self, source: Object) -> None:
         for item in source.get("items") or []:

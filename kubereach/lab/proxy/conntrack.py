@@ -7,14 +7,16 @@ Source: kube-proxy's cleaning of stale entries (pkg/proxy/conntrack of Kubernete
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
+from kubereach.lab.config import AddressPlan
 from kubereach.lab.network import Host
 
 #: what a client sends to: an address and a port, or "" and a node port
@@ -22,6 +24,8 @@ Frontend = tuple[str, int]
 #: address and port of an endpoint
 Backend = tuple[str, int]
 _ENOENT = 2
+#: seconds that the kernel keeps an established TCP connection for, and fewer than that, but more than any other state's
+_ESTABLISHED, _LONG = 432_000, 400_000
 
 
 class UdpFlows:
@@ -83,6 +87,26 @@ def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends
         except NetlinkError as error:
             if error.code != _ENOENT:  # it timed out meanwhile
                 raise
+
+
+async def end_tcp(
+    host: Host, plan: AddressPlan, *, idle: bool, addresses: Collection[str] = ()
+) -> None:
+    """What no service proxy should do: end TCP connections to these addresses, or all that are idle for a second."""
+    await host.do(_delete_tcp, plan.version, idle, addresses)
+
+
+def _delete_tcp(version: int, idle: bool, addresses: Collection[str]) -> None:
+    if not idle and not addresses:
+        return
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with NFCTSocket(nfgen_family=family) as conntrack:
+        for entry in list(conntrack.dump(tuple_orig=NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP))):
+            original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
+            left = entry.get_attr("CTA_TIMEOUT")
+            if original.daddr in addresses or (idle and _LONG < left < _ESTABLISHED - 1):
+                with contextlib.suppress(NetlinkError):  # it has ended meanwhile
+                    conntrack.entry("del", tuple_orig=original)
 
 
 def udp_frontends(

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.network import NetworkError, NodeNetwork
 from kubereach.lab.proxy.base import base_rules, table
-from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, udp_frontends
+from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, end_tcp, udp_frontends
 from kubereach.lab.proxy.healthcheck import HealthChecks
+from kubereach.lab.proxy.keeping import Keeping
 from kubereach.lab.proxy.service import Object, Rules, cluster_ip, service_rules
 from kubereach.lab.proxy.transactions import transactions
 from kubereach.lab.registry import Registry
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: changes that come within this many seconds are programmed in one transaction
 _GATHER = 0.005
+#: and within so many of a proxy that is slow
+_SLOW = 8.0
 
 #: (namespace, name) of a Service
 Key = tuple[str, str]
@@ -33,6 +36,7 @@ class _Proxier:
         self._network = network
         self._applied: dict[Key, Rules] = {}
         self._flows = UdpFlows(network)
+        self._keeping = Keeping(config.faults, network.number == config.nodes - 1)
 
     async def start(self) -> None:
         """Lay down the base rules."""
@@ -45,6 +49,7 @@ class _Proxier:
         frontends: dict[Frontend, frozenset[Backend]] = {}
         for key, (service, slices) in found.items():
             fresh[key] = Rules() if service is None else self._desired(service, slices, frontends)
+            fresh[key] = self._keeping.rules(key, service, self._applied.get(key, Rules()), fresh[key])
         changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
         for script in transactions(table(self._plan), changes):
             await self._network.nft(script)
@@ -53,7 +58,13 @@ class _Proxier:
                 self._applied[key] = rules
             else:
                 self._applied.pop(key, None)
-        await self._flows.end(self._flows.outdated(frontends))
+        outdated = self._flows.outdated(frontends)
+        if "proxy.conntrack-not-flushed" not in self._config.faults:
+            await self._flows.end(outdated)
+        if "proxy.connections-cut" in self._config.faults:
+            await end_tcp(self._network, self._plan, idle=False, addresses=_emptied(changes))
+        if "proxy.idle-connections-cut" in self._config.faults:
+            await end_tcp(self._network, self._plan, idle=True)
 
     def _desired(
         self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
@@ -63,11 +74,23 @@ class _Proxier:
         if not address:
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
+        own = self._keeping.slices((service["metadata"]["namespace"], service["metadata"]["name"]), own)
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
         captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP")
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
-        return service_rules(self._plan, self._network.name, service, own, captured)
+        return service_rules(self._plan, self._network.name, service, own, captured, self._config.faults)
+
+
+def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[str]:
+    """The cluster IPs of Services that have just lost their last endpoint."""
+    return {
+        key
+        for old, new in changes
+        if old.chains and not new.chains
+        for where, key in old.elements
+        if where == "cluster-ips"
+    }
 
 
 class ServiceProxy:
@@ -76,6 +99,7 @@ class ServiceProxy:
     def __init__(self, config: LabConfig, network: NodeNetwork, registry: Registry) -> None:
         self._network = network
         self._registry = registry
+        self._slow = "proxy.slow" in config.faults
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
         self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn)
         self._dirty: set[Key] = set()
@@ -111,7 +135,8 @@ class ServiceProxy:
         """Program changes as they come, for ever."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(_GATHER)
+            slow = self._slow and any(namespace != "kube-system" for namespace, _ in self._dirty)
+            await asyncio.sleep(_SLOW if slow else _GATHER)
             self._wake.clear()
             await self._sync()
             if not self._dirty:

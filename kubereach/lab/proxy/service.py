@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubereach.lab.config import AddressPlan
@@ -35,7 +35,12 @@ class Endpoint:
 
 
 def service_rules(
-    plan: AddressPlan, node: str, service: Object, slices: Sequence[Object], load_balancer: Sequence[str] = ()
+    plan: AddressPlan,
+    node: str,
+    service: Object,
+    slices: Sequence[Object],
+    load_balancer: Sequence[str] = (),
+    faults: Collection[str] = (),
 ) -> Rules:
     """The rules of one family for `service` on `node`.
 
@@ -49,10 +54,23 @@ def service_rules(
     if not address:
         return rules
     rules.elements["cluster-ips", address] = ""
-    for port in spec.get("ports", []):
-        endpoints = _endpoints(slices, port.get("name", ""), port["protocol"])
-        _ServicePort(plan, node, service, port, endpoints, load_balancer).add_to(rules)
+    ports = spec.get("ports", [])
+    for port in ports[:1] if "proxy.first-port-only" in faults else ports:
+        if "proxy.protocol-mixed-up" in faults and _is_udp_twin(port, ports):
+            continue
+        if "endpoints.first-slice-only" in faults:
+            slices = slices[:1]
+        endpoints = _endpoints(slices, port.get("name", ""), port["protocol"], faults)
+        if "proxy.target-port-ignored" in faults:
+            endpoints = [replace(endpoint, port=port["port"]) for endpoint in endpoints]
+        _ServicePort(plan, node, service, port, endpoints, load_balancer, faults).add_to(rules)
     return rules
+
+
+def _is_udp_twin(port: Object, ports: Sequence[Object]) -> bool:
+    """Whether a UDP port comes after a TCP port of the same number."""
+    before = ports[: ports.index(port)]
+    return port["protocol"] == "UDP" and any(other["port"] == port["port"] for other in before)
 
 
 def cluster_ip(plan: AddressPlan, spec: Object) -> str:
@@ -62,7 +80,9 @@ def cluster_ip(plan: AddressPlan, spec: Object) -> str:
     return next(iter(plan.own(spec.get("clusterIPs") or [spec["clusterIP"]])), "")
 
 
-def _endpoints(slices: Iterable[Object], port_name: str, protocol: str) -> list[Endpoint]:
+def _endpoints(
+    slices: Iterable[Object], port_name: str, protocol: str, faults: Collection[str] = ()
+) -> list[Endpoint]:
     """Ready endpoints; if there is none, those that are terminating but still serving (KEP-1669)."""
     ready, terminating = [], []
     for part in slices:
@@ -77,7 +97,7 @@ def _endpoints(slices: Iterable[Object], port_name: str, protocol: str) -> list[
                 conditions = endpoint.get("conditions") or {}
                 for address in endpoint["addresses"][:1]:
                     found = Endpoint(address, port["port"], endpoint.get("nodeName") or "")
-                    if conditions.get("ready", True):
+                    if conditions.get("ready", True) or "proxy.not-ready-included" in faults:
                         ready.append(found)
                     elif conditions.get("serving") and conditions.get("terminating"):
                         terminating.append(found)
@@ -95,12 +115,14 @@ class _ServicePort:
         port: Object,
         endpoints: list[Endpoint],
         load_balancer: Sequence[str],
+        faults: Collection[str] = (),
     ) -> None:
         meta, self.spec = service["metadata"], service["spec"]
         self.plan = plan
         self.ip = plan.nft
         self.port = port
         self.load_balancer = load_balancer
+        self.faults = faults
         self.protocol = port["protocol"].lower()
         self.endpoints = endpoints
         self.local = [e for e in endpoints if e.node == node]
@@ -190,6 +212,10 @@ class _ServicePort:
         return f"{self.suffix}__{endpoint.address.replace(':', '.')}/{endpoint.port}"
 
     def _balance(self, endpoints: list[Endpoint]) -> tuple[str, ...]:
+        if "proxy.first-endpoint-only" in self.faults:
+            endpoints = endpoints[:1]
+        if "proxy.unfair" in self.faults:
+            endpoints = [*endpoints, *[endpoints[0]] * len(endpoints)]
         sticky: tuple[str, ...] = ()
         if self.spec.get("sessionAffinity") == "ClientIP":
             sticky = tuple(
@@ -211,7 +237,8 @@ class _ServicePort:
     def _endpoint_chains(self, rules: Rules) -> None:
         sticky = self.spec.get("sessionAffinity") == "ClientIP"
         for endpoint in self.endpoints:
-            lines = [f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"']
+            hairpin = f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"'
+            lines = [] if "proxy.no-hairpin" in self.faults else [hairpin]
             if sticky:
                 name = self._affinity_set(endpoint)
                 rules.sets[name] = (

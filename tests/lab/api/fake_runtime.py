@@ -119,7 +119,9 @@ class FakeRuntime:
         path = self.folder / f"{pod['metadata']['name']}-{container}{'.previous' if previous else ''}.log"
         return path if path.exists() else None
 
-    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def dial(
+        self, pod: Object, port: int, *, tls: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.ports.get(port, 1))
 
     async def dial_loopback(

@@ -17,6 +17,8 @@ import time
 
 _REASONS = {200: "OK", 302: "Found", 404: "Not Found", 418: "I'm a teapot", 500: "Internal Server Error"}
 
+_BEGUN = time.monotonic()
+
 
 def _unquoted(text: str) -> str:
     parts = text.replace("+", " ").encode().split(b"%")
@@ -44,12 +46,16 @@ def _answer(path: str, query: dict[str, str], client: str) -> tuple[int, list[st
     if path == "/exit":
         os._exit(int(query.get("code") or 0))
     now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    return 200, plain, f"NOW: {now}.{time.time_ns() % 10**9:09} +0000 UTC m=+{time.monotonic():.9f}"
+    since = time.monotonic() - _BEGUN
+    return 200, plain, f"NOW: {now}.{time.time_ns() % 10**9:09} +0000 UTC m=+{since:.9f}"
 
 
 def _serve(connection: socket.socket, client: str) -> None:
     with connection, connection.makefile("rb") as reader:
         while request := reader.readline().decode("latin-1").split():
+            if len(request) != 3 or not request[2].startswith("HTTP/"):
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
+                return
             length, keep = 0, True
             while line := reader.readline().decode("latin-1").strip():
                 name, _, value = line.partition(":")

@@ -17,6 +17,7 @@ _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 #: what a token looks like -> where in a text it may stand
 _FORMS = {
     "uid": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "clock": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \+0000 UTC m=\+\d+\.\d+",
     "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "node": r"(?:kind|kubereach)-(?:control-plane|worker\d*)",
     "address": r"\d+\.\d+\.\d+\.\d+",
@@ -27,7 +28,7 @@ _FORMS = {
     "number": r"\d+",
 }
 _TOKEN = re.compile(
-    rf"(?P<uid>{_FORMS['uid']})|(?P<time>{_FORMS['time']})|(?P<node>{_FORMS['node']})(?![\w-])"
+    rf"(?P<uid>{_FORMS['uid']})|(?P<clock>{_FORMS['clock']})|(?P<time>{_FORMS['time']})|(?P<node>{_FORMS['node']})(?![\w-])"
     rf"|(?P<address>(?<![\d.]){_FORMS['address']}(?![\d.]))|(?P<digest>{_FORMS['digest']})"
     rf"|(?P<event>(?<=\.){_FORMS['event']}(?![\w-]))|(?P<hash>(?<=[-=]){_FORMS['hash']}(?!\w))"
     rf"|(?P<suffix>(?<=-){_FORMS['suffix']}(?![\w-]))|(?P<number>(?<![\w.-])\d{{5,}}(?![\w.-]))"
@@ -108,11 +109,16 @@ class Pairs:
         return self.lab.get((kind, text), text)
 
 
-def shared_part(recorded: Any, actual: Any, skipped: frozenset[str]) -> tuple[Any, Any]:
-    """Both without `skipped` keys, and what was recorded reduced to the keys and names that the lab has too."""
+def shared_part(recorded: Any, actual: Any, skipped: frozenset[str], cut: str = "") -> tuple[Any, Any]:
+    """Both without `skipped` keys, and what was recorded reduced to the keys and names that the lab has too.
+
+    Recorded texts end before `cut`, if that is in them.
+    """
+    if isinstance(recorded, str) and cut:
+        return recorded.partition(cut)[0], actual
     if isinstance(recorded, dict) and isinstance(actual, dict):
         mine = {key: value for key, value in actual.items() if key not in skipped}
-        both = {key: shared_part(recorded[key], mine[key], skipped) for key in mine if key in recorded}
+        both = {key: shared_part(recorded[key], mine[key], skipped, cut) for key in mine if key in recorded}
         both |= {LEFT_OUT: (True, True)} if LEFT_OUT in recorded else {}
         return {key: pair[0] for key, pair in both.items()}, {
             **mine,
@@ -120,12 +126,18 @@ def shared_part(recorded: Any, actual: Any, skipped: frozenset[str]) -> tuple[An
         }
     if isinstance(recorded, list) and isinstance(actual, dict):
         return sorted(key for key in recorded if key in actual), sorted(actual)
+    if isinstance(recorded, list) and isinstance(actual, list) and cut:
+        both_cut = [
+            shared_part(one, other, skipped, cut) for one, other in zip(recorded, actual, strict=False)
+        ]
+        return [one for one, _ in both_cut] + recorded[len(both_cut) :], actual
     if isinstance(recorded, list) and isinstance(actual, list):
         theirs = {_called(item): item for item in recorded}
         if any(isinstance(item, str) and LEFT_OUT in item for item in recorded):
             actual = [item for item in actual if _called(item) in theirs]
         pairs = [
-            shared_part(theirs[_called(i)], i, skipped) if _called(i) in theirs else (None, i) for i in actual
+            shared_part(theirs[_called(i)], i, skipped, cut) if _called(i) in theirs else (None, i)
+            for i in actual
         ]
         return [one for one, _ in pairs if one is not None], [other for _, other in pairs]
     return recorded, actual
@@ -308,7 +320,7 @@ def texts(recorded: str, actual: str, pairs: Pairs, path: str = "") -> Iterator[
         wrong = ""
         if kind == "time":
             wrong = "" if len(one) == len(other) else f"{other} is no time like {one}"
-        elif kind in ("node", "digest", "event") or (
+        elif kind in ("node", "digest", "event", "clock") or (
             kind == "address" and _NODE_ADDRESS.fullmatch(one) and _NODE_ADDRESS.fullmatch(other)
         ):
             continue

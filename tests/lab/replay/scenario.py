@@ -25,6 +25,8 @@ class Part:
     reason: str
     #: keys that are not compared, wherever they are; of a watch, types of events
     skipped: frozenset[str] = frozenset()
+    #: texts are compared up to this
+    cut: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 from lab_access import is_ready
 
-from .player import Player
-from .scenario import Object, Scenario
+from .player import PATIENCE, Player
+from .scenario import Object, Part, Scenario
 
 _AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 _SERVING: Object = {"name": "c", "image": _AGNHOST, "args": ["netexec", "--http-port=8080"]}
@@ -19,7 +20,9 @@ _DEAF: Object = {
 }
 
 
-def _make(player: Player, name: str, *containers: Object, labels: Object | None = None, **spec: object) -> None:
+def _make(
+    player: Player, name: str, *containers: Object, labels: Object | None = None, **spec: object
+) -> None:
     player.lab.create(
         {
             "apiVersion": "v1",
@@ -53,14 +56,34 @@ def _on(player: Player, command: str) -> None:
     player.lab.exec(player.space, "rp", *command.split())
 
 
-LIFE = Scenario("pod-life", "golden-pods")
+def _answers(name: str) -> Callable[[Player], None]:
+    """Waits until a pod answers, when it has begun to heed signals."""
+
+    def wait(player: Player) -> None:
+        begun = time.monotonic()
+        path = f"/api/v1/namespaces/{player.space}/pods/{name}:8080/proxy/hostname"
+        while player.http.get(path).is_error:
+            assert time.monotonic() - begun < PATIENCE, f"{name} does not answer"
+
+    return wait
+
+
+_DIFF = Part("not the server's own view of the change, in its internal names", cut="\n@@")
+LIFE = Scenario("pod-life", "golden-pods", before={10: _answers("life")}, parts={7: _DIFF, 8: _DIFF})
+
+
+def _rp_ends(player: Player) -> None:
+    _answers("rp")(player)
+    player.lab.delete(f"/api/v1/namespaces/{player.space}/pods/rp")
+
+
 READINESS = Scenario(
     "pod-readiness",
     "golden-pods",
     before={
         3: lambda player: _on(player, "touch /tmp/ready"),
         4: lambda player: _on(player, "rm /tmp/ready"),
-        5: lambda player: player.lab.delete(f"/api/v1/namespaces/{player.space}/pods/rp") and None,
+        5: _rp_ends,
     },
 )
 
@@ -74,6 +97,7 @@ def _deaf_pods(player: Player) -> None:
 
 
 def _finalized(player: Player) -> None:
+    _answers("fin")(player)
     _await(player, "fin", is_ready)
     _from_now_on("26859")(player)
 
