@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ _SCOPE_LINK = 253
 _NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have the address, so that it need not be tried for a second
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reached through it, not directly
 _NETNS = Path("/run/netns")
+#: TCP connections that one client may have at a time through a node with a limit
+_CONNECTIONS = 200
 
 
 class NetworkError(Exception):
@@ -174,7 +176,7 @@ class NodeNetwork(Host):
                 if other != self.number:
                     ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
         sysctl("ipv4/ip_forward", "1")
-        _nft("".join(_pod_network_rules(plan) for plan in self._config.plans))
+        _nft("".join(_pod_network_rules(plan, self._config.faults) for plan in self._config.plans))
 
     @property
     def bridge_port(self) -> str:
@@ -247,14 +249,27 @@ class NodeNetwork(Host):
             path.unlink()
 
 
-def _pod_network_rules(plan: AddressPlan) -> str:
+def _pod_network_rules(plan: AddressPlan, faults: Collection[str]) -> str:
     """What kind's CNI does besides routing: what leaves the pod network is masqueraded to the node's address."""
     ip, pods = plan.nft, plan.pods
+    between_nodes = f'oifname "eth0" {ip} daddr {pods} meta length > 1400 drop' if "net.mtu" in faults else ""
+    limit = f"add @clients {{ {ip} saddr ct count over {_CONNECTIONS} }} reject with tcp reset"
+    limited = f"ct state new meta l4proto tcp {limit}" if "node.connection-limit" in faults else ""
     return f"""
         table {ip} kubereach-pod-network {{
             chain postrouting {{
                 type nat hook postrouting priority srcnat + 10;
                 {ip} saddr {pods} {ip} daddr != {pods} masquerade fully-random
+            }}
+            set clients {{ type ipv{plan.version}_addr; flags dynamic; size 65535; }}
+            chain forward {{
+                type filter hook forward priority filter + 10;
+                {between_nodes}
+                {limited}
+            }}
+            chain output {{
+                type filter hook output priority filter + 10;
+                {between_nodes}
             }}
         }}
     """

@@ -85,7 +85,7 @@ class LabServer:
             StatefulSetController(self.registry),
             DaemonSetController(self.registry),
             JobController(self.registry),
-            EndpointSliceController(self.registry, config.faults),
+            EndpointSliceController(self.registry, self.config.faults),
             EndpointsCleaner(self.registry),
             EndpointsMirror(self.registry),
             DisruptionController(self.registry),

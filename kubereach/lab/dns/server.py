@@ -12,6 +12,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 import dns.exception
@@ -29,6 +30,8 @@ from kubereach.lab.dns.zone import Answer, Zone
 
 TTL = 30
 _CACHED_ANSWERS = 4096
+#: seconds for which a stale server goes on answering what it has answered
+_STALE = 60.0
 
 
 class DnsServer:
@@ -41,12 +44,15 @@ class DnsServer:
         self._serial = 1
         # Answers of one record are the same every time but for the query's id: worth keeping until the records change.
         self._cache: dict[bytes, bytes] = {}
+        self._cached_since = time.monotonic()
+        self._faults: frozenset[str] = frozenset()
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
         with self._lock:
-            if "dns.stale" not in self._faults:
+            if "dns.stale" not in self._faults or time.monotonic() > self._cached_since + _STALE:
                 self._cache.clear()
+                self._cached_since = time.monotonic()
             self._serial += 1
             if "zone" in message:
                 self._faults = frozenset(message["faults"])
@@ -72,7 +78,7 @@ class DnsServer:
         with self._lock:
             reply, repeatable = self._answer(query)
             wire = self._to_wire(query, reply, limit)
-            if repeatable and len(self._cache) < _CACHED_ANSWERS:
+            if (repeatable or "dns.stale" in self._faults) and len(self._cache) < _CACHED_ANSWERS:
                 self._cache[key] = wire[2:]
         return wire
 

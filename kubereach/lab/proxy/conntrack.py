@@ -89,9 +89,7 @@ def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends
                 raise
 
 
-async def end_tcp(
-    host: Host, plan: AddressPlan, *, idle: bool, addresses: Collection[str] = ()
-) -> None:
+async def end_tcp(host: Host, plan: AddressPlan, *, idle: bool, addresses: Collection[str] = ()) -> None:
     """What no service proxy should do: end TCP connections to these addresses, or all that are idle for a second."""
     await host.do(_delete_tcp, plan.version, idle, addresses)
 
