@@ -8,13 +8,16 @@ k8s.io/cri-streaming, and what a real server was seen to send.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from kubereach.lab import status
 from kubereach.lab.api import upgrade
@@ -29,10 +32,12 @@ log = logging.getLogger(__name__)
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _CHANNELS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": ERROR, "resize": RESIZE}
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
-_WEBSOCKET_PROTOCOLS = (_V5, _V4, "channel.k8s.io")
+#: of these, a message is text: the channel as a digit, then base64
+_BASE64 = ("v4.base64.channel.k8s.io", "base64.channel.k8s.io")
+_WEBSOCKET_PROTOCOLS = (_V5, _V4, "channel.k8s.io", *_BASE64)
 _SPDY_PROTOCOLS = (_V4, "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 #: those that report the exit code as a Status
-_WITH_STATUS = (_V5, _V4)
+_WITH_STATUS = (_V5, _V4, _BASE64[0])
 _CHUNK = 32 * 1024
 #: how long a client may take to open the streams that it asked for (k8s.io/cri-streaming, DefaultStreamCreationTimeout)
 _OPENING_SECONDS = 30.0
@@ -79,7 +84,7 @@ def exit_status(code: int, command: list[str], protocol: str) -> Object:
     if code == 0:
         return success()
     why = f"command terminated with exit code {code}"
-    if protocol == _V4:
+    if protocol in (_V4, _BASE64[0]):
         why = f"error executing command [{' '.join(command)}], exit code {code}"
     return {
         "metadata": {},
@@ -93,8 +98,8 @@ def exit_status(code: int, command: list[str], protocol: str) -> Object:
 def start_failure(error: Exception, protocol: str) -> Object:
     """The status of a command that cannot be started."""
     why = (
-        "error executing command in container: failed to exec in container: OCI runtime exec failed: exec failed: "
-        f"unable to start container process: {error}"
+        "error executing command in container: failed to exec in container: failed to start exec "
+        f'"{secrets.token_hex(32)}": OCI runtime exec failed: exec failed: {_cause(error)}'
     )
     if protocol == _V5:
         why = f"Internal error occurred: {why}"
@@ -106,6 +111,10 @@ def start_failure(error: Exception, protocol: str) -> Object:
         "details": {"causes": [{"message": why}]},
         "code": 500,
     }
+
+
+def _cause(error: Exception) -> str:
+    return f"unable to start container process: {error}" if str(error) else "args must not be empty"
 
 
 class Channels(Protocol):
@@ -128,6 +137,8 @@ async def execute(request: web.BaseRequest, context: Context, target: Target) ->
     command = request.query.getall("command", [])
 
     async def start(pod: Object, container: str, wants: Wants) -> ExecProcess:
+        if not command:
+            raise CommandNotFound
         return await context.runtime.exec(pod, container, command, stdin=wants["stdin"], tty=wants["tty"])
 
     upgrade.wanted(request)
@@ -257,13 +268,29 @@ class _WebSocketChannels:
     async def write(self, channel: int, data: bytes) -> None:
         # the empty one at the start comes also to those who want no output
         if (self._open[channel] or not data) and not self.socket.closed:
+            await self._send(channel, data)
+
+    async def _send(self, channel: int, data: bytes) -> None:
+        if self.protocol in _BASE64:
+            await self.socket.send_str(f"{channel}{base64.b64encode(data).decode()}")
+        else:
             await self.socket.send_bytes(bytes([channel]) + data)
+
+    def _received(self, message: WSMessage) -> bytes:
+        """A message as channel and data; empty if it is none."""
+        data = message.data if isinstance(message.data, bytes) else message.data.encode()
+        if self.protocol not in _BASE64:
+            return data
+        try:
+            return bytes([data[0] - ord("0")]) + base64.b64decode(data[1:]) if data else b""
+        except (ValueError, binascii.Error):
+            return b""
 
     async def carry_input(self, process: ExecProcess) -> None:
         async for message in self.socket:
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 continue
-            data = message.data if isinstance(message.data, bytes) else message.data.encode()
+            data = self._received(message)
             if not data:
                 continue
             channel, data = data[0], data[1:]
@@ -278,7 +305,7 @@ class _WebSocketChannels:
         if self.socket.closed:
             return
         if self.protocol in _WITH_STATUS:
-            await self.socket.send_bytes(bytes([ERROR]) + _compact(result))
+            await self._send(ERROR, _compact(result))
         await self.socket.close(code=WSCloseCode.OK)
 
 
@@ -380,7 +407,11 @@ class _SpdyChannels:
 
 
 def _compact(result: Object) -> bytes:
-    return json.dumps(result, separators=(",", ":")).encode()
+    """As Go writes it, which spares HTML the characters that mean something there."""
+    text = json.dumps(result, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
 
 
 def _resize(process: ExecProcess, size: Any) -> None:

@@ -56,7 +56,7 @@ def _serve(connection: socket.socket, client: str) -> None:
             if len(request) != 3 or not request[2].startswith("HTTP/"):
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
                 return
-            length, keep = 0, True
+            length, keep = 0, request[2] != "HTTP/1.0"
             while line := reader.readline().decode("latin-1").strip():
                 name, _, value = line.partition(":")
                 if name.lower() == "content-length":
@@ -70,9 +70,10 @@ def _serve(connection: socket.socket, client: str) -> None:
             status, headers, body = _answer(path, query, client)
             content = body.encode()
             head = [
-                f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",
-                *headers,
+                f"{request[2]} {status} {_REASONS.get(status, 'Status')}",
+                time.strftime("Date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
                 f"Content-Length: {len(content)}",
+                *headers,
             ]
             connection.sendall("\r\n".join([*head, "", ""]).encode() + content)
             if not keep:
@@ -112,6 +113,9 @@ def main(words: list[str]) -> int:
     if words[:1] not in ([], ["pause"]):
         return 1  # it knows no such command; kubectl's recorded `run --rm -i` asks for one
     # without a subcommand the image pauses
+    sys.stdout.write("Paused\n")
+    sys.stdout.write("Signals registered\n")
+    sys.stdout.flush()
     end_after(2, 'exiting because of signal "terminated"\n')
     while True:
         signal.pause()

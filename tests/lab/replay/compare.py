@@ -16,19 +16,24 @@ from typing import Any
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 #: what a token looks like -> where in a text it may stand
 _FORMS = {
+    "sandbox": r"(?:cni|pod)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "uid": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "clock": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \+0000 UTC m=\+\d+\.\d+",
+    "date": r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
     "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "node": r"(?:kind|kubereach)-(?:control-plane|worker\d*)",
     "address": r"\d+\.\d+\.\d+\.\d+",
     "digest": r"sha256:[0-9a-f]{64}",
+    "identity": r"[0-9a-f]{64}",
     "event": r"[0-9a-f]{16}",
     "hash": _SAFE + r"{7,10}",
     "suffix": _SAFE + r"{5}",
     "number": r"\d+",
 }
 _TOKEN = re.compile(
-    rf"(?P<uid>{_FORMS['uid']})|(?P<clock>{_FORMS['clock']})|(?P<time>{_FORMS['time']})|(?P<node>{_FORMS['node']})(?![\w-])"
+    rf"(?P<sandbox>{_FORMS['sandbox']})|(?P<uid>{_FORMS['uid']})|(?P<clock>{_FORMS['clock']})"
+    rf"|(?P<date>{_FORMS['date']})|(?P<identity>(?<![\w:]){_FORMS['identity']}(?!\w))"
+    rf"|(?P<time>{_FORMS['time']})|(?P<node>{_FORMS['node']})(?![\w-])"
     rf"|(?P<address>(?<![\d.]){_FORMS['address']}(?![\d.]))|(?P<digest>{_FORMS['digest']})"
     rf"|(?P<event>(?<=\.){_FORMS['event']}(?![\w-]))|(?P<hash>(?<=[-=]){_FORMS['hash']}(?!\w))"
     rf"|(?P<suffix>(?<=-){_FORMS['suffix']}(?![\w-]))|(?P<number>(?<![\w.-])\d{{5,}}(?![\w.-]))"
@@ -320,7 +325,7 @@ def texts(recorded: str, actual: str, pairs: Pairs, path: str = "") -> Iterator[
         wrong = ""
         if kind == "time":
             wrong = "" if len(one) == len(other) else f"{other} is no time like {one}"
-        elif kind in ("node", "digest", "event", "clock") or (
+        elif kind in ("node", "digest", "event", "clock", "date") or (
             kind == "address" and _NODE_ADDRESS.fullmatch(one) and _NODE_ADDRESS.fullmatch(other)
         ):
             continue

@@ -16,6 +16,7 @@ from lab_access import LabAccess
 
 from .compare import Pairs, differences, has_chosen_name, shared_part
 from .scenario import Object, Part, Scenario, label, whole_events
+from .streams import play_follow, play_websocket
 from .watches import watch_differences
 
 #: longest wait for a state of the recording, seconds: a busy machine, not a slow lab
@@ -178,8 +179,10 @@ class Player:
         self._find_names(request)
         if "events" in recorded:
             return self._open_watch(step)
-        if "frames" in recorded or "chunks" in recorded:
-            raise NotImplementedError(f"the player cannot play {label(self._number, step)}")
+        if "upgrade" in request:
+            return play_websocket(self.lab, step, self.pairs)
+        if "chunks" in recorded:
+            return play_follow(self.http, step, self.pairs)
         if request["method"] == "GET":
             return self._eventually(step, patient=patient)
         if patient:
@@ -216,7 +219,11 @@ class Player:
         try:
             answer = self._send(request)
         except httpx.RemoteProtocolError as error:
-            return [] if recorded["status"] is None else [f"status: none, recorded {recorded['status']}: {error}"]
+            return (
+                []
+                if recorded["status"] is None
+                else [f"status: none, recorded {recorded['status']}: {error}"]
+            )
         if answer.status_code != recorded["status"]:
             return [f"status: {answer.status_code}, recorded {recorded['status']}: {answer.text[:500]}"]
         wrong = self._header_differences(answer.headers, recorded.get("headers", {}), pairs)

@@ -133,9 +133,52 @@ def _proxied(player: Player) -> None:
     _await(player, "px", is_ready)
 
 
+_PAUSING: Object = {"image": _AGNHOST, "args": ["pause"]}
+
+
+def _spoken_to(player: Player) -> None:
+    """The pods ex, two, dead and exq."""
+    _make(player, "ex", _SERVING)
+    _make(player, "two", _PAUSING | {"name": "a"}, _PAUSING | {"name": "b"})
+    _make(player, "dead", {"name": "c", "image": _AGNHOST, "command": ["true"]}, restartPolicy="Never")
+    _make(player, "exq", _SERVING, nodeSelector={"no": "such"})
+    for name, holds in {"ex": is_ready, "two": is_ready, "dead": _phase("Succeeded")}.items():
+        _await(player, name, holds)
+    _answers("ex")(player)
+
+
+EXEC = Scenario(
+    "pod-exec",
+    "golden-pods",
+    prepare=_spoken_to,
+    races={12: "the size that is sent and the command that asks for it; and the number of the terminal"},
+)
+
+_SPEAKING = (
+    "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.1; echo err >&2; sleep 3; echo late; exec sleep 1000"
+)
+
+
+def _logging(player: Player) -> None:
+    """The pods lg, two, dead and exq."""
+    _spoken_to(player)
+    _make(player, "lg", {"name": "c", "image": _AGNHOST, "command": ["sh", "-c", _SPEAKING]})
+    _await(player, "lg", is_ready)
+
+
+def _silent_for_a_second(player: Player) -> None:
+    begun = time.monotonic()
+    path = f"/api/v1/namespaces/{player.space}/pods/lg/log"
+    while player.http.get(path, params={"sinceSeconds": "1"}).text:
+        assert time.monotonic() - begun < PATIENCE
+
+
+LOGS = Scenario("pod-logs", "golden-pods", prepare=_logging, before={6: _silent_for_a_second})
 PROXY = Scenario("pod-proxy", "golden-pods", prepare=_proxied)
 
 
-@pytest.mark.parametrize("scenario", [LIFE, READINESS, DELETE, FORMS, PROXY], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "scenario", [LIFE, READINESS, DELETE, FORMS, EXEC, LOGS, PROXY], ids=lambda s: s.name
+)
 def test_pods(scenario: Scenario, replayed: Callable[[Scenario], None]) -> None:
     replayed(scenario)
