@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from kubereach.lab.controllers.base import Controller, Key, Object, active, name_of
+from kubereach.lab.controllers.fitting import lacking, requested
 from kubereach.lab.controllers.placement import node_allows
 from kubereach.lab.registry import now
 from kubereach.lab.selectors import matches_selector
@@ -43,12 +44,14 @@ class Scheduler(Controller):
         nodes = self.registry.list("nodes")
         pods = self.registry.list("pods", where=lambda p: active(p) and bool(p["spec"].get("nodeName")))
         refusals: Counter[str] = Counter()
-        fitting = []
+        wanted, fitting = requested(pod["spec"]), []
         for node in nodes:
-            why = node_allows(pod["spec"], node) or _anti_affinity(pod, node, pods)
-            if why:
-                refusals[why] += 1
-            else:
+            reasons = [node_allows(pod["spec"], node) or _anti_affinity(pod, node, pods)]
+            if not reasons[0]:
+                here = (p for p in pods if p["spec"]["nodeName"] == node["metadata"]["name"])
+                reasons = lacking(wanted, node, here)
+            refusals.update(reasons)
+            if not reasons:
                 fitting.append(node)
         if fitting:
             self._bind(pod, self._best(pod, fitting, pods))

@@ -5,10 +5,13 @@ Sources: pkg/apis/core/v1/defaults.go and pkg/apis/core/validation of Kubernetes
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 from kubereach.lab.defaults import names
+from kubereach.lab.quantities import canonical, quantity
 from kubereach.lab.status import (
     Cause,
     Object,
@@ -87,6 +90,10 @@ def _container_defaults(container: Object, *, host_network: bool) -> None:
         if variable.get("value") == "":
             del variable["value"]
     resources = container.setdefault("resources", {})
+    for kind in ("limits", "requests"):
+        for name, text in (resources.get(kind) or {}).items():
+            with contextlib.suppress(ValueError):  # refused later
+                resources[kind][name] = canonical(text)
     for name, limit in (resources.get("limits") or {}).items():
         resources.setdefault("requests", {}).setdefault(name, limit)
     for kind in _PROBES:
@@ -199,6 +206,7 @@ def _check_container(container: Object, path: str, volumes: set[Any]) -> list[Ca
             causes.append(invalid_value(f"{where}.containerPort", number, text))
         if port["protocol"] not in ("TCP", "UDP", "SCTP"):
             causes.append(unsupported_value(f"{where}.protocol", port["protocol"], ("TCP", "UDP", "SCTP")))
+    causes += _check_resources(container.get("resources") or {}, f"{path}.resources")
     for kind in _PROBES:
         if (probe := container.get(kind)) is not None:
             causes += _check_probe(probe, f"{path}.{kind}")
@@ -211,6 +219,27 @@ def _check_container(container: Object, path: str, volumes: set[Any]) -> list[Ca
     return causes
 
 
+def _check_resources(resources: Object, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    amounts: dict[str, dict[str, Fraction]] = {"limits": {}, "requests": {}}
+    for kind, known in amounts.items():
+        for name, text in (resources.get(kind) or {}).items():
+            try:
+                known[name] = quantity(text)
+            except ValueError:
+                why = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                causes.append(invalid_value(f"{path}.{kind}[{name}]", text, why))
+                continue
+            if known[name] < 0:
+                why = "must be greater than or equal to 0"
+                causes.append(invalid_value(f"{path}.{kind}[{name}]", text, why))
+    for name, amount in amounts["requests"].items():
+        if name in amounts["limits"] and amount > amounts["limits"][name]:
+            why = f"must be less than or equal to {name} limit of {resources['limits'][name]}"
+            causes.append(invalid_value(f"{path}.requests", resources["requests"][name], why))
+    return causes
+
+
 def _check_probe(probe: Object, path: str) -> list[Cause]:
     causes: list[Cause] = []
     handlers = [kind for kind in _HANDLERS if probe.get(kind) is not None]
@@ -218,7 +247,13 @@ def _check_probe(probe: Object, path: str) -> list[Cause]:
         causes.append(required(path, "must specify a handler type"))
     for kind in handlers[1:]:
         causes.append(forbidden_field(f"{path}.{kind}", "may not specify more than 1 handler type"))
-    for key in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+    for key in (
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ):
         seconds = probe.get(key, 0)
         if isinstance(seconds, int) and seconds < 0:
             causes.append(invalid_value(f"{path}.{key}", seconds, "must be greater than or equal to 0"))

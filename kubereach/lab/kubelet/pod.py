@@ -53,6 +53,7 @@ class PodWorker:
         self.news = asyncio.Event()
         self._making: asyncio.Future[Path] | None = None
         self._status_written = False
+        self._addresses_told = False
         #: nothing of it runs any more, so that its phase may be told
         self._over = False
         #: reason and message of its failure, if it is not its containers'
@@ -152,8 +153,8 @@ class PodWorker:
         return {"hostIP": addresses[0], "hostIPs": [{"ip": address} for address in addresses]}
 
     def pod_addresses(self) -> Object:
-        """The pod's own addresses as its status has them, nothing before it has any."""
-        if not self.addresses:
+        """The pod's own addresses as its status has them, nothing before they are known."""
+        if not self.addresses or not self._addresses_told:
             return {}
         return {"podIP": self.addresses[0], "podIPs": [{"ip": address} for address in self.addresses]}
 
@@ -197,9 +198,11 @@ class PodWorker:
 
     async def _live(self) -> None:
         self.write_status()  # seen by the kubelet
+        await self._make_volumes()
         await self._make_sandbox()
         self.write_status()
-        await self._make_volumes()
+        # a kubelet tells that there is a sandbox before it has read its addresses
+        self._addresses_told = True
         for container in self.init:
             if not await container.run_to_success():
                 return

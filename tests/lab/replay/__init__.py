@@ -17,6 +17,7 @@ What to know:
   another one, whose objects and paired values it then takes over. Scenarios run side by side.
 - What depends on who is first is one of the `races`: it may agree or not.
 - A GET waits, by a watch, until the recorded answer is there, since recordings were made after a state was reached;
-  `at_once` names those that must not wait. What writes to an object with a status waits for the recorded status.
+  `at_once` names those that must not wait, `passing` those that caught a state which lasts only milliseconds here (see
+  `history`). What writes to an object with a status waits for the recorded status.
 - A watch goes on until the end of the scenario, or until the step that `closes` says.
 """
