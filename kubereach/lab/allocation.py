@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from kubereach.lab.config import AddressPlan, Network
 from kubereach.lab.defaults.families import family_of, set_families
 from kubereach.lab.defaults.services import (
+    AFFINITY_SECONDS,
     is_headless,
     needs_cluster_ip,
     needs_health_check_port,
@@ -107,8 +108,11 @@ class ServiceAllocator:
     `allocate` fills the numbers into the Service; it either takes all of them or raises and takes none.
     """
 
-    def __init__(self, plans: Sequence[AddressPlan], node_ports: tuple[int, int]) -> None:
+    def __init__(
+        self, plans: Sequence[AddressPlan], node_ports: tuple[int, int], faults: Collection[str] = ()
+    ) -> None:
         """`plans` are those of the cluster's IP families, the primary one first."""
+        self._faults = faults
         self.addresses = {plan.family: AddressAllocator(plan.services) for plan in plans}
         self.ports = PortAllocator(*node_ports)
 
@@ -120,6 +124,8 @@ class ServiceAllocator:
         """
         taken: list[Callable[[], None]] = []
         causes: list[Cause] = []
+        if "api.affinity-default-wrong" in self._faults:
+            _shorten_default(service["spec"])
         if needs_cluster_ip(service["spec"]):
             causes = set_families(service["spec"], old["spec"] if old else None, list(self.addresses))
         if not causes:
@@ -197,9 +203,11 @@ class ServiceAllocator:
         entries = spec.get("ports") or []
         for i, entry in sorted(enumerate(entries), key=lambda item: not item[1].get("nodePort")):
             wanted = entry.get("nodePort") or 0
-            if not wanted and not needs_node_port(spec):
+            if not wanted and not self._gets_node_ports(spec):
                 continue
             protocols, shared = by_number.get(entry["port"], (set(), 0))
+            if "api.node-ports-shared" in self._faults and by_number:
+                protocols, shared = list(by_number.values())[-1]
             if not wanted and shared and entry["protocol"] not in protocols:
                 entry["nodePort"] = shared
             else:
@@ -210,6 +218,12 @@ class ServiceAllocator:
                 mine.add(port)
             by_number[entry["port"]] = (protocols | {entry["protocol"]}, entry["nodePort"])
         return []
+
+    def _gets_node_ports(self, spec: Object) -> bool:
+        balanced = spec.get("type") == "LoadBalancer"
+        if balanced and "lb.no-node-port" in self._faults:
+            return False
+        return needs_node_port(spec) or (balanced and "api.node-ports-forced" in self._faults)
 
     def _take_port(
         self, wanted: int, mine: set[int], field: str, taken: list[Callable[[], None]]
@@ -226,6 +240,13 @@ class ServiceAllocator:
             return 0, invalid_value(field, 0, "failed to allocate a nodePort: range is full")
         taken.append(partial(self.ports.free, fresh))
         return fresh, None
+
+
+def _shorten_default(spec: Object) -> None:
+    """api.affinity-default-wrong: the default time-out becomes one hour."""
+    client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    if client_ip.get("timeoutSeconds") == AFFINITY_SECONDS:
+        client_ip["timeoutSeconds"] = 3600
 
 
 def _numbers(spec: Object) -> tuple[set[str], set[int]]:

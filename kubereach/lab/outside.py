@@ -39,6 +39,8 @@ class Outside(Host):
                 add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
                 # An address of the pool that no node serves: what is sent to it is lost further on.
                 ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
+                if "net.service-range-routed" in self._config.faults:
+                    ip.route("add", dst=str(plan.services), gateway=plan.node_address(0))
             if self._config.dual_stack:
                 # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
                 ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")

@@ -47,7 +47,7 @@ class Registry:
     def __init__(self, config: LabConfig) -> None:
         self.config = config
         self.store = Store()
-        self.services = ServiceAllocator(config.plans, config.node_port_range)
+        self.services = ServiceAllocator(config.plans, config.node_port_range, config.faults)
         self._strategies: dict[str, Strategy] = {r.name: strategy_of(r.name, config) for r in RESOURCES}
         self._events: dict[tuple[str, ...], str] = {}
         self._told: dict[tuple[str, ...], set[str]] = {}

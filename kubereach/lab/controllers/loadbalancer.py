@@ -15,6 +15,8 @@ from kubereach.lab.outside import Outside
 from kubereach.lab.registry import Registry
 
 log = logging.getLogger(__name__)
+#: MetalLB's way to ask for addresses, one of each family
+_ADDRESSES = "metallb.io/loadBalancerIPs"
 _FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 
 
@@ -62,7 +64,7 @@ class LoadBalancerController(Controller):
 
     def __init__(self, config: LabConfig, registry: Registry, outside: Outside) -> None:
         super().__init__(registry)
-        self._pending = "lb.pending" in config.faults
+        self._faults = config.faults
         self._pools = {plan.family: _Pool(config, plan) for plan in config.plans}
         self._outside = outside
         self._routes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
@@ -85,7 +87,9 @@ class LoadBalancerController(Controller):
             self._withdraw_all((namespace, name))
             return
         spec = service["spec"]
-        ours = spec["type"] == "LoadBalancer" and not spec.get("loadBalancerClass") and not self._pending
+        if "lb.pending" in self._faults:
+            return
+        ours = spec["type"] == "LoadBalancer" and self._is_our_class(spec)
         if being_deleted(service) or not ours:
             self._give_up(service)
             return
@@ -96,10 +100,11 @@ class LoadBalancerController(Controller):
         addresses = {}
         for family in families:
             pool = self._pools[family]
-            asked = next(iter(pool.plan.own(filter(None, [spec.get("loadBalancerIP")]))), "")
-            address = pool.take((namespace, name), asked)
+            asked = next(iter(pool.plan.own(self._asked(service))), "")
+            address = self._take(pool, (namespace, name), asked)
             if address is None:
-                message = "no address is left in the lab's pool"
+                message = f"{asked} cannot be had" if asked else "no address is left in the lab's pool"
+                self._take_charge(service)
                 self.registry.record_event(
                     service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
                 )
@@ -108,15 +113,35 @@ class LoadBalancerController(Controller):
         self._hold(service, list(addresses.values()))
         for family, address in addresses.items():
             pool = self._pools[family]
-            self._routes.put_nowait((address, pool.announcer(address, self._candidates(service, family))))
+            announcer = pool.announcer(address, self._candidates(service, family))
+            self._routes.put_nowait((address, "" if "lb.unannounced" in self._faults else announcer))
 
-    def _hold(self, service: Object, addresses: list[str]) -> None:
+    def _is_our_class(self, spec: Object) -> bool:
+        return not spec.get("loadBalancerClass") or "lb.class-ignored" in self._faults
+
+    def _asked(self, service: Object) -> list[str]:
+        """The addresses asked for: by MetalLB's annotation, or by the deprecated field."""
+        if "lb.requested-address-ignored" in self._faults:
+            return []
+        asked = (service["metadata"].get("annotations") or {}).get(_ADDRESSES, "")
+        asked = asked or service["spec"].get("loadBalancerIP", "")
+        return [address.strip() for address in asked.split(",") if address.strip()]
+
+    def _take(self, pool: _Pool, key: Key, asked: str) -> str | None:
+        if "lb.pool-empty" in self._faults or (asked and "lb.requested-address-refused" in self._faults):
+            return None
+        return pool.take(key, asked)
+
+    def _take_charge(self, service: Object) -> None:
         if _FINALIZER not in (service["metadata"].get("finalizers") or []):
             self.registry.update(
                 "services",
                 *name_of(service),
                 lambda s: s["metadata"].setdefault("finalizers", []).append(_FINALIZER),
             )
+
+    def _hold(self, service: Object, addresses: list[str]) -> None:
+        self._take_charge(service)
         ingress = [{"ip": address, "ipMode": "VIP"} for address in addresses]
 
         def mutate(obj: Object) -> None:
@@ -138,11 +163,13 @@ class LoadBalancerController(Controller):
             for endpoint in part.get("endpoints") or []
             if (endpoint.get("conditions") or {}).get("ready", True)
         }
+        if "lb.wrong-node" in self._faults:
+            return [node for node in nodes if node not in with_endpoints] or nodes
         return [node for node in nodes if node in with_endpoints]
 
     def _withdraw(self, pool: _Pool, key: Key) -> None:
         address = pool.held.pop(key, None)
-        if address is not None:
+        if address is not None and "lb.address-kept" not in self._faults:
             self._routes.put_nowait((address, ""))
 
     def _withdraw_all(self, key: Key) -> None:

@@ -23,7 +23,7 @@ from kubereach.lab.status import (
 )
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_AFFINITY_SECONDS = 10800
+AFFINITY_SECONDS = 10800
 _MOST_AFFINITY_SECONDS = 86400
 
 
@@ -83,7 +83,7 @@ def set_defaults(spec: Object) -> None:
         spec.pop("sessionAffinityConfig", None)
     elif affinity == "ClientIP":
         client_ip = spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
-        client_ip.setdefault("timeoutSeconds", _AFFINITY_SECONDS)
+        client_ip.setdefault("timeoutSeconds", AFFINITY_SECONDS)
     kind = spec.setdefault("type", "ClusterIP")
     for port in spec.get("ports") or ():
         port.setdefault("protocol", "TCP")

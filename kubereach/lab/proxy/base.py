@@ -20,16 +20,19 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     ip, address = plan.nft, f"ipv{plan.version}_addr"
     key = f"{address} . inet_proto . inet_service"
     refuse = "drop" if "proxy.no-reject" in config.faults else "reject"
+    node_addresses = _node_port_addresses(config, plan, node_address)
+    more_maps, more_rules = _served_besides(config, plan)
     endpoint_check = f"ct state new {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services"
     return f"""
     table {table(plan)} {{
         set cluster-ips {{ type {address}; }}
-        set nodeport-ips {{ type {address}; elements = {{ {node_address} }}; }}
+        set nodeport-ips {{ type {address}; {node_addresses} }}
         map service-ips {{ type {key} : verdict; }}
         map service-nodeports {{ type inet_proto . inet_service : verdict; }}
         map no-endpoint-services {{ type {key} : verdict; }}
         map no-endpoint-nodeports {{ type inet_proto . inet_service : verdict; }}
         map firewall-ips {{ type {key} : verdict; }}
+        {more_maps}
 
         chain reject-chain {{ {refuse}; }}
         chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
@@ -41,6 +44,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
         chain services {{
             {ip} daddr . meta l4proto . th dport vmap @service-ips
             {ip} daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
+            {more_rules}
         }}
 
         chain filter-prerouting {{
@@ -78,3 +82,31 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
         }}
     }}
     """
+
+
+def _node_port_addresses(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
+    """The elements of the set of addresses that node ports are served at."""
+    first = node_address == plan.node_address(0)
+    if "proxy.node-port-one-address" in config.faults and not first:
+        return ""
+    localhost = "proxy.localhost-on-one-node" in config.faults and first and plan.version == 4
+    return f"elements = {{ {node_address}{', 127.0.0.1' if localhost else ''} }};"
+
+
+def _served_besides(config: LabConfig, plan: AddressPlan) -> tuple[str, str]:
+    """Maps and rules of what faults serve where nothing else is: what was given up, and ports that nobody declared."""
+    ip, address = plan.nft, f"ipv{plan.version}_addr"
+    maps, rules = "", ""
+    if config.faults & {"proxy.node-port-kept", "lb.address-kept"}:
+        maps += f"""
+        map kept-ips {{ type {address} . inet_proto . inet_service : verdict; }}
+        map kept-nodeports {{ type inet_proto . inet_service : verdict; }}"""
+        rules += f"""
+            {ip} daddr . meta l4proto . th dport vmap @kept-ips
+            {ip} daddr @nodeport-ips meta l4proto . th dport vmap @kept-nodeports"""
+    if "proxy.undeclared-ports" in config.faults:
+        maps += f"""
+        map any-port-ips {{ type {address} : verdict; }}"""
+        rules += f"""
+            meta l4proto tcp {ip} daddr vmap @any-port-ips"""
+    return maps, rules

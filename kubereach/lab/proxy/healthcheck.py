@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -32,12 +32,17 @@ class HealthChecks:
     """
 
     def __init__(
-        self, host: Host, families: Sequence[str], report: Callable[[Object, str, str], None]
+        self,
+        host: Host,
+        families: Sequence[str],
+        report: Callable[[Object, str, str], None],
+        faults: Collection[str] = (),
     ) -> None:
         """`families` as in "IPv4"; `report` records a warning about a Service: object, reason, message."""
         self._host = host
         self._families = families
         self._report = report
+        self._always_ok = "proxy.health-check-always-ok" in faults
         self._served: dict[Key, tuple[int, Stop | None]] = {}
         self._local: dict[Key, int] = {}
         self._node_eligible = True
@@ -100,7 +105,7 @@ class HealthChecks:
                 "localEndpoints": local,
                 "serviceProxyHealthy": True,
             }
-            return _json(body, local > 0, {"X-Load-Balancing-Endpoint-Weight": str(local)})
+            return _json(body, local > 0 or self._always_ok, {"X-Load-Balancing-Endpoint-Weight": str(local)})
 
         return answer
 

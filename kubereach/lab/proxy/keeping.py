@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
+from ipaddress import ip_address
 from typing import Any
 
+from kubereach.lab.config import AddressPlan
 from kubereach.lab.proxy.service import Rules
 
 Object = dict[str, Any]
@@ -15,14 +17,18 @@ Key = tuple[str, str]
 class Keeping:
     """One proxier's memory of Services as they were; without a fault of its own it remembers nothing."""
 
-    def __init__(self, faults: Collection[str], last_node: bool) -> None:
+    def __init__(self, faults: Set[str], plan: AddressPlan, last_node: bool) -> None:
         self._faults = faults
+        self._plan = plan
         self._stuck = last_node and "proxy.one-node-stuck" in faults
         #: by Service: its ready endpoints by address, each with the slice that it was in
         self._were: dict[Key, dict[str, tuple[Object, Object]]] = {}
         self._gone: dict[Key, tuple[Object, Object]] = {}
         self._ports: dict[Key, object] = {}
         self._deleted: set[Key] = set()
+        #: what was given up by whomever and is served on
+        self._kept: set[tuple[str, str]] = set()
+        self._affinity: dict[Key, str] = {}
 
     def slices(self, key: Key, slices: list[Object]) -> list[Object]:
         """proxy.stale-endpoint: one endpoint that has gone is served on, as long as there are others."""
@@ -45,6 +51,8 @@ class Keeping:
 
     def rules(self, key: Key, service: Object | None, old: Rules, new: Rules) -> Rules:
         """The rules that are programmed in place of `new`, where `old` ones were."""
+        if self._faults & {"proxy.node-port-kept", "lb.address-kept"}:
+            return self._with_given_up(old, new)
         if service is None:
             self._deleted.add(key)
             return new
@@ -56,7 +64,41 @@ class Keeping:
             return old
         if "proxy.ports-kept" in self._faults:
             return _with_ports(old, new)
+        if "proxy.affinity-to-dead-endpoint" in self._faults:
+            return _with_dead_endpoints(old, new)
         return new
+
+    def service(self, key: Key, service: Object) -> Object:
+        """proxy.affinity-not-switched: a Service keeps the affinity that it had at first."""
+        if "proxy.affinity-not-switched" not in self._faults:
+            return service
+        spec = service["spec"]
+        first = self._affinity.setdefault(key, spec.get("sessionAffinity", "None"))
+        return {**service, "spec": {**spec, "sessionAffinity": first}}
+
+    def _with_given_up(self, old: Rules, new: Rules) -> Rules:
+        """proxy.node-port-kept, lb.address-kept: what is given up is served on, unless somebody else gets it."""
+        kept = {}
+        for (where, key), verdict in old.elements.items():
+            kept_in = where if where.startswith("kept-") else self._kept_in(where, key)
+            if not kept_in or (where, key) in new.elements:
+                continue
+            if where == kept_in or (kept_in, key) not in self._kept:
+                kept[kept_in, key] = verdict
+        self._kept |= kept.keys()
+        if not kept:
+            return new
+        chains, sets = {**old.chains, **new.chains}, {**old.sets, **new.sets}
+        return Rules(chains, sets, {**kept, **new.elements})
+
+    def _kept_in(self, where: str, key: str) -> str:
+        """The map that keeps an element, "" if it is let go."""
+        if where == "service-nodeports" and "proxy.node-port-kept" in self._faults:
+            return "kept-nodeports"
+        address = key.partition(" . ")[0]
+        if where == "service-ips" and "lb.address-kept" in self._faults:
+            return "kept-ips" if ip_address(address) in self._plan.load_balancers else ""
+        return ""
 
     def _lost_something(self, key: Key, service: Object, old: Rules, new: Rules) -> bool:
         """Whether an endpoint has left the Service, or the Service itself was changed."""
@@ -78,3 +120,17 @@ def _with_ports(old: Rules, new: Rules) -> Rules:
         return new
     chains = {**old.chains, **new.chains}
     return Rules(chains, {**old.sets, **new.sets}, {**kept, **new.elements})
+
+
+def _with_dead_endpoints(old: Rules, new: Rules) -> Rules:
+    """proxy.affinity-to-dead-endpoint: who went to an endpoint that is gone goes there again."""
+    chains, gone = dict(new.chains), set()
+    for name, lines in new.chains.items():
+        sticky = [line for line in old.chains.get(name, ()) if " @affinity-" in line]
+        dead = [line for line in sticky if line.rpartition("goto ")[2] not in new.chains]
+        chains[name] = (*dead, *lines)
+        gone |= {line.rpartition("goto ")[2] for line in dead}
+    if not gone:
+        return new
+    chains |= {name: old.chains[name] for name in gone}
+    return Rules(chains, {**old.sets, **new.sets}, new.elements)

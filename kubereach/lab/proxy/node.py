@@ -36,7 +36,7 @@ class _Proxier:
         self._network = network
         self._applied: dict[Key, Rules] = {}
         self._flows = UdpFlows(network)
-        self._keeping = Keeping(config.faults, network.number == config.nodes - 1)
+        self._keeping = Keeping(config.faults, plan, network.number == config.nodes - 1)
 
     async def start(self) -> None:
         """Lay down the base rules."""
@@ -74,9 +74,11 @@ class _Proxier:
         if not address:
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
-        own = self._keeping.slices((service["metadata"]["namespace"], service["metadata"]["name"]), own)
+        key = service["metadata"]["namespace"], service["metadata"]["name"]
+        own, service = self._keeping.slices(key, own), self._keeping.service(key, service)
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-        captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") == "VIP")
+        modes = ("VIP", "Proxy") if "proxy.ip-mode-ignored" in self._config.faults else ("VIP",)
+        captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") in modes)
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
         return service_rules(self._plan, self._network.name, service, own, captured, self._config.faults)
@@ -101,7 +103,9 @@ class ServiceProxy:
         self._registry = registry
         self._slow = "proxy.slow" in config.faults
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
-        self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn)
+        self._checks = HealthChecks(
+            network, [plan.family for plan in config.plans], self._warn, config.faults
+        )
         self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubereach.lab.config import AddressPlan
+from kubereach.lab.proxy.affinity import Affinity
 
 Object = dict[str, Any]
 
@@ -125,6 +126,7 @@ class _ServicePort:
         self.faults = faults
         self.protocol = port["protocol"].lower()
         self.endpoints = endpoints
+        self.affinity = Affinity(plan, self.spec, len(endpoints), faults)
         self.local = [e for e in endpoints if e.node == node]
         self.label = f"{meta['namespace']}/{meta['name']}/{self.protocol}/{port.get('name', '')}"
         digest = hashlib.sha256(self.label.encode()).digest()
@@ -132,9 +134,12 @@ class _ServicePort:
 
     def add_to(self, rules: Rules) -> None:
         cluster, local = f"service-{self.suffix}", f"local-{self.suffix}"
-        internal = local if self.spec.get("internalTrafficPolicy") == "Local" else cluster
-        external_local = self.spec.get("externalTrafficPolicy") == "Local"
-        captured = [*self.plan.own(self.spec.get("externalIPs", [])), *self.load_balancer]
+        internal = local if self._local_policy("internal") else cluster
+        external_local = self._local_policy("external")
+        external = [] if "proxy.external-ips-ignored" in self.faults else self.spec.get("externalIPs", [])
+        captured = [*self.plan.own(external), *self.load_balancer]
+        if "lb.udp-ignored" in self.faults and self.protocol == "udp":
+            captured = self.plan.own(external)
         node_port = self.port.get("nodePort")
         has_external = bool(captured or node_port)
 
@@ -142,8 +147,9 @@ class _ServicePort:
         self._address(rules, address, internal, self.local if internal == local else self.endpoints)
         masquerade = (
             f"{self.ip} daddr {address} {self.protocol} dport {self.port['port']} "
-            f"{self.ip} saddr != {self.plan.pods} jump mark-for-masquerade"
+            f"{self._masqueraded()}jump mark-for-masquerade"
         )
+        self._astray(rules, address, cluster)
         if self.endpoints:
             rules.chains[cluster] = (
                 *([masquerade] if internal == cluster else []),
@@ -161,6 +167,22 @@ class _ServicePort:
                 self._external_address(rules, captured_address, external, reachable)
             if node_port:
                 self._node_port(rules, node_port, external, reachable)
+
+    def _local_policy(self, which: str) -> bool:
+        ignored = f"proxy.{which}-local-ignored" in self.faults
+        return self.spec.get(f"{which}TrafficPolicy") == "Local" and not ignored
+
+    def _masqueraded(self) -> str:
+        """The match of clients whose address is not kept at the cluster IP: those that are no pods."""
+        return "" if "proxy.masquerade-all" in self.faults else f"{self.ip} saddr != {self.plan.pods} "
+
+    def _astray(self, rules: Rules, address: str, chain: str) -> None:
+        """What faults open at the cluster IP besides its ports."""
+        if "proxy.undeclared-ports" in self.faults and self.endpoints and self.protocol == "tcp":
+            rules.elements.setdefault(("any-port-ips", address), f"goto {chain}")
+        node_port = self.port.get("nodePort")
+        if "proxy.node-port-on-cluster-ip" in self.faults and self.endpoints and node_port:
+            rules.elements["service-ips", f"{address} . {self.protocol} . {node_port}"] = f"goto {chain}"
 
     def _address(self, rules: Rules, address: str, chain: str, reachable: list[Endpoint]) -> None:
         key = f"{address} . {self.protocol} . {self.port['port']}"
@@ -181,6 +203,8 @@ class _ServicePort:
             rules.elements["no-endpoint-services", key] = self._refusal()
         # Ranges of the other family say nothing of this one: without any of its own it stays open.
         ranges = self.plan.own(cidr.strip() for cidr in self.spec.get("loadBalancerSourceRanges") or [])
+        if "proxy.source-ranges-ignored" in self.faults:
+            ranges = []
         if ranges and address in self.load_balancer:
             firewall = f"firewall-{self.suffix}"
             rules.chains[firewall] = (f"{self.ip} saddr != {{ {', '.join(ranges)} }} drop",)
@@ -188,6 +212,8 @@ class _ServicePort:
 
     def _node_port(self, rules: Rules, node_port: int, chain: str, reachable: list[Endpoint]) -> None:
         key = f"{self.protocol} . {node_port}"
+        if "proxy.node-port-local-only" in self.faults and not self.local:
+            return
         if self.endpoints:
             rules.elements["service-nodeports", key] = f"goto {chain}"
         if not reachable:
@@ -195,7 +221,8 @@ class _ServicePort:
 
     def _external_chain(self, cluster: str, local_policy: bool) -> tuple[str, ...]:
         if not local_policy:
-            return ("jump mark-for-masquerade", f"goto {cluster}")
+            masquerade = [] if "proxy.no-masquerade" in self.faults else ["jump mark-for-masquerade"]
+            return (*masquerade, f"goto {cluster}")
         return (
             # Clients inside the cluster are short-cut to all endpoints (KEP-3866, as in the other modes).
             f"{self.ip} saddr {self.plan.pods} goto {cluster}",
@@ -217,34 +244,21 @@ class _ServicePort:
         if "proxy.unfair" in self.faults:
             endpoints = [*endpoints, *[endpoints[0]] * len(endpoints)]
         sticky: tuple[str, ...] = ()
-        if self.spec.get("sessionAffinity") == "ClientIP":
+        if self.affinity.wanted:
             sticky = tuple(
-                f"{self.ip} saddr @{self._affinity_set(e)} goto {self._chain_of(e)}" for e in endpoints
+                f"{self.affinity.lookup(self._name_of(e))} goto {self._chain_of(e)}" for e in endpoints
             )
         choices = ", ".join(f"{i} : goto {self._chain_of(e)}" for i, e in enumerate(endpoints))
         return (*sticky, f"numgen random mod {len(endpoints)} vmap {{ {choices} }}")
 
-    def _affinity_set(self, endpoint: Endpoint) -> str:
-        # with its time-out in the name, because the kernel does not change that of a set
-        return f"affinity-{self._name_of(endpoint)}-{self._affinity_seconds}s"
-
-    @property
-    def _affinity_seconds(self) -> int:
-        config = self.spec.get("sessionAffinityConfig") or {}
-        seconds: int = config.get("clientIP", {}).get("timeoutSeconds", 10800)
-        return seconds
-
     def _endpoint_chains(self, rules: Rules) -> None:
-        sticky = self.spec.get("sessionAffinity") == "ClientIP"
         for endpoint in self.endpoints:
             hairpin = f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"'
             lines = [] if "proxy.no-hairpin" in self.faults else [hairpin]
-            if sticky:
-                name = self._affinity_set(endpoint)
-                rules.sets[name] = (
-                    f"type ipv{self.plan.version}_addr; flags dynamic,timeout; timeout {self._affinity_seconds}s;"
-                )
-                lines.append(f"update @{name} {{ {self.ip} saddr }}")
+            if self.affinity.wanted:
+                name, definition = self.affinity.definition(self._name_of(endpoint))
+                rules.sets[name] = definition
+                lines.append(self.affinity.remember(self._name_of(endpoint)))
             address = endpoint.address if self.plan.version == 4 else f"[{endpoint.address}]"
             lines.append(f"meta l4proto {self.protocol} dnat to {address}:{endpoint.port}")
             rules.chains[self._chain_of(endpoint)] = tuple(lines)
