@@ -37,6 +37,8 @@ class Column:
 class Printer:
     columns: tuple[Column, ...]
     row: Callable[[Object], list[Any]]
+    #: what a row says beside its cells, such as that the object is complete
+    conditions: Callable[[Object], list[Object]] = lambda _: []
 
 
 def human_duration(seconds: float) -> str:
@@ -165,13 +167,31 @@ def _pod(pod: Object) -> list[Any]:
         pod["metadata"]["name"],
         f"{ready}/{total}",
         word,
-        str(restarts),
+        _restarts(status, restarts),
         _age(pod),
         status.get("podIP") or _NONE,
         pod["spec"].get("nodeName") or _NONE,
         status.get("nominatedNodeName") or _NONE,
         f"{true}/{len(gates)}" if gates else _NONE,
     ]
+
+
+def _restarts(status: Object, count: int) -> str:
+    """How often, and how long ago the latest run ended."""
+    states = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    ended = [
+        ((state.get("lastState") or {}).get("terminated") or {}).get("finishedAt", "") for state in states
+    ]
+    latest = max(ended, default="")
+    return f"{count} ({_since(latest)} ago)" if count and latest else str(count)
+
+
+def _pod_conditions(pod: Object) -> list[Object]:
+    phase = (pod.get("status") or {}).get("phase")
+    told = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
+    if phase not in told:
+        return []
+    return [{"type": "Completed", "status": "True", "reason": phase, "message": told[phase]}]
 
 
 def _external_ip(service: Object) -> str:
@@ -371,9 +391,13 @@ COLUMNS: dict[str, Printer] = {
     "pods": Printer(
         (
             _NAME,
-            Column("Ready"),
-            Column("Status"),
-            Column("Restarts"),
+            Column("Ready", description="The aggregate readiness state of this pod for accepting traffic."),
+            Column("Status", description="The aggregate status of the containers in this pod."),
+            Column(
+                "Restarts",
+                description="The number of times the containers in this pod have been restarted and when the last "
+                "container in this pod has restarted.",
+            ),
             _AGE,
             Column("IP", priority=1),
             Column("Node", priority=1),
@@ -381,6 +405,7 @@ COLUMNS: dict[str, Printer] = {
             Column("Readiness Gates", priority=1),
         ),
         _pod,
+        _pod_conditions,
     ),
     "services": Printer(
         (

@@ -40,7 +40,14 @@ def table(
             shown = obj
         elif included != "None":
             shown = partial_metadata(obj, version)
-        rows.append({"cells": printer.row(obj), "object": shown})
+        conditions = printer.conditions(obj)
+        rows.append(
+            {
+                "cells": printer.row(obj),
+                **({"conditions": conditions} if conditions else {}),
+                "object": shown,
+            }
+        )
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.lab.kubelet.container import Container
 from kubereach.lab.kubelet.processes import kill_leftovers
+from kubereach.lab.kubelet.pulling import NEXT_LOOK
 from kubereach.lab.kubelet.status import Object, conditions, now, phase
 from kubereach.lab.kubelet.volumes import VolumeError, make_volumes
 from kubereach.lab.status import StatusError
@@ -268,10 +269,12 @@ class PodWorker:
 
     async def _end(self) -> None:
         """Stop every container, then say so, free everything and remove the object."""
-        if self._status_written:
-            self.write_status()  # seen to be deleted
         if not self._over:
+            # that it was seen to be deleted is told if stopping takes a while, since statuses are not written at once
+            loop = asyncio.get_running_loop()
+            seen = loop.call_later(NEXT_LOOK, self.write_status)
             await self._stop_containers()
+            seen.cancel()
             await self._remove_sandbox()
             self._over = True
             self.write_status()
