@@ -29,16 +29,21 @@ MULTI_NODE = "multi-node"
 LOADBALANCER = "loadbalancer"
 HOST_NETWORK = "host-network"
 OUTSIDE = "outside"
+SCTP = "sctp"
+LB_CONTROLLER = "load-balancer-controller"
 
 FEATURES: dict[str, str] = {
     MULTI_NODE: "two nodes or more",
     LOADBALANCER: "Services of type LoadBalancer get an address",
     HOST_NETWORK: "pods on the host network are allowed: the node vantages",
     OUTSIDE: "the nodes' addresses can be reached from the machine that runs pytest",
+    SCTP: "the nodes' kernels know SCTP",
+    LB_CONTROLLER: "load-balancer addresses are the cluster's own, and lead to it from outside",
 }
 
 # Where requirements come from.
 DOCS = "https://kubernetes.io/docs/concepts/services-networking/"
+POD_LIFECYCLE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
 DNS_SPEC = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
 #: the attribute of a test function that holds its `Check`

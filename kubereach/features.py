@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubereach.check import FEATURES, HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
+from kubereach.check import FEATURES, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, MULTI_NODE, OUTSIDE, SCTP
 from kubereach.settings import Settings
 
 
@@ -42,10 +42,10 @@ class Finding:
     decided: bool = True
 
 
-# Two features can only be seen by using them, and the world uses them anyway: a load balancer by waiting for
-# an address, the host network by creating a pod on it. They count as present until a check that needs one of
+# Some features can only be seen by using them: a load balancer by waiting for an address, the host network by creating
+# a pod on it, SCTP by opening a socket in a pod. They count as present until a check that needs one of
 # them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
-_SEEN_IN_USE = (LOADBALANCER, HOST_NETWORK)
+_SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 
 # Any answer, an error too, proves that a node can be reached. A firewall may leave only some ports open: the
 # kubelet's, SSH, and three of the node port range.
@@ -63,6 +63,10 @@ def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
     found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout)
+    if settings.self_load_balancer:
+        ours = f"load-balancer addresses are our own, of {settings.self_load_balancer_range}"
+        found[LOADBALANCER] = Finding(True, ours)
+        found[LB_CONTROLLER] = Finding(False, f"{ours}: nobody leads them to the nodes")
     return {name: found[name] for name in FEATURES}
 
 

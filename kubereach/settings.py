@@ -34,15 +34,31 @@ class Settings:
         2.0, "a TCP or HTTP probe without an answer for this long is a time-out; two SYNs fit in"
     )
     udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
+    silence: float = _setting(
+        0.7, "where silence conforms, a probe waits so long for an answer; a control answers in milliseconds"
+    )
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
     converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
     troubled_deadline: float = _setting(
         3.0, "and this long where a vantage has already failed a check: the run is to end in time"
     )
+    convergence_budget: float = _setting(
+        0.0, "lifecycle.convergence notes paths that take longer to follow a change; 0: none does"
+    )
     world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"
     )
+    self_load_balancer: bool = _setting(
+        False, "our Services of type LoadBalancer get addresses from us, for what is seen in the cluster"
+    )
+    self_load_balancer_range: str = _setting(
+        "198.51.100.0/24,2001:db8:51::/112", "and those are of these ranges, one for each IP family"
+    )
+    lb_provider: str | None = _setting(
+        None, "loadbalancer.annotations applies manifests/overlays/PROVIDER.yaml"
+    )
+    lb_values: str | None = _setting(None, "and fills in these values: NAME=VALUE, separated by semicolons")
     refusal_interval: float = _setting(
         1.05, "refusals are ICMP errors, which a kernel sends about once a second to a client"
     )

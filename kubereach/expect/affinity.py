@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kubereach.address import Address
-from kubereach.errors import Failure, NotConforming
+from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
@@ -20,6 +20,8 @@ from kubereach.vantage.group import run_all
 
 #: the pod that answers a vantage at an address, by the two's names
 Stuck = Mapping[tuple[str, str], str]
+#: chance of blaming a cluster for what was luck
+_FALSE_ALARM = 1e-9
 
 
 def stick(
@@ -62,13 +64,20 @@ def _key(path: Path) -> tuple[str, str]:
 
 def _slow(series: Series, pause: float) -> Series:
     """One after the other, with so many seconds between two connections."""
-    return replace(series, in_flight=1, spacing=pause) if pause else series
+    return replace(series, in_flight=1, spacing=pause, times=True) if pause else series
 
 
 def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     if right:
         return
     result = path.result
+    begun = sorted(probe.at for probe in result.probes)
+    longest = max((later - sooner for sooner, later in zip(begun, begun[1:], strict=False)), default=0.0)
+    if pause and longest > 2 * pause:
+        raise CannotMeasure(
+            f"{path.vantage.name} was to connect every {pause:g} s and was silent for {longest:.1f} s",
+            "Its machine is too busy.",
+        )
     before = kept.get(_key(path)) if kept is not None else None
     apart = f", {pause:g} s apart" if pause else ""
     spread = ", ".join(f"{pod} {number}" for pod, number in result.backends.most_common())
@@ -78,9 +87,12 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     path.fail(expected, spread or in_words(result.outcomes), in_words(result.outcomes))
 
 
-def moved(vantages: Sequence[Vantage], addresses: Sequence[Address], after: float, kept: Stuck) -> None:
+def moved(
+    vantages: Sequence[Vantage], addresses: Sequence[Address], after: float, kept: Stuck, endpoints: int
+) -> None:
     """See `Expectation.to_be_let_go`."""
     seen = paths(vantages, addresses)
+    _enough(float(endpoints) ** -len(seen), f"{len(seen)} clients at {endpoints} endpoints")
     series = [replace(series_for(path, 1), delay=after) for path in seen]
     stayed = 0
     for path, result in zip(
@@ -99,15 +111,28 @@ def moved(vantages: Sequence[Vantage], addresses: Sequence[Address], after: floa
     settle(seen)
 
 
-def spread(stuck: Stuck) -> None:
-    """See `Expectation.to_be_spread`."""
-    if len(set(stuck.values())) < 2:
-        vantage, address = next(iter(stuck))
-        pod = next(iter(stuck.values()))
-        raise NotConforming(
-            [
-                Failure(
-                    vantage, address, f"{len(stuck)} clients spread over endpoints", f"all of them at {pod}"
-                )
-            ]
-        )
+def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
+    """See `Expectation.to_be_told_apart`."""
+    places: dict[str, list[str]] = {}
+    for vantage in vantages:
+        places.setdefault(vantage.node, []).append(vantage.name)
+    crowded = {node: clients for node, clients in places.items() if len(clients) > 1}
+    addresses = sorted({address for _, address in stuck})
+    chance = sum(
+        float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values()
+    )
+    _enough(chance if crowded else 1.0, f"{len(addresses)} Services, clients by node: {places}")
+    failures = []
+    for clients in crowded.values():
+        if all(len({stuck[client, address] for client in clients}) == 1 for address in addresses):
+            expected = f"{len(clients)} clients of one node at endpoints of their own"
+            got = f"each of {len(addresses)} Services has them all at one"
+            failures.append(Failure(", ".join(clients), addresses[0], expected, got))
+    if failures:
+        raise NotConforming(failures)
+
+
+def _enough(chance: float, what: str) -> None:
+    """Raise `CannotMeasure` where a failure might be luck."""
+    if chance > _FALSE_ALARM:
+        raise CannotMeasure(f"too few tries to tell affinity from luck ({chance:.1e}): {what}")

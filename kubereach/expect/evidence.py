@@ -7,13 +7,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from kubereach.address import Address
-from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.check import SCTP
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Probed
 from kubereach.outcome import LOCAL, SeriesResult
 from kubereach.vantage import Vantage
 
 #: id of the check that is running; set by the plugin before each test
 current_check: ContextVar[str] = ContextVar("current_check", default="")
+
+#: where somebody wants to see what settles, besides the events
+watched: ContextVar[list[Probed] | None] = ContextVar("watched", default=None)
+#: how kernels say that they do not know a protocol
+_NO_PROTOCOL = ("protocol not supported", "socket type not supported")
 
 _NOTHING = SeriesResult((), 0.0)
 
@@ -54,6 +60,12 @@ def measurable(path: Path) -> None:
     """Raise `CannotMeasure` when a probe failed on the vantage's own machine."""
     for probe in path.result.probes:
         if probe.answer.outcome == LOCAL:
+            if path.address.kind == "sctp" and probe.answer.detail.lower().endswith(_NO_PROTOCOL):
+                raise Unsupported(
+                    f"the kernel of {path.vantage.name} has no SCTP: {probe.answer.detail}",
+                    "Load the kernel's module sctp on every node.",
+                    feature=SCTP,
+                )
             raise CannotMeasure(
                 f"{path.vantage.name} could not probe {path.address}: {probe.answer.detail}",
                 "The vantage's machine has run out of something: ports, file descriptors or memory.",
@@ -63,23 +75,25 @@ def measurable(path: Path) -> None:
 def settle(seen: Sequence[Path]) -> None:
     """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are."""
     failures: list[Failure] = []
+    watching = watched.get()
     for path in seen:
         result = path.result
-        path.vantage.context.bus.emit(
-            Probed(
-                check=current_check.get(),
-                vantage=path.vantage.name,
-                vantage_kind=path.vantage.kind,
-                node=path.vantage.node,
-                way=path.address.way,
-                address=str(path.address),
-                conforming=not path.failures,
-                outcomes=dict(result.outcomes),
-                latencies=result.latencies,
-                converged=path.converged,
-                change=path.change,
-            )
+        probed = Probed(
+            check=current_check.get(),
+            vantage=path.vantage.name,
+            vantage_kind=path.vantage.kind,
+            node=path.vantage.node,
+            way=path.address.way,
+            address=str(path.address),
+            conforming=not path.failures,
+            outcomes=dict(result.outcomes),
+            latencies=result.latencies,
+            converged=path.converged,
+            change=path.change,
         )
+        path.vantage.context.bus.emit(probed)
+        if watching is not None:
+            watching.append(probed)
         if path.failures:
             failures += path.failures
             path.vantage.context.troubled.add(path.vantage.name)

@@ -9,7 +9,7 @@ from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
-from kubereach.expect import affinity, dns, flows, load, negative, reach, tls
+from kubereach.expect import affinity, balance, dns, flows, load, negative, reach, sctp, tls
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
 from kubereach.vantage import Vantage, VantageGroup
@@ -102,6 +102,17 @@ class Expectation:
         probability of ``k ** -n``.
         """
         affinity.moved(self._vantages, _addresses(where), after, kept)
+
+    def to_be_balanced(self, where: Where, *, backends: Collection[str], count: int = 200) -> None:
+        """Over `count` connections of each vantage every backend gets its share, within what chance allows.
+
+        The distribution is told in the report. A fair balancer fails with a probability below 1e-9.
+        """
+        balance.balanced(self._vantages, _addresses(where), backends, count)
+
+    def to_speak_sctp(self, port: int) -> None:
+        """The vantages, which are backends, serve SCTP on `port`, as they see it themselves. Raises `Unsupported`."""
+        sctp.served(self._vantages, port)
 
     def to_take_a_burst(self, where: Where, *, count: int) -> None:
         """So many connections at once from one client, one vantage after the other, are all answered."""

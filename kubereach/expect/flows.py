@@ -138,6 +138,18 @@ class Flow:
                 path.converged = last[0].at
         settle(self._seen)
 
+    def must_have_ended(self) -> None:
+        """End the flow: its last ping is not answered any more. Raises `NotConforming`, `CannotMeasure`."""
+        results = [one.stop() for one in self._ongoing]
+        self._ended = True
+        for path, result in zip(self._seen, results, strict=True):
+            path.result = result
+            measurable(path)
+            last = result.probes[-1]
+            if last.answer.outcome == OK:
+                path.fail("no answer any more", f"still answered by {last.answer.pod}", _ping(last))
+        settle(self._seen)
+
     def end(self) -> None:
         """End the flow without a verdict, if that has not been done; safe to call twice."""
         if not self._ended:

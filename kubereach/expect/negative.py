@@ -15,6 +15,8 @@ from kubereach.vantage.vantage import NODE
 
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
 CONTROL, PROBES = 3, 2
+#: probes of a negative for which silence conforms, and the seconds between them
+ATTEMPTS, SPACING = 4, 0.1
 
 
 def refused_outcomes(vantage: Vantage, address: Address) -> frozenset[str]:
@@ -46,14 +48,27 @@ def negative(
         # a refusal on the node itself is no packet, so that nothing limits its rate
         limited = path.vantage.kind != NODE
         waits_for_refusal = REFUSED in wanted[id(path)] and not wanted[id(path)] & {"timeout"}
-        wait = path.vantage.refusals.take(PROBES) if limited else 0.0
+        wait = path.vantage.refusals.take(PROBES if waits_for_refusal else ATTEMPTS) if limited else 0.0
+        if not waits_for_refusal:
+            # several attempts that are silent, one soon after the other, say more than one that waits for long
+            return Series(
+                path.address.kind,
+                path.address.host,
+                path.address.port,
+                count=ATTEMPTS,
+                in_flight=ATTEMPTS,
+                spacing=SPACING,
+                timeout=settings.silence,
+                wanted=tuple(wanted[id(path)]),
+                nonce=context.nonce,
+            )
         return Series(
             path.address.kind,
             path.address.host,
             path.address.port,
             count=PROBES,
             in_flight=PROBES,
-            delay=wait if waits_for_refusal else 0.0,
+            delay=wait,
             timeout=settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout,
             wanted=tuple(wanted[id(path)]),
             nonce=context.nonce,

@@ -68,14 +68,16 @@ def reach(
     """See `Expectation.to_reach`."""
     seen = paths(vantages, addresses)
     context = vantages[0].context
+    length = hold_length(context.settings, len(backends or ()) if every else 0)
+    # an endpoint that has just been added may still be missing: then a whole series has to show them all
+    tried = length if every else CONVERGED
     late = converge(
         [path for path in seen if within is not None or path.address.settled > time.monotonic()],
-        lambda path: series_for(path, CONVERGED),
-        lambda path, result: not _misses(path, result, CONVERGED, backends, False, source),
+        lambda path: series_for(path, tried),
+        lambda path, result: not _misses(path, result, tried, backends, every, source),
         within,
         patient=False,
     )
-    length = hold_length(context.settings, len(backends or ()) if every else 0)
     held = [path for path in seen if path not in late]
     results = run_all([(path.vantage, series_for(path, length)) for path in held])
     for path, result in zip(held, results, strict=True):
@@ -85,7 +87,7 @@ def reach(
     for path in seen:
         measurable(path)
         # what did not converge was not held: what its last attempt missed is what there is to say
-        asked = length if path in held else CONVERGED
+        asked = length if path in held else tried
         path.failures += _misses(path, path.result, asked, backends, every, source)
     _second_opinions(seen, context)
     settle(seen)

@@ -36,6 +36,12 @@ class VantageGroup(Sequence[Vantage]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         return self.members[index]
 
+    def __add__(self, other: VantageGroup | Vantage) -> VantageGroup:
+        """Both together; absent if one of them is."""
+        if isinstance(other, Vantage):
+            other = VantageGroup((other,))
+        return VantageGroup((*self._vantages, *other._vantages), self._absent or other._absent)
+
     def on(self, node: object) -> Vantage:
         """The vantage on `node` (a node or its name). Raises `CannotMeasure` when there is none."""
         name = str(getattr(node, "name", node))

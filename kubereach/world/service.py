@@ -18,6 +18,8 @@ from kubereach.settling import CHANGED, DELETED, ENDPOINTS, Settling
 from kubereach.vantage import Series, VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
+from kubereach.world.matching import differences
+from kubereach.world.workload import Workload
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
@@ -120,7 +122,9 @@ class Service:
 
     def _address(self, way: str, host: str, port: Object, number: int, note: str = "") -> Address:
         # the protocol that a backend speaks on the port is told by its name, see manifests/backend.yaml
-        kind = "udp" if port.get("protocol") == "UDP" else "tcp" if port.get("name") == "line" else "http"
+        kind = {"UDP": "udp", "SCTP": "sctp"}.get(
+            port.get("protocol", "TCP"), "tcp" if port.get("name", "").startswith("line") else "http"
+        )
         return Address(way, kind, host, number, self.settled, note, targets=self._targets(port))
 
     def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
@@ -160,6 +164,11 @@ class Service:
         """The load balancer's address; waits for one. Raises `Unsupported` or `NotConforming` when none comes."""
         found = self._port(port)
         return self._address("loadbalancer", self.load_balancer_address(), found, found["port"], self.name)
+
+    def ingress_if_any(self, port: str = "", within: float = 3.0) -> list[Address]:
+        """The load balancer's address if it has one within so many seconds: nothing is said if it has none."""
+        self._world.board.wait(lambda: bool(self._assigned()), within)
+        return [self.ingress(port)] if self._assigned() else []
 
     def formerly(self, addresses: Iterable[Address]) -> list[Address]:
         """Addresses that it had before its last change, which the data plane may take a while to follow."""
@@ -234,6 +243,37 @@ class Service:
         """Address of each of its pods, by name."""
         return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
 
+    @property
+    def listed(self) -> frozenset[str]:
+        """Addresses in its EndpointSlices, whatever their conditions, as the API has them now."""
+        path = path_of(("discovery.k8s.io/v1", "EndpointSlice"), self.namespace)
+        slices = self._world.api.items(path, labelSelector=f"kubernetes.io/service-name={self.name}")
+        return frozenset(
+            address
+            for part in slices
+            for endpoint in part.get("endpoints") or []
+            for address in endpoint["addresses"]
+        )
+
+    def mismatches(self) -> list[str]:
+        """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.matching`."""
+        return differences(
+            self.obj["spec"].get("selector") or {}, self._world.board.all("Pod", self.namespace)
+        )
+
+    @property
+    def workload(self) -> Workload:
+        """The Deployment of its name, which came with it."""
+        return Workload(self._world, self)
+
+    def each_pod(self, port: str = "") -> list[Address]:
+        """The named port of each of its pods, at the pod's own address: nothing is translated on the way."""
+        of, found = self.address_of, self.vip(port)
+        return [
+            replace(found, way="pod", host=of[pod], port=number, note=pod, targets=())
+            for pod, number in found.targets
+        ]
+
     def own_pods(self, *names_: str) -> VantageGroup:
         """Vantages inside its own pods (all, or the named ones, ready or not)."""
         chosen = [
@@ -254,17 +294,17 @@ class Service:
         if self._pending:
             raise Unsupported(self._pending, feature=LOADBALANCER)
 
-        def assigned() -> str:
-            given = (self.obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
-            return str(given[0].get("ip") or given[0].get("hostname") or "")
-
-        before = assigned()
-        if not before:
+        if not self._assigned():
             limit = self._world.context.settings.load_balancer_deadline
-            if not self._world.board.wait(lambda: bool(assigned()), limit):
+            if not self._world.board.wait(lambda: bool(self._assigned()), limit):
                 self._no_address(limit)
             self.changed()
-        return assigned()
+        return self._assigned()
+
+    def _assigned(self) -> str:
+        """What status.loadBalancer has now; "" if nothing."""
+        given = (self.obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
+        return str(given[0].get("ip") or given[0].get("hostname") or "")
 
     def _no_address(self, waited: float) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/events"
@@ -301,6 +341,41 @@ class Service:
         self._world.api.patch(path, change)
         self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
         self.changed()
+
+    def become(self, type_: str, external_name: str | None = None) -> None:
+        """Turn it into another type, without what only its old type had, and wait until the API shows it.
+
+        Becoming ExternalName it gives up its cluster IP, and gets one again afterwards.
+        """
+        spec: Object = {"type": type_, "externalName": external_name}
+        if type_ in ("ClusterIP", "ExternalName"):
+            live = self.obj["spec"]["ports"]
+            spec["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in live]
+        if type_ == "ExternalName":
+            spec |= {"clusterIP": None, "clusterIPs": None}
+        self.patch({"spec": spec})
+        self._world.board.wait(lambda: self.type == type_, 5)
+
+    def set_ports(self, *ports: Object) -> None:
+        """Give it just these ports, and wait until the API shows them."""
+        self.patch({"spec": {"ports": list(ports)}})
+        wanted = [(port["port"], port.get("protocol", "TCP")) for port in ports]
+
+        def shown() -> bool:
+            return [(p["port"], p.get("protocol", "TCP")) for p in self.obj["spec"]["ports"]] == wanted
+
+        self._world.board.wait(shown, 5)
+
+    def write_slice(self, number: int, *addresses: str) -> None:
+        """Rewrite the addresses of one of its EndpointSlices that were written by hand, counted from 1."""
+        kind = ("discovery.k8s.io/v1", "EndpointSlice")
+        endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+        self._world.api.patch(
+            path_of(kind, self.namespace, f"{self.name}-{number}"), {"endpoints": endpoints}
+        )
+        self._world.context.bus.emit(Changed("patch", f"EndpointSlice {self.namespace}/{self.name}-{number}"))
+        self._written = frozenset(addresses)
+        self.changed(ENDPOINTS)
 
     def become_cluster_ip(self) -> None:
         """Turn it into type ClusterIP and wait until the API shows no node port any more."""

@@ -24,3 +24,23 @@ def test_to_service(externalname, clusterip, pods):
     """
     expect(pods).to_resolve(externalname.fqdn, clusterip.cluster_ips)
     expect(pods).to_reach(externalname.by_name(externalname.fqdn), backends=clusterip.endpoints)
+
+
+@check("externalname.changed", slow=True, level=CORE, source=DOCS + "service/#externalname")
+def test_changed(world, clusterip, spare, other_pods, cluster):
+    """A new target of an ExternalName Service takes effect.
+
+    It is how clients are moved from one database to another. The time that it takes is reported; what resolvers of the
+    clients remember comes on top of it.
+    """
+    with world.create("renamed", name="renamed", target=clusterip.fqdn.rstrip(".")) as service:
+        expect(other_pods).to_be_told(
+            "CNAME", service.fqdn, [clusterip.fqdn], by=cluster, settled=service.settled
+        )
+
+        service.become("ExternalName", spare.fqdn.rstrip("."))
+
+        expect(other_pods).to_be_told(
+            "CNAME", service.fqdn, [spare.fqdn], by=cluster, settled=service.settled
+        )
+        expect(other_pods).to_resolve(service.fqdn, spare.cluster_ips, settled=service.settled)

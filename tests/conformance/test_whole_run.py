@@ -29,7 +29,9 @@ def _assert_conformant(result, checks=frozenset(ALL)):
     assert result.code == 0, result.output
     assert result.report["verdict"] == "conformant", result.output
     assert result.ids("pass") | result.ids("unsupported") | result.ids("noted") == checks
-    assert not result.ids("unsupported"), "a lab of three nodes has every feature"
+    # SCTP is the kernel's, not the lab's
+    assert result.ids("unsupported") <= {"ports.sctp"}, "a lab of three nodes has every feature"
+    assert all(check["known_defect"] for check in result.report["checks"] if check["verdict"] == "noted")
 
 
 def test_on_the_lab_within_fifteen_seconds(run_suite: Runner) -> None:

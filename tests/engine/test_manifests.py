@@ -25,6 +25,12 @@ VARIABLES = {
     "name": "any",
     "node_port": 30001,
     "peer": peer_program(),
+    "slices": [["192.0.2.1"], ["192.0.2.2"]],
+    "ports": [{"name": "http", "port": 80}],
+    "target": "a.example.com",
+    "selector": {"app": "any"},
+    "replicas": 1,
+    "sctp": True,
 }
 LABELS = {MANAGED_BY: "kubereach", RUN: "x"}
 

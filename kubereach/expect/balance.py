@@ -1,0 +1,62 @@
+"""How requests are spread over endpoints, and what chance allows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from kubereach.address import Address
+from kubereach.expect.converge import converge
+from kubereach.expect.evidence import measurable, paths, settle
+from kubereach.expect.reach import CONVERGED, series_for
+from kubereach.expect.telling import tell
+from kubereach.outcome import OK
+from kubereach.vantage import Vantage
+from kubereach.vantage.group import run_all
+
+#: chance of calling a balancer unfair that picks each endpoint with equal probability
+_FALSE_ALARM = 1e-9
+
+
+def balanced(
+    vantages: Sequence[Vantage], addresses: Sequence[Address], backends: Collection[str], count: int
+) -> None:
+    """See `Expectation.to_be_balanced`."""
+    seen = paths(vantages, addresses)
+    converge(
+        seen,
+        lambda path: series_for(path, CONVERGED),
+        lambda _, result: result.outcomes[OK] == CONVERGED and set(result.backends) <= set(backends),
+        patient=False,
+    )
+    shares: Counter[str] = Counter(dict.fromkeys(backends, 0))
+    wanted = [(path.vantage, replace(series_for(path, count), stop_after=0)) for path in seen]
+    for path, result in zip(seen, run_all(wanted), strict=True):
+        path.result = result
+        measurable(path)
+        shares.update(result.backends)
+    total, even = shares.total(), 1 / len(backends)
+    if total:
+        margin = deviation(total, len(backends))
+        words = ", ".join(f"{pod} {number}" for pod, number in sorted(shares.items()))
+        tell(vantages[0], f"{total} requests over {len(backends)} endpoints: {words}")
+        pod, number = max(shares.items(), key=lambda item: abs(item[1] / total - even))
+        if abs(number / total - even) > margin:
+            seen[0].fail(
+                f"each of {len(backends)} endpoints to get {even:.0%} of {total} requests, {margin:.0%} more or less",
+                f"{pod} got {number / total:.0%}",
+                words,
+            )
+    else:
+        seen[0].fail(f"answers of {', '.join(sorted(backends))}", "none")
+    settle(seen)
+
+
+def deviation(total: int, endpoints: int) -> float:
+    """How far an endpoint's share of `total` requests may be from even, by chance.
+
+    Hoeffding's inequality: P(|share - 1/k| >= d) <= 2 exp(-2 n d^2), for each of k endpoints.
+    """
+    return math.sqrt(math.log(2 * endpoints / _FALSE_ALARM) / (2 * total))

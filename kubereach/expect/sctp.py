@@ -1,0 +1,29 @@
+"""Whether nodes know SCTP: a kernel without it is no failure of the Services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubereach.address import Address
+from kubereach.check import SCTP
+from kubereach.errors import Unsupported
+from kubereach.expect.evidence import measurable, paths
+from kubereach.expect.reach import series_for
+from kubereach.outcome import OK, in_words
+from kubereach.vantage import Vantage
+from kubereach.vantage.group import run_all
+
+
+def served(backends: Sequence[Vantage], port: int) -> None:
+    """See `Expectation.to_speak_sctp`."""
+    seen = [path for one in backends for path in paths([one], [Address("pod", "sctp", one.address, port)])]
+    results = run_all([(path.vantage, series_for(path)) for path in seen])
+    for path, result in zip(seen, results, strict=True):
+        path.result = result
+        measurable(path)
+        if not result.outcomes[OK]:
+            raise Unsupported(
+                f"{path.vantage.name} does not serve SCTP even to itself: {in_words(result.outcomes)}",
+                "Its node's kernel needs the module sctp.",
+                feature=SCTP,
+            )

@@ -1,0 +1,53 @@
+"""Expectations that report what they see: as whom backends see their clients, and where vantages agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubereach.address import Address
+from kubereach.expect.evidence import Path, measurable, names, paths, settle
+from kubereach.expect.reach import CONVERGED, series_for
+from kubereach.expect.telling import tell
+from kubereach.outcome import ANSWERED, OK, in_words
+from kubereach.vantage import Vantage
+from kubereach.vantage.group import run_all
+
+
+def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
+    """See `Expectation.to_report_source`."""
+    seen = _tried(vantages, addresses)
+    for path in seen:
+        if path.result.outcomes[OK] != len(path.result.probes):
+            path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
+            continue
+        clients = frozenset(probe.answer.client for probe in path.result.probes)
+        tell(path.vantage, f"{path.vantage.name} at {path.address} is seen as {names(clients)}")
+    settle(seen)
+
+
+def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
+    """See `Expectation.to_agree`."""
+    seen = _tried(vantages, addresses)
+    by_place: dict[str, list[Path]] = {}
+    for path in seen:
+        by_place.setdefault(f"{path.address.way} {path.address.host}", []).append(path)
+    for place, found in by_place.items():
+        answered = [path for path in found if path.result.outcomes.keys() & ANSWERED]
+        silent = [path for path in found if path not in answered]
+        if answered and silent:
+            where = names([path.vantage.name for path in answered])
+            silent[0].fail("the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {where}")
+        else:
+            words = "answers" if answered else in_words(found[0].result.outcomes)
+            tell(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
+    settle(seen)
+
+
+def _tried(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
+    seen = paths(vantages, addresses)
+    for path, result in zip(
+        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+    ):
+        path.result = result
+        measurable(path)
+    return seen

@@ -1,0 +1,52 @@
+"""Several Services that differ in nothing but their names: what is left to chance is tried on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubereach.address import Address
+from kubereach.api import Object
+from kubereach.settling import ENDPOINTS
+from kubereach.world.service import Service
+
+
+class Alike(Sequence[Service]):
+    """What `World.create_alike` gives. They select the same pods, so that one change of labels is one for all."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = tuple(services)
+
+    def __len__(self) -> int:
+        return len(self._services)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self._services[index]
+
+    def take_in(self, *pods: str) -> None:
+        """Put pods into all of them, and wait until it is seen."""
+        self._services[0].take_in(*pods)
+        self._changed()
+
+    def take_out(self, *pods: str) -> None:
+        """Take pods out of all of them."""
+        self._services[0].take_out(*pods)
+        self._changed()
+
+    def _changed(self) -> None:
+        for service in self._services:
+            service.changed(ENDPOINTS)
+
+    def patch(self, change: Object) -> None:
+        """Change all of them by a merge patch."""
+        for service in self._services:
+            service.patch(change)
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """Names of the pods that must serve."""
+        return self._services[0].endpoints
+
+    @property
+    def vips(self) -> list[Address]:
+        """The cluster IP and first port of each."""
+        return [service.vip() for service in self._services]

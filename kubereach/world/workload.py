@@ -1,0 +1,103 @@
+"""The Deployment behind a Service that a check has made: rolled out, scaled, its pods replaced or told to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from kubereach.api import Object, path_of
+from kubereach.errors import CannotMeasure
+from kubereach.events import Changed
+from kubereach.settling import ENDPOINTS
+from kubereach.world.board import is_ready
+
+if TYPE_CHECKING:
+    from kubereach.world.service import Service
+    from kubereach.world.world import World
+
+#: annotation of the pods' template, changed to have them all replaced
+_REVISION = "kubereach.io/revision"
+
+
+class Workload:
+    """The Deployment of a Service's name. Each method waits until what it asked for is so.
+
+    Raises `CannotMeasure` when that takes longer than ``settings.world_deadline`` seconds.
+    """
+
+    def __init__(self, world: World, service: Service) -> None:
+        self._world = world
+        self._service = service
+
+    @property
+    def pods(self) -> list[Object]:
+        """Its pods, those that are on their way out included."""
+        name = self._service.name
+        return [
+            pod
+            for pod in self._world.board.all("Pod", self._service.namespace)
+            if (pod["metadata"].get("labels") or {}).get("app") == name
+        ]
+
+    def scale(self, replicas: int) -> None:
+        """Scale it until just so many pods are ready; others may still be on their way out."""
+        self._patch({"spec": {"replicas": replicas}})
+        self._await(lambda: sum(map(is_ready, self.pods)) == replicas, f"{replicas} ready pods")
+
+    def roll_out(self) -> None:
+        """Change its template, until all pods are new ones and the old ones have gone."""
+        old = {pod["metadata"]["uid"] for pod in self.pods}
+        template = {"metadata": {"annotations": {_REVISION: str(self._world.run)}}}
+        self._patch({"spec": {"template": template}})
+
+        def rolled_out() -> bool:
+            now = self.pods
+            return all(is_ready(pod) for pod in now) and not old & {p["metadata"]["uid"] for p in now}
+
+        self._await(rolled_out, "end of the rolling update")
+
+    def end_all(self) -> frozenset[str]:
+        """Scale it to nothing, until all its pods are on their way out; gives those that are still there."""
+        self._patch({"spec": {"replicas": 0}})
+
+        def ending() -> bool:
+            return all(pod["metadata"].get("deletionTimestamp") for pod in self.pods)
+
+        self._await(ending, "end of all pods")
+        return frozenset(pod["metadata"]["name"] for pod in self.pods)
+
+    def kill(self) -> None:
+        """Delete its pods without more of a grace period, until none of them is there any more."""
+        for pod in self.pods:
+            namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+            self._world.api.delete(path_of(("v1", "Pod"), namespace, name), gracePeriodSeconds=1)
+            self._world.context.bus.emit(Changed("delete", f"Pod {namespace}/{name}"))
+        self._await(lambda: not self.pods, "end of the last pod")
+
+    def replace(self, names: Iterable[str]) -> frozenset[str]:
+        """Delete pods by name, until as many others are ready and they have gone; gives the new ones."""
+        old, before = set(names), len(self.pods)
+        for name in old:
+            path = path_of(("v1", "Pod"), self._service.namespace, name)
+            self._world.api.delete(path)
+            self._world.context.bus.emit(Changed("delete", f"Pod {self._service.namespace}/{name}"))
+
+        def replaced() -> bool:
+            now = {pod["metadata"]["name"] for pod in self.pods if is_ready(pod)}
+            return len(now) == before and not old & {p["metadata"]["name"] for p in self.pods}
+
+        self._await(replaced, "replacement of deleted pods")
+        return self._service.endpoints
+
+    def _patch(self, change: Object) -> None:
+        namespace, name = self._service.namespace, self._service.name
+        self._world.api.patch(path_of(("apps/v1", "Deployment"), namespace, name), change)
+        self._world.context.bus.emit(Changed("patch", f"Deployment {namespace}/{name}"))
+
+    def _await(self, done: Callable[[], bool], what: str) -> None:
+        limit = self._world.context.settings.world_deadline
+        if not self._world.board.wait(done, limit):
+            raise CannotMeasure(
+                f"no {what} of {self._service.name} within {limit:.0f} s", "See `kubectl get pods`."
+            )
+        self._service.changed(ENDPOINTS)

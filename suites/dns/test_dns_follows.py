@@ -1,0 +1,30 @@
+"""DNS follows what happens to Services."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DNS_SPEC, check
+from kubereach.expect import expect
+
+WEB = {"name": "http", "port": 8500, "targetPort": "http"}
+
+
+@check("dns.follows", slow=True, level=CORE, source=DNS_SPEC)
+def test_follows(world, other_pods, cluster):
+    """A new, a changed and a deleted Service is seen in DNS within the records' time to live.
+
+    The time that it takes is reported. A name that lags behind leads to an address that may be another Service's.
+    """
+
+    def told(rdtype: str, name: str, *records: str, rcode: str = "NOERROR") -> None:
+        expect(other_pods).to_be_told(rdtype, name, records, by=cluster, rcode=rcode, settled=service.settled)
+
+    with world.create("with-ports", name="followed", ports=[WEB]) as service:
+        rdtype = "AAAA" if ":" in service.cluster_ip else "A"
+        told(rdtype, service.fqdn, *service.records(rdtype))
+        told("SRV", service.srv("http"), f"8500 {service.fqdn}")
+
+        service.set_ports({**WEB, "port": 8501})
+        told("SRV", service.srv("http"), f"8501 {service.fqdn}")
+
+        service.delete()
+        told(rdtype, service.fqdn, rcode="NXDOMAIN")

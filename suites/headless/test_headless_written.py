@@ -1,0 +1,53 @@
+"""Headless Services whose endpoints or names somebody has written down."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, DNS_SPEC, DOCS, EXT, check
+from kubereach.expect import expect
+
+
+@check(
+    "headless.hostname-subdomain",
+    level=CORE,
+    source=DOCS + "dns-pod-service/#pod-hostname-and-subdomain-field",
+)
+def test_hostname_subdomain(subdomain, lonely, pods, cluster):
+    """A pod with a hostname and a subdomain has a name of its own, below the headless Service of that subdomain.
+
+    Applications that tell their members by name need it where there is no StatefulSet.
+    """
+    name = subdomain.member("hermit")
+    expect(pods).to_be_told("A", name, subdomain.addresses, by=cluster)
+    expect(pods).to_resolve(name, subdomain.addresses)
+    expect(pods).to_reach(subdomain.by_name(name), backends=lonely.endpoints)
+
+
+@check(
+    "headless.manual-endpoints",
+    slow=True,
+    level=CORE,
+    source=DOCS + "service/#without-selectors",
+)
+def test_manual_endpoints(world, spare, other_pods, cluster):
+    """Without a selector, a headless Service resolves to exactly the addresses of the EndpointSlices written by hand.
+
+    It gives a name to what is outside the cluster. Whoever changes the slices changes the name's addresses.
+    """
+    first, second, *_ = sorted(spare.addresses)
+    with world.create("by-hand", name="written", slices=[[first]], spec={"clusterIP": "None"}) as service:
+        expect(other_pods).to_be_told("A", service.fqdn, {first}, by=cluster, settled=service.settled)
+
+        service.write_slice(1, first, second)
+
+        expect(other_pods).to_be_told("A", service.fqdn, {first, second}, by=cluster, settled=service.settled)
+        expect(other_pods).to_resolve(service.fqdn, {first, second}, settled=service.settled)
+
+
+@check("headless.many", level=EXT, source=DNS_SPEC + "#241---aaaaa-record")
+def test_many(many, pods):
+    """Sixty addresses of one headless Service are all found by the pods' own resolvers.
+
+    They fit into no answer over UDP, so that the resolver has to ask again over TCP. One that does not sees some of the
+    addresses, or none.
+    """
+    expect(pods).to_resolve(many.fqdn, many.addresses)

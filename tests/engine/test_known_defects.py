@@ -1,0 +1,32 @@
+"""Known defects of Kubernetes, by check and version."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubereach.collect import read_checks, suites_folder
+from kubereach.known_defects import KNOWN, known_defect
+from tests.conformance.conftest import ROOT
+
+CHECK = "endpoints.udp-after-scale-to-zero"
+
+
+@pytest.mark.parametrize("version", ["v1.36.2", "v1.29.0-gke.100", "1.20"])
+def test_versions_that_have_it(version):
+    defect = known_defect(CHECK, version)
+    assert defect is not None
+    assert "#139628" in str(defect)
+    assert "up to 1.36" in str(defect)
+
+
+@pytest.mark.parametrize("version", ["v1.37.0", "v2.0.1", "unknown", ""])
+def test_versions_that_do_not(version):
+    assert known_defect(CHECK, version) is None
+
+
+def test_other_checks_have_none():
+    assert known_defect("clusterip.from-pod", "v1.36.2") is None
+
+
+def test_every_known_defect_is_of_a_check():
+    assert set(KNOWN) <= {check.id for check in read_checks(suites_folder(ROOT))}
