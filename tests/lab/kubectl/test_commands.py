@@ -27,7 +27,7 @@ spec:
         image: python:3
         command: [sh, -c, "echo one; echo two; exec sleep 1000"]
         ports: [{containerPort: 8080, name: http}]
-        resources: {requests: {cpu: 100m, memory: 1Mi}, limits: {cpu: 1}}
+        resources: {requests: {cpu: 100m, memory: 1Mi}, limits: {cpu: "1"}}
         readinessProbe: {exec: {command: ["true"]}}
         env: [{name: A, value: b}]
         volumeMounts: [{name: v, mountPath: /kubereach}]
