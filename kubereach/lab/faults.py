@@ -25,6 +25,7 @@ FAULTS = {
     "endpoints.not-ready-included": "the EndpointSlice controller calls every endpoint ready",
     "endpoints.slow": "the EndpointSlice controller is 8 s late",
     "endpoints.terminating-dropped": "terminating pods leave EndpointSlices at once (KEP-1669)",
+    "endpoints.wrong-label": "a selector's value finds pods whose value it only begins with",
     "lb.address-kept": "a load-balancer address goes on answering when its Service is gone",
     "lb.class-ignored": "Services of a foreign loadBalancerClass are served too",
     "lb.no-node-port": "LoadBalancer Services get no node ports",
@@ -57,6 +58,7 @@ FAULTS = {
     "proxy.internal-local-ignored": "internalTrafficPolicy Local is taken for Cluster (kubernetes #105470)",
     "proxy.ip-mode-ignored": "load-balancer addresses of ipMode Proxy are captured in the cluster",
     "proxy.localhost-on-one-node": "one node serves node ports on 127.0.0.1",
+    "proxy.manual-ignored": "EndpointSlices that no controller has written are not read",
     "proxy.masquerade-all": "pods' own addresses are lost at cluster IPs",
     "proxy.no-hairpin": "a pod does not reach itself through its Service (kube-router #189, kubernetes #45790)",
     "proxy.no-masquerade": "traffic from outside is not masqueraded, so that replies go another way",
@@ -74,6 +76,7 @@ FAULTS = {
     "proxy.source-ranges-ignored": "loadBalancerSourceRanges let everybody in (cilium #34903, kubernetes #109575)",
     "proxy.stale-endpoint": "an endpoint that has gone stays in the rules (kubernetes #55667, #86280)",
     "proxy.target-port-ignored": "traffic goes to port instead of targetPort",
+    "proxy.twins-confused": "of two Services with the same port and endpoints, the deletion of one takes the other's rules",
     "proxy.undeclared-ports": "cluster IPs answer on every TCP port",
     "proxy.unfair": "the first endpoint gets more than half of all requests",
 }

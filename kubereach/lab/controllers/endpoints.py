@@ -69,7 +69,7 @@ class EndpointSliceController(Controller):
         pods = [
             pod
             for pod in self.registry.list("pods", namespace)
-            if _selects(service, pod) and _has_address(pod) and not self._left_out(pod)
+            if self._finds(service, pod) and _has_address(pod) and not self._left_out(pod)
         ]
         time = self._times.latest(service, pods)
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
@@ -99,6 +99,14 @@ class EndpointSliceController(Controller):
         self._due.add(key)
         self.enqueue_later(key, _SLOW)
         return True
+
+    def _finds(self, service: Object, pod: Object) -> bool:
+        labels = pod["metadata"].get("labels") or {}
+        if "endpoints.wrong-label" in self._faults:
+            return all(
+                value.startswith(labels.get(key, "?")) for key, value in service["spec"]["selector"].items()
+            )
+        return _selects(service, pod)
 
     def _left_out(self, pod: Object) -> bool:
         if "endpoints.terminating-dropped" in self._faults and being_deleted(pod):

@@ -23,6 +23,10 @@ _GATHER = 0.005
 #: and within so many of a proxy that is slow
 _SLOW = 8.0
 
+#: who writes EndpointSlices, as a label of them says; the API server's own have none
+_MANAGER = "endpointslice.kubernetes.io/managed-by"
+_CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
+
 #: (namespace, name) of a Service
 Key = tuple[str, str]
 
@@ -50,6 +54,13 @@ class _Proxier:
         for key, (service, slices) in found.items():
             fresh[key] = Rules() if service is None else self._desired(service, slices, frontends)
             fresh[key] = self._keeping.rules(key, service, self._applied.get(key, Rules()), fresh[key])
+        if "proxy.twins-confused" in self._config.faults:
+            gone = [
+                _twin(self._applied.get(key, Rules())) for key, (service, _) in found.items() if not service
+            ]
+            fresh |= {
+                key: Rules() for key, rules in self._applied.items() if _twin(rules) in filter(None, gone)
+            }
         changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
         for script in transactions(table(self._plan), changes):
             await self._network.nft(script)
@@ -74,6 +85,8 @@ class _Proxier:
         if not address:
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
+        if "proxy.manual-ignored" in self._config.faults:
+            own = [part for part in own if part["metadata"]["labels"].get(_MANAGER, "") in _CONTROLLERS]
         key = service["metadata"]["namespace"], service["metadata"]["name"]
         own, service = self._keeping.slices(key, own), self._keeping.service(key, service)
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
@@ -82,6 +95,13 @@ class _Proxier:
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
         return service_rules(self._plan, self._network.name, service, own, captured, self._config.faults)
+
+
+def _twin(rules: Rules) -> tuple[object, ...]:
+    """What Services of one port that are alike have in common, but for their addresses."""
+    ports = [key.split(" . ", 1)[1] for where, key in rules.elements if where == "service-ips"]
+    endpoints = {name.partition("__")[2] for name in rules.chains if name.startswith("endpoint-")}
+    return (ports[0], frozenset(endpoints)) if len(ports) == len(rules.elements) - 1 == 1 else ()
 
 
 def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[str]:
