@@ -93,6 +93,7 @@ RESOURCES: tuple[Resource, ...] = (
         subresources=(
             Subresource("attach", "PodAttachOptions", _STREAM_VERBS),
             Subresource("binding", "Binding", ("create",)),
+            Subresource("ephemeralcontainers", "Pod", _READ_WRITE),
             Subresource("eviction", "Eviction", ("create",), "policy", "v1"),
             Subresource("exec", "PodExecOptions", _STREAM_VERBS),
             Subresource("log", "Pod", ("get",)),

@@ -113,8 +113,12 @@ def pod_status(pod: Object) -> tuple[str, int, int, int]:
     word = status.get("reason") or status.get("phase", "Unknown")
     ready, restarts = 0, 0
     initialising = False
+    sidecars = {c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
     for i, state in enumerate(status.get("initContainerStatuses") or ()):
         restarts += state.get("restartCount", 0)
+        if state["name"] in sidecars and state.get("started"):
+            ready += bool(state.get("ready"))
+            continue
         terminated = (state.get("state") or {}).get("terminated")
         if terminated is not None and terminated.get("exitCode") == 0:
             continue
@@ -151,7 +155,7 @@ def pod_status(pod: Object) -> tuple[str, int, int, int]:
             word = "Unknown"
         elif status.get("phase") not in ("Succeeded", "Failed"):
             word = "Terminating"
-    return word, ready, len(spec.get("containers") or ()), restarts
+    return word, ready, len(sidecars) + len(spec.get("containers") or ()), restarts
 
 
 def _condition(status: Object, type: str) -> str:

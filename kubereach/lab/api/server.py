@@ -197,6 +197,10 @@ class ApiServer:
             return sub.evict(target, form, query, text, content_type)
         if target.subresource == "token" and method == "POST":
             return sub.token(target, form, text, content_type)
+        if target.subresource == "ephemeralcontainers":
+            if method == "GET":
+                return self._objects.get(target, form, query)
+            raise status.not_implemented("the lab has no ephemeral containers")
         if target.subresource == "finalize" and method == "PUT":
             return self._objects.update(target, form, query, text, content_type)
         raise status.method_not_allowed()

@@ -139,6 +139,8 @@ def validate(spec: Object, path: str) -> list[Cause]:
     volumes = {volume.get("name") for volume in spec.get("volumes") or ()}
     if not spec.get("containers"):
         causes.append(required(f"{path}.containers"))
+    if spec.get("ephemeralContainers"):
+        causes.append(forbidden_field(f"{path}.ephemeralContainers", "cannot be set on create"))
     seen: set[str] = set()
     for where, container in containers(spec):
         causes += _check_container(container, f"{path}.{where}", volumes)

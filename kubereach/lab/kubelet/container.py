@@ -53,9 +53,12 @@ class Container:
         self.worker = worker
         self.spec = spec
         self.init = init
-        self.state = ContainerState(
-            spec["name"], spec["image"], {"waiting": {"reason": waits}}, mounts=mounts, init=init
-        )
+        #: an init container that goes on beside the others (KEP-753)
+        self.sidecar = init and spec.get("restartPolicy") == "Always"
+        waiting = {"waiting": {"reason": waits}}
+        self.state = ContainerState(spec["name"], spec["image"], waiting, mounts=mounts, sidecar=self.sidecar)
+        #: it has started, as far as its startup probe says
+        self.up = asyncio.Event()
         self.process: Process | None = None
         self.console: Console | None = None
         self.starts = 0
@@ -66,6 +69,11 @@ class Container:
     @property
     def name(self) -> str:
         return self.state.name
+
+    @property
+    def ready_without_probe(self) -> bool:
+        """Whether it is ready as soon as it has started: without a probe, and unless it is to end first."""
+        return "readinessProbe" not in self.spec and (self.sidecar or not self.init)
 
     def event(self, kind: str, reason: str, message: str) -> None:
         """Record an Event about this container of the pod."""
@@ -96,7 +104,7 @@ class Container:
         """Run a container, and again as restartPolicy says."""
         while True:
             code = await self._run_once()
-            policy = self.worker.pod["spec"].get("restartPolicy", "Always")
+            policy = "Always" if self.sidecar else self.worker.pod["spec"].get("restartPolicy", "Always")
             if policy == "Never" or (policy == "OnFailure" and code == 0):
                 self.worker.write_status()
                 return
@@ -207,7 +215,7 @@ class Container:
         self._begun = asyncio.get_running_loop().time()
         state.state = {"running": {"startedAt": now()}}
         state.started = "startupProbe" not in self.spec
-        state.ready = state.started and "readinessProbe" not in self.spec and not self.init
+        state.ready = state.started and self.ready_without_probe
 
     def _counted(self) -> None:
         self.starts += 1
@@ -279,14 +287,17 @@ class Container:
 
     # --- the end
 
-    async def stop(self, why: str = "") -> None:
-        """preStop, SIGTERM, and after the grace period SIGKILL; `why` if it is not the pod's end."""
+    async def stop(self, why: str = "", begun: float | None = None) -> None:
+        """preStop, SIGTERM, and after the grace period SIGKILL; `why` if it is not the pod's end.
+
+        The grace period counts from `begun`, or from now.
+        """
         process = self.process
         if process is None:
             return
         self.event("Normal", "Killing", why or f"Stopping container {self.name}")
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = loop.time() if begun is None else begun
         hook = (self.spec.get("lifecycle") or {}).get("preStop") or {}
         with contextlib.suppress(asyncio.TimeoutError):
             most = max(self.worker.grace, 0.001)

@@ -185,7 +185,6 @@ class PodWorker:
                     await _cancelled(life)
                     self._failure = _OVERDUE
                     self.event("Normal", *_OVERDUE)
-                    await self._stop_containers()
                 await self._finish()
             await ending  # finished pods stay until somebody deletes them
             await _cancelled(life)
@@ -204,11 +203,19 @@ class PodWorker:
         self.write_status()
         # a kubelet tells that there is a sandbox before it has read its addresses
         self._addresses_told = True
-        for container in self.init:
-            if not await container.run_to_success():
-                return
-            self.write_status()
-        await asyncio.gather(*(container.keep() for container in self.containers))
+        sidecars = []
+        try:
+            for container in self.init:
+                if container.sidecar:
+                    sidecars.append(asyncio.create_task(container.keep()))
+                    await container.up.wait()
+                elif not await container.run_to_success():
+                    return
+                self.write_status()
+            await asyncio.gather(*(container.keep() for container in self.containers))
+        finally:
+            for task in sidecars:
+                task.cancel()
 
     async def _make_sandbox(self) -> None:
         network = self.kubelet.network
@@ -240,18 +247,23 @@ class PodWorker:
     # --- the end
 
     async def _stop_containers(self) -> None:
+        """Stop what runs, sidecars after the others and the latest first; all within the grace period."""
         running = [c for c in [*self.init, *self.containers] if c.process is not None]
+        begun = asyncio.get_running_loop().time()
         for container in running:
             container.stop_probes()
-        await asyncio.gather(*(c.stop() for c in running))
+        await asyncio.gather(*(c.stop(begun=begun) for c in running if not c.sidecar))
+        for sidecar in reversed([c for c in running if c.sidecar]):
+            await sidecar.stop(begun=begun)
         for container in running:
             process = container.process
             if process is not None:
                 container.ended(process.exited.result())
 
     async def _finish(self) -> None:
-        """All containers have ended for good: give back what they had, then tell the phase."""
+        """All containers have ended for good, or have to: give back what they had, then tell the phase."""
         self.write_status()
+        await self._stop_containers()
         await self._remove_sandbox()
         self._over = True
         self.write_status()

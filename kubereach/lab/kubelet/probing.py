@@ -57,10 +57,11 @@ class Probing:
         if not verdict:
             self._restart("startup")
             return
-        state, spec = self._container.state, self._container.spec
+        state = self._container.state
         before = state.started, state.ready
         state.started = True
-        state.ready = "readinessProbe" not in spec and not self._container.init
+        state.ready = self._container.ready_without_probe
+        self._container.up.set()
         if (state.started, state.ready) != before:
             self._container.worker.write_status()
         self._run("readinessProbe", self._ready, False)

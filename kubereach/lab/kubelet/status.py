@@ -31,7 +31,8 @@ class ContainerState:
     restarts: int = 0
     identity: str = ""
     mounts: list[Object] = field(default_factory=list)
-    init: bool = False
+    #: an init container that goes on beside the others
+    sidecar: bool = False
 
     @property
     def running(self) -> bool:
@@ -63,7 +64,7 @@ def phase(pod: Object, init: list[ContainerState], containers: list[ContainerSta
     ended = [c.state["terminated"]["exitCode"] for c in containers if "terminated" in c.state]
     deleted = "deletionTimestamp" in pod["metadata"]
     if (
-        any("terminated" in c.state and c.state["terminated"]["exitCode"] != 0 for c in init)
+        any("terminated" in c.state and c.state["terminated"]["exitCode"] for c in init if not c.sidecar)
         and policy == "Never"
     ):
         return "Failed"
@@ -76,6 +77,12 @@ def phase(pod: Object, init: list[ContainerState], containers: list[ContainerSta
     return "Pending"
 
 
+def _initialised(init: ContainerState) -> bool:
+    if init.sidecar:
+        return init.started
+    return "terminated" in init.state and init.state["terminated"]["exitCode"] == 0
+
+
 def conditions(
     pod: Object, new_phase: str, sandbox: bool, init: list[ContainerState], containers: list[ContainerState]
 ) -> list[Object]:
@@ -83,7 +90,7 @@ def conditions(
     old = {condition["type"]: condition for condition in pod.get("status", {}).get("conditions", [])}
     generation = pod["metadata"].get("generation", 1)
     finished = new_phase in ("Succeeded", "Failed")
-    unready = [c.name for c in containers if not c.ready]
+    unready = [c.name for c in [*(i for i in init if i.sidecar), *containers] if not c.ready]
     why: Object = {}
     if finished:
         why = {"reason": "PodCompleted" if new_phase == "Succeeded" else "PodFailed"}
@@ -92,9 +99,7 @@ def conditions(
             "reason": "ContainersNotReady",
             "message": f"containers with unready status: [{' '.join(unready)}]",
         }
-    pending_init = [
-        c.name for c in init if "terminated" not in c.state or c.state["terminated"]["exitCode"] != 0
-    ]
+    pending_init = [c.name for c in init if not _initialised(c)]
     init_why: Object = {"reason": "PodCompleted"} if new_phase == "Succeeded" else {}
     if pending_init:
         message = f"containers with incomplete status: [{' '.join(pending_init)}]"
