@@ -35,7 +35,7 @@ class Settings:
     )
     udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
     silence: float = _setting(
-        0.7, "where silence conforms, a probe waits so long for an answer; a control answers in milliseconds"
+        0.5, "where silence conforms, a probe waits so long for an answer, and longer if its control was slow"
     )
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
     converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")

@@ -16,7 +16,9 @@ from kubereach.vantage.vantage import NODE
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
 CONTROL, PROBES = 3, 2
 #: probes of a negative for which silence conforms, and the seconds between them
-ATTEMPTS, SPACING = 4, 0.1
+ATTEMPTS, SPACING = 4, 0.05
+#: they wait at least so many times as long as the slowest answer of the control took
+SLOWER = 20
 
 
 def refused_outcomes(vantage: Vantage, address: Address) -> frozenset[str]:
@@ -39,7 +41,7 @@ def negative(
 ) -> None:
     """See `Expectation.to_be_refused` and its sisters. `conforming` None: refusals, as they look from each vantage."""
     seen = paths(vantages, addresses)
-    _control(vantages, control, "before")
+    slowest = _control(vantages, control, "before")
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
     def series(path: Path) -> Series:
@@ -58,7 +60,7 @@ def negative(
                 count=ATTEMPTS,
                 in_flight=ATTEMPTS,
                 spacing=SPACING,
-                timeout=settings.silence,
+                timeout=min(max(settings.silence, SLOWER * slowest), settings.connect_timeout),
                 wanted=tuple(wanted[id(path)]),
                 nonce=context.nonce,
             )
@@ -103,8 +105,11 @@ def _judge(path: Path, conforming: frozenset[str]) -> None:
         return
 
 
-def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str) -> None:
-    """The same probes on paths that must work. Raises `CannotMeasure` when they do not: the negative says nothing."""
+def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str) -> float:
+    """The same probes on paths that must work; gives the seconds that the slowest took.
+
+    Raises `CannotMeasure` when they do not work: the negative says nothing.
+    """
     if not control:
         raise CannotMeasure("a negative expectation without a control measures nothing")
     seen = paths(vantages, control)
@@ -119,3 +124,4 @@ def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str)
             f"the control just {when} failed: {path.vantage.name} -> {path.address}: {in_words(path.result.outcomes)}",
             "A path that must work does not, so that silence elsewhere proves nothing; see the checks of that path.",
         )
+    return max(latency for path in seen for latency in path.result.latencies)

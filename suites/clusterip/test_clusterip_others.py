@@ -27,7 +27,7 @@ def test_idle_connection(world, clusterip, other_pods):
 
 
 @check("clusterip.two-services", slow=True, level=CORE, source=DOCS + "service/")
-def test_two_services(world, other_pods):
+def test_two_services(world, clusterip, other_pods):
     """Two Services over the same pods do not disturb each other.
 
     A Service is often made a second time, for a new name or another type, before the first is deleted. While one is
@@ -42,5 +42,5 @@ def test_two_services(world, other_pods):
             expect(other_pods).to_reach(younger, backends=younger.endpoints)
             address = younger.vip()
             younger.delete()
-            expect(other_pods).not_to_be_answered(younger.formerly([address]), control=elder)
+            expect(other_pods).not_to_be_answered(younger.formerly([address]), control=clusterip)
         expect(other_pods).to_reach(elder, backends=elder.endpoints, every=True)

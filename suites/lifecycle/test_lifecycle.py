@@ -31,7 +31,7 @@ def test_type_changes(world, clusterip, other_pods, cluster):
         expect(other_pods).to_reach([service.vip(), *given_up], backends=backends)
 
         service.become("ClusterIP")
-        expect(other_pods).not_to_be_answered(service.formerly(given_up), control=service)
+        expect(other_pods).not_to_be_answered(service.formerly(given_up), control=clusterip)
 
         address = service.vip()
         service.become("ExternalName", clusterip.fqdn.rstrip("."))

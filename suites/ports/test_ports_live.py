@@ -27,11 +27,11 @@ def test_changed(world, clusterip, other_pods):
 
         service.set_ports({**WEB, "port": 8080}, DATAGRAM)
         expect(other_pods).to_reach([service.vip("http"), service.vip("datagram")], backends=backends)
-        expect(other_pods).not_to_be_answered(service.formerly([http, line]), control=service)
+        expect(other_pods).not_to_be_answered(service.formerly([http, line]), control=clusterip)
 
 
 @check("ports.same-number-two-protocols", slow=True, level=CORE, source=DOCS + "service/#protocol-support")
-def test_same_number_two_protocols(world, other_pods):
+def test_same_number_two_protocols(world, clusterip, other_pods):
     """TCP and UDP on one port number are two ports; removing one leaves the other.
 
     DNS and HTTP/3 need both. Rules that know only the number mix them up, or lose both with the first.
@@ -42,11 +42,11 @@ def test_same_number_two_protocols(world, other_pods):
 
         service.set_ports(LINE)
         expect(other_pods).to_reach(service.vip("line"), backends=service.endpoints)
-        expect(other_pods).not_to_be_answered(service.formerly([datagram]), control=service)
+        expect(other_pods).not_to_be_answered(service.formerly([datagram]), control=clusterip)
 
         service.set_ports(DATAGRAM)
         expect(other_pods).to_reach(service.vip("datagram"), backends=service.endpoints)
-        expect(other_pods).not_to_be_answered(service.formerly([line]), control=service)
+        expect(other_pods).not_to_be_answered(service.formerly([line]), control=clusterip)
 
 
 @check("ports.sctp", slow=True, level=EXT, needs=SCTP, source=DOCS + "service/#protocol-sctp")
