@@ -40,6 +40,19 @@ def test_on_the_lab_within_fifteen_seconds(run_suite: Runner) -> None:
     assert result.report["run"]["seconds"] < 15, result.output
 
 
+def test_a_quick_run_has_the_core_checks_that_wait_for_nothing(run_suite: Runner) -> None:
+    result = run_suite(["{python}", "-m", "kubereach", "run", "--quick", "--report-dir", "{report}"])
+    quick = {
+        check.id for check in read_checks(suites_folder(ROOT)) if check.level == "core" and not check.slow
+    }
+    assert result.code == 0, result.output
+    assert result.report["verdict"] == "partial"
+    assert "core not selected" in result.report["reason"]
+    assert result.ids("pass") == quick
+    # six seconds on a machine that has nothing else to do
+    assert result.report["run"]["seconds"] < 12, result.output
+
+
 def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
     _assert_conformant(run_suite(["{python}", "-m", "pytest", "--report-dir={report}"]))
 

@@ -89,22 +89,28 @@ def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends
                 raise
 
 
-async def end_tcp(host: Host, plan: AddressPlan, *, idle: bool, addresses: Collection[str] = ()) -> None:
-    """What no service proxy should do: end TCP connections to these addresses, or all that are idle for a second."""
-    await host.do(_delete_tcp, plan.version, idle, addresses)
+async def end_tcp(
+    host: Host, plan: AddressPlan, *, addresses: Collection[str] = (), idle_at: Collection[int] = ()
+) -> None:
+    """What no service proxy should do: end TCP connections to these addresses, or idle ones to these ports."""
+    if addresses or idle_at:
+        await host.do(_delete_tcp, plan.version, addresses, idle_at)
 
 
-def _delete_tcp(version: int, idle: bool, addresses: Collection[str]) -> None:
-    if not idle and not addresses:
-        return
+def _delete_tcp(version: int, addresses: Collection[str], idle_at: Collection[int]) -> None:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
+    # the kernel picks the entries, see _delete_flows
+    picked: list[dict[str, object]] = [{"daddr": one if version == 4 else None} for one in addresses]
+    picked += [{"dport": port} for port in idle_at]
     with NFCTSocket(nfgen_family=family) as conntrack:
-        for entry in list(conntrack.dump(tuple_orig=NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP))):
-            original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
-            left = entry.get_attr("CTA_TIMEOUT")
-            if original.daddr in addresses or (idle and _LONG < left < _ESTABLISHED - 1):
-                with contextlib.suppress(NetlinkError):  # it has ended meanwhile
-                    conntrack.entry("del", tuple_orig=original)
+        for pick in picked:
+            through = NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP, **pick)
+            for entry in list(conntrack.dump(tuple_orig=through)):
+                original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
+                idle = _LONG < entry.get_attr("CTA_TIMEOUT") < _ESTABLISHED - 1
+                if original.daddr in addresses or (idle and original.dport in idle_at):
+                    with contextlib.suppress(NetlinkError):  # it has ended meanwhile
+                        conntrack.entry("del", tuple_orig=original)
 
 
 def udp_frontends(

@@ -73,9 +73,16 @@ class _Proxier:
         if "proxy.conntrack-not-flushed" not in self._config.faults:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
-            await end_tcp(self._network, self._plan, idle=False, addresses=_emptied(changes))
+            await end_tcp(self._network, self._plan, addresses=_emptied(changes))
         if "proxy.idle-connections-cut" in self._config.faults:
-            await end_tcp(self._network, self._plan, idle=True)
+            # but for HTTP: there are thousands of connections to look through
+            served = {
+                key.split(" . ")[2]
+                for rules in self._applied.values()
+                for w, key in rules.elements
+                if w == "service-ips"
+            }
+            await end_tcp(self._network, self._plan, idle_at=[int(port) for port in served - {"80"}])
 
     def _desired(
         self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
