@@ -26,6 +26,8 @@ class Node:
     addresses: tuple[str, ...] = ()
     short: str = ""
     ready: bool = True
+    #: the ranges that its pods' addresses are of, where the cluster tells
+    pod_ranges: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -108,6 +110,14 @@ class Cluster:
         ip = ipaddress.ip_address(address)
         return not self.service_cidrs or any(ip in ipaddress.ip_network(c) for c in self.service_cidrs)
 
+    def owns(self, address: str) -> bool:
+        """Whether an address is a node's or of a pod range, as far as the cluster tells."""
+        ip = ipaddress.ip_address(address)
+        return any(
+            address in node.addresses or any(ip in ipaddress.ip_network(r) for r in node.pod_ranges)
+            for node in self.nodes
+        )
+
     def search_list(self, namespace: str) -> tuple[str, ...]:
         """The search list that dnsPolicy ClusterFirst gives to pods of a namespace."""
         return search_list(namespace, self.domain)
@@ -173,7 +183,8 @@ def _nodes(items: list[Object]) -> list[Node]:
         name = item["metadata"]["name"]
         inside = [a["address"] for a in item["status"].get("addresses", []) if a["type"] == "InternalIP"]
         if inside:
-            result.append(Node(name, inside[0], tuple(inside), name[cut:]))
+            ranges = item["spec"].get("podCIDRs") or ()
+            result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges)))
     return result
 
 

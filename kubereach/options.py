@@ -74,6 +74,15 @@ OPTIONS = (
         "list",
         "FEATURE[,..]",
     ),
+    Option(
+        "self-load-balancer",
+        "give our LoadBalancer Services addresses of our own: shows what holds inside the cluster",
+        "flag",
+    ),
+    Option(
+        "lb-provider", "check the annotations of manifests/overlays/PROVIDER.yaml too", metavar="PROVIDER"
+    ),
+    Option("lb-value", "a value that an overlay needs, such as a certificate's name", "list", "NAME=VALUE"),
     Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
     Option("keep", "leave our objects in the cluster after the run", "flag"),
     Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
@@ -103,6 +112,10 @@ class RunOptions:
     report_dir: Path | None = None
     image: str | None = None
     keep: bool = False
+    self_load_balancer: bool = False
+    lb_provider: str | None = None
+    #: NAME=VALUE
+    lb_values: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
@@ -110,7 +123,11 @@ class RunOptions:
         from kubereach.settings import Settings
 
         own = [f"image={self.image}"] if self.image else []
-        return Settings().overridden([*self.assignments, *own, *(["keep=true"] if self.keep else [])])
+        own += ["keep=true"] if self.keep else []
+        own += ["self_load_balancer=true"] if self.self_load_balancer else []
+        own += [f"lb_provider={self.lb_provider}"] if self.lb_provider else []
+        own += [f"lb_values={';'.join(self.lb_values)}"] if self.lb_values else []
+        return Settings().overridden([*self.assignments, *own])
 
 
 def add_to_argparse(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +235,10 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         report_dir=Path(report).expanduser() if (report := one("report-dir")) else None,
         image=one("image"),
         keep=bool(value_of(_option("keep").dest)),
+        self_load_balancer=bool(value_of(_option("self-load-balancer").dest)),
+        lb_provider=one("lb-provider"),
+        # a value may well have commas in it
+        lb_values=tuple(value_of(_option("lb-value").dest) or ()),
         assignments=tuple(value_of(_option("set").dest) or ()),
     )
 

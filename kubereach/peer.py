@@ -24,6 +24,7 @@ A request: ``{"id", "kind", ...}``
     burst       true: the series may have more probes under way than all series together otherwise have
     times       true: the answer tells when each probe began ("at", seconds since the series began)
     dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
+    http: path (/who); status: true: who answers does not matter, ``detail`` is the status
     udp: size (bytes of the datagram, padded)
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
@@ -764,8 +765,9 @@ class Prober:
             series.payload = struct.pack("!H", len(message)) + message if tcp else message
         elif series.kind == "http":
             shown = f"[{host}]" if ":" in host else host
+            path = series.request.get("path", "/who")
             series.payload = (
-                f"GET /who HTTP/1.1\r\nHost: {shown}:{series.port}\r\nUser-Agent: kubereach\r\n\r\n"
+                f"GET {path} HTTP/1.1\r\nHost: {shown}:{series.port}\r\nUser-Agent: kubereach\r\n\r\n"
             ).encode()
         if self._literal(series, [host]):
             self.waiting.append(series)
@@ -918,6 +920,10 @@ class Prober:
     def _http(self, attempt: Attempt, data: bytes) -> None:
         attempt.data = whole = attempt.data + data if attempt.data else data
         head, separator, body = whole.partition(b"\r\n\r\n")
+        if separator and attempt.series.request.get("status"):
+            words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+            self._done(attempt, empty_row("ok", "", words[1] if len(words) > 1 else ""))
+            return
         if separator:
             at = head.find(b"Content-Length: ")
             size = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at > 0 else -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, Failure, NotConforming
@@ -72,7 +73,7 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
         return
     result = path.result
     begun = sorted(probe.at for probe in result.probes)
-    longest = max((later - sooner for sooner, later in zip(begun, begun[1:], strict=False)), default=0.0)
+    longest = max((later - sooner for sooner, later in pairwise(begun)), default=0.0)
     if pause and longest > 2 * pause:
         raise CannotMeasure(
             f"{path.vantage.name} was to connect every {pause:g} s and was silent for {longest:.1f} s",
@@ -118,9 +119,7 @@ def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
         places.setdefault(vantage.node, []).append(vantage.name)
     crowded = {node: clients for node, clients in places.items() if len(clients) > 1}
     addresses = sorted({address for _, address in stuck})
-    chance = sum(
-        float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values()
-    )
+    chance = sum(float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values())
     _enough(chance if crowded else 1.0, f"{len(addresses)} Services, clients by node: {places}")
     failures = []
     for clients in crowded.values():

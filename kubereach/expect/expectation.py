@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from kubereach.address import Address
-from kubereach.cluster import Cluster, DnsReplica
+from kubereach.cluster import Cluster, DnsReplica, Node
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
-from kubereach.expect import affinity, balance, dns, flows, load, negative, reach, sctp, tls
+from kubereach.expect import affinity, balance, dns, flows, health, load, negative, reach, sctp, sources, tls
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
 from kubereach.vantage import Vantage, VantageGroup
@@ -41,15 +41,16 @@ class Expectation:
         self,
         where: Where,
         *,
-        backends: Collection[str] | None = None,
+        backends: Collection[str] | Mapping[str, Collection[str]] | None = None,
         every: bool = False,
         source: str | None = None,
         within: float | None = None,
     ) -> None:
         """The address answers; then so many times in a row that a loss of ``settings.loss`` would have been noticed.
 
-        `backends`: names of the pods that may answer, and nobody else; `every`: each of them does. `source`: the
-        client's address that the backends must have seen, `OWN` for the vantage's own. A connection that needed a
+        `backends`: names of the pods that may answer, and nobody else (by the vantage's node, if it is a mapping);
+        `every`: each of them does. `source`: the client's address that the backends must have seen, `OWN` for the
+        vantage's own. A connection that needed a
         retransmission is a miss.
         """
         reach.reach(self._vantages, _addresses(where), backends, every, source, within)
@@ -95,13 +96,33 @@ class Expectation:
         """
         return affinity.stick(self._vantages, _addresses(where), count, pause, kept)
 
-    def to_be_let_go(self, where: Where, *, after: float, kept: affinity.Stuck) -> None:
-        """After so many seconds of silence some of the vantages are at another endpoint than `kept` says.
+    def to_be_let_go(self, where: Where, *, after: float, kept: affinity.Stuck, endpoints: int) -> None:
+        """After so many seconds of silence some of the vantages are at another of `endpoints` than `kept` says.
 
-        Each may be at the same one by chance, so give enough addresses: all of `n` stay of `k` endpoints with a
-        probability of ``k ** -n``.
+        Each may be at the same one by chance: all of `n` stay of `k` endpoints with a probability of ``k ** -n``.
+        Raises `CannotMeasure` where that is more than 1e-9: then it takes more addresses.
         """
-        affinity.moved(self._vantages, _addresses(where), after, kept)
+        affinity.moved(self._vantages, _addresses(where), after, kept, endpoints)
+
+    def to_be_told_apart(self, kept: affinity.Stuck, *, endpoints: int) -> None:
+        """Several vantages of one node are clients of their own: not every Service of `kept` has them at one endpoint.
+
+        Raises `CannotMeasure` where luck may do that with a probability of more than 1e-9.
+        """
+        affinity.apart(self._vantages, kept, endpoints)
+
+    def to_be_told_health(self, service: Service, *, nodes: Sequence[Node]) -> None:
+        """The Service's health-check node port answers 200 on the nodes with ready endpoints, 503 on all others."""
+        good = [node.address for node in nodes if node.name in service.endpoints_by_node]
+        health.told(self._vantages, [service.health_check_on(node) for node in nodes], good)
+
+    def to_report_source(self, where: Where) -> None:
+        """Every connection is answered; as whom the backends saw the vantages is told in the report."""
+        sources.told(self._vantages, _addresses(where))
+
+    def to_agree(self, where: Where) -> None:
+        """All vantages are answered there, or none is; which of the two is told in the report."""
+        sources.alike(self._vantages, _addresses(where))
 
     def to_be_balanced(self, where: Where, *, backends: Collection[str], count: int = 200) -> None:
         """Over `count` connections of each vantage every backend gets its share, within what chance allows.

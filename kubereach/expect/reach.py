@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kubereach.address import Address
 from kubereach.context import RunContext
@@ -18,6 +18,8 @@ from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 from kubereach.vantage.vantage import OUTSIDE
 
+#: who may answer: the names of pods, or those for each vantage's node
+Backends = Collection[str] | Mapping[str, Collection[str]] | None
 #: as `source`: the backend must have seen the vantage's own address
 OWN = "own"
 #: misses after which a hold series ends: enough to tell what is wrong, and a broken path costs one time-out
@@ -60,7 +62,7 @@ def series_for(path: Path, count: int = 1) -> Series:
 def reach(
     vantages: Sequence[Vantage],
     addresses: Sequence[Address],
-    backends: Collection[str] | None,
+    backends: Backends,
     every: bool,
     source: str | None,
     within: float | None,
@@ -97,11 +99,14 @@ def _misses(
     path: Path,
     result: SeriesResult,
     length: int,
-    backends: Collection[str] | None,
+    wanted_backends: Backends,
     every: bool,
     source: str | None,
 ) -> list[Failure]:
     """What is not as expected in a series of `length` probes over a path."""
+    backends = wanted_backends
+    if isinstance(backends, Mapping):
+        backends = backends.get(path.vantage.node, ())
     misses: list[Failure] = []
     evidence = _evidence(result)
 
@@ -132,9 +137,13 @@ def _misses(
         ports = [f"{pod} on {number}" for pod, number in path.address.targets]
         miss(f"the target port to be hit: {names(ports)}", _shares(astray))
     if source is not None:
-        own = path.vantage.address if source == OWN else source
-        clients = Counter(answer.client for answer in answers)
-        if frozenset(clients) - {own}:
+        clients = Counter(
+            answer.client
+            for answer in answers
+            if not (path.vantage.is_own(answer) if source == OWN else answer.client == source)
+        )
+        if clients:
+            own = (path.vantage.address or "the client's own address") if source == OWN else source
             miss(f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
     return misses
 

@@ -36,7 +36,9 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
         silent = [path for path in found if path not in answered]
         if answered and silent:
             where = names([path.vantage.name for path in answered])
-            silent[0].fail("the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {where}")
+            silent[0].fail(
+                "the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {where}"
+            )
         else:
             words = "answers" if answered else in_words(found[0].result.outcomes)
             tell(vantages[0], f"{place}: {words} at each of {len(found)} vantages")

@@ -29,7 +29,7 @@ class Series:
     times: bool = False
     nonce: str = ""
     #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file,
-    #: size of udp, transport of flow, size and stall of transfer, on of ready
+    #: size of udp, transport of flow, size and stall of transfer, on of ready, path and status of http
     more: Mapping[str, object] = field(default_factory=dict)
 
     def request(self, number: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ import httpx
 
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure
-from kubereach.outcome import SeriesResult
+from kubereach.outcome import Answer, SeriesResult
 from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
 from kubereach.vantage.series import Series
@@ -150,6 +150,10 @@ class Vantage:
         """Why an ordinary HTTP client is not content with `url`, else empty. Only outside has one."""
         return ""
 
+    def is_own(self, answer: Answer) -> bool:
+        """Whether the client's address that a backend saw is the vantage's own."""
+        return answer.client == (self.address or answer.local)
+
     def _line(self, line: bytes) -> None:
         try:
             message = json.loads(line)
@@ -191,6 +195,15 @@ class Vantage:
 
 class OutsideVantage(Vantage):
     """The machine that runs pytest. Bulk probes come from the very same prober; httpx gives a second opinion."""
+
+    #: whether an address is one of the cluster's; set by the world
+    is_inside: Callable[[str], bool] | None = None
+
+    def is_own(self, answer: Answer) -> bool:
+        """Its own address, or that of a router on the way: anything but an address of the cluster."""
+        if answer.client == answer.local or self.is_inside is None:
+            return answer.client == answer.local
+        return not self.is_inside(answer.client)
 
     def second_opinion(self, url: str, timeout: float) -> str:
         """Fetch `url` with an ordinary HTTP client that takes no proxy from the environment."""

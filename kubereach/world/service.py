@@ -19,6 +19,8 @@ from kubereach.vantage import Series, VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
 from kubereach.world.matching import differences
+from kubereach.world.pending import diagnose
+from kubereach.world.self_balancer import ingress_of, write_ingress
 from kubereach.world.workload import Workload
 
 if TYPE_CHECKING:
@@ -95,6 +97,17 @@ class Service:
         return "" if ip == "None" else ip
 
     @property
+    def selector(self) -> dict[str, str]:
+        """Its selector: another Service with the same one has all of its endpoints from the first moment on."""
+        return dict(self.obj["spec"].get("selector") or {})
+
+    @property
+    def affinity_timeout(self) -> int:
+        """sessionAffinityConfig.clientIP.timeoutSeconds; 0 when there is none."""
+        config = self.obj["spec"].get("sessionAffinityConfig") or {}
+        return int((config.get("clientIP") or {}).get("timeoutSeconds") or 0)
+
+    @property
     def node_ports(self) -> tuple[int, ...]:
         return tuple(p["nodePort"] for p in self.obj["spec"].get("ports", []) if p.get("nodePort"))
 
@@ -149,6 +162,28 @@ class Service:
         """The node port on a node's address."""
         return self._address(
             "nodeport", node.address, self._port(port), self.node_port(port), f"{self.name} on {node.short}"
+        )
+
+    def on_localhost(self, port: str = "") -> Address:
+        """The node port on the loopback address of whoever tries it."""
+        return self._address("nodeport", "127.0.0.1", self._port(port), self.node_port(port), self.name)
+
+    def health_check_on(self, node: Node) -> Address:
+        """Its health-check node port on a node's address. Raises `NotConforming` when the cluster gave none."""
+        number = self.obj["spec"].get("healthCheckNodePort")
+        if not number:
+            raise NotConforming(
+                [Failure("API", f"Service {self.name}", "a health-check node port", "none allocated")]
+            )
+        return Address(
+            "health-check", "http", node.address, int(number), self.settled, f"{self.name} on {node.short}"
+        )
+
+    def external_ip(self, port: str = "") -> Address:
+        """The first of its external addresses."""
+        found = self._port(port)
+        return self._address(
+            "external-ip", self.obj["spec"]["externalIPs"][0], found, found["port"], self.name
         )
 
     def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
@@ -244,6 +279,15 @@ class Service:
         return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
 
     @property
+    def endpoints_by_node(self) -> dict[str, frozenset[str]]:
+        """Names of the pods that must serve, by the node that they are on; nodes without any are left out."""
+        found: dict[str, frozenset[str]] = {}
+        for pod in self._pods():
+            node = str(pod["spec"].get("nodeName", ""))
+            found[node] = found.get(node, frozenset()) | {pod["metadata"]["name"]}
+        return found
+
+    @property
     def listed(self) -> frozenset[str]:
         """Addresses in its EndpointSlices, whatever their conditions, as the API has them now."""
         path = path_of(("discovery.k8s.io/v1", "EndpointSlice"), self.namespace)
@@ -303,13 +347,14 @@ class Service:
 
     def _assigned(self) -> str:
         """What status.loadBalancer has now; "" if nothing."""
-        given = (self.obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
+        given = ingress_of(self.obj) or [{}]
         return str(given[0].get("ip") or given[0].get("hostname") or "")
 
     def _no_address(self, waited: float) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/events"
         found = self._world.api.find(path, fieldSelector=f"involvedObject.name={self.name}") or {}
         said = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items", [])]
+        pending = diagnose(self._world.api)
         taken = CLEANUP in (self.obj["metadata"].get("finalizers") or ())
         if said or taken:
             raise NotConforming(
@@ -319,15 +364,15 @@ class Service:
                         f"LoadBalancer Service {self.name}",
                         f"an address within {waited:.0f} s",
                         "still pending, though a controller has taken charge of it",
-                        tuple(said) or ("no event says why: see the load balancer controller's log",),
+                        (*(said or ["no event says why"]), *pending.lines, pending.remedy),
                     )
                 ]
             )
         self._pending = (
-            f"no load balancer controller: after {waited:.0f} s no address, no event and no finalizer"
+            f"nobody serves LoadBalancer Services: after {waited:.0f} s no address, no event and no finalizer; "
+            f"{'; '.join(pending.lines)}. {pending.remedy}"
         )
-        remedy = "Install one (MetalLB, cloud-provider-kind), or leave these checks out."
-        raise Unsupported(self._pending, remedy, feature=LOADBALANCER)
+        raise Unsupported(self._pending, feature=LOADBALANCER)
 
     # changes
 
@@ -338,7 +383,8 @@ class Service:
     def patch(self, change: Object) -> None:
         """Change the live Service by a merge patch."""
         path = object_path(self._created)
-        self._world.api.patch(path, change)
+        patched = self._world.api.patch(path, self._world.balancer.claimed(change))
+        self._world.balancer.serve(self._world.api, patched)
         self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
         self.changed()
 
@@ -355,6 +401,21 @@ class Service:
             spec |= {"clusterIP": None, "clusterIPs": None}
         self.patch({"spec": spec})
         self._world.board.wait(lambda: self.type == type_, 5)
+
+    def take_address(self, ip_mode: str) -> Address:
+        """Give itself a load-balancer address of ours, with this ipMode (VIP, Proxy), and wait until it is seen.
+
+        Raises `Unsupported` where the API knows no ipMode (before Kubernetes 1.30).
+        """
+        if ingress := ingress_of(self.obj):
+            written = write_ingress(self._world.api, self.obj, [{**ingress[0], "ipMode": ip_mode}])
+        else:
+            written = self._world.balancer.assign(self._world.api, self.obj, ip_mode)
+        if ingress_of(written)[0].get("ipMode") != ip_mode:
+            raise Unsupported("the API server keeps no ipMode: it came with Kubernetes 1.30")
+        self._world.board.wait(lambda: ingress_of(self.obj) == ingress_of(written), 5)
+        self.changed()
+        return self.ingress()
 
     def set_ports(self, *ports: Object) -> None:
         """Give it just these ports, and wait until the API shows them."""

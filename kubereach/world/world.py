@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from kubereach import peer
 from kubereach.api import Api, ApiError, Object, object_path
 from kubereach.cluster import Cluster, inspect
 from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure, Failure, NotConforming, UsageError
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.settings import Settings
 from kubereach.settling import CREATED
@@ -25,10 +25,12 @@ from kubereach.vantage import Vantage, VantageGroup
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
+from kubereach.world.alike import Alike
 from kubereach.world.board import Board, is_ready
 from kubereach.world.leftovers import NAMESPACES, Renewal, remove_leftovers, renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
 from kubereach.world.readiness import Readiness
+from kubereach.world.self_balancer import SelfBalancer
 from kubereach.world.service import Service
 
 #: applied before all others, in this order: what the others need to exist
@@ -87,6 +89,8 @@ class World:
         self._node_ports: tuple[int, int] | None = None
         self._services: dict[str, Service] = {}
         self._opened: dict[str, Vantage] = {}
+        #: gives load-balancer addresses of our own
+        self.balancer = SelfBalancer(settings)
         self.pods = self.other_pods = self.nodes = VantageGroup(())
 
     @property
@@ -181,8 +185,13 @@ class World:
         if manifest.kind == "Namespace":
             obj = {**obj, "metadata": {**obj["metadata"], **renewed()["metadata"]}}
         try:
-            return self.api.create(obj)
+            created = self.api.create(self.balancer.claimed(obj))
+            if manifest.kind == "Service":
+                self.balancer.serve(self.api, created)
+            return created
         except ApiError as error:
+            if error.status == 403 and "externalips" in error.message.replace(" ", "").lower():
+                raise Unsupported(f"externalIPs are not allowed here: {error.message}") from error
             if error.status in (400, 422):
                 raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
             raise CannotMeasure(
@@ -237,6 +246,7 @@ class World:
         settings = self.context.settings
         program = [sys.executable, "-u", peer.__file__, "probe", "--in-flight", str(settings.in_flight)]
         self.outside = OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+        self.outside.is_inside = self.cluster.owns
         self.pods = self._group(self.namespace, "client", POD)
         self.other_pods = self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
         forbidden = readiness.forbidden.get((self.node_namespace, "node"), "")
@@ -317,6 +327,17 @@ class World:
             for obj in created:
                 self.api.delete(object_path(obj), propagationPolicy="Background")
                 self._note("delete", obj)
+
+    @contextmanager
+    def create_alike(self, stem: str, count: int, *, name: str, **variables: object) -> Iterator[Alike]:
+        """So many Services of manifests/temporary/<stem>.yaml, called name-1 and on, that select the same pods."""
+        with ExitStack() as stack:
+            yield Alike(
+                [
+                    stack.enter_context(self.create(stem, name=f"{name}-{n}", group=name, **variables))
+                    for n in range(1, count + 1)
+                ]
+            )
 
     def _await_workload(self, workload: Object, service: Service) -> None:
         readiness = Readiness(self.board, self.api)
