@@ -54,7 +54,7 @@ FAULTS = {
     "proxy.first-endpoint-only": "one endpoint of several is used",
     "proxy.first-port-only": "further ports of a Service are not programmed",
     "proxy.health-check-always-ok": "health-check node ports answer 200 on nodes without endpoints",
-    "proxy.idle-connections-cut": "every change of rules cuts connections that are idle",
+    "proxy.idle-connections-cut": "the deletion of a Service cuts idle connections of all others (to port 81, for the sake of speed)",
     "proxy.internal-local-ignored": "internalTrafficPolicy Local is taken for Cluster (kubernetes #105470)",
     "proxy.ip-mode-ignored": "load-balancer addresses of ipMode Proxy are captured in the cluster",
     "proxy.localhost-on-one-node": "one node serves node ports on 127.0.0.1",

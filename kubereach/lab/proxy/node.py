@@ -74,15 +74,10 @@ class _Proxier:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
             await end_tcp(self._network, self._plan, addresses=_emptied(changes))
-        if "proxy.idle-connections-cut" in self._config.faults:
-            # but for HTTP: there are thousands of connections to look through
-            served = {
-                key.split(" . ")[2]
-                for rules in self._applied.values()
-                for w, key in rules.elements
-                if w == "service-ips"
-            }
-            await end_tcp(self._network, self._plan, idle_at=[int(port) for port in served - {"80"}])
+        deleted = any(service is None for service, _ in found.values())
+        if deleted and "proxy.idle-connections-cut" in self._config.faults:
+            # those to echo servers: of others there are thousands to look through
+            await end_tcp(self._network, self._plan, idle_at=[81])
 
     def _desired(
         self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
