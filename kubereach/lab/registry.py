@@ -16,18 +16,15 @@ from kubereach.lab.config import LabConfig
 from kubereach.lab.defaults import Strategy, strategy_of
 from kubereach.lab.defaults.pods import PRIORITIES, random_suffix
 from kubereach.lab.defaults.strategy import prune
+from kubereach.lab.recorder import EventRecorder
 from kubereach.lab.resources import BY_NAME, RESOURCES, Resource
 from kubereach.lab.status import Object
 from kubereach.lab.store import Change, Listener, Store, copy_object
 
 #: propagation policy -> the finalizer that the garbage collector honours
 _PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
-#: that many different messages for one reason are combined in one event
-_SIMILAR = 10
-_COMBINED = "(combined from similar events)"
 #: kinds whose dependents are kept unless the request says otherwise, as batch/v1 does it from of old
 _BY_DEFAULT = {"jobs": "Orphan"}
-_EVENT_TYPES = ("Normal", "Warning")
 _GENERATED_PREFIX = 58
 
 
@@ -49,8 +46,7 @@ class Registry:
         self.store = Store()
         self.services = ServiceAllocator(config.plans, config.node_port_range, config.faults)
         self._strategies: dict[str, Strategy] = {r.name: strategy_of(r.name, config) for r in RESOURCES}
-        self._events: dict[tuple[str, ...], str] = {}
-        self._told: dict[tuple[str, ...], set[str]] = {}
+        self.events = EventRecorder(self)
 
     # reading
 
@@ -271,58 +267,8 @@ class Registry:
         host: str = "",
         field_path: str = "",
     ) -> None:
-        """Writes a core/v1 Event about `involved`; the same one again is counted.
-
-        `type` is Normal or Warning, `source` the component that reports, `host` the node that it is on, `field_path`
-        the part of the object that it is about, such as ``spec.containers{c}``.
-        """
-        if type not in _EVENT_TYPES:
-            raise ValueError(f"an Event is Normal or Warning, not {type}")
-        about = involved["metadata"]
-        namespace = about.get("namespace") or "default"
-        subject = (about.get("uid", ""), field_path, type, reason, source)
-        told = self._told.setdefault(subject, set())
-        told.add(message)
-        words = message
-        if len(told) >= _SIMILAR:
-            # as client-go's event recorder does it, so that one event stands for all further ones
-            told.pop()
-            words, message = _COMBINED, f"{_COMBINED}: {message}"
-        key = (*subject, words)
-        known = self._events.get(key)
-        if known is not None and self.find("events", namespace, known) is not None:
-            self.update("events", namespace, known, lambda event: _count(event, message))
-            return
-        space = self.find("namespaces", None, namespace)
-        if space is None or space["metadata"].get("deletionTimestamp"):
-            return
-        stamp = now()
-        event = self.create(
-            "events",
-            {
-                "metadata": {"name": f"{about['name']}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
-                "involvedObject": {
-                    "kind": involved.get("kind", ""),
-                    "namespace": about.get("namespace", ""),
-                    "name": about["name"],
-                    "uid": about.get("uid", ""),
-                    "apiVersion": involved.get("apiVersion", ""),
-                    "resourceVersion": about.get("resourceVersion", ""),
-                    **({"fieldPath": field_path} if field_path else {}),
-                },
-                "reason": reason,
-                "message": message,
-                "source": {"component": source, **({"host": host} if host else {})},
-                "firstTimestamp": stamp,
-                "lastTimestamp": stamp,
-                "count": 1,
-                "type": type,
-                "eventTime": None,
-                "reportingComponent": "" if words == _COMBINED else source,
-                "reportingInstance": host,
-            },
-        )
-        self._events[key] = event["metadata"]["name"]
+        """Writes a core/v1 Event about `involved`; the same one again is counted. See `EventRecorder.record`."""
+        self.events.record(involved, type, reason, message, source, host=host, field_path=field_path)
 
     # inside
 
@@ -449,9 +395,3 @@ def _check_preconditions(kind: Resource, obj: Object, conditions: Mapping[str, s
             f"({metadata['resourceVersion']}). The object might have been modified"
         )
         raise status.conflict(kind.kind, metadata["name"], why, kind.group)
-
-
-def _count(event: Object, message: str) -> None:
-    event["message"] = message
-    event["count"] = event.get("count", 1) + 1
-    event["lastTimestamp"] = now()

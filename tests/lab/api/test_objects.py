@@ -198,6 +198,22 @@ def test_events_are_counted_and_seen_through_both_groups(
     assert (newer["note"], newer["regarding"]["name"]) == ("again", "ex")
 
 
+def test_events_are_forgotten(
+    server: Server,
+    core: client.CoreV1Api,
+    namespace: str,
+    running_pod: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def record(reason: str) -> None:
+        server.call(lambda: server.registry.record_event(running_pod, "Normal", reason, "text", "kubelet"))
+
+    record("Old")
+    monkeypatch.setattr("kubereach.lab.recorder._KEPT", -1.0)
+    record("New")
+    assert [event.reason for event in core.list_namespaced_event(namespace).items] == ["New"]
+
+
 def test_without_a_certificate_nothing_but_health_is_answered(server: Server) -> None:
     with httpx.Client(base_url=server.url, verify=False) as stranger:
         refused = stranger.get("/api/v1/namespaces")
