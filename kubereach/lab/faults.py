@@ -54,7 +54,7 @@ FAULTS = {
     "proxy.first-endpoint-only": "one endpoint of several is used",
     "proxy.first-port-only": "further ports of a Service are not programmed",
     "proxy.health-check-always-ok": "health-check node ports answer 200 on nodes without endpoints",
-    "proxy.idle-connections-cut": "the deletion of a Service cuts idle connections of all others (to port 81, for the sake of speed)",
+    "proxy.idle-connections-cut": "the deletion of a Service cuts idle connections to others at port 81",
     "proxy.internal-local-ignored": "internalTrafficPolicy Local is taken for Cluster (kubernetes #105470)",
     "proxy.ip-mode-ignored": "load-balancer addresses of ipMode Proxy are captured in the cluster",
     "proxy.localhost-on-one-node": "one node serves node ports on 127.0.0.1",
@@ -76,7 +76,7 @@ FAULTS = {
     "proxy.source-ranges-ignored": "loadBalancerSourceRanges let everybody in (cilium #34903, kubernetes #109575)",
     "proxy.stale-endpoint": "an endpoint that has gone stays in the rules (kubernetes #55667, #86280)",
     "proxy.target-port-ignored": "traffic goes to port instead of targetPort",
-    "proxy.twins-confused": "of two Services with the same port and endpoints, the deletion of one takes the other's rules",
+    "proxy.twins-confused": "of two Services with one port and endpoints alike, deleting one takes the other along",
     "proxy.undeclared-ports": "cluster IPs answer on every TCP port",
     "proxy.unfair": "the first endpoint gets more than half of all requests",
 }
