@@ -38,7 +38,8 @@ class Readiness:
 
     def counts(self) -> tuple[int, int]:
         """(ready, wanted) pods. Raises `CannotMeasure` for a pod that cannot start."""
-        pods = self._board.all("Pod")
+        # one that is on its way out may end in whatever way
+        pods = [pod for pod in self._board.all("Pod") if not pod["metadata"].get("deletionTimestamp")]
         for pod in pods:
             self._hopeless(pod)
         ready = wanted = 0
