@@ -212,13 +212,13 @@ class Container:
         self.event("Normal", "Created", "Container created")
         self.event("Normal", "Started", "Container started")
         self._counted()
-        self._begun = asyncio.get_running_loop().time()
         state.state = {"running": {"startedAt": now()}}
         state.started = "startupProbe" not in self.spec
         state.ready = state.started and self.ready_without_probe
 
     def _counted(self) -> None:
         self.starts += 1
+        self._begun = asyncio.get_running_loop().time()
         self.state.identity = f"lab://{uuid.uuid4().hex}{uuid.uuid4().hex}"
 
     def _not_started(self, error: StartError) -> None:

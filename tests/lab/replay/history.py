@@ -35,7 +35,7 @@ class History:
                     with self._news:
                         self._events[kind].append(json.loads(line))
                         self._news.notify_all()
-        except (httpx.HTTPError, httpx.StreamError):
+        except (httpx.HTTPError, httpx.StreamError, OSError):
             return  # the client was closed with the scenario
 
     def _told(self, kind: str, seen: int, patience: float) -> list[Object]:

@@ -75,7 +75,7 @@ LIFE = Scenario(
     before={10: _answers("life")},
     passing=frozenset({11}),
     parts={7: _DIFF, 8: _DIFF},
-    races={12: "the next request and the kubelet, which acts at once in the lab"},
+    races={12: "the next request and the kubelet, which tells that it saw the deletion"},
 )
 
 
