@@ -45,6 +45,7 @@ FEATURES: dict[str, str] = {
 DOCS = "https://kubernetes.io/docs/concepts/services-networking/"
 POD_LIFECYCLE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
 VIRTUAL_IPS = "https://kubernetes.io/docs/reference/networking/virtual-ips/"
+SOURCE_IP = "https://kubernetes.io/docs/tutorials/services/source-ip/"
 DNS_SPEC = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
 #: the attribute of a test function that holds its `Check`

@@ -120,6 +120,10 @@ class Expectation:
         """Every connection is answered; as whom the backends saw the vantages is told in the report."""
         sources.told(self._vantages, _addresses(where))
 
+    def to_report(self, where: Where) -> None:
+        """Nothing is demanded: whether the vantages are answered there is told in the report."""
+        sources.reported(self._vantages, _addresses(where))
+
     def to_agree(self, where: Where) -> None:
         """All vantages are answered there, or none is; which of the two is told in the report."""
         sources.alike(self._vantages, _addresses(where))

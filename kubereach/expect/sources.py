@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.address import Address
+from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
-from kubereach.outcome import ANSWERED, OK, in_words
+from kubereach.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.vantage import Vantage
 from kubereach.vantage.group import run_all
 
 
 def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_report_source`."""
-    seen = _tried(vantages, addresses)
+    seen = paths(vantages, addresses)
+    converge(
+        seen,
+        lambda path: series_for(path, CONVERGED),
+        lambda _, result: result.outcomes[OK] == len(result.probes),
+        patient=False,
+    )
     for path in seen:
+        measurable(path)
         if path.result.outcomes[OK] != len(path.result.probes):
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
             continue
@@ -27,7 +35,12 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
 
 def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_agree`."""
-    seen = _tried(vantages, addresses)
+    seen = paths(vantages, addresses)
+    for path, result in zip(
+        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+    ):
+        path.result = result
+        measurable(path)
     by_place: dict[str, list[Path]] = {}
     for path in seen:
         by_place.setdefault(f"{path.address.way} {path.address.host}", []).append(path)
@@ -40,16 +53,19 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
                 "the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {where}"
             )
         else:
-            words = "answers" if answered else in_words(found[0].result.outcomes)
+            words = "answers" if answered else any_of(frozenset(found[0].result.outcomes))
             tell(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
     settle(seen)
 
 
-def _tried(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
-    seen = paths(vantages, addresses)
-    for path, result in zip(
-        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
-    ):
-        path.result = result
-        measurable(path)
-    return seen
+def reported(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
+    """See `Expectation.to_report`."""
+    for address in addresses:
+        seen = paths(vantages, [address])
+        results = run_all([(path.vantage, series_for(path)) for path in seen])
+        words = {
+            path.vantage.name: in_words(result.outcomes) for path, result in zip(seen, results, strict=True)
+        }
+        same = len(set(words.values())) == 1
+        told = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
+        tell(vantages[0], f"{address}: {told}")

@@ -50,6 +50,11 @@ class VantageGroup(Sequence[Vantage]):
                 return vantage
         raise CannotMeasure(f"there is no vantage on node {name}")
 
+    def but_on(self, node: object) -> VantageGroup:
+        """Those that are on other nodes than `node` (a node or its name)."""
+        name = str(getattr(node, "name", node))
+        return VantageGroup([vantage for vantage in self.members if vantage.node != name])
+
     def open(self) -> None:
         """Open all streams at the same time. Raises `CannotMeasure`."""
         each(self._vantages, lambda vantage: vantage.open())

@@ -15,9 +15,10 @@ from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
 from kubereach.outcome import OK
 from kubereach.settling import CHANGED, DELETED, ENDPOINTS, Settling
-from kubereach.vantage import Series, VantageGroup
+from kubereach.vantage import Series, Vantage, VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
+from kubereach.world.clients import EVERYBODY, ranges_of
 from kubereach.world.matching import differences
 from kubereach.world.pending import diagnose
 from kubereach.world.self_balancer import ingress_of, write_ingress
@@ -416,6 +417,21 @@ class Service:
         self._world.board.wait(lambda: ingress_of(self.obj) == ingress_of(written), 5)
         self.changed()
         return self.ingress()
+
+    @property
+    def taken_by(self) -> str:
+        """What somebody has done who took charge of it as a load balancer: an address, a finalizer; else empty."""
+        finalizers = [f for f in self.obj["metadata"].get("finalizers") or () if f == CLEANUP]
+        given = self._assigned()
+        return ", ".join([*([f"address {given}"] if given else []), *(f"finalizer {f}" for f in finalizers)])
+
+    def allow_only(self, vantages: Iterable[Vantage]) -> None:
+        """Let the load balancer take these clients alone."""
+        self.patch({"spec": {"loadBalancerSourceRanges": ranges_of(vantages)}})
+
+    def allow_everybody(self) -> None:
+        """Let the load balancer take all clients, by ranges that have them all."""
+        self.patch({"spec": {"loadBalancerSourceRanges": EVERYBODY}})
 
     def set_ports(self, *ports: Object) -> None:
         """Give it just these ports, and wait until the API shows them."""

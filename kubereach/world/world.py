@@ -72,7 +72,7 @@ class World:
         services: Sequence[str],
     ) -> None:
         self._access = access
-        self._manifests = manifests
+        self.manifests = self._manifests = manifests
         self._stems = tuple(dict.fromkeys(services))
         self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
         self.context = RunContext(settings, bus, secrets.token_hex(8))

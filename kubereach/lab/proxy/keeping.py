@@ -126,7 +126,7 @@ def _with_dead_endpoints(old: Rules, new: Rules) -> Rules:
     """proxy.affinity-to-dead-endpoint: who went to an endpoint that is gone goes there again."""
     chains, gone = dict(new.chains), set()
     for name, lines in new.chains.items():
-        sticky = [line for line in old.chains.get(name, ()) if " @affinity-" in line]
+        sticky = [line for line in old.chains.get(name, ()) if " @affinity-" in line and " goto " in line]
         dead = [line for line in sticky if line.rpartition("goto ")[2] not in new.chains]
         chains[name] = (*dead, *lines)
         gone |= {line.rpartition("goto ")[2] for line in dead}

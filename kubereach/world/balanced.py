@@ -1,0 +1,53 @@
+"""Services of type LoadBalancer as checks ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kubereach.errors import Failure, NotConforming, Unsupported
+from kubereach.vantage import Vantage
+from kubereach.world.clients import ranges_of
+from kubereach.world.overlay import ASKED, read
+from kubereach.world.self_balancer import OWN_CLASS
+
+if TYPE_CHECKING:
+    from kubereach.world.service import Service
+    from kubereach.world.world import World
+
+#: of our class: no controller takes charge of it
+OWN: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": OWN_CLASS}
+#: of a class that nobody serves, not even we
+FOREIGN: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": "kubereach.dev/nobody"}
+
+
+def only_for(vantages: Iterable[Vantage] = ()) -> dict[str, Any]:
+    """A spec whose loadBalancerSourceRanges let in these vantages alone, or nobody."""
+    return {"type": "LoadBalancer", "loadBalancerSourceRanges": ranges_of(vantages)}
+
+
+def asking_for(world: World, address: str) -> dict[str, Any]:
+    """Variables of a manifest that ask for a load-balancer address: by the provider's annotation, else by the field."""
+    provider = world.context.settings.lb_provider
+    if provider:
+        for case in read(world, free=address):
+            if case.outcome == ASKED and not case.missing:
+                return {"annotations": case.annotations, "spec": case.spec}
+    return {"spec": {"type": "LoadBalancer", "loadBalancerIP": address}}
+
+
+def must_have(service: Service, address: str) -> None:
+    """The Service has got just the address that it asked for.
+
+    Raises `NotConforming`, or `Unsupported` where it has another one and asked by the field, which may be ignored.
+    """
+    given = service.load_balancer_address()
+    if given == address:
+        return
+    if service.obj["spec"].get("loadBalancerIP"):
+        raise Unsupported(
+            f"spec.loadBalancerIP is ignored here, as it may be: asked for {address}, got {given}",
+            "Name the provider with --lb-provider, if it has an annotation for it.",
+        )
+    where = f"LoadBalancer Service {service.name}"
+    raise NotConforming([Failure("API", where, f"the address {address} that it asked for", given)])

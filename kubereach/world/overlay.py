@@ -1,0 +1,87 @@
+"""Overlays: what providers of load balancers understand in annotations, and what must come of it.
+
+manifests/overlays/PROVIDER.yaml is a list of cases, each with a ``name``, an ``outcome``, ``annotations`` and further
+fields of ``spec``. Values in double braces come from ``--lb-value NAME=VALUE``; ``free`` is an address that the load
+balancer has just taken back.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import yaml
+from jinja2 import meta
+
+from kubereach.errors import UsageError
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+#: what must come of a case: the address that was asked for, a private one, TLS, or just an answer
+ASKED, INTERNAL, ENDS_TLS, ANSWERS = "asked", "internal", "tls", "answers"
+OUTCOMES = (ASKED, INTERNAL, ENDS_TLS, ANSWERS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of annotations, with what must come of it. `missing` are values that nobody has given."""
+
+    name: str
+    outcome: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    #: the address asked for, or the name that the certificate must be for
+    wanted: str = ""
+    missing: tuple[str, ...] = ()
+
+
+def providers(world: World) -> list[str]:
+    """The providers that there is an overlay for."""
+    return sorted(file.stem for file in (world.manifests / "overlays").glob("*.yaml"))
+
+
+def read(world: World, free: str = "") -> list[Case]:
+    """The cases of the provider that --lb-provider names. Raises `UsageError` for an unknown or malformed one."""
+    settings = world.context.settings
+    file = world.manifests / "overlays" / f"{settings.lb_provider}.yaml"
+    if not file.exists():
+        raise UsageError(
+            f"--lb-provider {settings.lb_provider}: there is no such overlay",
+            f"Providers: {', '.join(providers(world))}.",
+        )
+    values = {"free": free} if free else {}
+    for pair in filter(None, (settings.lb_values or "").split(";")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--lb-value {pair}: not of the form NAME=VALUE", f"See {file}.")
+        values[name.strip().replace("-", "_")] = value.strip()
+    found = []
+    for case in yaml.safe_load(file.read_text(encoding="utf-8")):
+        if case.get("outcome") not in OUTCOMES or not case.get("name"):
+            raise UsageError(f"{file}: a case without name or outcome", f"Outcomes: {', '.join(OUTCOMES)}.")
+        found.append(_filled(case, values))
+    return found
+
+
+def _filled(case: Mapping[str, Any], values: Mapping[str, str]) -> Case:
+    """A case with its values; those that are not there are noted."""
+    text = yaml.safe_dump(dict(case))
+    environment = jinja2.Environment(autoescape=False)
+    missing = meta.find_undeclared_variables(environment.parse(text)) - values.keys()
+    whole = yaml.safe_load(environment.from_string(text).render(values))
+    annotations = {str(key): str(value) for key, value in (whole.get("annotations") or {}).items()}
+    spec = {"type": "LoadBalancer", **(whole.get("spec") or {})}
+    wanted = str(whole.get("wanted", ""))
+    return Case(whole["name"], whole["outcome"], annotations, spec, wanted, tuple(sorted(missing)))
+
+
+def is_private(host: str) -> bool:
+    """Whether a load balancer's address is one of a private range; AWS calls internal ones so in their names."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host.startswith("internal-")
