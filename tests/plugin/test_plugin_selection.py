@@ -35,6 +35,7 @@ def test_disturbs():
         (["--check=demo.*,other.extra"], ["demo.one", "demo.two", "other.extra"]),
         (["--check=demo", "--skip-check=*.one"], ["demo.two"]),
         (["--level=ext"], ["other.extra"]),
+        (["--quick"], ["demo.one", "demo.two"]),
         (["-k", "two"], ["demo.two"]),
     ],
 )
@@ -68,6 +69,10 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
             ["kubereach: --level must: there is no such level", "  Known: core, ext, info, disr."],
         ),
         (["--require=x"], ["kubereach: --require x: there is no such feature", "  Known: multi-node, *"]),
+        (
+            ["--quick", "--level=ext"],
+            ["kubereach: no quick check is selected: *", "  Leave out --quick."],
+        ),
         (["-k", "nothing"], ["kubereach: no check is left to run", "*"]),
         (["--target=moon"], ["kubereach: --target moon: no such target", "  Targets: lab, existing."]),
         (["--target=lab", "--context=x"], ["kubereach: --target lab has no use for --context*", "*"]),
@@ -166,3 +171,18 @@ def test_bad():
     project.pytester.runpytest_inprocess()
     assert project.pytester.runpytest_inprocess("--lf").ret == 1
     assert list(project.verdicts) == ["demo.bad"]
+
+
+def test_a_quick_run_leaves_out_what_is_slow_and_is_partial(project: Project) -> None:
+    project.checks(
+        SUITE
+        + '''
+@check("demo.slow", slow=True, source=DOCS)
+def test_slow():
+    """Slow works."""
+'''
+    )
+    project.run("--quick", code=0)
+    assert list(project.verdicts) == ["demo.one", "demo.two"]
+    assert project.report["verdict"] == "partial"
+    assert project.report["reason"] == "1 core not selected"

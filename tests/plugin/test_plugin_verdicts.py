@@ -220,3 +220,31 @@ def test_the_matrix_shows_who_reached_what(project: Project) -> None:
     )
     (path, *_) = project.report["checks"][0]["paths"]
     assert path["latency_ms"] == {"p50": 0.5, "p99": 0.6, "max": 0.6}
+
+
+KNOWN = '''
+@check("endpoints.udp-after-scale-to-zero", level=INFO, source=DOCS)
+def test_known(world):
+    """A thing that Kubernetes itself does wrong."""
+    from kubereach.events import Told
+    world.bus.emit(Told("endpoints.udp-after-scale-to-zero", "seen twice"))
+    raise NotConforming([Failure("pod@worker", "a Service", "an end", "none")])
+'''
+
+
+def test_a_known_defect_is_named_with_its_issue(project: Project) -> None:
+    project.checks(PASSES + KNOWN)
+    result = project.run(code=0)
+    result.stdout.fnmatch_lines(
+        [
+            "reported",
+            "  endpoints.udp-after-scale-to-zero: seen twice",
+            "* endpoints.udp-after-scale-to-zero  (info)",
+            "  known defect of Kubernetes up to 1.36, kubernetes #139628*",
+        ]
+    )
+    passed, known = project.report["checks"]
+    assert known["verdict"] == "noted"
+    assert known["known_defect"]["versions"] == "up to 1.36"
+    assert known["notes"] == ["seen twice"]
+    assert passed["known_defect"] is None
