@@ -100,10 +100,11 @@ class _Proxier:
 
 
 def _twin(rules: Rules) -> tuple[object, ...]:
-    """What Services of one port that are alike have in common, but for their addresses."""
+    """What Services of one port that are alike have in common, but for their addresses; most are, at port 80."""
     ports = [key.split(" . ", 1)[1] for where, key in rules.elements if where == "service-ips"]
     endpoints = {name.partition("__")[2] for name in rules.chains if name.startswith("endpoint-")}
-    return (ports[0], frozenset(endpoints)) if len(ports) == len(rules.elements) - 1 == 1 else ()
+    alone = len(ports) == len(rules.elements) - 1 == 1 and ports[0] != "tcp . 80"
+    return (ports[0], frozenset(endpoints)) if alone else ()
 
 
 def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[str]:
