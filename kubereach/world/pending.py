@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from kubereach.api import Api, ApiError, Object
 
-_ELSE = (
-    "Install a load balancer controller (MetalLB, cloud-provider-kind), leave these checks out, or see with "
-    "--self-load-balancer what can be seen inside the cluster."
-)
+_ELSE = "Install one (MetalLB, cloud-provider-kind), or see what --self-load-balancer shows."
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def diagnose(api: Api) -> Pending:
         lines.append("a kind cluster, and no load balancer controller in it")
         remedies.append("Start cloud-provider-kind on the machine that runs kind.")
     if not lines:
-        lines.append("no load balancer controller that we know is in the cluster")
+        lines.append("no load balancer controller that we know")
     return Pending(tuple(lines), " ".join(remedies) or _ELSE)
 
 

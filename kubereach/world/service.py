@@ -370,8 +370,8 @@ class Service:
                 ]
             )
         self._pending = (
-            f"nobody serves LoadBalancer Services: after {waited:.0f} s no address, no event and no finalizer; "
-            f"{'; '.join(pending.lines)}. {pending.remedy}"
+            f"after {waited:.0f} s no address, no event and no finalizer; {'; '.join(pending.lines)}. "
+            f"{pending.remedy}"
         )
         raise Unsupported(self._pending, feature=LOADBALANCER)
 

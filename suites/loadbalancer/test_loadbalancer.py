@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from kubereach.check import DOCS, EXT, HOST_NETWORK, LOADBALANCER, OUTSIDE, check
+from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 from kubereach.expect import expect
 
 
-@check("loadbalancer.assigned", level=EXT, needs=LOADBALANCER, source=DOCS + "service/#loadbalancer")
+@check(
+    "loadbalancer.assigned",
+    level=EXT,
+    needs=(LOADBALANCER, LB_CONTROLLER),
+    source=DOCS + "service/#loadbalancer",
+)
 def test_assigned(loadbalancer):
     """A Service of type LoadBalancer gets an address within the deadline.
 
-    One that stays pending has no controller, or one whose pool is empty: its events say which.
+    One that stays pending has no controller, or one whose pool is empty: its events and the controllers that were found
+    say which.
     """
     assert loadbalancer.load_balancer_address()
 
@@ -18,7 +24,7 @@ def test_assigned(loadbalancer):
 @check(
     "loadbalancer.from-outside",
     level=EXT,
-    needs=(LOADBALANCER, OUTSIDE),
+    needs=(LOADBALANCER, LB_CONTROLLER, OUTSIDE),
     source=DOCS + "service/#loadbalancer",
 )
 def test_from_outside(loadbalancer, outside):
@@ -74,7 +80,7 @@ def test_includes_node_port(loadbalancer, pods, cluster):
     "loadbalancer.released",
     level=EXT,
     slow=True,
-    needs=(LOADBALANCER, OUTSIDE),
+    needs=(LOADBALANCER, LB_CONTROLLER, OUTSIDE),
     source="https://kubernetes.io/docs/tasks/access-application-cluster/create-external-load-balancer/#garbage-collecting-load-balancers",
 )
 def test_released(world, loadbalancer, outside):
