@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownDefect:
-    """A defect that releases of Kubernetes have; `until` is the last minor version that is known to have it."""
+    """A defect that releases of Kubernetes have, from the minor version `since` to `until`, as far as is known."""
 
     #: the issue or pull request, as upstream writes it
     issue: str
+    since: tuple[int, int]
     until: tuple[int, int]
     #: in one line
     what: str
 
     @property
     def versions(self) -> str:
-        """``up to 1.36``."""
-        return f"up to {self.until[0]}.{self.until[1]}"
+        """``1.32 to 1.36``."""
+        return " to ".join(f"{major}.{minor}" for major, minor in (self.since, self.until))
 
     def __str__(self) -> str:
         return f"known defect of Kubernetes {self.versions}, {self.issue}: {self.what}"
@@ -29,6 +30,7 @@ class KnownDefect:
 KNOWN = {
     "endpoints.udp-after-scale-to-zero": KnownDefect(
         "kubernetes #139628 (and pull request #141371)",
+        (1, 32),
         (1, 36),
         "a Service without endpoints, and a deleted one, keep their UDP flows to the old pod",
     ),
@@ -39,6 +41,6 @@ def known_defect(check: str, version: str) -> KnownDefect | None:
     """The known defect that a failure of `check` is put down to in a cluster of this version (``v1.36.2``)."""
     defect = KNOWN.get(check)
     found = re.match(r"v?(\d+)\.(\d+)", version)
-    if defect is None or found is None or (int(found[1]), int(found[2])) > defect.until:
+    if defect is None or found is None:
         return None
-    return defect
+    return defect if defect.since <= (int(found[1]), int(found[2])) <= defect.until else None

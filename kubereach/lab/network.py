@@ -176,6 +176,8 @@ class NodeNetwork(Host):
                 if other != self.number:
                     ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
         sysctl("ipv4/ip_forward", "1")
+        if "node.conntrack-forgets" in self._config.faults:
+            sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1")
         if "proxy.localhost-on-one-node" in self._config.faults:
             sysctl("ipv4/conf/all/route_localnet", "1")
         _nft("".join(_pod_network_rules(plan, self._config.faults) for plan in self._config.plans))

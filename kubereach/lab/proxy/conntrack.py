@@ -24,8 +24,6 @@ Frontend = tuple[str, int]
 #: address and port of an endpoint
 Backend = tuple[str, int]
 _ENOENT = 2
-#: seconds that the kernel keeps an established TCP connection for, and fewer than that, but more than any other state's
-_ESTABLISHED, _LONG = 432_000, 400_000
 
 
 class UdpFlows:
@@ -89,26 +87,22 @@ def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends
                 raise
 
 
-async def end_tcp(
-    host: Host, plan: AddressPlan, *, addresses: Collection[str] = (), idle_at: Collection[int] = ()
-) -> None:
-    """What no service proxy should do: end TCP connections to these addresses, or idle ones to these ports."""
-    if addresses or idle_at:
-        await host.do(_delete_tcp, plan.version, addresses, idle_at)
+async def end_tcp(host: Host, plan: AddressPlan, addresses: Collection[str]) -> None:
+    """What no service proxy should do: end the TCP connections to these addresses."""
+    if addresses:
+        await host.do(_delete_tcp, plan.version, addresses)
 
 
-def _delete_tcp(version: int, addresses: Collection[str], idle_at: Collection[int]) -> None:
+def _delete_tcp(version: int, addresses: Collection[str]) -> None:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
-    # the kernel picks the entries, see _delete_flows
-    picked: list[dict[str, object]] = [{"daddr": one if version == 4 else None} for one in addresses]
-    picked += [{"dport": port} for port in idle_at]
     with NFCTSocket(nfgen_family=family) as conntrack:
-        for pick in picked:
-            through = NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP, **pick)
+        for address in addresses:
+            # the kernel picks the entries, see _delete_flows
+            picked = address if version == 4 else None
+            through = NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP, daddr=picked)
             for entry in list(conntrack.dump(tuple_orig=through)):
                 original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
-                idle = _LONG < entry.get_attr("CTA_TIMEOUT") < _ESTABLISHED - 1
-                if original.daddr in addresses or (idle and original.dport in idle_at):
+                if original.daddr == address:
                     with contextlib.suppress(NetlinkError):  # it has ended meanwhile
                         conntrack.entry("del", tuple_orig=original)
 

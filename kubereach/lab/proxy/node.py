@@ -73,11 +73,7 @@ class _Proxier:
         if "proxy.conntrack-not-flushed" not in self._config.faults:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
-            await end_tcp(self._network, self._plan, addresses=_emptied(changes))
-        deleted = any(service is None for service, _ in found.values())
-        if deleted and "proxy.idle-connections-cut" in self._config.faults:
-            # those to echo servers: of others there are thousands to look through
-            await end_tcp(self._network, self._plan, idle_at=[81])
+            await end_tcp(self._network, self._plan, _emptied(changes))
 
     def _desired(
         self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
