@@ -7,10 +7,11 @@ control. Every expectation looks at all its vantages and addresses and reports a
 
 from __future__ import annotations
 
+from kubereach.expect.affinity import tries
 from kubereach.expect.budget import within_budget
 from kubereach.expect.evidence import current_check
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.reach import OWN, hold_length
 from kubereach.expect.telling import tell
 
-__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length", "tell", "within_budget"]
+__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length", "tell", "tries", "within_budget"]

@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/networking/virtual-ips/#session-aff
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -129,6 +130,15 @@ def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
             failures.append(Failure(", ".join(clients), addresses[0], expected, got))
     if failures:
         raise NotConforming(failures)
+
+
+def tries(endpoints: int, clients: int, nodes: int = 1) -> int:
+    """Services that it takes until chance cannot be blamed.
+
+    That many have `clients` independent clients each stay where they were, on one of `nodes`, with a probability below
+    1e-9: the smallest n with ``nodes * endpoints ** -(n * clients) < 1e-9``.
+    """
+    return math.ceil(math.log(nodes / _FALSE_ALARM) / math.log(endpoints) / clients)
 
 
 def _enough(chance: float, what: str) -> None:

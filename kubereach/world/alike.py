@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
+from typing import TypeVar
 
 from kubereach.address import Address
 from kubereach.api import Object
 from kubereach.settling import ENDPOINTS
 from kubereach.world.service import Service
+
+_Result = TypeVar("_Result")
 
 
 class Alike(Sequence[Service]):
@@ -50,3 +56,25 @@ class Alike(Sequence[Service]):
     def vips(self) -> list[Address]:
         """The cluster IP and first port of each."""
         return [service.vip() for service in self._services]
+
+
+@contextmanager
+def entered(blocks: Sequence[AbstractContextManager[Service]]) -> Iterator[list[Service]]:
+    """Begin and end many blocks, several at the same time: service proxies then take them in fewer steps."""
+    with ThreadPoolExecutor(8) as pool:
+
+        def start(work: Callable[[], _Result]) -> Future[_Result]:
+            # in our context, so that what they tell is told of the check that is running
+            return pool.submit(copy_context().run, work)
+
+        begun = [(block, start(block.__enter__)) for block in blocks]
+        try:
+            yield [future.result() for _, future in begun]
+        finally:
+            ended = [
+                start(lambda block=block: block.__exit__(None, None, None))  # type: ignore[misc]
+                for block, future in begun
+                if not future.exception()
+            ]
+            for end in ended:
+                end.result()

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from kubereach.vantage import Vantage, VantageGroup
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
-from kubereach.world.alike import Alike
+from kubereach.world.alike import Alike, entered
 from kubereach.world.board import Board, is_ready
 from kubereach.world.leftovers import NAMESPACES, Renewal, remove_leftovers, renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
@@ -331,13 +331,10 @@ class World:
     @contextmanager
     def create_alike(self, stem: str, count: int, *, name: str, **variables: object) -> Iterator[Alike]:
         """So many Services of manifests/temporary/<stem>.yaml, called name-1 and on, that select the same pods."""
-        with ExitStack() as stack:
-            yield Alike(
-                [
-                    stack.enter_context(self.create(stem, name=f"{name}-{n}", group=name, **variables))
-                    for n in range(1, count + 1)
-                ]
-            )
+        numbers = range(1, count + 1)
+        wanted = [self.create(stem, name=f"{name}-{n}", group=name, **variables) for n in numbers]
+        with entered(wanted) as services:
+            yield Alike(services)
 
     def _await_workload(self, workload: Object, service: Service) -> None:
         readiness = Readiness(self.board, self.api)

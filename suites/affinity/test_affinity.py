@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, VIRTUAL_IPS, check
-from kubereach.expect import expect
+from kubereach.expect import expect, tries
 
 
 @check("affinity.sticks", slow=True, level=CORE, source=VIRTUAL_IPS + "#session-affinity")
@@ -25,11 +25,12 @@ def test_many_clients(world, spare, other_pods):
     Affinity is by the client's address. Where all clients of a node, or all there are, go to one endpoint, the others
     idle: look for masquerading in front of the service proxy.
     """
+    count, spec = tries(endpoints=4, clients=1, nodes=len(other_pods)), {"sessionAffinity": "ClientIP"}
     with world.create_alike(
-        "over-spares", 20, name="crowd", selector=spare.selector, spec={"sessionAffinity": "ClientIP"}
+        "over-spares", count, name="crowd", selector=spare.selector, spec=spec
     ) as services:
         clients = other_pods + spare.own_pods()
-        kept = expect(clients).to_stick(services, count=4)
+        kept = expect(clients).to_stick(services, count=2)
         expect(clients).to_be_told_apart(kept, endpoints=4)
 
 
@@ -44,7 +45,10 @@ def test_expires(world, spare, other_pods):
         "sessionAffinity": "ClientIP",
         "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 2}},
     }
-    with world.create_alike("over-spares", 20, name="brief", selector=spare.selector, spec=spec) as services:
+    count = tries(endpoints=4, clients=len(other_pods))
+    with world.create_alike(
+        "over-spares", count, name="brief", selector=spare.selector, spec=spec
+    ) as services:
         kept = expect(other_pods).to_stick(services, count=4, pause=0.9)
         expect(other_pods).to_be_let_go(services, after=3, kept=kept, endpoints=4)
 
