@@ -27,6 +27,9 @@ _SLOW = 8.0
 _MANAGER = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
+#: labels of Services that another service proxy serves, or none
+_NOT_OURS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
+
 #: (namespace, name) of a Service
 Key = tuple[str, str]
 
@@ -92,7 +95,8 @@ class _Proxier:
         captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") in modes)
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
-        return service_rules(self._plan, self._network.name, service, own, captured, self._config.faults)
+        node, zone = self._network.name, self._config.zone(self._network.number)
+        return service_rules(self._plan, node, service, own, captured, self._config.faults, zone)
 
 
 def _twin(rules: Rules) -> tuple[object, ...]:
@@ -108,7 +112,7 @@ def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[str]:
     return {
         key
         for old, new in changes
-        if old.chains and not new.chains
+        if old.chains and new.elements and not new.chains
         for where, key in old.elements
         if where == "cluster-ips"
     }
@@ -121,6 +125,7 @@ class ServiceProxy:
         self._network = network
         self._registry = registry
         self._slow = "proxy.slow" in config.faults
+        self._heeds_labels = "proxy.labels-ignored" not in config.faults
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
         self._checks = HealthChecks(
             network, [plan.family for plan in config.plans], self._warn, config.faults
@@ -186,7 +191,9 @@ class ServiceProxy:
     def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
         """A Service, None if there is none, and its EndpointSlices."""
         service = self._registry.find("services", namespace, name)
-        if service is None:
+        if service is None or (
+            self._heeds_labels and service["metadata"].get("labels", {}).keys() & _NOT_OURS
+        ):
             return None, []
         labels = {"kubernetes.io/service-name": name}
         return service, self._registry.list("endpointslices", namespace, labels=labels)
