@@ -11,7 +11,25 @@ from kubereach.expect.affinity import tries
 from kubereach.expect.budget import within_budget
 from kubereach.expect.evidence import current_check
 from kubereach.expect.expectation import Expectation, expect
+from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN, hold_length
 from kubereach.expect.telling import tell
+from kubereach.world.balanced import FOREIGN_CLASS, SELF_BALANCED, asking_for, must_have, only_for
 
-__all__ = ["OWN", "Expectation", "current_check", "expect", "hold_length", "tell", "tries", "within_budget"]
+__all__ = [
+    "FOREIGN_CLASS",
+    "OWN",
+    "SELF_BALANCED",
+    "Expectation",
+    "asking_for",
+    "cases_of",
+    "current_check",
+    "expect",
+    "hold_length",
+    "must_have",
+    "must_show",
+    "only_for",
+    "tell",
+    "tries",
+    "within_budget",
+]

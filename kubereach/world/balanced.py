@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from kubereach.world.world import World
 
 #: of our class: no controller takes charge of it
-OWN: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": OWN_CLASS}
+SELF_BALANCED: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": OWN_CLASS}
 #: of a class that nobody serves, not even we
-FOREIGN: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": "kubereach.dev/nobody"}
+FOREIGN_CLASS: dict[str, Any] = {"type": "LoadBalancer", "loadBalancerClass": "kubereach.dev/nobody"}
 
 
 def only_for(vantages: Iterable[Vantage] = ()) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect.overlays import cases_of, must_show
+from kubereach.expect import cases_of, must_show
 
 
 @check(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect import expect
-from kubereach.world.balanced import FOREIGN, asking_for, must_have, only_for
+from kubereach.expect import FOREIGN_CLASS, asking_for, expect, must_have, only_for
 
 
 @check(
@@ -60,7 +59,7 @@ def test_class(world):
     touch what names a class.
     """
     with (
-        world.create("over-backend", name="foreign", tcp=True, spec=FOREIGN) as foreign,
+        world.create("over-backend", name="foreign", tcp=True, spec=FOREIGN_CLASS) as foreign,
         world.create("over-backend", name="default", tcp=True, spec={"type": "LoadBalancer"}) as default,
     ):
         # made later, served first: by then the other one would have been

@@ -13,9 +13,7 @@ from kubereach.check import (
     VIRTUAL_IPS,
     check,
 )
-from kubereach.expect import OWN as OWN_ADDRESS
-from kubereach.expect import expect
-from kubereach.world.balanced import OWN
+from kubereach.expect import OWN, SELF_BALANCED, expect
 
 
 @check(
@@ -80,7 +78,7 @@ def test_ip_mode(world, clusterip, other_pods, nodes):
     With Proxy the load balancer has to see every packet: it ends TLS or writes the PROXY header, and what is short-cut
     arrives without.
     """
-    with world.create("over-backend", name="by-mode", spec=OWN) as service:
+    with world.create("over-backend", name="by-mode", spec=SELF_BALANCED) as service:
         expect(other_pods + nodes).to_reach(service.take_address("VIP"), backends=service.endpoints)
         expect(other_pods + nodes).not_to_be_answered(service.take_address("Proxy"), control=clusterip)
 
@@ -105,7 +103,7 @@ def test_external_local(world, spare, outside):
         expect(outside).to_reach(
             address,
             backends=service.endpoints,
-            source=OWN_ADDRESS,
+            source=OWN,
             within=world.context.settings.load_balancer_deadline,
         )
 
@@ -122,7 +120,7 @@ def test_health_check_node_port(world, spare, other_pods, cluster):
     It is how load balancers learn where to send. A node that says 200 without an endpoint gets traffic that it drops;
     one that says 503 in spite of one gets none.
     """
-    spec = {**OWN, "externalTrafficPolicy": "Local"}
+    spec = {**SELF_BALANCED, "externalTrafficPolicy": "Local"}
     first, second, *_ = sorted(spare.endpoints)
     with world.create("over-spares", name="health-checked", spec=spec) as service:
         expect(other_pods).to_be_told_health(service, nodes=cluster.nodes)

@@ -7,11 +7,16 @@ import threading
 import time
 
 import pytest
+from bench import local_vantage
 from test_expect import balancer, failures
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
-from kubereach.expect import expect
+from kubereach.expect import affinity, expect, tries
+from kubereach.expect.evidence import Path
+from kubereach.outcome import Answer, Probe, SeriesResult
+from kubereach.vantage import VantageGroup
+from kubereach.vantage.vantage import NODE, POD
 
 
 class Relay:
@@ -142,16 +147,55 @@ def test_another_endpoint_than_before_is_a_failure(serve, vantage):
     assert failure.expected.startswith("b, as before")
 
 
+def test_a_client_that_was_starved_measures_nothing(vantage):
+    answers = [Answer("ok", pod) for pod in "ab"]
+    result = SeriesResult(
+        tuple(Probe(answer, 0.001, at=at) for answer, at in zip(answers, (0.0, 5.0), strict=True)), 5.0
+    )
+    path = Path(vantage, Address("clusterip", "http", "127.0.0.1", 80), result)
+    with pytest.raises(CannotMeasure, match="silent for 5"):
+        affinity._judge(path, False, None, 1.0)
+
+
 def test_let_go_after_a_while(serve, vantage):
     addresses = [balancer(serve("a"), serve("b")) for _ in range(2)]
     stuck = {(vantage.name, str(address)): "b" for address in addresses}
-    expect(vantage).to_be_let_go(addresses, after=0.05, kept=stuck)
+    expect(vantage).to_be_let_go(addresses, after=0.05, kept=stuck, endpoints=1_000_000)
+
+
+def test_too_few_tries_measure_nothing(serve, vantage):
+    backend = serve("a")
+    stuck = expect(vantage).to_stick(backend.address(), count=2)
+    with pytest.raises(CannotMeasure, match="too few tries"):
+        expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck, endpoints=4)
+
+
+def test_as_many_tries_as_chance_needs():
+    assert tries(endpoints=4, clients=1) == 15
+    assert 4.0**-15 < 1e-9 < 4.0**-14
+    assert tries(endpoints=4, clients=3) == 5
+    assert tries(endpoints=4, clients=1, nodes=3) == 16
+
+
+def test_clients_of_one_node_are_told_apart(wire, context):
+    vantages = [local_vantage(wire, context, POD, "one"), local_vantage(wire, context, NODE, "one")]
+    names = [vantage.name for vantage in vantages]
+    services = [f"service {number}" for number in range(15)]
+    together = {(name, service): "a" for name in names for service in services}
+    (failure,) = failures(lambda: expect(VantageGroup(vantages)).to_be_told_apart(together, endpoints=4))
+    assert failure.vantage == ", ".join(names)
+    apart = {**together, (names[0], services[7]): "b"}
+    expect(VantageGroup(vantages)).to_be_told_apart(apart, endpoints=4)
+    with pytest.raises(CannotMeasure, match="too few tries"):
+        expect(vantages[0]).to_be_told_apart(together, endpoints=4)
 
 
 def test_held_for_ever_is_a_failure(serve, vantage):
     backend = serve("a")
     stuck = expect(vantage).to_stick(backend.address(), count=2)
-    (failure,) = failures(lambda: expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck))
+    (failure,) = failures(
+        lambda: expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck, endpoints=10**10)
+    )
     assert failure.got == "every one of them at the endpoint that it had"
 
 

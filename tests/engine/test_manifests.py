@@ -12,7 +12,8 @@ from kubereach.world.manifests import MANAGED_BY, RUN, render
 from kubereach.world.world import peer_program
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-FILES = sorted(MANIFESTS.rglob("*.yaml"))
+# overlays are no objects
+FILES = sorted(file for file in MANIFESTS.rglob("*.yaml") if file.parent.name != "overlays")
 VARIABLES = {
     "namespace": "kubereach-x-a",
     "other_namespace": "kubereach-x-b",

@@ -1,0 +1,46 @@
+"""--self-load-balancer on a lab where nobody gives load-balancer addresses."""
+
+from __future__ import annotations
+
+from tests.conformance.conftest import Runner
+
+#: what only a controller's own addresses show
+ITS_OWN = {
+    "loadbalancer.annotations",
+    "loadbalancer.assigned",
+    "loadbalancer.class",
+    "loadbalancer.external-local",
+    "loadbalancer.from-outside",
+    "loadbalancer.released",
+    "loadbalancer.requested-address",
+    "loadbalancer.source-ranges-outside",
+    "loadbalancer.udp-outside",
+}
+
+
+def test_what_holds_in_the_cluster_is_seen_without_a_controller(run_suite: Runner) -> None:
+    run = ["{python}", "-m", "kubereach", "run", "loadbalancer.*", "lifecycle.type-changes"]
+    options = ["--fault", "lb.pending", "--self-load-balancer", "--report-dir", "{report}"]
+    result = run_suite([*run, *options])
+    assert result.code == 0, result.output
+    assert result.ids("unsupported") == ITS_OWN
+    assert {"loadbalancer.from-pods", "loadbalancer.source-ranges", "loadbalancer.udp"} <= result.ids("pass")
+    reasons = {c["message"] for c in result.report["checks"] if c["verdict"] == "unsupported"}
+    assert all("our own, of 198.51.100.0/24" in reason for reason in reasons), reasons
+    paths = [path for check in result.report["checks"] for path in check["paths"]]
+    assert any("//198.51.100." in path["address"] for path in paths)
+
+
+def test_a_fault_of_the_service_proxy_is_seen_all_the_same(run_suite: Runner) -> None:
+    run = ["{python}", "-m", "kubereach", "run", "loadbalancer.source-ranges", "loadbalancer.from-pods"]
+    options = ["--fault", "lb.pending,proxy.source-ranges-ignored", "--self-load-balancer"]
+    result = run_suite([*run, *options, "--set", "converge_deadline=3", "--report-dir", "{report}"])
+    assert result.code == 1, result.output
+    assert result.ids("fail") == {"loadbalancer.source-ranges"}
+
+
+def test_a_range_that_is_none_is_wrong_usage(run_suite: Runner) -> None:
+    run = ["{python}", "-m", "kubereach", "run", "loadbalancer.assigned", "--self-load-balancer"]
+    result = run_suite([*run, "--set", "self_load_balancer_range=300.0.0.0/8", "--report-dir", "{report}"])
+    assert result.code == 2, result.output
+    assert "self_load_balancer_range" in result.output

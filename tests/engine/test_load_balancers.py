@@ -1,0 +1,186 @@
+"""Load-balancer addresses of our own, overlays of providers, and why an address is not given."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from kubereach.errors import CannotMeasure, UsageError
+from kubereach.settings import Settings
+from kubereach.world.clients import ranges_of
+from kubereach.world.overlay import ASKED, read
+from kubereach.world.pending import diagnose
+from kubereach.world.self_balancer import OWN_CLASS, SelfBalancer
+from tests.conformance.conftest import ROOT
+
+
+class FakeApi:
+    """An API that has just these collections, and notes patches."""
+
+    def __init__(self, **collections):
+        self.collections = collections
+        self.patched = []
+
+    def find(self, path):
+        found = self.collections.get(path.rpartition("/")[2])
+        return None if found is None else {"items": found}
+
+    def patch(self, path, change):
+        self.patched.append((path, change))
+        return change
+
+
+def pod(name, image="", phase="Running"):
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [{"image": image}]},
+        "status": {"phase": phase},
+    }
+
+
+def service(families=("IPv4",), **spec):
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "ours", "name": "web"},
+        "spec": {"type": "LoadBalancer", "ipFamilies": list(families), **spec},
+        "status": {},
+    }
+
+
+# --- addresses of our own
+
+
+def test_without_the_option_nothing_is_claimed():
+    api, balancer = FakeApi(), SelfBalancer(Settings())
+    assert balancer.claimed(service()) == service()
+    balancer.serve(api, service(loadBalancerClass=OWN_CLASS))
+    assert not api.patched
+
+
+def test_each_load_balancer_service_gets_our_class_and_an_address_of_its_own():
+    api, balancer = FakeApi(), SelfBalancer(Settings(self_load_balancer=True))
+    claimed = balancer.claimed(service(("IPv4", "IPv6")))
+    assert claimed["spec"]["loadBalancerClass"] == OWN_CLASS
+    balancer.serve(api, claimed)
+    balancer.serve(api, claimed)
+    given = [change["status"]["loadBalancer"]["ingress"] for _, change in api.patched]
+    assert given[0] == [{"ip": "198.51.100.1"}, {"ip": "2001:db8:51::1"}]
+    assert given[1] == [{"ip": "198.51.100.2"}, {"ip": "2001:db8:51::2"}]
+    assert api.patched[0][0] == "/api/v1/namespaces/ours/services/web/status"
+
+
+@pytest.mark.parametrize("spec", [{"type": "NodePort"}, {"loadBalancerClass": "example.com/other"}])
+def test_other_services_are_left_alone(spec):
+    balancer = SelfBalancer(Settings(self_load_balancer=True))
+    assert balancer.claimed(service(**spec)) == service(**spec)
+
+
+def test_a_family_without_a_range_cannot_be_measured():
+    balancer = SelfBalancer(Settings(self_load_balancer_range="192.0.2.0/28"))
+    with pytest.raises(CannotMeasure, match="no IPv6 range"):
+        balancer.assign(FakeApi(), service(("IPv6",)))
+
+
+def test_a_malformed_range_is_wrong_usage():
+    with pytest.raises(UsageError, match="self_load_balancer_range"):
+        SelfBalancer(Settings(self_load_balancer_range="198.51.100.0/40"))
+
+
+def test_ranges_of_clients():
+    clients = [SimpleNamespace(address="10.0.0.2"), SimpleNamespace(address="fd00::2")]
+    assert ranges_of(clients) == ["10.0.0.2/32", "fd00::2/128"]
+    assert ranges_of([]) == ["192.0.2.0/24", "2001:db8:2::/64"]
+
+
+# --- why an address is not given
+
+
+@pytest.mark.parametrize(
+    ("collections", "line", "remedy"),
+    [
+        ({"pods": [], "nodes": []}, "no load balancer controller that we know", "Install one"),
+        (
+            {"pods": [], "nodes": [{"spec": {"providerID": "kind://docker/kind/kind-worker"}}]},
+            "a kind cluster, and no load balancer controller in it",
+            "Start cloud-provider-kind",
+        ),
+        (
+            {"pods": [pod("controller-x", "quay.io/metallb/controller:v0.15")], "ipaddresspools": []},
+            "MetalLB is there: 1 of 1 pods running, 0 address pools",
+            "It has no address pool",
+        ),
+        (
+            {"pods": [pod("metallb-controller", phase="Pending")], "ipaddresspools": [{}]},
+            "MetalLB is there: 0 of 1 pods running, 1 address pools",
+            "Its pods do not run",
+        ),
+        (
+            {"pods": [pod("svclb-web-5kx2p")]},
+            "klipper-lb (ServiceLB) is there: 1 of 1",
+            "the Service's ports",
+        ),
+        ({"pods": [pod("kube-vip-ds-1")]}, "kube-vip is there", "ConfigMap kubevip"),
+        (
+            {"pods": [pod("cilium-operator-1")], "ciliumloadbalancerippools": [{}]},
+            "Cilium is there: 1 of 1 pods running, 1 address pools",
+            "CiliumLoadBalancerIPPool",
+        ),
+        (
+            {"pods": [pod("cilium-operator-1")], "ciliumloadbalancerippools": []},
+            "no load balancer controller that we know",
+            "Install one",
+        ),
+        ({"pods": [pod("aws-cloud-controller-manager-x")]}, "cloud controller manager is there", "its log"),
+    ],
+)
+def test_who_should_have_given_an_address(collections, line, remedy):
+    found = diagnose(FakeApi(**collections))
+    assert line in "\n".join(found.lines)
+    assert remedy in found.remedy
+
+
+# --- overlays
+
+
+def world_with(manifests=ROOT / "manifests", **settings):
+    return SimpleNamespace(manifests=manifests, context=SimpleNamespace(settings=Settings(**settings)))
+
+
+def test_every_overlay_can_be_read():
+    overlays = sorted(file.stem for file in (ROOT / "manifests/overlays").glob("*.yaml"))
+    assert {"aws-nlb", "aws-clb", "gcp", "azure", "metallb"} <= set(overlays)
+    for provider in overlays:
+        cases = read(world_with(lb_provider=provider))
+        assert len({case.name for case in cases}) == len(cases)
+        assert all(case.spec["type"] == "LoadBalancer" for case in cases)
+        assert all(case.wanted or case.missing for case in cases if case.outcome == ASKED)
+
+
+def test_values_are_filled_in_and_missing_ones_are_named():
+    world = world_with(lb_provider="aws-nlb", lb_values="certificate=arn:aws:acm:1:certificate/2")
+    cases = {case.name: case for case in read(world)}
+    assert cases["ssl-cert"].missing == ("hostname",)
+    annotations = cases["ssl-cert"].annotations
+    prefix = "service.beta.kubernetes.io/aws-load-balancer-"
+    assert annotations[f"{prefix}ssl-cert"] == "arn:aws:acm:1:certificate/2"
+    assert cases["internal"].annotations[f"{prefix}scheme"] == "internal"
+    assert not cases["internal"].missing
+
+
+def test_an_unknown_provider_is_wrong_usage():
+    with pytest.raises(UsageError, match="no such overlay"):
+        read(world_with(lb_provider="acme"))
+
+
+def test_a_malformed_value_is_wrong_usage():
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        read(world_with(lb_provider="gcp", lb_values="address"))
+
+
+def test_a_malformed_overlay_is_wrong_usage(tmp_path):
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays/acme.yaml").write_text("- name: one\n  outcome: miracle\n")
+    with pytest.raises(UsageError, match="without name or outcome"):
+        read(world_with(tmp_path, lb_provider="acme"))
