@@ -21,12 +21,15 @@ class Address:
     server_name: str = ""
     #: the port that must be hit at each pod, where it is known: (pod, number)
     targets: tuple[tuple[str, int], ...] = ()
+    #: the IP version (4 or 6) whose addresses of a name are tried
+    family: int = 4
 
     @property
     def url(self) -> str:
         """``http://10.96.0.1:80``; a DNS name or an address, IPv6 in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.kind}://{host}:{self.port}"
+        named = " over IPv6" if self.family == 6 and ":" not in self.host else ""
+        return f"{self.kind}://{host}:{self.port}{named}"
 
     def __str__(self) -> str:
         return f"{self.way} {self.url}" + (f" ({self.note})" if self.note else "")

@@ -31,6 +31,10 @@ HOST_NETWORK = "host-network"
 OUTSIDE = "outside"
 SCTP = "sctp"
 LB_CONTROLLER = "load-balancer-controller"
+DUAL_STACK = "dual-stack"
+OUTSIDE_DUAL = "outside-dual-stack"
+SAME_NODE = "prefer-same-node"
+SAME_ZONE = "prefer-same-zone"
 
 FEATURES: dict[str, str] = {
     MULTI_NODE: "two nodes or more",
@@ -39,6 +43,10 @@ FEATURES: dict[str, str] = {
     OUTSIDE: "the nodes' addresses can be reached from the machine that runs pytest",
     SCTP: "the nodes' kernels know SCTP",
     LB_CONTROLLER: "load-balancer addresses are the cluster's own, and lead to it from outside",
+    DUAL_STACK: "Services get addresses of both IP families",
+    OUTSIDE_DUAL: "and so can the nodes' addresses of both families be reached from the machine that runs pytest",
+    SAME_NODE: "Services can prefer endpoints of the client's node",
+    SAME_ZONE: "Services can prefer endpoints of the client's zone, and nodes are in several zones",
 }
 
 # Where requirements come from.
@@ -46,6 +54,7 @@ DOCS = "https://kubernetes.io/docs/concepts/services-networking/"
 POD_LIFECYCLE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
 VIRTUAL_IPS = "https://kubernetes.io/docs/reference/networking/virtual-ips/"
 SOURCE_IP = "https://kubernetes.io/docs/tutorials/services/source-ip/"
+LABELS = "https://kubernetes.io/docs/reference/labels-annotations-taints/"
 DNS_SPEC = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
 #: the attribute of a test function that holds its `Check`

@@ -10,11 +10,18 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from kubereach import offers
 from kubereach.address import Address
 from kubereach.api import Api, ApiError, Object
+from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
 from kubereach.errors import CannotMeasure
+from kubereach.features import Finding
 from kubereach.names import search_list
+from kubereach.offers import Offers
 from kubereach.settings import Settings
+
+#: the label of a node that says in which zone it is
+_ZONE = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Node:
     ready: bool = True
     #: the ranges that its pods' addresses are of, where the cluster tells
     pod_ranges: tuple[str, ...] = ()
+    #: the zone that its label names; empty if there is none
+    zone: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -66,6 +75,7 @@ class Cluster:
     kubernetes: tuple[str, int]
     #: the authority that pods verify the API server's certificate with, as PEM
     ca: str = field(default="", repr=False)
+    offers: Offers = field(default_factory=Offers)
 
     def describe(self) -> dict[str, object]:
         """For reports: plain values, no secrets."""
@@ -78,6 +88,16 @@ class Cluster:
             "dns": f"{self.dns.namespace}/{self.dns.name} {self.dns.address}" if self.dns else "not found",
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
             "service range": ", ".join(self.service_cidrs) or "unknown",
+        }
+
+    @property
+    def findings(self) -> dict[str, Finding]:
+        """The features that these facts decide."""
+        zones = [node.zone for node in self.nodes]
+        return {
+            DUAL_STACK: self.offers.dual_stack_finding(),
+            SAME_NODE: self.offers.same_node_finding(),
+            SAME_ZONE: self.offers.same_zone_finding(zones),
         }
 
     @property
@@ -134,11 +154,12 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
     version = str(api.get("/version").get("gitVersion", "unknown"))  # alone and first: can we get in at all?
     try:
-        with ThreadPoolExecutor(6) as pool:
+        with ThreadPoolExecutor(7) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
             dns = pool.submit(_dns, api)
             ranges = pool.submit(_service_cidrs, api)
             domain = pool.submit(_domain, api, settings)
+            offered = pool.submit(offers.ask, api)
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
         found = tuple(_nodes(nodes.result()))
@@ -151,6 +172,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             ranges.result(),
             (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
             _authority(api),
+            offered.result(),
         )
     except ApiError as error:
         raise CannotMeasure(
@@ -184,7 +206,10 @@ def _nodes(items: list[Object]) -> list[Node]:
         inside = [a["address"] for a in item["status"].get("addresses", []) if a["type"] == "InternalIP"]
         if inside:
             ranges = item["spec"].get("podCIDRs") or ()
-            result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges)))
+            zone = (item["metadata"].get("labels") or {}).get(_ZONE, "")
+            result.append(
+                Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone)
+            )
     return result
 
 

@@ -6,12 +6,30 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubereach.check import FEATURES, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, MULTI_NODE, OUTSIDE, SCTP
+from kubereach.check import (
+    FEATURES,
+    HOST_NETWORK,
+    LB_CONTROLLER,
+    LOADBALANCER,
+    MULTI_NODE,
+    OUTSIDE,
+    OUTSIDE_DUAL,
+    SCTP,
+)
 from kubereach.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a feature is there, and how we know. `decided` is False while only a check can tell."""
+
+    present: bool
+    evidence: str
+    decided: bool = True
 
 
 class NodeFacts(Protocol):
@@ -23,6 +41,9 @@ class NodeFacts(Protocol):
     @property
     def address(self) -> str: ...
 
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+
 
 class ClusterFacts(Protocol):
     """What detection wants to know of a cluster."""
@@ -30,16 +51,10 @@ class ClusterFacts(Protocol):
     @property
     def nodes(self) -> Sequence[NodeFacts]: ...
 
+    @property
+    def findings(self) -> Mapping[str, Finding]: ...
+
     def describe(self) -> dict[str, object]: ...
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Whether a feature is there, and how we know. `decided` is False while only a check can tell."""
-
-    present: bool
-    evidence: str
-    decided: bool = True
 
 
 # Some features can only be seen by using them: a load balancer by waiting for an address, the host network by creating
@@ -63,11 +78,20 @@ def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
     found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout)
+    found |= cluster.findings
+    found[OUTSIDE_DUAL] = _outside_dual(cluster.nodes, settings.outside_timeout)
     if settings.self_load_balancer:
         ours = f"load-balancer addresses are our own, of {settings.self_load_balancer_range}"
         found[LOADBALANCER] = Finding(True, ours)
         found[LB_CONTROLLER] = Finding(False, f"{ours}: nobody leads them to the nodes")
-    return {name: found[name] for name in FEATURES}
+    return {name: found[name] for name in FEATURES if name in found}
+
+
+def _outside_dual(nodes: Sequence[NodeFacts], timeout: float) -> Finding:
+    lacking = [node.name for node in nodes if len({":" in address for address in node.addresses}) < 2]
+    if lacking or not nodes:
+        return Finding(False, f"nodes without addresses of both IP families: {', '.join(lacking) or 'all'}")
+    return _outside([address for node in nodes for address in node.addresses], timeout)
 
 
 def _outside(addresses: Sequence[str], timeout: float) -> Finding:

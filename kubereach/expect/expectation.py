@@ -9,7 +9,20 @@ from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica, Node
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
-from kubereach.expect import affinity, balance, dns, flows, health, load, negative, reach, sctp, sources, tls
+from kubereach.expect import (
+    affinity,
+    balance,
+    dns,
+    flows,
+    health,
+    load,
+    mesh,
+    negative,
+    reach,
+    sctp,
+    sources,
+    tls,
+)
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
 from kubereach.vantage import Vantage, VantageGroup
@@ -54,6 +67,13 @@ class Expectation:
         retransmission is a miss.
         """
         reach.reach(self._vantages, _addresses(where), backends, every, source, within)
+
+    def to_reach_other_nodes(self, where: Mapping[str, Sequence[Address]]) -> None:
+        """Each vantage reaches the addresses that are given for other nodes than its own, by the nodes' names.
+
+        On large clusters each tries the next ten nodes, so that each node is tried by ten.
+        """
+        mesh.mesh(self._vantages, where)
 
     def to_be_refused(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""

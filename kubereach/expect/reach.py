@@ -56,6 +56,7 @@ def series_for(path: Path, count: int = 1) -> Series:
         stop_after=STOP_AFTER,
         retransmits=address.kind in ("http", "tcp"),
         nonce=context.nonce,
+        more={"family": address.family},
     )
 
 
@@ -68,8 +69,18 @@ def reach(
     within: float | None,
 ) -> None:
     """See `Expectation.to_reach`."""
-    seen = paths(vantages, addresses)
-    context = vantages[0].context
+    over(paths(vantages, addresses), backends, every, source, within)
+
+
+def over(
+    seen: Sequence[Path],
+    backends: Backends = None,
+    every: bool = False,
+    source: str | None = None,
+    within: float | None = None,
+) -> None:
+    """Each of these paths is answered, as `Expectation.to_reach` has it."""
+    context = seen[0].vantage.context
     length = hold_length(context.settings, len(backends or ()) if every else 0)
     # an endpoint that has just been added may still be missing: then a whole series has to show them all
     tried = length if every else CONVERGED

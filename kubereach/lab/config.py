@@ -92,6 +92,8 @@ class LabConfig:
     api_port: int = 6443
     #: what /version answers; its behaviour is what the lab imitates
     version: str = "v1.36.2"
+    #: the zones that nodes are in, in turn: three nodes are in a, b and a; none: nodes have no zone
+    zones: Sequence[str] = ("a", "b")
     #: image (with or without its tag) -> the command of this machine that stands for its entry point; a container's
     #: args are appended to it, a container's own command replaces it
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -109,6 +111,10 @@ class LabConfig:
         names = ["kubereach-control-plane", "kubereach-worker"]
         names += [f"kubereach-worker{i}" for i in range(2, self.nodes)]
         return names[: self.nodes]
+
+    def zone(self, node: int) -> str:
+        """The zone of node number `node` (from 0); "" if it has none."""
+        return self.zones[node % len(self.zones)] if self.zones else ""
 
     @cached_property
     def plans(self) -> tuple[AddressPlan, ...]:

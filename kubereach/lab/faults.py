@@ -19,6 +19,10 @@ FAULTS = {
     "dns.nxdomain-as-nodata": "names that do not exist are answered as if they had no such records",
     "dns.search-missing": "resolv.conf has no search list",
     "dns.stale": "DNS answers what it once answered for 60 s more (kubernetes #127259, coredns #3432)",
+    "dualstack.first-family-only": "the service proxy does not program the second IP family",
+    "dualstack.no-load-balancer": "the load balancer gives addresses of the first IP family alone",
+    "dualstack.no-node-port": "node ports are open on addresses of the first IP family alone",
+    "dualstack.order-ignored": "the API server puts IPv4 first, whatever ipFamilies says",
     "endpoints.empty": "the EndpointSlice controller finds no pods",
     "endpoints.first-slice-only": "the service proxy reads one of several EndpointSlices",
     "endpoints.no-hostnames": "EndpointSlices lack the pods' hostnames",
@@ -58,6 +62,7 @@ FAULTS = {
     "proxy.internal-local-ignored": "internalTrafficPolicy Local is taken for Cluster (kubernetes #105470)",
     "proxy.ip-mode-ignored": "load-balancer addresses of ipMode Proxy are captured in the cluster",
     "proxy.localhost-on-one-node": "one node serves node ports on 127.0.0.1",
+    "proxy.labels-ignored": "Services that labels say are for another proxy, or for none, are served",
     "proxy.manual-ignored": "EndpointSlices that no controller has written are not read",
     "proxy.masquerade-all": "pods' own addresses are lost at cluster IPs",
     "proxy.no-hairpin": "a pod does not reach itself through its Service (kube-router #189, kubernetes #45790)",
@@ -79,6 +84,9 @@ FAULTS = {
     "proxy.twins-confused": "of two Services with one port and endpoints alike, deleting one takes the other along",
     "proxy.undeclared-ports": "cluster IPs answer on every TCP port",
     "proxy.unfair": "the first endpoint gets more than half of all requests",
+    "topology.hints-ignored": "the service proxy ignores the hints of EndpointSlices",
+    "topology.no-fallback": "nodes and zones without endpoints of their own are not served by others (KEP-4444)",
+    "topology.no-hints": "EndpointSlices say not for which node or zone their endpoints are",
 }
 
 

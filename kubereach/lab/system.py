@@ -35,6 +35,8 @@ def create_node(config: LabConfig, registry: Registry, number: int) -> None:
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
     }
+    if zone := config.zone(number):
+        labels["topology.kubernetes.io/zone"] = zone
     if number == 0:
         labels["node-role.kubernetes.io/control-plane"] = ""
     capacity = {

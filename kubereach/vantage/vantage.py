@@ -152,7 +152,8 @@ class Vantage:
 
     def is_own(self, answer: Answer) -> bool:
         """Whether the client's address that a backend saw is the vantage's own."""
-        return answer.client == (self.address or answer.local)
+        other_family = (":" in self.address) != (":" in answer.client)
+        return answer.client == (answer.local if other_family else self.address or answer.local)
 
     def _line(self, line: bytes) -> None:
         try:

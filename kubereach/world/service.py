@@ -19,6 +19,7 @@ from kubereach.vantage import Series, Vantage, VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
 from kubereach.world.clients import EVERYBODY, ranges_of
+from kubereach.world.family import InFamily
 from kubereach.world.matching import differences
 from kubereach.world.pending import diagnose
 from kubereach.world.self_balancer import ingress_of, write_ingress
@@ -191,6 +192,10 @@ class Service:
         """The node port on each node's address."""
         return [self.on(node, port) for node in nodes]
 
+    def other_ways(self, nodes: Iterable[Node]) -> list[Address]:
+        """The ways to it beside the load balancer's address: its cluster IP, and node ports if it has any."""
+        return [self.vip(), *(self.on_each(nodes) if self.node_ports else ())]
+
     def by_name(self, name: str, port: str = "") -> Address:
         """`name`, resolved by the vantage itself, and the Service's port."""
         found = self._port(port)
@@ -216,6 +221,28 @@ class Service:
         if self.type == "ExternalName":
             return "externalname"
         return "headless" if self.is_headless else "clusterip"
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Its IP families, the primary one first, by the cluster IPs that it has; if it has none, by its spec."""
+        spec = self.obj["spec"]
+        ips = [ip for ip in spec.get("clusterIPs") or () if ip != "None"]
+        return tuple("IPv6" if ":" in ip else "IPv4" for ip in ips) or tuple(spec.get("ipFamilies") or ())
+
+    def must_have(self, *families: str) -> None:
+        """Its cluster IPs are of these families, in this order. Raises `NotConforming`."""
+        if not self._world.board.wait(lambda: self.families == families, 2):
+            had = ", ".join(self.families) or "none"
+            asked = f"cluster IPs of {', '.join(families)}"
+            raise NotConforming([Failure("API", f"Service {self.name}", asked, had)])
+
+    @property
+    def second(self) -> InFamily:
+        """Its addresses of the second IP family. Raises `NotConforming` when it has one family only."""
+        if len(self.families) < 2:
+            had = ", ".join(self.families)
+            raise NotConforming([Failure("API", f"Service {self.name}", "two IP families", had or "none")])
+        return InFamily(self, self.families[1])
 
     # names
 
@@ -280,6 +307,14 @@ class Service:
         return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
 
     @property
+    def pod_ips(self) -> dict[str, tuple[str, ...]]:
+        """All addresses of each of its pods, by name."""
+        return {
+            pod["metadata"]["name"]: tuple(one["ip"] for one in pod["status"].get("podIPs") or ())
+            for pod in self._pods()
+        }
+
+    @property
     def endpoints_by_node(self) -> dict[str, frozenset[str]]:
         """Names of the pods that must serve, by the node that they are on; nodes without any are left out."""
         found: dict[str, frozenset[str]] = {}
@@ -318,6 +353,11 @@ class Service:
             replace(found, way="pod", host=of[pod], port=number, note=pod, targets=())
             for pod, number in found.targets
         ]
+
+    def each_pod_by_node(self, port: str = "") -> dict[str, list[Address]]:
+        """The same, by the node that the pod is on."""
+        by_name = {address.note: address for address in self.each_pod(port)}
+        return {node: [by_name[pod] for pod in sorted(pods)] for node, pods in self.endpoints_by_node.items()}
 
     def own_pods(self, *names_: str) -> VantageGroup:
         """Vantages inside its own pods (all, or the named ones, ready or not)."""
@@ -388,6 +428,10 @@ class Service:
         self._world.balancer.serve(self._world.api, patched)
         self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
         self.changed()
+
+    def set_label(self, key: str, value: str | None) -> None:
+        """Give the live Service a label, or take it away."""
+        self.patch({"metadata": {"labels": {key: value}}})
 
     def become(self, type_: str, external_name: str | None = None) -> None:
         """Turn it into another type, without what only its old type had, and wait until the API shows it.

@@ -38,10 +38,11 @@ class Target:
 
 class Node:
     def __init__(self, name):
-        self.name, self.address = name, "127.0.0.1"
+        self.name, self.address, self.addresses = name, "127.0.0.1", ("127.0.0.1",)
 
 class Cluster:
     nodes = [Node("control-plane"), Node("worker")][:{nodes}]
+    findings = {{}}
     def describe(self):
         return {{"version": "v1.36.2", "nodes": [node.name for node in self.nodes]}}
 

@@ -18,6 +18,7 @@ from kubereach.lab.controllers.base import (
     owned,
     owner_reference,
 )
+from kubereach.lab.controllers.hints import add_hints, zones
 from kubereach.lab.controllers.triggers import TriggerTimes, annotate
 from kubereach.lab.registry import Registry
 
@@ -74,6 +75,7 @@ class EndpointSliceController(Controller):
         time = self._times.latest(service, pods)
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
         families = service["spec"]["ipFamilies"]
+        zone_of = zones(self.registry)
         for family in families:
             groups: dict[tuple[_Port, ...], list[Object]] = {}
             for pod in pods:
@@ -83,6 +85,10 @@ class EndpointSliceController(Controller):
                         endpoint["conditions"]["ready"] = True
                     if "endpoints.no-hostnames" in self._faults:
                         endpoint.pop("hostname", None)
+                    if zone := zone_of.get(endpoint["nodeName"]):
+                        endpoint["zone"] = zone
+                    if "topology.no-hints" not in self._faults:
+                        add_hints(service, endpoint)
                     groups.setdefault(_ports(service, pod), []).append(endpoint)
             own = [s for s in existing if s["addressType"] == family]
             self._write_slices(service, family, groups, own, time)
@@ -135,7 +141,8 @@ class EndpointSliceController(Controller):
             # a slice with these ports is reused, so that watchers see one change and not a deletion and a creation
             reuse = next((s for s in free if (s.get("ports") or []) == ports), None) or next(iter(free), None)
             labels = {_MANAGER: _MANAGED_BY, _NAME: service["metadata"]["name"]}
-            labels |= {k: v for k, v in (service["metadata"].get("labels") or {}).items() if k not in labels}
+            own = service["metadata"].get("labels") or {}
+            labels |= {k: v for k, v in own.items() if k not in labels and k != _HEADLESS}
             if service["spec"].get("clusterIP") == "None":
                 labels[_HEADLESS] = ""
             if reuse is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kubereach.lab.config import AddressPlan
 from kubereach.lab.proxy.affinity import Affinity
+from kubereach.lab.proxy.topology import Endpoint, near
 
 Object = dict[str, Any]
 
@@ -26,15 +27,6 @@ class Rules:
     elements: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A ready (or, when there is no other, still serving) endpoint of one Service port."""
-
-    address: str
-    port: int
-    node: str
-
-
 def service_rules(
     plan: AddressPlan,
     node: str,
@@ -42,8 +34,9 @@ def service_rules(
     slices: Sequence[Object],
     load_balancer: Sequence[str] = (),
     faults: Collection[str] = (),
+    zone: str = "",
 ) -> Rules:
-    """The rules of one family for `service` on `node`.
+    """The rules of one family for `service` on `node`, which is in `zone`.
 
     `slices` are all of its EndpointSlices of the family, `load_balancer` its captured load-balancer addresses of it.
     A Service without a cluster IP of the family has no rules in it, whatever else it has.
@@ -64,7 +57,7 @@ def service_rules(
         endpoints = _endpoints(slices, port.get("name", ""), port["protocol"], faults)
         if "proxy.target-port-ignored" in faults:
             endpoints = [replace(endpoint, port=port["port"]) for endpoint in endpoints]
-        _ServicePort(plan, node, service, port, endpoints, load_balancer, faults).add_to(rules)
+        _ServicePort(plan, (node, zone), service, port, endpoints, load_balancer, faults).add_to(rules)
     return rules
 
 
@@ -97,12 +90,20 @@ def _endpoints(
             for endpoint in part.get("endpoints") or []:
                 conditions = endpoint.get("conditions") or {}
                 for address in endpoint["addresses"][:1]:
-                    found = Endpoint(address, port["port"], endpoint.get("nodeName") or "")
+                    name, hints = endpoint.get("nodeName") or "", endpoint.get("hints") or {}
+                    meant = [
+                        frozenset(h["name"] for h in hints.get(k) or ()) for k in ("forNodes", "forZones")
+                    ]
+                    found = Endpoint(address, port["port"], name, *meant)
                     if conditions.get("ready", True) or "proxy.not-ready-included" in faults:
                         ready.append(found)
                     elif conditions.get("serving") and conditions.get("terminating"):
                         terminating.append(found)
-    return sorted(set(ready or terminating), key=lambda e: (e.address, e.port))
+    # hints of endpoints that are on their way out count for nothing
+    found_ = set(ready) or {
+        replace(endpoint, nodes=frozenset(), zones=frozenset()) for endpoint in terminating
+    }
+    return sorted(found_, key=lambda e: (e.address, e.port))
 
 
 class _ServicePort:
@@ -111,7 +112,7 @@ class _ServicePort:
     def __init__(
         self,
         plan: AddressPlan,
-        node: str,
+        place: tuple[str, str],
         service: Object,
         port: Object,
         endpoints: list[Endpoint],
@@ -125,9 +126,11 @@ class _ServicePort:
         self.load_balancer = load_balancer
         self.faults = faults
         self.protocol = port["protocol"].lower()
-        self.endpoints = endpoints
+        self.endpoints = near(endpoints, *place, faults)
         self.affinity = Affinity(plan, self.spec, len(endpoints), faults)
-        self.local = [e for e in endpoints if e.node == node]
+        self.local = [e for e in endpoints if e.node == place[0]]
+        #: what any policy leads to: what is local need not be what is near
+        self.used = sorted({*self.endpoints, *self.local}, key=lambda e: (e.address, e.port))
         self.label = f"{meta['namespace']}/{meta['name']}/{self.protocol}/{port.get('name', '')}"
         digest = hashlib.sha256(self.label.encode()).digest()
         self.suffix = f"{base64.b32encode(digest)[:8].decode()}-{self.label}"
@@ -252,7 +255,7 @@ class _ServicePort:
         return (*sticky, f"numgen random mod {len(endpoints)} vmap {{ {choices} }}")
 
     def _endpoint_chains(self, rules: Rules) -> None:
-        for endpoint in self.endpoints:
+        for endpoint in self.used:
             hairpin = f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"'
             lines = [] if "proxy.no-hairpin" in self.faults else [hairpin]
             if self.affinity.wanted:

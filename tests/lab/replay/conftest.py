@@ -47,7 +47,11 @@ class Plays:
 @pytest.fixture(scope="session")
 def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plays]:
     """Starts every scenario that this run of pytest asks for."""
-    with Lab(LabConfig(nodes=3, images=_IMAGES)) as started, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    # the recorded cluster's nodes are in no zone
+    with (
+        Lab(LabConfig(nodes=3, images=_IMAGES, zones=())) as started,
+        ThreadPoolExecutor(_SIDE_BY_SIDE) as pool,
+    ):
         access = LabAccess(started, tmp_path_factory.mktemp("replay"))
         running = Plays(access, pool)
         for item in request.session.items:

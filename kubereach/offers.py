@@ -1,0 +1,83 @@
+"""What the API server offers for Services, asked of it by dry runs: nothing is created."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from kubereach.api import Api, ApiError, Object
+from kubereach.features import Finding
+
+#: values of spec.trafficDistribution, with the name that PreferSameZone had before Kubernetes 1.34
+SAME_NODE, SAME_ZONE, CLOSE = "PreferSameNode", "PreferSameZone", "PreferClose"
+
+
+@dataclass(frozen=True)
+class Offers:
+    """IP families of Services, the primary one first, and values of spec.trafficDistribution, or why there are none."""
+
+    families: tuple[str, ...] = ()
+    #: what the API server said to a Service of both families
+    dual_stack: str = ""
+    #: what it said to each value of spec.trafficDistribution that it does not take
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def same_zone(self) -> str:
+        """The value of spec.trafficDistribution that prefers endpoints of the client's zone; empty if there is none."""
+        return next((name for name in (SAME_ZONE, CLOSE) if name not in self.refused), "")
+
+    def dual_stack_finding(self) -> Finding:
+        """Whether a Service gets addresses of both families."""
+        return Finding(len(self.families) == 2, self.dual_stack)
+
+    def same_node_finding(self) -> Finding:
+        """Whether endpoints of the client's node can be preferred."""
+        refusal = self.refused.get(SAME_NODE)
+        return Finding(not refusal, refusal or f"the API server takes {SAME_NODE}")
+
+    def same_zone_finding(self, zones: Collection[str]) -> Finding:
+        """Whether endpoints of the client's zone can be preferred; `zones` are those of the nodes, "" for none."""
+        if not self.same_zone:
+            return Finding(False, self.refused[SAME_ZONE])
+        named = sorted({zone for zone in zones if zone})
+        where = f"zones of nodes: {', '.join(named) or 'none'}"
+        return Finding(len(named) > 1 and "" not in zones, f"{where}; the API server takes {self.same_zone}")
+
+
+def ask(api: Api) -> Offers:
+    """Ask the API server. Raises `ApiError` only if it does not answer."""
+    families, said = _families(api)
+    refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, name))}
+    if SAME_ZONE in refused and (why := _refusal(api, CLOSE)):
+        refused[CLOSE] = why
+    return Offers(families, said, refused)
+
+
+def _service(spec: Object) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubereach-offers", "namespace": "default"},
+        "spec": {"ports": [{"port": 80}], **spec},
+    }
+
+
+def _families(api: Api) -> tuple[tuple[str, ...], str]:
+    try:
+        made = api.create(_service({"ipFamilyPolicy": "RequireDualStack"}), dry_run=True)
+    except ApiError as error:
+        return (), f"the API server refuses a Service of both IP families: {error.message or error.reason}"
+    families = tuple(made["spec"].get("ipFamilies") or ())
+    return families, f"a Service of both IP families gets {' and '.join(families) or 'none'}"
+
+
+def _refusal(api: Api, distribution: str) -> str:
+    """Why the API server does not take this value of spec.trafficDistribution; empty if it does."""
+    try:
+        made = api.create(_service({"trafficDistribution": distribution}), dry_run=True)
+    except ApiError as error:
+        return f"the API server refuses {distribution}: {error.message or error.reason}"
+    if made["spec"].get("trafficDistribution") != distribution:
+        return "the API server knows no spec.trafficDistribution: it came with Kubernetes 1.30"
+    return ""

@@ -1,0 +1,71 @@
+"""The addresses of one IP family of a Service, where it has two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kubereach.address import Address
+from kubereach.cluster import Node
+from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.world.self_balancer import ingress_of
+
+if TYPE_CHECKING:
+    from kubereach.world.service import Service
+
+
+class InFamily:
+    """A Service as clients of one IP family see it; `name` is IPv4 or IPv6."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service = service
+        self.name = name
+        #: 4 or 6
+        self.version = 6 if name == "IPv6" else 4
+        self.rdtype = "AAAA" if name == "IPv6" else "A"
+
+    def _is_own(self, address: str) -> bool:
+        return (":" in address) == (self.version == 6)
+
+    @property
+    def cluster_ips(self) -> frozenset[str]:
+        """Its cluster IP of the family, if it has one."""
+        return self._service.records(self.rdtype)
+
+    @property
+    def pod_ips(self) -> frozenset[str]:
+        """The addresses of the family of its pods."""
+        return frozenset(ip for ips in self._service.pod_ips.values() for ip in ips if self._is_own(ip))
+
+    def vip(self, port: str = "") -> Address:
+        """The cluster IP of the family. Raises `NotConforming` when there is none."""
+        for address in self.cluster_ips:
+            return replace(self._service.vip(port), host=address)
+        raise self._missing("a cluster IP")
+
+    def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
+        """The node port on each node's address of the family. Raises `CannotMeasure` when a node has none."""
+        found = []
+        for node in nodes:
+            own = [address for address in node.addresses if self._is_own(address)]
+            if not own:
+                raise CannotMeasure(f"the node {node} has no {self.name} address")
+            found.append(replace(self._service.on(node, port), host=own[0]))
+        return found
+
+    def ingress(self, port: str = "") -> Address:
+        """The load balancer's address of the family. Raises `NotConforming` when it has another one only."""
+        first = self._service.ingress(port)
+        for given in ingress_of(self._service.obj):
+            if given.get("ip") and self._is_own(given["ip"]):
+                return replace(first, host=given["ip"])
+        raise self._missing("a load-balancer address")
+
+    def by_name(self, name: str, port: str = "") -> Address:
+        """`name`, of which the vantage takes the addresses of the family."""
+        return replace(self._service.by_name(name, port), family=self.version)
+
+    def _missing(self, what: str) -> NotConforming:
+        where = f"{self._service.type} Service {self._service.name}"
+        return NotConforming([Failure("API", where, f"{what} of {self.name}", "none")])

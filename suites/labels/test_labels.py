@@ -1,0 +1,51 @@
+"""Labels by which a Service is kept from the service proxy."""
+
+from __future__ import annotations
+
+from kubereach.check import CORE, LABELS, check
+from kubereach.expect import expect
+
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+HEADLESS = "service.kubernetes.io/headless"
+
+
+@check(
+    "labels.service-proxy-name",
+    slow=True,
+    level=CORE,
+    source=LABELS + "#servicekubernetesioservice-proxy-name",
+)
+def test_service_proxy_name(world, clusterip, other_pods):
+    """A Service with the label service.kubernetes.io/service-proxy-name is left to the service proxy of that name.
+
+    Two proxies that program one Service undo each other's work. The label counts from the first moment on, and on a
+    live Service as soon as it is set or taken away.
+    """
+    with world.create("over-backend", name="proxied", labels={PROXY_NAME: "kubereach.dev-nobody"}) as service:
+        _must_be_left_alone(world, service, other_pods)
+        service.set_label(PROXY_NAME, None)
+        expect(other_pods).to_reach(service, backends=service.endpoints)
+        service.set_label(PROXY_NAME, "kubereach.dev-nobody")
+        expect(other_pods).not_to_be_answered(service, control=clusterip)
+
+
+@check("labels.headless", slow=True, level=CORE, source=LABELS + "#servicekubernetesioheadless")
+def test_headless(world, clusterip, other_pods):
+    """A Service with the label service.kubernetes.io/headless is left alone by the service proxy while it has it.
+
+    The control plane sets it on the endpoints of headless Services, so that proxies need not follow them; who sets it
+    on a Service means the same.
+    """
+    with world.create("over-backend", name="unproxied", labels={HEADLESS: ""}) as service:
+        _must_be_left_alone(world, service, other_pods)
+        service.set_label(HEADLESS, None)
+        expect(other_pods).to_reach(service, backends=service.endpoints)
+        service.set_label(HEADLESS, "")
+        expect(other_pods).not_to_be_answered(service, control=clusterip)
+
+
+def _must_be_left_alone(world, service, vantages):
+    """Silence proves nothing before a Service that came later answers."""
+    with world.create("over-backend", name=f"after-{service.name}") as later:
+        expect(vantages).to_reach(later, backends=later.endpoints)
+        expect(vantages).not_to_be_answered(service, control=later)
