@@ -85,7 +85,7 @@ def test_source_ranges(world, loadbalancer, other_pods, nodes, cluster):
         expect(other_pods).to_reach(address, backends=service.endpoints)
         expect(nodes).not_to_be_answered(address, control=loadbalancer.ingress())
 
-        expect(nodes).to_report([service, *service.on_each(cluster.nodes)])
+        expect(nodes).to_report(service.other_ways(cluster.nodes))
 
         service.allow_only(nodes)
         address = service.ingress()
