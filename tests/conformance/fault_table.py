@@ -14,6 +14,8 @@ class Caught:
     error: frozenset[str] = frozenset()
     unsupported: frozenset[str] = frozenset()
     noted: frozenset[str] = frozenset()
+    #: of the run, beside the fault's name
+    options: tuple[str, ...] = ()
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -31,17 +33,30 @@ def by(
     error: Collection[str] = (),
     unsupported: Collection[str] = (),
     noted: Collection[str] = (),
+    options: Collection[str] = (),
 ) -> Caught:
-    return Caught(frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted))
+    return Caught(
+        frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted), tuple(options)
+    )
 
 
 #: by name, sorted
 FAULTS: dict[str, Caught] = {
     "dns.cross-namespace-leak": by("dns.no-leak"),
+    "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
     ),
+    "dns.stale": by(
+        "dns.follows", "externalname.changed", "headless.follows", "headless.manual-endpoints",
+        "headless.srv", "headless.stateful-names",
+    ),
+    "endpoints.first-slice-only": by("endpoints.many-slices", "ports.named-target"),
+    "endpoints.no-hostnames": by(
+        "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
+    ),
+    "endpoints.wrong-label": by("endpoints.selector-mismatch"),
     "lb.pending": by(
         unsupported=[
             "loadbalancer.assigned",
@@ -52,5 +67,11 @@ FAULTS: dict[str, Caught] = {
             "loadbalancer.released",
         ]
     ),
+    "net.mtu": by("clusterip.large-transfer"),
+    "node.connection-limit": by("clusterip.burst"),
+    "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
+    "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
+    "proxy.twins-confused": by("clusterip.two-services"),
+    "proxy.unfair": by(noted=["clusterip.fair"]),
 }  # fmt: skip

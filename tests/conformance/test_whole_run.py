@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kubereach.collect import read_checks, suites_folder
-from tests.conformance.conftest import ROOT, Runner
+from tests.conformance.conftest import NOT_THE_LABS, ROOT, Runner
 
 ALL = {check.id for check in read_checks(suites_folder(ROOT))}
 
@@ -29,8 +29,7 @@ def _assert_conformant(result, checks=frozenset(ALL)):
     assert result.code == 0, result.output
     assert result.report["verdict"] == "conformant", result.output
     assert result.ids("pass") | result.ids("unsupported") | result.ids("noted") == checks
-    # SCTP is the kernel's, not the lab's
-    assert result.ids("unsupported") <= {"ports.sctp"}, "a lab of three nodes has every feature"
+    assert result.ids("unsupported") <= NOT_THE_LABS, "a lab of three nodes has every other feature"
     assert all(check["known_defect"] for check in result.report["checks"] if check["verdict"] == "noted")
 
 
