@@ -128,6 +128,8 @@ class ServiceAllocator:
             _shorten_default(service["spec"])
         if needs_cluster_ip(service["spec"]):
             causes = set_families(service["spec"], old["spec"] if old else None, list(self.addresses))
+            if "dualstack.order-ignored" in self._faults:
+                service["spec"].get("ipFamilies", []).sort()
         if not causes:
             causes = self._take(service["spec"], old["spec"] if old else {}, taken)
         if causes or dry_run:

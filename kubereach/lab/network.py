@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class Host:
         Raises:
             NetworkError: `nft` refused them.
         """
-        await self.do(_nft, rules)
+        await self.do(nft, rules)
 
     async def listen(self, address: str, port: int, *, dual_stack: bool = False) -> socket.socket:
         """A listening TCP socket in this namespace; with `dual_stack`, and "" as the address, of both families."""
@@ -89,7 +89,8 @@ def new_namespace(path: Path) -> None:
     syscalls.mount("/proc/thread-self/ns/net", str(path), None, syscalls.MS_BIND)
 
 
-def _nft(rules: str) -> None:
+def nft(rules: str) -> None:
+    """Apply rules in the calling thread's namespace. Raises NetworkError."""
     done = subprocess.run(["nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NetworkError(f"nft: {done.stderr.strip()}\n{rules}")
@@ -175,12 +176,13 @@ class NodeNetwork(Host):
             for other in range(self._config.nodes):
                 if other != self.number:
                     ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
-        sysctl("ipv4/ip_forward", "1")
+        last = self.number == self._config.nodes - 1
+        sysctl("ipv4/ip_forward", "0" if last and "node.forwarding-off" in self._config.faults else "1")
         if "node.conntrack-forgets" in self._config.faults:
             sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1")
         if "proxy.localhost-on-one-node" in self._config.faults:
             sysctl("ipv4/conf/all/route_localnet", "1")
-        _nft("".join(_pod_network_rules(plan, self._config.faults) for plan in self._config.plans))
+        nft("".join(_pod_network_rules(self._config, plan, self.number) for plan in self._config.plans))
 
     @property
     def bridge_port(self) -> str:
@@ -253,10 +255,11 @@ class NodeNetwork(Host):
             path.unlink()
 
 
-def _pod_network_rules(plan: AddressPlan, faults: Collection[str]) -> str:
+def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str:
     """What kind's CNI does besides routing: what leaves the pod network is masqueraded to the node's address."""
-    ip, pods = plan.nft, plan.pods
-    between_nodes = f'oifname "eth0" {ip} daddr {pods} meta length > 1400 drop' if "net.mtu" in faults else ""
+    ip, pods, faults = plan.nft, plan.pods, config.faults
+    between_nodes = _lost_between_nodes(config, plan, number)
+    inside = f'oifname "eth0" {ip} saddr {pods} {ip} daddr {pods} masquerade' if "net.snat" in faults else ""
     limit = f"add @clients {{ {ip} saddr ct count over {_CONNECTIONS} }} reject with tcp reset"
     limited = f"ct state new meta l4proto tcp {limit}" if "node.connection-limit" in faults else ""
     return f"""
@@ -264,6 +267,7 @@ def _pod_network_rules(plan: AddressPlan, faults: Collection[str]) -> str:
             chain postrouting {{
                 type nat hook postrouting priority srcnat + 10;
                 {ip} saddr {pods} {ip} daddr != {pods} masquerade fully-random
+                {inside}
             }}
             set clients {{ type ipv{plan.version}_addr; flags dynamic; size 65535; }}
             chain forward {{
@@ -277,3 +281,19 @@ def _pod_network_rules(plan: AddressPlan, faults: Collection[str]) -> str:
             }}
         }}
     """
+
+
+def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> str:
+    """The rules by which node number `number` loses packets on the way to other nodes' pods, if faults ask for it."""
+    ip, faults, last = plan.nft, config.faults, config.nodes - 1
+    to_pods = f'oifname "eth0" {ip} daddr {plan.pods}'
+    rules = []
+    if "net.mtu" in faults:
+        rules.append(f"{to_pods} meta length > 1400 drop")
+    if "net.loss-5-percent" in faults:
+        rules.append(f"{to_pods} numgen random mod 100 < 5 drop")
+    if "net.node-pair-cut" in faults and number == 0 < last:
+        rules.append(f'oifname "eth0" {ip} daddr {plan.pod_range(last)} drop')
+    if "net.one-way" in faults and number == last:
+        rules.append(f"{to_pods} ct direction reply drop")
+    return "\n                ".join(rules)

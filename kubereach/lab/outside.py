@@ -8,7 +8,7 @@ from typing import Any
 from pyroute2.iproute.linux import IPRoute
 
 from kubereach.lab.config import LabConfig
-from kubereach.lab.network import Host, NodeNetwork, add_address, begin_ipv6, sysctl
+from kubereach.lab.network import Host, NodeNetwork, add_address, begin_ipv6, nft, sysctl
 
 _BRIDGE = "underlay"
 _NOWHERE = "nowhere"
@@ -41,12 +41,26 @@ class Outside(Host):
                 ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
                 if "net.service-range-routed" in self._config.faults:
                     ip.route("add", dst=str(plan.services), gateway=plan.node_address(0))
+            if "dns.known-outside" in self._config.faults:
+                self._forward_dns(ip)
             if self._config.dual_stack:
                 # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
                 ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
                 ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)
         # Packets that no node captured end here, as at a router that knows no way: they are not sent back.
         sysctl("ipv4/ip_forward", "0")
+
+    def _forward_dns(self, ip: Any) -> None:
+        """Whatever name server is asked, the cluster's answers."""
+        dns = self._config.dns_address
+        ip.route("add", dst=f"{dns}/32", gateway=self._config.node_addresses[0])
+        sysctl(f"ipv4/conf/{_BRIDGE}/route_localnet", "1")
+        nft(f"""
+            table ip kubereach-dns {{
+                chain output {{ type nat hook output priority -100; udp dport 53 dnat to {dns}; }}
+                chain postrouting {{ type nat hook postrouting priority srcnat; udp dport 53 masquerade; }}
+            }}
+        """)
 
     async def announce(self, address: str, node: str) -> None:
         """Route a load-balancer address to the node with this address; "" withdraws it.

@@ -93,7 +93,7 @@ class LoadBalancerController(Controller):
         if being_deleted(service) or not ours:
             self._give_up(service)
             return
-        families = spec["ipFamilies"]
+        families = spec["ipFamilies"][: 1 if "dualstack.no-load-balancer" in self._faults else 2]
         for family, pool in self._pools.items():
             if family not in families:
                 self._withdraw(pool, (namespace, name))

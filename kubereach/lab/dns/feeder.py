@@ -19,14 +19,19 @@ class DnsFeeder:
         self._config = config
         self._registry = registry
         self._replicas: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
+        self._attached = 0
         registry.subscribe(self._on_change)
 
     async def attach(self) -> socket.socket:
         """A new replica's end of the stream; what it is sent first is everything."""
+        self._attached += 1
+        faults = set(self._config.faults)
+        if "dns.one-replica-wrong" in faults and self._attached == 2:
+            faults.add("dns.replica-empty")
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}
-        self._send(writer, zone | {"faults": sorted(self._config.faults)})
+        self._send(writer, zone | {"faults": sorted(faults)})
         self._send(writer, self._namespaces())
         for service in self._registry.list("services"):
             meta = service["metadata"]

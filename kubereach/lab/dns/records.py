@@ -21,14 +21,16 @@ def service_records(
     meta, spec = service["metadata"], service["spec"]
     name = f"{meta['name']}.{meta['namespace']}.svc.{domain}"
     if spec["type"] == "ExternalName":
-        return [(name, "CNAME", spec["externalName"].rstrip(".").lower())]
+        return [] if "dns.no-cname" in faults else [(name, "CNAME", spec["externalName"].rstrip(".").lower())]
     if "dns.manual-ignored" in faults and not spec.get("selector"):
         slices = ()
     endpoints = list(_endpoints(slices, name, faults))
     if spec.get("clusterIP") == "None":
-        return _headless(name, endpoints)
+        return _known(_headless(name, endpoints, faults), faults)
     records: list[Record] = []
     addresses = spec.get("clusterIPs") or [spec["clusterIP"]]
+    if "dns.wrong-address" in faults:
+        addresses = [str(ipaddress.ip_address(address) + 1) for address in addresses]
     for address in addresses:
         records.append((name, _family(address), address))
         records.append((reverse(address), "PTR", name))
@@ -40,14 +42,27 @@ def service_records(
             records.append((owner, "SRV", f"{port['port']} {name}"))
             records += [(owner, _family(address), address) for address in addresses]
     records += [(reverse(address), "PTR", owner) for owner, address, _ in endpoints]
-    return _unique(records) + services
+    return _known(_unique(records) + services, faults)
 
 
-def _headless(name: str, endpoints: list[tuple[str, str, list[Object]]]) -> list[Record]:
+def _known(records: list[Record], faults: Collection[str]) -> list[Record]:
+    """The records of the types that the server knows."""
+    unknown = {kind for kind in ("SRV", "PTR") if f"dns.no-{kind.lower()}" in faults}
+    return [record for record in records if record[1] not in unknown]
+
+
+def _headless(
+    name: str, endpoints: list[tuple[str, str, list[Object]]], faults: Collection[str]
+) -> list[Record]:
     records: list[Record] = []
+    if "dns.headless-one-address" in faults:
+        endpoints = endpoints[:1]
+    if "dns.headless-vip" in faults and endpoints:
+        return [(name, "A", "10.96.255.254")]
     for owner, address, ports in endpoints:
         records.append((name, _family(address), address))
-        records.append((owner, _family(address), address))
+        if "dns.no-pod-names" not in faults:
+            records.append((owner, _family(address), address))
         records.append((reverse(address), "PTR", owner))
         for port in ports:
             data = f"{port['port']} {owner}"

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from random import random
 from typing import Any
 
 import dns.exception
@@ -32,6 +33,8 @@ TTL = 30
 _CACHED_ANSWERS = 4096
 #: seconds for which a stale server goes on answering what it has answered
 _STALE = 60.0
+#: share of queries over UDP that a server loses that drops some
+_DROPPED = 0.05
 
 
 class DnsServer:
@@ -57,7 +60,7 @@ class DnsServer:
             if "zone" in message:
                 self._faults = frozenset(message["faults"])
                 self._zone = Zone(message["zone"], message["address"], self._faults)
-            if "service" in message:
+            if "service" in message and "dns.replica-empty" not in self._faults:
                 self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:
                 self._zone.set_namespaces(message["namespaces"])
@@ -65,6 +68,10 @@ class DnsServer:
 
     def reply(self, data: bytes, limit: int | None) -> bytes | None:
         """The reply to a query, None if it is not one. `limit` is the largest UDP reply without EDNS, None for TCP."""
+        if "dns.down" in self._faults:
+            return None
+        if limit and "dns.drops-5-percent" in self._faults and random() < _DROPPED:
+            return None
         key = data[2:] if limit else b"tcp" + data[2:]
         cached = self._cache.get(key)
         if cached is not None:
@@ -161,6 +168,9 @@ class DnsServer:
                         self.apply(json.loads(line))
 
     def _serve_tcp(self, connection: socket.socket) -> None:
+        if "dns.refuses-tcp" in self._faults:
+            connection.close()
+            return
         connection.settimeout(10)
         with connection, connection.makefile("rb") as stream:
             while len(header := stream.read(2)) == 2:

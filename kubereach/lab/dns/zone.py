@@ -36,7 +36,7 @@ class Zone:
         self._names: dict[str, dict[str, list[str]]] = {}
         self._namespaces: set[str] = set()
         self._fixed: list[Record] = [
-            (f"dns-version.{domain}", "TXT", '"1.1.0"'),
+            *([] if "dns.no-schema-version" in faults else [(f"dns-version.{domain}", "TXT", '"1.1.0"')]),
             (f"ns.dns.{domain}", "A", dns_address),
             (domain, "NS", f"kube-dns.kube-system.svc.{domain}"),
         ]
@@ -64,7 +64,9 @@ class Zone:
 
     def answer(self, name: str, kind: str) -> Answer:
         """Answer a query for `name` (no final dot, any case) and record type `kind`."""
-        lower = name.lower()
+        lower = name if "dns.case-sensitive" in self._faults else name.lower()
+        if kind == "AAAA" and "dns.servfail-aaaa" in self._faults:
+            return Answer("SERVFAIL")
         if lower.endswith((".in-addr.arpa", ".ip6.arpa")):
             return self._reverse(lower, kind)
         if lower != self.domain and not lower.endswith(f".{self.domain}"):
@@ -143,6 +145,8 @@ class Zone:
     def _pod(self, name: str, kind: str) -> Answer | None:
         """``a-b-c-d.namespace.pod``: the address that the name spells, whether a pod has it or not (pods insecure)."""
         labels = name[: -len(self.domain) - 1].split(".")
+        if "dns.no-pod-records" in self._faults:
+            return None
         if len(labels) != 3 or labels[2] != "pod" or labels[1] not in self._namespaces:
             return None
         label = labels[0]

@@ -86,6 +86,8 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
 
 def _node_port_addresses(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     """The elements of the set of addresses that node ports are served at."""
+    if "dualstack.no-node-port" in config.faults and plan is not config.plans[0]:
+        return ""
     first = node_address == plan.node_address(0)
     if "proxy.node-port-one-address" in config.faults and not first:
         return ""

@@ -83,7 +83,8 @@ class _Proxier:
     ) -> Rules:
         """A Service's rules in this family; its UDP frontends are added to `frontends`."""
         address = cluster_ip(self._plan, service["spec"])
-        if not address:
+        other = self._plan is not self._config.plans[0]
+        if not address or (other and "dualstack.first-family-only" in self._config.faults):
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
         if "proxy.manual-ignored" in self._config.faults:
