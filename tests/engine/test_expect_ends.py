@@ -1,0 +1,52 @@
+"""Flows that must end, requests that must be spread, and protocols that a kernel may lack."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from test_expect import failures
+from test_expect_changes import Relay
+
+from kubereach.errors import Unsupported
+from kubereach.events import Told
+from kubereach.expect import expect
+
+
+def test_a_flow_that_has_ended(serve, vantage):
+    relay = Relay(serve("a").ports["udp"])
+    with expect(vantage).flow(relay.address) as flow:
+        time.sleep(0.2)
+        relay.port = None
+        flow.must_have_ended()
+
+
+def test_a_flow_that_goes_on_is_a_failure(serve, vantage):
+    relay = Relay(serve("a").ports["udp"])
+
+    def change():
+        with expect(vantage).flow(relay.address) as flow:
+            time.sleep(0.2)
+            flow.must_have_ended()
+
+    (failure,) = failures(change)
+    assert failure.got == "still answered by a"
+
+
+def test_a_fair_spread_is_told(serve, vantage, events):
+    expect(vantage).to_be_balanced(serve("a").address(), backends={"a"}, count=50)
+    (told,) = [event for event in events if isinstance(event, Told)]
+    assert told.text == "50 requests over 1 endpoints: a 50"
+
+
+def test_an_endpoint_without_its_share_is_a_failure(serve, vantage):
+    address = serve("a").address()
+    (failure,) = failures(lambda: expect(vantage).to_be_balanced(address, backends={"a", "b"}))
+    assert "each of 2 endpoints to get 50% of 200 requests" in failure.expected
+    assert failure.got in ("a got 100%", "b got 0%")
+
+
+def test_a_backend_without_sctp_is_unsupported(vantage):
+    with pytest.raises(Unsupported) as caught:
+        expect(vantage).to_speak_sctp(9)
+    assert caught.value.feature == "sctp"
