@@ -14,7 +14,14 @@ from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN, hold_length
 from kubereach.expect.telling import tell
-from kubereach.world.balanced import FOREIGN_CLASS, SELF_BALANCED, asking_for, must_have, only_for
+from kubereach.world.balanced import (
+    FOREIGN_CLASS,
+    SELF_BALANCED,
+    asking_for,
+    free_address,
+    must_have,
+    only_for,
+)
 
 __all__ = [
     "FOREIGN_CLASS",
@@ -25,6 +32,7 @@ __all__ = [
     "cases_of",
     "current_check",
     "expect",
+    "free_address",
     "hold_length",
     "must_have",
     "must_show",

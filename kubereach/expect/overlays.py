@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kubereach.address import Address
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.expectation import expect
 from kubereach.expect.telling import tell
 from kubereach.vantage import Vantage, VantageGroup
-from kubereach.world.balanced import must_have
+from kubereach.world.balanced import free_address, must_have
 from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, Case, is_private, providers, read
 from kubereach.world.service import Service
 from kubereach.world.world import World
 
 
-def cases_of(world: World) -> Iterator[Case]:
+@contextmanager
+def cases_of(world: World) -> Iterator[list[Case]]:
     """The cases of the overlay that --lb-provider names; one whose values are not given is told and left out.
 
     Raises `Unsupported` without a provider, or when no case is left, and `UsageError` for a malformed overlay.
     """
     if not world.context.settings.lb_provider:
         raise Unsupported(f"no provider is named: --lb-provider {'|'.join(providers(world))}")
-    found = read(world, free=_free_address(world))
-    lacking = sorted({value for case in found for value in case.missing})
-    for case in found:
-        if case.missing:
-            tell(world, f"{case.name} is left out: it needs --lb-value {', '.join(case.missing)}")
-    if all(case.missing for case in found):
-        raise Unsupported(f"every case of the overlay needs values: {', '.join(lacking)}")
-    yield from (case for case in found if not case.missing)
-
-
-def _free_address(world: World) -> str:
-    """An address that the load balancer has given and taken back."""
-    with world.create(
-        "over-backend", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
-    ) as service:
-        return service.load_balancer_address()
+    with free_address(world) as free:
+        found = read(world, free=free)
+        for case in found:
+            if case.missing:
+                tell(world, f"{case.name} is left out: it needs --lb-value {', '.join(case.missing)}")
+        if all(case.missing for case in found):
+            lacking = sorted({value for case in found for value in case.missing})
+            raise Unsupported(f"every case of the overlay needs values: {', '.join(lacking)}")
+        yield [case for case in found if not case.missing]
 
 
 def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vantage) -> None:

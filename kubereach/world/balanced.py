@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.vantage import Vantage
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
-from kubereach.world.self_balancer import OWN_CLASS
+from kubereach.world.self_balancer import OWN_CLASS, ingress_of
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service
@@ -34,6 +35,31 @@ def asking_for(world: World, address: str) -> dict[str, Any]:
             if case.outcome == ASKED and not case.missing:
                 return {"annotations": case.annotations, "spec": case.spec}
     return {"spec": {"type": "LoadBalancer", "loadBalancerIP": address}}
+
+
+@contextmanager
+def free_address(world: World) -> Iterator[str]:
+    """An address that the load balancer has just given and taken back; in the block no other check asks for one.
+
+    Controllers give the same address to the next who asks, so that it would often be gone.
+    """
+
+    def all_served() -> bool:
+        asking = [
+            service
+            for service in world.board.all("Service")
+            if service["spec"].get("type") == "LoadBalancer" and not service["spec"].get("loadBalancerClass")
+        ]
+        return all(ingress_of(service) for service in asking)
+
+    with world.balancer.asking:
+        with world.create(
+            "over-backend", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
+        ) as service:
+            address = service.load_balancer_address()
+            world.board.wait(all_served, world.context.settings.load_balancer_deadline)
+            service.delete()
+        yield address
 
 
 def must_have(service: Service, address: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 from kubereach.api import Api, Object, object_path
 from kubereach.errors import CannotMeasure, UsageError
@@ -26,6 +27,8 @@ class SelfBalancer:
         """Raises `UsageError` for a range that is none."""
         #: whether every Service of type LoadBalancer is to be of our class
         self.on = settings.self_load_balancer
+        #: held while a Service asks for a load balancer, and by who wants nobody to
+        self.asking = threading.RLock()
         self._lock = threading.Lock()
         self._addresses = {}
         for text in filter(None, settings.self_load_balancer_range.split(",")):
@@ -43,6 +46,11 @@ class SelfBalancer:
         if not self.on or spec.get("type") != "LoadBalancer" or spec.get("loadBalancerClass"):
             return obj
         return {**obj, "spec": {**spec, "loadBalancerClass": OWN_CLASS}}
+
+    def guard(self, obj: Object) -> AbstractContextManager[object]:
+        """What has to be held while this Service, or change of one, is sent."""
+        asks = (obj.get("spec") or {}).get("type") == "LoadBalancer"
+        return self.asking if asks else nullcontext()
 
     def serve(self, api: Api, service: Object) -> None:
         """Give addresses to a Service that is ours to serve and has none."""

@@ -424,7 +424,8 @@ class Service:
     def patch(self, change: Object) -> None:
         """Change the live Service by a merge patch."""
         path = object_path(self._created)
-        patched = self._world.api.patch(path, self._world.balancer.claimed(change))
+        with self._world.balancer.guard(change):
+            patched = self._world.api.patch(path, self._world.balancer.claimed(change))
         self._world.balancer.serve(self._world.api, patched)
         self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
         self.changed()

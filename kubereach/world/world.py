@@ -185,7 +185,8 @@ class World:
         if manifest.kind == "Namespace":
             obj = {**obj, "metadata": {**obj["metadata"], **renewed()["metadata"]}}
         try:
-            created = self.api.create(self.balancer.claimed(obj))
+            with self.balancer.guard(obj):
+                created = self.api.create(self.balancer.claimed(obj))
             if manifest.kind == "Service":
                 self.balancer.serve(self.api, created)
             return created

@@ -19,8 +19,8 @@ def test_annotations(world, other_pods, outside):
     `--lb-provider` names the overlay in manifests/overlays/, `--lb-value` what it cannot know, such as a certificate.
     Annotations are strings that nobody validates: a misspelt one, or one of another controller, is silently ignored.
     """
-    for case in cases_of(world):
-        with world.create(
-            "over-backend", name=case.name, tcp=True, annotations=case.annotations, spec=case.spec
-        ) as service:
-            must_show(case, service, inside=other_pods, outside=outside)
+    with cases_of(world) as cases:
+        for case in cases:
+            asked = {"annotations": case.annotations, "spec": case.spec}
+            with world.create("over-backend", name=case.name, tcp=True, **asked) as service:
+                must_show(case, service, inside=other_pods, outside=outside)

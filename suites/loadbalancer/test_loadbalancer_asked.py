@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect import FOREIGN_CLASS, asking_for, expect, must_have, only_for
+from kubereach.expect import FOREIGN_CLASS, asking_for, expect, free_address, must_have, only_for
 
 
 @check(
@@ -37,10 +37,10 @@ def test_requested_address(world, other_pods):
     Names in public DNS and firewalls of partners are made for it. Controllers may ignore loadBalancerIP, which is told;
     what `--lb-provider` declares for it they have to honour.
     """
-    with world.create("over-backend", name="before", tcp=True, spec={"type": "LoadBalancer"}) as before:
-        free = before.load_balancer_address()
-        before.delete()
-    with world.create("over-backend", name="asking", tcp=True, **asking_for(world, free)) as service:
+    with (
+        free_address(world) as free,
+        world.create("over-backend", name="asking", tcp=True, **asking_for(world, free)) as service,
+    ):
         must_have(service, free)
         expect(other_pods).to_reach(service.ingress(), backends=service.endpoints)
 
