@@ -43,6 +43,7 @@ def by(
 #: by name, sorted
 FAULTS: dict[str, Caught] = {
     "dns.cross-namespace-leak": by("dns.no-leak"),
+    "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
     "dns.search-missing": by(
@@ -69,9 +70,20 @@ FAULTS: dict[str, Caught] = {
     ),
     "net.mtu": by("clusterip.large-transfer"),
     "node.connection-limit": by("clusterip.burst"),
+    "proxy.cluster-ip-kept": by("lifecycle.type-changes"),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
+    "proxy.not-ready-included": by(
+        "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update"
+    ),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
+    "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
+    "proxy.recreated-ignored": by("lifecycle.recreated"),
+    "proxy.stale-endpoint": by(
+        "clusterip.allocated", "endpoints.manual", "endpoints.ready-only", "endpoints.replaced-pod",
+        "endpoints.rolling-update", "endpoints.scale", "endpoints.udp-after-replacement",
+        noted=["lifecycle.convergence"],
+    ),
     "proxy.twins-confused": by("clusterip.two-services"),
     "proxy.unfair": by(noted=["clusterip.fair"]),
 }  # fmt: skip
