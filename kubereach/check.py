@@ -35,6 +35,7 @@ DUAL_STACK = "dual-stack"
 OUTSIDE_DUAL = "outside-dual-stack"
 SAME_NODE = "prefer-same-node"
 SAME_ZONE = "prefer-same-zone"
+EXTERNAL_NAME = "external-name"
 
 FEATURES: dict[str, str] = {
     MULTI_NODE: "two nodes or more",
@@ -46,6 +47,7 @@ FEATURES: dict[str, str] = {
     DUAL_STACK: "Services get addresses of both IP families",
     OUTSIDE_DUAL: "and so can the nodes' addresses of both families be reached from the machine that runs pytest",
     SAME_NODE: "Services can prefer endpoints of the client's node",
+    EXTERNAL_NAME: "--external-name says which public name pods must be able to resolve",
     SAME_ZONE: "Services can prefer endpoints of the client's zone, and nodes are in several zones",
 }
 

@@ -142,6 +142,10 @@ class Cluster:
         """The search list that dnsPolicy ClusterFirst gives to pods of a namespace."""
         return search_list(namespace, self.domain)
 
+    def pod_name(self, address: str, namespace: str) -> str:
+        """The name that spells a pod's address, with the final dot."""
+        return f"{address.replace('.', '-').replace(':', '-')}.{namespace}.pod.{self.domain}."
+
     def node(self, name: str) -> Node:
         """The node of that name. Raises KeyError."""
         for node in self.nodes:

@@ -26,6 +26,8 @@ class Reply:
     records: frozenset[str]
     #: the same record more than once
     repeated: bool = False
+    #: seconds that the records may be kept, the longest of them
+    ttl: int = 0
 
 
 def query(name: str, rdtype: str) -> str:
@@ -47,6 +49,7 @@ def read(detail: str, rdtype: str) -> Reply | None:
         bool(message.flags & dns.flags.TC),
         frozenset(found),
         len(found) != len(set(found)),
+        max((rrset.ttl for rrset in message.answer if rrset.rdtype == wanted), default=0),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kubereach.check import (
+    EXTERNAL_NAME,
     FEATURES,
     HOST_NETWORK,
     LB_CONTROLLER,
@@ -80,6 +81,10 @@ def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
     found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout)
     found |= cluster.findings
     found[OUTSIDE_DUAL] = _outside_dual(cluster.nodes, settings.outside_timeout)
+    name = settings.external_name
+    found[EXTERNAL_NAME] = Finding(
+        bool(name), f"--external-name {name}" if name else "no --external-name is given"
+    )
     if settings.self_load_balancer:
         ours = f"load-balancer addresses are our own, of {settings.self_load_balancer_range}"
         found[LOADBALANCER] = Finding(True, ours)

@@ -83,6 +83,7 @@ OPTIONS = (
         "lb-provider", "check the annotations of manifests/overlays/PROVIDER.yaml too", metavar="PROVIDER"
     ),
     Option("lb-value", "a value that an overlay needs, such as a certificate's name", "list", "NAME=VALUE"),
+    Option("external-name", "a public name that pods must be able to resolve", metavar="NAME"),
     Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
     Option("keep", "leave our objects in the cluster after the run", "flag"),
     Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
@@ -116,6 +117,7 @@ class RunOptions:
     lb_provider: str | None = None
     #: NAME=VALUE
     lb_values: tuple[str, ...] = ()
+    external_name: str | None = None
     assignments: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
@@ -127,6 +129,7 @@ class RunOptions:
         own += ["self_load_balancer=true"] if self.self_load_balancer else []
         own += [f"lb_provider={self.lb_provider}"] if self.lb_provider else []
         own += [f"lb_values={';'.join(self.lb_values)}"] if self.lb_values else []
+        own += [f"external_name={self.external_name}"] if self.external_name else []
         return Settings().overridden([*self.assignments, *own])
 
 
@@ -239,6 +242,7 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         lb_provider=one("lb-provider"),
         # a value may well have commas in it
         lb_values=tuple(value_of(_option("lb-value").dest) or ()),
+        external_name=one("external-name"),
         assignments=tuple(value_of(_option("set").dest) or ()),
     )
 

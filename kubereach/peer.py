@@ -928,7 +928,11 @@ class Prober:
             at = head.find(b"Content-Length: ")
             size = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at > 0 else -1
             if size >= 0 and len(body) >= size:
-                if head.startswith(b"HTTP/1.1 200 "):
+                if head.startswith(b"HTTP/1.1 200 ") and attempt.series.request.get("text"):
+                    self._done(
+                        attempt, empty_row("ok", "", body[: min(size, 4096)].decode("utf-8", "replace"))
+                    )
+                elif head.startswith(b"HTTP/1.1 200 "):
                     self._identity(attempt, body[:size])
                 else:
                     self._done(

@@ -74,6 +74,10 @@ class Settings:
         1.5, "a node that does not react to connections for this long cannot be reached from outside"
     )
     keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
+    external_name: str | None = _setting(None, "a public name that pods must be able to resolve")
+    conntrack_share: float = _setting(
+        0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
+    )
     cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
 
     def overridden(self, assignments: Iterable[str]) -> Settings:

@@ -11,6 +11,7 @@ from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.reach import STOP_AFTER, hold_length
+from kubereach.expect.telling import tell
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
@@ -228,6 +229,54 @@ def srv_targets(
             path.fail(f"SRV {name}: records that all give port {port}", got)
     settle(seen)
     return targets
+
+
+def find(vantages: Sequence[Vantage], name: str) -> None:
+    """See `Expectation.to_find`."""
+    seen = paths(vantages, [resolving(name, 0.0)])
+    count = vantages[0].context.settings.resolve_hold
+    hold(seen, lambda p, n: resolver_series(p, 4, n), lambda _, answer: answer.outcome == OK, count, None)
+    for path in seen:
+        if path.result.outcomes[OK] != len(path.result.probes):
+            path.fail("an address", in_words(path.result.outcomes))
+            continue
+        addresses = frozenset(a for probe in path.result.probes for a in probe.answer.detail.split())
+        tell(path.vantage, f"{path.vantage.name}: {name} is {names(addresses)}")
+    settle(seen)
+
+
+def report(
+    vantages: Sequence[Vantage], servers: Sequence[Address], rdtype: str, name: str, longest: int
+) -> None:
+    """See `Expectation.to_report_records`."""
+    seen = paths(vantages, servers)
+    message, settings = dnsprobe.query(name, rdtype), vantages[0].context.settings
+
+    def reply(answer: Answer) -> dnsprobe.Reply | None:
+        found = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
+        return found if found and found.records else None
+
+    hold(
+        seen,
+        lambda path, count: _asking(path, count, settings, message=message),
+        lambda _, answer: reply(answer) is not None,
+        settings.resolve_hold,
+        None,
+    )
+    said = set()
+    for path in seen:
+        replies = [reply(probe.answer) for probe in path.result.probes]
+        right = [found for found in replies if found is not None]
+        if len(right) < len(replies):
+            path.fail(f"{rdtype} {name}: records", in_words(path.result.outcomes))
+            continue
+        ttl = max(found.ttl for found in right)
+        said.add(f"{rdtype} {name}: {names(right[0].records)}, to be kept for {ttl} s")
+        if longest and ttl > longest:
+            path.fail(f"{rdtype} {name}: to be kept for at most {longest} s", f"for {ttl} s")
+    for line in sorted(said):
+        tell(vantages[0], line)
+    settle(seen)
 
 
 #: outcomes of a name that is nowhere to be found, whatever resolver was asked

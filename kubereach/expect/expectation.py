@@ -18,10 +18,13 @@ from kubereach.expect import (
     load,
     mesh,
     negative,
+    proxies,
     reach,
     sctp,
+    signals,
     sources,
     tls,
+    tracking,
 )
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
@@ -175,7 +178,36 @@ class Expectation:
         """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""
         tls.trusted(self._vantages, _addresses(where), ca, within)
 
+    # nodes
+
+    def to_have_one_proxy_mode(self, others: Mapping[str, str]) -> None:
+        """The service proxy of every node says the same of its mode; `others` are what stands for one, by node.
+
+        The mode is told in the report. Raises `Unsupported` where neither is known.
+        """
+        proxies.modes(self._vantages, others)
+
+    def to_have_healthy_proxies(self, cluster: Cluster) -> None:
+        """kube-proxy answers 200 on every node. Raises `Unsupported` where no node has one."""
+        proxies.healthy(self._vantages, {node.name: node for node in cluster.nodes})
+
+    def to_have_room_for_connections(self) -> None:
+        """No more than ``settings.conntrack_share`` of the tracked connections that a node may have are in use."""
+        tracking.used(self._vantages, self._vantages[0].context.settings.conntrack_share)
+
+    def to_signal(self, where: Where) -> None:
+        """Latency, traffic, errors and saturation of each path are told; errors stay below ``settings.loss``."""
+        signals.signals(self._vantages, _addresses(where))
+
     # names
+
+    def to_find(self, name: str) -> None:
+        """The vantage's own resolver finds the name, whatever its addresses; they are told in the report."""
+        dns.find(self._vantages, name)
+
+    def to_report_records(self, rdtype: str, name: str, *, by: Cluster, longest: int = 0) -> None:
+        """There are such records, which the report tells with the seconds that they may be kept: `longest` at most."""
+        dns.report(self._vantages, self._servers(by, 0.0), rdtype, name, longest)
 
     def to_resolve(
         self,

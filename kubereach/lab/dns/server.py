@@ -30,6 +30,7 @@ import dns.rrset
 from kubereach.lab.dns.zone import Answer, Zone
 
 TTL = 30
+_DAY = 86400
 _CACHED_ANSWERS = 4096
 #: seconds for which a stale server goes on answering what it has answered
 _STALE = 60.0
@@ -119,9 +120,10 @@ class DnsServer:
         return reply, len(found.answer) <= 1
 
     def _fill(self, reply: dns.message.Message, name: dns.name.Name, found: Answer) -> None:
+        ttl = _DAY if "dns.kept-long" in self._faults else TTL
         for section, records in ((reply.answer, found.answer), (reply.additional, found.additional)):
             for owner, kind, data in records:
-                _add(section, name if not owner else dns.name.from_text(owner), kind, data)
+                _add(section, name if not owner else dns.name.from_text(owner), kind, data, ttl)
         if found.soa:
             zone = found.soa
             text = f"ns.dns.{zone}. hostmaster.{zone}. {self._serial} 7200 1800 86400 {TTL}"
@@ -218,16 +220,16 @@ def _rrsets(records: list[tuple[dns.rrset.RRset, Any]]) -> list[dns.rrset.RRset]
     return made
 
 
-def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str) -> None:
+def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str, ttl: int = TTL) -> None:
     if kind in ("CNAME", "PTR", "NS", "SRV"):
         data += "."
     rdtype = dns.rdatatype.from_text(kind)
     rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, data)
     for rrset in section:
         if rrset.name == name and rrset.rdtype == rdtype:
-            rrset.add(rdata, TTL)
+            rrset.add(rdata, ttl)
             return
-    section.append(dns.rrset.from_rdata(name, TTL, rdata))
+    section.append(dns.rrset.from_rdata(name, ttl, rdata))
 
 
 def _accept(listener: socket.socket, handler: Any) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from kubereach.lab.dns.records import Record
 
+#: what the lab's upstream answers for: name, type and address (RFC 2606, RFC 5737)
+_PUBLIC = ("public.example", "A", "192.0.2.80")
 _POD_NAME = re.compile(r"^[0-9a-f-]+$")
 
 
@@ -70,7 +72,9 @@ class Zone:
         if lower.endswith((".in-addr.arpa", ".ip6.arpa")):
             return self._reverse(lower, kind)
         if lower != self.domain and not lower.endswith(f".{self.domain}"):
-            # Not ours: it would be asked of an upstream, and a lab has none.
+            # Not ours: it would be asked of an upstream. A lab's knows one name.
+            if (lower, kind) == _PUBLIC[:2] and "dns.no-upstream" not in self._faults:
+                return Answer(answer=[("", kind, _PUBLIC[2])], authoritative=False)
             return Answer("SERVFAIL", authoritative=False)
         kinds = self._names.get(lower) or self._names.get(_without_underscores(lower)) or {}
         if "CNAME" in kinds:

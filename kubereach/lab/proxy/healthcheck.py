@@ -21,6 +21,8 @@ Key = tuple[str, str]
 Stop = Callable[[], Awaitable[None]]
 #: where kube-proxy tells of itself
 _HEALTHZ_PORT = 10256
+#: and, to programs of the node alone, of its mode
+_MODE_PORT = 10249
 #: a node that the autoscaler takes away should get no new connections
 _GOING = "ToBeDeletedByClusterAutoscaler"
 
@@ -43,6 +45,8 @@ class HealthChecks:
         self._families = families
         self._report = report
         self._always_ok = "proxy.health-check-always-ok" in faults
+        self._mode = "iptables" if "proxy.other-mode" in faults else "nftables"
+        self._healthy = "proxy.unhealthy" not in faults
         self._served: dict[Key, tuple[int, Stop | None]] = {}
         self._local: dict[Key, int] = {}
         self._node_eligible = True
@@ -50,6 +54,7 @@ class HealthChecks:
     async def start(self) -> None:
         """Begin to answer for the service proxy itself."""
         await self._serve(_HEALTHZ_PORT, self._healthz)
+        await self._serve(_MODE_PORT, self._proxy_mode, "127.0.0.1")
 
     def node_changed(self, node: Object) -> None:
         """A node that is going away says so, for load balancers to send new connections elsewhere."""
@@ -84,10 +89,13 @@ class HealthChecks:
             self._report(service, "FailedToStartServiceHealthcheck", f"{reason}: {error.strerror}")
 
     async def _serve(
-        self, port: int, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+        self,
+        port: int,
+        answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        address: str = "",
     ) -> Stop:
         """Answer on a port of the node; returns what ends it, with the connections that are open."""
-        listener = await self._host.listen("", port, dual_stack=len(self._families) > 1)
+        listener = await self._host.listen(address, port, dual_stack=not address and len(self._families) > 1)
         handler = web.Server(answer, access_log=None)
         server = await asyncio.get_running_loop().create_server(handler, sock=listener)
 
@@ -109,6 +117,11 @@ class HealthChecks:
 
         return answer
 
+    async def _proxy_mode(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != "/proxyMode":
+            raise web.HTTPNotFound
+        return web.Response(text=self._mode)
+
     async def _healthz(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/healthz":
             raise web.HTTPNotFound
@@ -116,10 +129,10 @@ class HealthChecks:
             "lastUpdated": now(),
             "currentTime": now(),
             "nodeEligible": self._node_eligible,
-            "healthy": True,
-            "status": {family: {"lastUpdated": now(), "healthy": True} for family in self._families},
+            "healthy": self._healthy,
+            "status": {family: {"lastUpdated": now(), "healthy": self._healthy} for family in self._families},
         }
-        return _json(body, self._node_eligible, {})
+        return _json(body, self._node_eligible and self._healthy, {})
 
 
 def _json(body: Object, good: bool, headers: dict[str, str]) -> web.Response:

@@ -30,6 +30,9 @@ _CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-c
 #: labels of Services that another service proxy serves, or none
 _NOT_OURS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
 
+#: faults of the last node's health and mode
+_OF_ONE_NODE = {"proxy.other-mode", "proxy.unhealthy"}
+
 #: (namespace, name) of a Service
 Key = tuple[str, str]
 
@@ -128,9 +131,9 @@ class ServiceProxy:
         self._slow = "proxy.slow" in config.faults
         self._heeds_labels = "proxy.labels-ignored" not in config.faults
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
-        self._checks = HealthChecks(
-            network, [plan.family for plan in config.plans], self._warn, config.faults
-        )
+        # what one node alone is to get wrong the last one does
+        ill = config.faults if network.number == config.nodes - 1 else config.faults - _OF_ONE_NODE
+        self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn, ill)
         self._dirty: set[Key] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()

@@ -1,0 +1,66 @@
+"""What the service proxies of the nodes say of themselves.
+
+Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-proxy/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kubereach.cluster import Node
+from kubereach.errors import Failure, NotConforming, Unsupported
+from kubereach.expect.telling import tell
+from kubereach.outcome import OK, Answer, in_words
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
+
+#: where kube-proxy answers: its mode on the node's loopback address, its health on all addresses
+MODE_PORT, HEALTH_PORT = 10249, 10256
+
+
+def modes(vantages: Sequence[Vantage], others: Mapping[str, str]) -> None:
+    """See `Expectation.to_have_one_proxy_mode`; `others` is what stands for a service proxy on each node."""
+    found = {}
+    for vantage, answer in _ask(
+        vantages, dict.fromkeys(vantages, "127.0.0.1"), MODE_PORT, "/proxyMode"
+    ).items():
+        said = answer.detail.strip() if answer.outcome == OK else ""
+        found[vantage.name] = said or others.get(vantage.node, "")
+    unknown = [name for name, mode in found.items() if not mode]
+    if len(unknown) == len(found):
+        raise Unsupported(
+            f"nothing answers at 127.0.0.1:{MODE_PORT}, and no pod of a known service proxy is there"
+        )
+    words = ", ".join(f"{name} {mode or 'unknown'}" for name, mode in found.items())
+    kinds = set(found.values())
+    tell(vantages[0], f"{next(iter(kinds))} on every node" if len(kinds) == 1 else words)
+    if len(kinds) > 1:
+        raise NotConforming([Failure("nodes", "service proxy", "the same mode on every node", words)])
+
+
+def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
+    """See `Expectation.to_have_healthy_proxies`."""
+    hosts = {vantage: nodes[vantage.node].address for vantage in vantages}
+    answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz", status=True)
+    if not any(answer.outcome == OK for answer in answers.values()):
+        raise Unsupported(f"nothing answers at port {HEALTH_PORT} of any node: there is no kube-proxy")
+    failures = []
+    for vantage, answer in answers.items():
+        got = f"status {answer.detail}" if answer.outcome == OK else in_words({answer.outcome: 1})
+        if got != "status 200":
+            where = f"http://{hosts[vantage]}:{HEALTH_PORT}/healthz"
+            failures.append(Failure(vantage.name, where, "status 200", got))
+    if failures:
+        raise NotConforming(failures)
+    tell(vantages[0], f"status 200 on each of {len(answers)} nodes")
+
+
+def _ask(
+    vantages: Sequence[Vantage], hosts: Mapping[Vantage, str], port: int, path: str, *, status: bool = False
+) -> dict[Vantage, Answer]:
+    more = {"path": path, "status" if status else "text": True}
+    series = [
+        (v, Series("http", hosts[v], port, timeout=v.context.settings.connect_timeout, more=more))
+        for v in vantages
+    ]
+    return {v: result.probes[0].answer for v, result in zip(vantages, run_all(series), strict=True)}

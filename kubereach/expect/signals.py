@@ -1,0 +1,53 @@
+"""The four golden signals of a path: latency, traffic, errors and saturation.
+
+Source: https://sre.google/sre-book/monitoring-distributed-systems/#xref_monitoring_golden-signals
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kubereach.address import Address
+from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.reach import series_for
+from kubereach.expect.telling import tell
+from kubereach.outcome import OK, in_words
+from kubereach.vantage import Vantage
+from kubereach.vantage.group import run_all
+
+#: probes of one path: a percent is two of them
+COUNT = 200
+
+
+def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
+    """See `Expectation.to_signal`."""
+    seen = paths(vantages, addresses)
+    asked = [replace(series_for(path, COUNT), stop_after=0) for path in seen]
+    results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
+    for path, series, result in zip(seen, asked, results, strict=True):
+        path.result = result
+        measurable(path)
+        errors = COUNT - result.outcomes[OK]
+        tell(
+            path.vantage,
+            f"{path.vantage.name} at {path.address.way}: {_words(path, errors, series.in_flight)}",
+        )
+        if errors > COUNT * path.vantage.context.settings.loss:
+            path.fail(f"less than {path.vantage.context.settings.loss:.0%} errors", in_words(result.outcomes))
+    settle(seen)
+
+
+def _words(path: Path, errors: int, in_flight: int) -> str:
+    result = path.result
+    rate = len(result.probes) / max(result.seconds, 1e-6)
+    # how busy the places for probes were: near 1 the prober, or what it probes, could take no more
+    busy = sum(probe.seconds for probe in result.probes) / max(result.seconds * in_flight, 1e-6)
+    again = sum(probe.retransmits for probe in result.probes)
+    traffic = f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {again} packets sent again"
+    saturation = f"saturation {min(busy, 1.0):.0%} of {in_flight} at a time"
+    if len(result.latencies) < 2:
+        return f"{traffic}, {saturation}"
+    cuts = statistics.quantiles(result.latencies, n=100)
+    return f"latency p50 {1000 * cuts[49]:.1f}, p99 {1000 * cuts[98]:.1f} ms, {traffic}, {saturation}"

@@ -1,0 +1,35 @@
+"""How much of the nodes' connection tracking is used.
+
+Source: https://www.kernel.org/doc/html/latest/networking/nf_conntrack-sysctl.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.expect.telling import tell
+from kubereach.vantage import Vantage
+
+_FOLDER = "/proc/sys/net/netfilter/nf_conntrack_"
+
+
+def used(vantages: Sequence[Vantage], share: float) -> None:
+    """See `Expectation.to_have_room_for_connections`."""
+    failures, unknown = [], []
+    for vantage in vantages:
+        try:
+            count, limit = (int(vantage.read_file(_FOLDER + name)) for name in ("count", "max"))
+        except CannotMeasure as error:
+            unknown.append(error.message)
+            continue
+        tell(vantage, f"{vantage.name}: {count} of {limit} tracked connections, {count / max(1, limit):.1%}")
+        if count > share * limit:
+            where = "connection tracking"
+            failures.append(
+                Failure(vantage.name, where, f"at most {share:.0%} of {limit} used", f"{count} connections")
+            )
+    if failures:
+        raise NotConforming(failures)
+    if unknown:
+        raise Unsupported(f"connection tracking cannot be seen: {unknown[0]}")

@@ -1,0 +1,49 @@
+"""What cluster DNS answers besides Services."""
+
+from __future__ import annotations
+
+from kubereach.check import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
+from kubereach.expect import expect
+
+
+@check("dns.external", level=EXT, needs=EXTERNAL_NAME, source=DOCS + "dns-pod-service/")
+def test_external(world, pods):
+    """A public name, the one given with --external-name, resolves from pods.
+
+    Cluster DNS asks the nodes' name servers, or those of its configuration, for what is not its own. Failing here alone
+    means that those cannot be reached from its pods, or do not know the name.
+    """
+    expect(pods).to_find(world.context.settings.external_name)
+
+
+@check("dns.case-and-ttl", level=INFO, source="https://www.rfc-editor.org/rfc/rfc4343")
+def test_case_and_ttl(clusterip, pods, cluster):
+    """Names match in any case, and answers may be kept for no longer than five minutes; for how long is reported.
+
+    Some resolvers mix the case on purpose, against forged answers. Answers that are kept long lead to addresses that
+    are gone.
+    """
+    rdtype = "AAAA" if ":" in clusterip.cluster_ip else "A"
+    expect(pods).to_be_told(rdtype, clusterip.fqdn.upper(), clusterip.records(rdtype), by=cluster)
+    expect(pods).to_report_records(rdtype, clusterip.fqdn, by=cluster, longest=300)
+
+
+@check("dns.pod-record", level=INFO, source=DOCS + "dns-pod-service/#a-aaaa-records")
+def test_pod_record(pods, cluster):
+    """The name that spells a pod's address, a-b-c-d.namespace.pod.<domain>, resolves to that address.
+
+    CoreDNS answers it for whatever address (pods insecure), for addresses of pods (verified), or not at all. Nothing in
+    Kubernetes depends on it; certificates for pods sometimes do.
+    """
+    rdtype = "AAAA" if ":" in pods[0].address else "A"
+    name = cluster.pod_name(pods[0].address, pods[0].namespace)
+    expect(pods).to_be_told(rdtype, name, [pods[0].address], by=cluster)
+
+
+@check("dns.schema-version", level=INFO, source=DNS_SPEC + "#22---record-for-schema-version")
+def test_schema_version(pods, cluster):
+    """A TXT record of dns-version.<domain> says which version of the DNS specification is served.
+
+    It is reported. Few ask for it; a server without it is not made for Kubernetes, or is an old one.
+    """
+    expect(pods).to_report_records("TXT", f"dns-version.{cluster.domain}.", by=cluster)
