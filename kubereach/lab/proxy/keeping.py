@@ -55,6 +55,7 @@ class Keeping:
             return self._with_given_up(old, new)
         if service is None:
             self._deleted.add(key)
+            self._ports.pop(key, None)
             return new
         if "proxy.recreated-ignored" in self._faults and key in self._deleted:
             return Rules()
