@@ -181,7 +181,8 @@ class _ServicePort:
 
     def _astray(self, rules: Rules, address: str, chain: str) -> None:
         """What faults open at the cluster IP besides its ports."""
-        if "proxy.undeclared-ports" in self.faults and self.endpoints and self.protocol == "tcp":
+        anywhere = self.endpoints and self.protocol == "tcp" and not self._local_policy("internal")
+        if "proxy.undeclared-ports" in self.faults and anywhere:
             rules.elements.setdefault(("any-port-ips", address), f"goto {chain}")
         node_port = self.port.get("nodePort")
         if "proxy.node-port-on-cluster-ip" in self.faults and self.endpoints and node_port:
