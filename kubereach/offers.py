@@ -67,9 +67,14 @@ def _families(api: Api) -> tuple[tuple[str, ...], str]:
     try:
         made = api.create(_service({"ipFamilyPolicy": "RequireDualStack"}), dry_run=True)
     except ApiError as error:
-        return (), f"the API server refuses a Service of both IP families: {error.message or error.reason}"
+        return (), f"a Service of both IP families is refused: {_reason(error)}"
     families = tuple(made["spec"].get("ipFamilies") or ())
     return families, f"a Service of both IP families gets {' and '.join(families) or 'none'}"
+
+
+def _reason(error: ApiError) -> str:
+    """What the API server says of the value, without the name of our Service that never was."""
+    return error.message.rpartition('": ')[2] or error.reason
 
 
 def _refusal(api: Api, distribution: str) -> str:
@@ -77,7 +82,7 @@ def _refusal(api: Api, distribution: str) -> str:
     try:
         made = api.create(_service({"trafficDistribution": distribution}), dry_run=True)
     except ApiError as error:
-        return f"the API server refuses {distribution}: {error.message or error.reason}"
+        return f"trafficDistribution {distribution} is refused: {_reason(error)}"
     if made["spec"].get("trafficDistribution") != distribution:
         return "the API server knows no spec.trafficDistribution: it came with Kubernetes 1.30"
     return ""

@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: checks that are unsupported in a lab: the kernel may have no SCTP, no provider's overlay is chosen by itself
-NOT_THE_LABS = frozenset({"ports.sctp", "loadbalancer.annotations"})
+NOT_THE_LABS = frozenset({"ports.sctp", "loadbalancer.annotations", "dns.external"})
+#: and without --dual-stack these
+NOT_ONE_FAMILYS = frozenset(f"dualstack.{of}" for of in ("addresses", "load-balancer", "node-port", "reach"))
 
 
 @dataclass
