@@ -24,6 +24,8 @@ Frontend = tuple[str, int]
 #: address and port of an endpoint
 Backend = tuple[str, int]
 _ENOENT = 2
+#: seconds for which the kernel keeps no TCP connection but one that is open
+_OPEN = 400_000
 
 
 class UdpFlows:
@@ -87,22 +89,23 @@ def _delete_flows(conntrack: Any, family: int, address: str, port: int, backends
                 raise
 
 
-async def end_tcp(host: Host, plan: AddressPlan, addresses: Collection[str]) -> None:
-    """What no service proxy should do: end the TCP connections to these addresses."""
-    if addresses:
-        await host.do(_delete_tcp, plan.version, addresses)
+async def end_tcp(host: Host, plan: AddressPlan, frontends: Collection[Frontend]) -> None:
+    """What no service proxy should do: end the TCP connections through these frontends."""
+    if frontends:
+        await host.do(_delete_tcp, plan.version, frontends)
 
 
-def _delete_tcp(version: int, addresses: Collection[str]) -> None:
+def _delete_tcp(version: int, frontends: Collection[Frontend]) -> None:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with NFCTSocket(nfgen_family=family) as conntrack:
-        for address in addresses:
+        for address, port in frontends:
             # the kernel picks the entries, see _delete_flows
             picked = address if version == 4 else None
-            through = NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP, daddr=picked)
+            through = NFCTAttrTuple(family=family, proto=socket.IPPROTO_TCP, daddr=picked, dport=port)
             for entry in list(conntrack.dump(tuple_orig=through)):
                 original = NFCTAttrTuple.from_netlink(family, entry.get_attr("CTA_TUPLE_ORIG"))
-                if original.daddr == address:
+                # hundreds of connections are only remembered still
+                if original.daddr == address and entry.get_attr("CTA_TIMEOUT") > _OPEN:
                     with contextlib.suppress(NetlinkError):  # it has ended meanwhile
                         conntrack.entry("del", tuple_orig=original)
 

@@ -111,14 +111,16 @@ def _twin(rules: Rules) -> tuple[object, ...]:
     return (ports[0], frozenset(endpoints)) if alone else ()
 
 
-def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[str]:
-    """The cluster IPs of Services that have just lost their last endpoint."""
+def _emptied(changes: Iterable[tuple[Rules, Rules]]) -> set[Frontend]:
+    """The TCP frontends of Services that have just lost their last endpoint; but HTTP's, which are short anyway."""
     return {
-        key
+        (address, int(port))
         for old, new in changes
         if old.chains and new.elements and not new.chains
         for where, key in old.elements
-        if where == "cluster-ips"
+        if where == "service-ips"
+        for address, protocol, port in [key.split(" . ")]
+        if protocol == "tcp" and port != "80"
     }
 
 
