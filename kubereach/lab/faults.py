@@ -89,7 +89,6 @@ FAULTS = {
     "proxy.manual-ignored": "EndpointSlices that no controller has written are not read",
     "proxy.masquerade-all": "pods' own addresses are lost at cluster IPs",
     "proxy.no-hairpin": "a pod does not reach itself through its Service (kube-router #189, kubernetes #45790)",
-    "proxy.no-masquerade": "traffic from outside is not masqueraded, so that replies go another way",
     "proxy.no-reject": "no endpoints: packets are dropped, not refused",
     "proxy.node-port-kept": "a node port stays open when it is given up",
     "proxy.node-port-local-only": "node ports are open on nodes with endpoints only",

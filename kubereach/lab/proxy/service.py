@@ -225,8 +225,7 @@ class _ServicePort:
 
     def _external_chain(self, cluster: str, local_policy: bool) -> tuple[str, ...]:
         if not local_policy:
-            masquerade = [] if "proxy.no-masquerade" in self.faults else ["jump mark-for-masquerade"]
-            return (*masquerade, f"goto {cluster}")
+            return ("jump mark-for-masquerade", f"goto {cluster}")
         return (
             # Clients inside the cluster are short-cut to all endpoints (KEP-3866, as in the other modes).
             f"{self.ip} saddr {self.plan.pods} goto {cluster}",
