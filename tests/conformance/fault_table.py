@@ -35,13 +35,14 @@ def by(
     noted: Collection[str] = (),
     options: Collection[str] = (),
 ) -> Caught:
-    return Caught(
-        frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted), tuple(options)
-    )
+    return Caught(frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted), tuple(options))
 
 
 #: by name, sorted
 FAULTS: dict[str, Caught] = {
+    "api.affinity-default-wrong": by("affinity.default-timeout"),
+    "api.node-ports-forced": by("loadbalancer.no-node-ports"),
+    "api.node-ports-shared": by("nodeport.allocated"),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
@@ -58,32 +59,100 @@ FAULTS: dict[str, Caught] = {
         "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
     ),
     "endpoints.wrong-label": by("endpoints.selector-mismatch"),
+    "lb.address-kept": by("lifecycle.type-changes", "loadbalancer.released"),
+    "lb.class-ignored": by("loadbalancer.class", "loadbalancer.ip-mode"),
+    "lb.no-node-port": by("loadbalancer.includes-node-port"),
     "lb.pending": by(
         unsupported=[
+            "loadbalancer.affinity",
             "loadbalancer.assigned",
+            "loadbalancer.class",
+            "loadbalancer.external-local",
             "loadbalancer.from-nodes",
             "loadbalancer.from-outside",
             "loadbalancer.from-pods",
             "loadbalancer.includes-node-port",
+            "loadbalancer.no-node-ports",
             "loadbalancer.released",
-        ]
+            "loadbalancer.requested-address",
+            "loadbalancer.source-ranges",
+            "loadbalancer.source-ranges-outside",
+            "loadbalancer.udp",
+            "loadbalancer.udp-outside",
+        ],
     ),
+    "lb.pool-empty": by(
+        "loadbalancer.affinity", "loadbalancer.assigned", "loadbalancer.class",
+        "loadbalancer.external-local", "loadbalancer.from-nodes", "loadbalancer.from-outside",
+        "loadbalancer.from-pods", "loadbalancer.no-node-ports", "loadbalancer.released",
+        "loadbalancer.requested-address", "loadbalancer.source-ranges",
+        "loadbalancer.source-ranges-outside", "loadbalancer.udp", "loadbalancer.udp-outside",
+    ),
+    "lb.requested-address-ignored": by(
+        "loadbalancer.annotations", "loadbalancer.requested-address",
+        options=["--lb-provider=metallb"],
+    ),
+    "lb.requested-address-refused": by(
+        "loadbalancer.annotations", "loadbalancer.requested-address",
+        options=["--lb-provider=metallb"],
+    ),
+    "lb.udp-ignored": by("loadbalancer.udp", "loadbalancer.udp-outside"),
+    "lb.unannounced": by(
+        "loadbalancer.external-local", "loadbalancer.from-outside", "loadbalancer.released",
+        "loadbalancer.udp-outside",
+        error=["loadbalancer.source-ranges-outside"],
+    ),
+    "lb.wrong-node": by("loadbalancer.external-local"),
     "net.mtu": by("clusterip.large-transfer"),
+    "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "node.connection-limit": by("clusterip.burst"),
+    "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
+    "proxy.affinity-ignored": by(
+        "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
+        "affinity.survives-scale-up", "affinity.switched", "loadbalancer.affinity",
+    ),
+    "proxy.affinity-never-expires": by("affinity.expires"),
+    "proxy.affinity-not-switched": by("affinity.switched"),
+    "proxy.affinity-per-node": by("affinity.many-clients"),
+    "proxy.affinity-to-dead-endpoint": by("affinity.endpoint-gone"),
+    "proxy.affinity-too-short": by("affinity.expires"),
     "proxy.cluster-ip-kept": by("lifecycle.type-changes"),
+    "proxy.external-ips-ignored": by("clusterip.external-ips"),
+    "proxy.external-local-ignored": by("loadbalancer.external-local", "nodeport.external-local"),
+    "proxy.health-check-always-ok": by("loadbalancer.health-check-node-port"),
+    "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
+    "proxy.ip-mode-ignored": by("loadbalancer.ip-mode"),
+    "proxy.localhost-on-one-node": by(noted=["nodeport.localhost"]),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
+    "proxy.masquerade-all": by("clusterip.source-ip"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
+    "proxy.node-port-kept": by(
+        "lifecycle.type-changes", "nodeport.closed-after",
+        noted=["lifecycle.convergence"],
+    ),
+    "proxy.node-port-local-only": by("nodeport.every-node", "nodeport.source-ip-cluster"),
+    "proxy.node-port-on-cluster-ip": by("clusterip.not-on-node-port"),
+    "proxy.node-port-one-address": by(
+        "affinity.sticks", "lifecycle.type-changes", "loadbalancer.includes-node-port",
+        "nodeport.closed-after", "nodeport.every-node", "nodeport.explicit", "nodeport.external-local",
+        "nodeport.from-nodes", "nodeport.from-pods", "nodeport.source-ip-cluster", "nodes.mesh",
+        "ports.udp",
+    ),
     "proxy.not-ready-included": by(
         "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update"
     ),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
     "proxy.recreated-ignored": by("lifecycle.recreated"),
+    "proxy.source-ranges-ignored": by("loadbalancer.source-ranges", "loadbalancer.source-ranges-outside"),
     "proxy.stale-endpoint": by(
         "clusterip.allocated", "endpoints.manual", "endpoints.ready-only", "endpoints.replaced-pod",
         "endpoints.rolling-update", "endpoints.scale", "endpoints.udp-after-replacement",
         noted=["lifecycle.convergence"],
     ),
     "proxy.twins-confused": by("clusterip.two-services"),
+    "proxy.undeclared-ports": by(
+        "clusterip.not-on-node-port", "clusterip.undeclared-port", "ports.changed",
+    ),
     "proxy.unfair": by(noted=["clusterip.fair"]),
 }  # fmt: skip
