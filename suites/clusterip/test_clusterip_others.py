@@ -18,7 +18,7 @@ def test_idle_connection(world, other_pods):
     with world.create("over-backend", name="quiet") as quiet:
         expect(other_pods).to_reach(quiet.vip("line"), backends=quiet.endpoints)
         with expect(other_pods).flow(quiet.vip("line"), every=600) as flow:
-            with world.create("own-pods", name="lively", replicas=1) as service:
+            with world.create("own-pods", name="lively", replicas=1, failures=1) as service:
                 (pod,) = service.endpoints
                 for on in (False, True, False):
                     service.set_ready(on, pod)

@@ -13,7 +13,7 @@ def test_live_connections(world, spare, other_pods):
     As long as the pod lives, that is: rolling updates and maintenance rely on connections that may finish. A service
     proxy that cuts them turns every change of a Service into errors of its clients.
     """
-    with world.create("own-pods", name="live", replicas=1) as service:
+    with world.create("own-pods", name="live", replicas=1, failures=1) as service:
         (pod,) = service.endpoints
         line = service.vip("line")
         expect(other_pods).to_reach(line, backends={pod})

@@ -13,7 +13,7 @@ def test_ready_only(world, other_pods):
     It is how a pod says that it is busy, or not up yet. Traffic that comes all the same is lost; a pod that is not
     brought back is capacity that nobody has. How long either takes is reported.
     """
-    with world.create("own-pods", name="readiness", replicas=2) as service:
+    with world.create("own-pods", name="readiness", replicas=2, failures=1) as service:
         both = service.endpoints
         busy = min(both)
         expect(other_pods).to_reach(service, backends=both, every=True)
