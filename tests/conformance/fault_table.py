@@ -58,6 +58,11 @@ FAULTS: dict[str, Caught] = {
     "endpoints.no-hostnames": by(
         "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
     ),
+    "endpoints.not-ready-included": by(
+        "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update",
+        "headless.not-ready",
+    ),
+    "endpoints.terminating-dropped": by("endpoints.terminating"),
     "endpoints.wrong-label": by("endpoints.selector-mismatch"),
     "lb.address-kept": by("lifecycle.type-changes", "loadbalancer.released"),
     "lb.class-ignored": by("loadbalancer.class", "loadbalancer.ip-mode"),
@@ -106,6 +111,7 @@ FAULTS: dict[str, Caught] = {
     "net.mtu": by("clusterip.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "node.connection-limit": by("clusterip.burst"),
+    "node.conntrack-forgets": by("clusterip.idle-connection"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
@@ -123,8 +129,11 @@ FAULTS: dict[str, Caught] = {
     "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
     "proxy.ip-mode-ignored": by("loadbalancer.ip-mode"),
     "proxy.localhost-on-one-node": by(noted=["nodeport.localhost"]),
+    "proxy.connections-cut": by("endpoints.live-connections"),
+    "proxy.conntrack-not-flushed": by("endpoints.udp-after-replacement"),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.masquerade-all": by("clusterip.source-ip"),
+    "proxy.no-hairpin": by("clusterip.hairpin"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
     "proxy.node-port-kept": by(
         "lifecycle.type-changes", "nodeport.closed-after",
@@ -140,6 +149,13 @@ FAULTS: dict[str, Caught] = {
     ),
     "proxy.not-ready-included": by(
         "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update"
+    ),
+    "proxy.one-node-stuck": by(
+        "clusterip.allocated", "endpoints.live-connections", "endpoints.manual",
+        "endpoints.ready-only", "endpoints.replaced-pod", "endpoints.rolling-update",
+        "endpoints.scale", "endpoints.udp-after-replacement", "lifecycle.type-changes",
+        "nodeport.closed-after", "ports.changed", "ports.same-number-two-protocols",
+        noted=["lifecycle.convergence"],
     ),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
