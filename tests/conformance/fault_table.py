@@ -46,6 +46,11 @@ FAULTS: dict[str, Caught] = {
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
+    "dns.no-cname": by(
+        "externalname.changed", "externalname.cname", "externalname.to-service", "lifecycle.type-changes"
+    ),
+    "dns.no-ptr": by("dns.ptr"),
+    "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
@@ -54,6 +59,12 @@ FAULTS: dict[str, Caught] = {
         "dns.follows", "externalname.changed", "headless.follows", "headless.manual-endpoints",
         "headless.srv", "headless.stateful-names",
     ),
+    "dualstack.first-family-only": by(
+        "dualstack.load-balancer", "dualstack.node-port", "dualstack.reach", options=["--dual-stack"]
+    ),
+    "dualstack.no-load-balancer": by("dualstack.load-balancer", options=["--dual-stack"]),
+    "dualstack.no-node-port": by("dualstack.node-port", options=["--dual-stack"]),
+    "dualstack.order-ignored": by("dualstack.addresses", options=["--dual-stack"]),
     "endpoints.first-slice-only": by("endpoints.many-slices", "ports.named-target"),
     "endpoints.no-hostnames": by(
         "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
@@ -110,6 +121,7 @@ FAULTS: dict[str, Caught] = {
     "lb.wrong-node": by("loadbalancer.external-local"),
     "net.mtu": by("clusterip.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
+    "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
@@ -123,14 +135,15 @@ FAULTS: dict[str, Caught] = {
     "proxy.affinity-to-dead-endpoint": by("affinity.endpoint-gone"),
     "proxy.affinity-too-short": by("affinity.expires"),
     "proxy.cluster-ip-kept": by("lifecycle.type-changes"),
+    "proxy.connections-cut": by("endpoints.live-connections"),
+    "proxy.conntrack-not-flushed": by("endpoints.udp-after-replacement"),
     "proxy.external-ips-ignored": by("clusterip.external-ips"),
     "proxy.external-local-ignored": by("loadbalancer.external-local", "nodeport.external-local"),
     "proxy.health-check-always-ok": by("loadbalancer.health-check-node-port"),
     "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
     "proxy.ip-mode-ignored": by("loadbalancer.ip-mode"),
+    "proxy.labels-ignored": by("labels.headless", "labels.service-proxy-name"),
     "proxy.localhost-on-one-node": by(noted=["nodeport.localhost"]),
-    "proxy.connections-cut": by("endpoints.live-connections"),
-    "proxy.conntrack-not-flushed": by("endpoints.udp-after-replacement"),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.masquerade-all": by("clusterip.source-ip"),
     "proxy.no-hairpin": by("clusterip.hairpin"),
@@ -157,6 +170,7 @@ FAULTS: dict[str, Caught] = {
         "nodeport.closed-after", "ports.changed", "ports.same-number-two-protocols",
         noted=["lifecycle.convergence"],
     ),
+    "proxy.other-mode": by(noted=["proxy.mode"]),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
     "proxy.recreated-ignored": by("lifecycle.recreated"),
@@ -171,4 +185,7 @@ FAULTS: dict[str, Caught] = {
         "clusterip.not-on-node-port", "clusterip.undeclared-port", "ports.changed",
     ),
     "proxy.unfair": by(noted=["clusterip.fair"]),
+    "proxy.unhealthy": by(noted=["proxy.healthy"]),
+    "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
+    "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),
 }  # fmt: skip
