@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,12 @@ class Caught:
     noted: frozenset[str] = frozenset()
     #: of the run, beside the fault's name
     options: tuple[str, ...] = ()
+    #: globs of checks that may or may not pass: the fault is a matter of luck, or so broad that others end early
+    perhaps: tuple[str, ...] = ()
+
+    def is_open(self, check: str) -> bool:
+        """Whether nothing is said of a check."""
+        return check not in self.verdicts and any(fnmatchcase(check, glob) for glob in self.perhaps)
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -34,6 +41,7 @@ def by(
     unsupported: Collection[str] = (),
     noted: Collection[str] = (),
     options: Collection[str] = (),
+    perhaps: Collection[str] = (),
 ) -> Caught:
     return Caught(frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted), tuple(options))
 
