@@ -1,4 +1,4 @@
-"""--self-load-balancer on a lab where nobody gives load-balancer addresses."""
+"""Load balancers by options: addresses of our own where nobody gives any, and providers' annotations."""
 
 from __future__ import annotations
 
@@ -44,3 +44,15 @@ def test_a_range_that_is_none_is_wrong_usage(run_suite: Runner) -> None:
     result = run_suite([*run, "--set", "self_load_balancer_range=300.0.0.0/8", "--report-dir", "{report}"])
     assert result.code == 2, result.output
     assert "self_load_balancer_range" in result.output
+
+
+def test_what_a_provider_declares_has_to_hold(run_suite: Runner) -> None:
+    run = ["{python}", "-m", "kubereach", "run", "loadbalancer.annotations", "loadbalancer.requested-address"]
+    options = ["--lb-provider", "metallb", "--report-dir", "{report}"]
+    asked = {"loadbalancer.annotations", "loadbalancer.requested-address"}
+    result = run_suite([*run, *options])
+    assert result.ids("pass") == asked, result.output
+    notes = [note for check in result.report["checks"] for note in check["notes"]]
+    assert "address-pool is left out: it needs --lb-value pool" in notes
+    result = run_suite([*run, *options, "--fault", "lb.requested-address-ignored"])
+    assert result.ids("fail") == asked, result.output
