@@ -43,7 +43,8 @@ def by(
     options: Collection[str] = (),
     perhaps: Collection[str] = (),
 ) -> Caught:
-    return Caught(frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted), tuple(options))
+    sets = (frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted))
+    return Caught(*sets, tuple(options), tuple(perhaps))
 
 
 #: by name, sorted
