@@ -1,0 +1,101 @@
+"""What nodes say of themselves: connection tracking, mode and health of service proxies; the signals of a path."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from kubereach.cluster import Node
+from kubereach.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.expect import proxies, signals, tracking
+from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
+from kubereach.settings import Settings
+from kubereach.world.proxies import proxies_by_node
+
+NODES = {name: Node(name, f"192.0.2.{number}") for number, name in enumerate(("n1", "n2"))}
+
+
+class Told(list):
+    """A bus that keeps what is told."""
+
+    def emit(self, event) -> None:
+        self.append(getattr(event, "text", ""))
+
+
+def nodes(told, files=None):
+    def read_file(self, path):
+        if not files:
+            raise CannotMeasure(f"cannot read {path}")
+        return files[self.node][path.rpartition("_")[2]]
+
+    kind = type("Vantage", (SimpleNamespace,), {"read_file": read_file, "__hash__": object.__hash__})
+    context = SimpleNamespace(bus=told, settings=Settings())
+    return [kind(name=f"node@{name}", node=name, context=context) for name in NODES]
+
+
+def answering(monkeypatch, module, *answers: Answer) -> None:
+    results = [SeriesResult((Probe(answer, 0.01),), 0.01) for answer in answers]
+    monkeypatch.setattr(module, "run_all", lambda _: results)
+
+
+def test_a_full_table_of_connections() -> None:
+    told = Told()
+    files = {"n1": {"count": "10\n", "max": "1000\n"}, "n2": {"count": "900\n", "max": "1000\n"}}
+    with pytest.raises(NotConforming) as caught:
+        tracking.used(nodes(told, files), 0.8)
+    assert [failure.vantage for failure in caught.value.failures] == ["node@n2"]
+    assert told[0] == "node@n1: 10 of 1000 tracked connections, 1.0%"
+    tracking.used(nodes(told, files), 0.95)
+
+
+def test_tracking_that_cannot_be_seen() -> None:
+    with pytest.raises(Unsupported, match="cannot be seen"):
+        tracking.used(nodes(Told()), 0.8)
+
+
+def test_modes_that_are_the_same_and_not(monkeypatch) -> None:
+    told = Told()
+    answering(monkeypatch, proxies, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs\n"))
+    proxies.modes(nodes(told), {})
+    assert told == ["ipvs on every node"]
+    answering(monkeypatch, proxies, Answer(OK, detail="ipvs"), Answer(REFUSED))
+    with pytest.raises(NotConforming, match="node@n1 ipvs, node@n2 unknown"):
+        proxies.modes(nodes(told), {})
+
+
+def test_a_replacement_has_no_mode_of_its_own(monkeypatch) -> None:
+    told = Told()
+    pod = {"metadata": {"ownerReferences": [{"kind": "DaemonSet"}]}, "spec": {}}
+    items = [
+        {"metadata": {**pod["metadata"], "name": name}, "spec": {"nodeName": node}}
+        for name, node in (("cilium-x", "n1"), ("cilium-envoy-x", "n1"), ("cilium-y", "n2"), ("other", "n2"))
+    ]
+    found = proxies_by_node(SimpleNamespace(find=lambda _: {"items": items}))
+    answering(monkeypatch, proxies, Answer(REFUSED), Answer(REFUSED))
+    proxies.modes(nodes(told), found)
+    assert told == ["a replacement: Cilium (eBPF) on every node"]
+    with pytest.raises(Unsupported):
+        proxies.modes(nodes(told), {})
+
+
+def test_health(monkeypatch) -> None:
+    told = Told()
+    answering(monkeypatch, proxies, Answer(OK, detail="200"), Answer(OK, detail="200"))
+    proxies.healthy(nodes(told), NODES)
+    answering(monkeypatch, proxies, Answer(OK, detail="200"), Answer(OK, detail="503"))
+    with pytest.raises(NotConforming, match="got status 503"):
+        proxies.healthy(nodes(told), NODES)
+    answering(monkeypatch, proxies, Answer(REFUSED), Answer(REFUSED))
+    with pytest.raises(Unsupported, match="no kube-proxy"):
+        proxies.healthy(nodes(told), NODES)
+
+
+def test_signals_in_words() -> None:
+    probes = tuple(Probe(Answer(OK), 0.010, int(n == 0)) for n in range(100))
+    path = SimpleNamespace(result=SeriesResult(probes, 0.5))
+    words = signals._words(path, 3, 4)
+    assert words == (
+        "latency p50 10.0, p99 10.0 ms, traffic 200/s, errors 3 of 100, 1 packets sent again, "
+        "saturation 50% of 4 at a time"
+    )
