@@ -54,11 +54,15 @@ FAULTS: dict[str, Caught] = {
     "api.node-ports-shared": by("nodeport.allocated"),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
+    "dns.kept-long": by(noted=["dns.case-and-ttl"]),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.no-cname": by(
         "externalname.changed", "externalname.cname", "externalname.to-service", "lifecycle.type-changes"
     ),
+    "dns.no-pod-names": by("headless.hostname-subdomain", "headless.srv", "headless.stateful-names"),
+    "dns.no-pod-records": by(noted=["dns.pod-record"]),
     "dns.no-ptr": by("dns.ptr"),
+    "dns.no-schema-version": by(noted=["dns.schema-version"]),
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
     "dns.search-missing": by(
@@ -196,5 +200,6 @@ FAULTS: dict[str, Caught] = {
     "proxy.unfair": by(noted=["clusterip.fair"]),
     "proxy.unhealthy": by(noted=["proxy.healthy"]),
     "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
+    "topology.no-fallback": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),
 }  # fmt: skip
