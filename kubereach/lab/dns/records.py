@@ -55,12 +55,11 @@ def _headless(
     name: str, endpoints: list[tuple[str, str, list[Object]]], faults: Collection[str]
 ) -> list[Record]:
     records: list[Record] = []
-    if "dns.headless-one-address" in faults:
-        endpoints = endpoints[:1]
     if "dns.headless-vip" in faults and endpoints:
         return [(name, "A", "10.96.255.254")]
     for owner, address, ports in endpoints:
-        records.append((name, _family(address), address))
+        if "dns.headless-one-address" not in faults or not records:
+            records.append((name, _family(address), address))
         if "dns.no-pod-names" not in faults:
             records.append((owner, _family(address), address))
         records.append((reverse(address), "PTR", owner))
