@@ -58,7 +58,7 @@ class Outside(Host):
         nft(f"""
             table ip kubereach-dns {{
                 chain output {{ type nat hook output priority -100; udp dport 53 dnat to {dns}; }}
-                chain postrouting {{ type nat hook postrouting priority srcnat; udp dport 53 masquerade; }}
+                chain postrouting {{ type nat hook postrouting priority srcnat; ip daddr {dns} masquerade; }}
             }}
         """)
 

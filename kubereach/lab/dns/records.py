@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 Object = dict[str, Any]
+#: an address of the service range that nobody serves
+_NOBODYS = "10.96.255.254"
 #: owner name (lower case, no final dot), type, data. SRV data is ``port target``; its weight is known when asked for.
 Record = tuple[str, str, str]
 
@@ -55,10 +57,10 @@ def _headless(
     name: str, endpoints: list[tuple[str, str, list[Object]]], faults: Collection[str]
 ) -> list[Record]:
     records: list[Record] = []
-    if "dns.headless-vip" in faults and endpoints:
-        return [(name, "A", "10.96.255.254")]
     for owner, address, ports in endpoints:
-        if "dns.headless-one-address" not in faults or not records:
+        if "dns.headless-vip" in faults:
+            records.append((name, "A", _NOBODYS))
+        elif "dns.headless-one-address" not in faults or not records:
             records.append((name, _family(address), address))
         if "dns.no-pod-names" not in faults:
             records.append((owner, _family(address), address))
