@@ -52,6 +52,7 @@ FAULTS: dict[str, Caught] = {
     "api.affinity-default-wrong": by("affinity.default-timeout"),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),
     "api.node-ports-shared": by("nodeport.allocated"),
+    "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.kept-long": by(noted=["dns.case-and-ttl"]),
@@ -64,13 +65,21 @@ FAULTS: dict[str, Caught] = {
     "dns.no-ptr": by("dns.ptr"),
     "dns.no-schema-version": by(noted=["dns.schema-version"]),
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
+    "dns.no-upstream": by("dns.external", options=["--external-name=public.example"]),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
     ),
+    "dns.servfail-aaaa": by("dns.exact-address", "dns.no-such-family"),
     "dns.stale": by(
         "dns.follows", "externalname.changed", "headless.follows", "headless.manual-endpoints",
         "headless.srv", "headless.stateful-names",
+    ),
+    "dns.wrong-address": by(
+        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-leak", "dns.ptr", "dns.qualified",
+        "dns.short-name", "dns.tcp", "externalname.changed", "externalname.to-service",
+        "lifecycle.recreated", "lifecycle.type-changes", "loadbalancer.includes-node-port",
+        "nodeport.includes-clusterip", noted=["dns.case-and-ttl"],
     ),
     "dualstack.first-family-only": by(
         "dualstack.load-balancer", "dualstack.node-port", "dualstack.reach", options=["--dual-stack"]
@@ -132,6 +141,7 @@ FAULTS: dict[str, Caught] = {
         error=["loadbalancer.source-ranges-outside"],
     ),
     "lb.wrong-node": by("loadbalancer.external-local"),
+    "net.loss-5-percent": by("clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]),
     "net.mtu": by("clusterip.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
