@@ -67,6 +67,10 @@ FAULTS: dict[str, Caught] = {
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.no-upstream": by("dns.external", options=["--external-name=public.example"]),
     "dns.nxdomain-as-nodata": by("dns.no-such-service"),
+    "dns.one-replica-wrong": by(
+        "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
+        "headless.all-pods", perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
+    ),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
     ),
