@@ -55,6 +55,14 @@ FAULTS: dict[str, Caught] = {
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
+    "dns.headless-one-address": by(
+        "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
+        "headless.not-ready",
+    ),
+    "dns.headless-vip": by(
+        "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
+        "headless.not-ready",
+    ),
     "dns.kept-long": by(noted=["dns.case-and-ttl"]),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.no-cname": by(
@@ -71,6 +79,7 @@ FAULTS: dict[str, Caught] = {
         "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
         "headless.all-pods", perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
     ),
+    "dns.refuses-tcp": by("dns.every-replica", "dns.tcp", "headless.many", "headless.srv"),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
     ),
