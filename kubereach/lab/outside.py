@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from pathlib import Path
 from typing import Any
 
 from pyroute2.iproute.linux import IPRoute
@@ -13,6 +15,8 @@ from kubereach.lab.network import Host, NodeNetwork, add_address, begin_ipv6, nf
 _BRIDGE = "underlay"
 _NOWHERE = "nowhere"
 _NOWHERE_TABLE = 100
+_RESOLV_CONF = Path("/etc/resolv.conf")
+_RESOLVER = re.compile(r"^nameserver\s+(\d+\.\d+\.\d+\.\d+)", re.MULTILINE)
 
 
 class Outside(Host):
@@ -53,7 +57,11 @@ class Outside(Host):
     def _forward_dns(self, ip: Any) -> None:
         """Whatever name server is asked, the cluster's answers."""
         dns = self._config.dns_address
-        ip.route("add", dst=f"{dns}/32", gateway=self._config.node_addresses[0])
+        node = self._config.node_addresses[0]
+        # a packet needs a route before it can be translated
+        asked = {s for s in _RESOLVER.findall(_RESOLV_CONF.read_text()) if not s.startswith("127.")}
+        for server in {dns, *asked}:
+            ip.route("replace", dst=f"{server}/32", gateway=node)
         sysctl(f"ipv4/conf/{_BRIDGE}/route_localnet", "1")
         nft(f"""
             table ip kubereach-dns {{

@@ -64,6 +64,7 @@ FAULTS: dict[str, Caught] = {
         "headless.not-ready",
     ),
     "dns.kept-long": by(noted=["dns.case-and-ttl"]),
+    "dns.known-outside": by(noted=["dns.internal-only"]),
     "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.no-cname": by(
         "externalname.changed", "externalname.cname", "externalname.to-service", "lifecycle.type-changes"
