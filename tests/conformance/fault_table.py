@@ -161,6 +161,9 @@ FAULTS: dict[str, Caught] = {
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
+    "node.forwarding-off": by(
+        "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
+    ),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
