@@ -54,6 +54,15 @@ FAULTS: dict[str, Caught] = {
     "api.node-ports-shared": by("nodeport.allocated"),
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
+    "dns.down": by(
+        "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
+        "dns.tcp", "headless.all-pods",
+        perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
+    ),
+    "dns.drops-5-percent": by(
+        "dns.every-replica", "dns.exact-address",
+        perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
+    ),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.headless-one-address": by(
         "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
@@ -157,6 +166,10 @@ FAULTS: dict[str, Caught] = {
     "lb.wrong-node": by("loadbalancer.external-local"),
     "net.loss-5-percent": by("clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]),
     "net.mtu": by("clusterip.large-transfer"),
+    "net.node-pair-cut": by(
+        "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
+    ),
+    "net.one-way": by("clusterip.from-pod", "nodes.no-snat", perhaps=["*"]),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
