@@ -55,9 +55,14 @@ FAULTS: dict[str, Caught] = {
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.down": by(
-        "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
-        "dns.tcp", "headless.all-pods",
-        perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
+        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-such-family", "dns.ptr",
+        "dns.qualified", "dns.short-name", "dns.srv", "dns.tcp", "externalname.changed",
+        "externalname.cname", "externalname.to-service", "headless.all-pods", "headless.follows",
+        "headless.hostname-subdomain", "headless.manual-endpoints", "headless.many", "headless.not-ready",
+        "headless.srv", "headless.stateful-names", "lifecycle.recreated", "lifecycle.type-changes",
+        "loadbalancer.includes-node-port", "nodeport.includes-clusterip",
+        error=["dns.no-leak", "dns.no-such-service"],
+        noted=["dns.case-and-ttl", "dns.pod-record", "dns.schema-version"],
     ),
     "dns.drops-5-percent": by(
         "dns.every-replica", "dns.exact-address",
