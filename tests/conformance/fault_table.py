@@ -47,6 +47,40 @@ def by(
     return Caught(*sets, tuple(options), tuple(perhaps))
 
 
+#: checks that need a Service with endpoints that answer: what they fail with, and those whose control that is
+_BALANCED = (
+    "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
+    "affinity.survives-scale-up", "affinity.switched", "clusterip.all-endpoints",
+    "clusterip.allocated", "clusterip.burst", "clusterip.cross-namespace", "clusterip.external-ips",
+    "clusterip.from-node", "clusterip.from-pod", "clusterip.hairpin", "clusterip.idle-connection",
+    "clusterip.internal-traffic-local", "clusterip.large-transfer", "clusterip.source-ip",
+    "clusterip.two-services", "dns.short-name", "endpoints.host-network",
+    "endpoints.live-connections", "endpoints.ready-only", "endpoints.replaced-pod",
+    "endpoints.rolling-update", "endpoints.scale", "endpoints.terminating",
+    "endpoints.udp-after-replacement", "externalname.to-service", "labels.headless",
+    "labels.service-proxy-name", "lifecycle.recreated", "lifecycle.type-changes",
+    "loadbalancer.affinity", "loadbalancer.external-local", "loadbalancer.from-nodes",
+    "loadbalancer.from-outside", "loadbalancer.from-pods", "loadbalancer.includes-node-port",
+    "loadbalancer.ip-mode", "loadbalancer.no-node-ports", "loadbalancer.released",
+    "loadbalancer.requested-address", "loadbalancer.source-ranges", "loadbalancer.udp",
+    "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
+    "nodeport.explicit", "nodeport.external-local", "nodeport.from-nodes", "nodeport.from-pods",
+    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.mesh", "ports.multi",
+    "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
+    "topology.prefer-same-node", "topology.prefer-same-zone",
+)  # fmt: skip
+_CONTROLLED = (
+    "clusterip.internal-only", "clusterip.no-endpoints-refused", "clusterip.not-on-node-port",
+    "clusterip.undeclared-port", "endpoints.selector-mismatch", "loadbalancer.source-ranges-outside",
+    "ports.changed",
+)  # fmt: skip
+_MEASURED = ("clusterip.fair", "lifecycle.convergence", "nodeport.localhost", "signals.paths")
+#: of runs in which changes take 8 s
+_PATIENT = (
+    "--set=converge_deadline=30", "--set=troubled_deadline=30", "--set=load_balancer_deadline=30",
+    "--set=convergence_budget=5",
+)  # fmt: skip
+
 #: by name, sorted
 FAULTS: dict[str, Caught] = {
     "api.affinity-default-wrong": by("affinity.default-timeout"),
@@ -115,6 +149,12 @@ FAULTS: dict[str, Caught] = {
     "dualstack.no-load-balancer": by("dualstack.load-balancer", options=["--dual-stack"]),
     "dualstack.no-node-port": by("dualstack.node-port", options=["--dual-stack"]),
     "dualstack.order-ignored": by("dualstack.addresses", options=["--dual-stack"]),
+    "endpoints.empty": by(
+        *_BALANCED, "dns.ptr", "headless.all-pods", "headless.follows", "headless.hostname-subdomain",
+        "headless.not-ready", "headless.srv", "headless.stateful-names",
+        "loadbalancer.health-check-node-port",
+        error=_CONTROLLED, noted=_MEASURED,
+    ),
     "endpoints.first-slice-only": by("endpoints.many-slices", "ports.named-target"),
     "endpoints.no-hostnames": by(
         "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
@@ -122,6 +162,11 @@ FAULTS: dict[str, Caught] = {
     "endpoints.not-ready-included": by(
         "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update",
         "headless.not-ready",
+    ),
+    "endpoints.slow": by(
+        "endpoints.rolling-update",
+        noted=["lifecycle.convergence"],
+        options=_PATIENT,
     ),
     "endpoints.terminating-dropped": by("endpoints.terminating"),
     "endpoints.wrong-label": by("endpoints.selector-mismatch"),
@@ -204,6 +249,20 @@ FAULTS: dict[str, Caught] = {
     "proxy.localhost-on-one-node": by(noted=["nodeport.localhost"]),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.masquerade-all": by("clusterip.source-ip"),
+    "proxy.first-endpoint-only": by(
+        "affinity.expires", "affinity.many-clients", "affinity.survives-scale-up", "affinity.switched",
+        "clusterip.all-endpoints", "clusterip.from-pod", "clusterip.hairpin", "clusterip.two-services",
+        "endpoints.many-slices", "endpoints.ready-only", "endpoints.replaced-pod",
+        "endpoints.rolling-update", "endpoints.scale", "endpoints.terminating",
+        "loadbalancer.from-outside", "ports.named-target", "topology.prefer-same-node",
+        noted=["clusterip.fair"],
+    ),
+    "proxy.first-port-only": by(
+        "clusterip.external-ips", "clusterip.idle-connection", "dns.tcp", "endpoints.host-network",
+        "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
+        "headless.many", "headless.srv", "lifecycle.recreated", "ports.changed", "ports.multi",
+        "ports.same-number-two-protocols", "ports.udp",
+    ),
     "proxy.no-hairpin": by("clusterip.hairpin"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
     "proxy.node-port-kept": by(
@@ -233,10 +292,19 @@ FAULTS: dict[str, Caught] = {
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
     "proxy.recreated-ignored": by("lifecycle.recreated"),
     "proxy.source-ranges-ignored": by("loadbalancer.source-ranges", "loadbalancer.source-ranges-outside"),
+    "proxy.slow": by(
+        "endpoints.rolling-update",
+        noted=["lifecycle.convergence"],
+        options=_PATIENT,
+    ),
     "proxy.stale-endpoint": by(
         "clusterip.allocated", "endpoints.manual", "endpoints.ready-only", "endpoints.replaced-pod",
         "endpoints.rolling-update", "endpoints.scale", "endpoints.udp-after-replacement",
         noted=["lifecycle.convergence"],
+    ),
+    "proxy.target-port-ignored": by(
+        *_BALANCED, "clusterip.api-server", "endpoints.manual", "endpoints.many-slices",
+        error=_CONTROLLED, noted=_MEASURED,
     ),
     "proxy.twins-confused": by("clusterip.two-services"),
     "proxy.undeclared-ports": by(

@@ -6,6 +6,7 @@ Each IP family of a Service has slices of its own (KEP-563); Endpoints, the olde
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
 
 from kubereach.lab.controllers.base import (
@@ -41,8 +42,8 @@ class EndpointSliceController(Controller):
         super().__init__(registry)
         self._times = TriggerTimes()
         self._faults = faults
-        #: Services that are to be looked at later, by a controller that is slow
-        self._due: set[Key] = set()
+        #: when a controller that is slow looks at a Service (time.monotonic)
+        self._due: dict[Key, float] = {}
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
         if resource == "services":
@@ -72,7 +73,7 @@ class EndpointSliceController(Controller):
             for pod in self.registry.list("pods", namespace)
             if self._finds(service, pod) and _has_address(pod) and not self._left_out(pod)
         ]
-        time = self._times.latest(service, pods)
+        trigger = self._times.latest(service, pods)
         existing = [s for s in owned(self.registry, "endpointslices", service) if not being_deleted(s)]
         families = service["spec"]["ipFamilies"]
         zone_of = zones(self.registry)
@@ -91,20 +92,23 @@ class EndpointSliceController(Controller):
                         add_hints(service, endpoint)
                     groups.setdefault(_ports(service, pod), []).append(endpoint)
             own = [s for s in existing if s["addressType"] == family]
-            self._write_slices(service, family, groups, own, time)
+            self._write_slices(service, family, groups, own, trigger)
         for part in existing:
             if part["addressType"] not in families:
                 self.registry.delete("endpointslices", *name_of(part))
-        self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])], time)
+        self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])], trigger)
 
     def _postponed(self, key: Key) -> bool:
         """endpoints.slow: each change is only looked at some seconds later."""
-        if "endpoints.slow" not in self._faults or key in self._due:
-            self._due.discard(key)
+        if "endpoints.slow" not in self._faults:
             return False
-        self._due.add(key)
-        self.enqueue_later(key, _SLOW)
-        return True
+        if key not in self._due:
+            self._due[key] = time.monotonic() + _SLOW - 0.1
+            self.enqueue_later(key, _SLOW)
+        if time.monotonic() < self._due[key]:
+            return True
+        del self._due[key]
+        return False
 
     def _finds(self, service: Object, pod: Object) -> bool:
         labels = pod["metadata"].get("labels") or {}
