@@ -93,6 +93,9 @@ def world(lab: LabAccess, space: str) -> Iterator[World]:
             "volumeMounts": [{"name": "code", "mountPath": "/echo"}],
             "readinessProbe": {"tcpSocket": {"port": 8080}},
         }
+        if spec.get("hostNetwork"):
+            # no port of the node: the host pod of the test before may not have gone yet
+            container = {"name": "c", "image": "python:3.13-alpine", "command": ["sleep", "1000"]}
         volumes = [{"name": "code", "configMap": {"name": "echo"}}]
         common = {"nodeName": node, "containers": [container], "volumes": volumes}
         spec = {**common, "terminationGracePeriodSeconds": 0, **spec}
