@@ -14,6 +14,7 @@ from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN, hold_length
 from kubereach.expect.telling import tell
+from kubereach.world import near
 from kubereach.world.balanced import (
     FOREIGN_CLASS,
     SELF_BALANCED,
@@ -36,6 +37,7 @@ __all__ = [
     "hold_length",
     "must_have",
     "must_show",
+    "near",
     "only_for",
     "tell",
     "tries",

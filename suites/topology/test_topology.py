@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import EXT, MULTI_NODE, SAME_NODE, SAME_ZONE, VIRTUAL_IPS, check
-from kubereach.expect import expect
-from kubereach.world import near
+from kubereach.expect import expect, near
 
 
 @check(
