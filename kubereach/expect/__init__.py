@@ -23,6 +23,7 @@ from kubereach.world.balanced import (
     must_have,
     only_for,
 )
+from kubereach.world.proxies import proxies_by_node
 
 __all__ = [
     "FOREIGN_CLASS",
@@ -39,6 +40,7 @@ __all__ = [
     "must_show",
     "near",
     "only_for",
+    "proxies_by_node",
     "tell",
     "tries",
     "within_budget",

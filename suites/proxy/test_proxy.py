@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import HOST_NETWORK, INFO, VIRTUAL_IPS, check
-from kubereach.expect import expect
-from kubereach.world.proxies import proxies_by_node
+from kubereach.expect import expect, proxies_by_node
 
 
 @check("proxy.mode", level=INFO, needs=HOST_NETWORK, source=VIRTUAL_IPS + "#proxy-modes")
