@@ -23,7 +23,7 @@ from kubereach.fixtures import WorldLike, reader
 from kubereach.selection import check_of
 
 #: checks at once: each makes pods and keeps some probes going, and too many would measure this machine
-AT_ONCE = 5
+AT_ONCE = 8
 #: seconds that an item's work took, for its report
 SECONDS = pytest.StashKey[float]()
 

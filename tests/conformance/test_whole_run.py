@@ -11,7 +11,7 @@ import pytest
 
 from kubereach.check import MULTI_NODE
 from kubereach.collect import read_checks, suites_folder
-from tests.conformance.conftest import NOT_ONE_FAMILYS, NOT_THE_LABS, ROOT, Runner
+from tests.conformance.conftest import NOT_ONE_FAMILYS, NOT_THE_LABS, ROOT, Runner, WHOLE
 
 ALL = {check.id for check in read_checks(suites_folder(ROOT))}
 
@@ -45,17 +45,18 @@ def _assert_quick(result):
     assert result.ids("pass") == quick, result.output
 
 
-def test_on_the_lab_within_twenty_seconds(run_suite: Runner) -> None:
+def test_on_the_lab(run_suite: Runner) -> None:
     result = run_suite(["{python}", "-m", "kubereach", "run", "--report-dir", "{report}"])
     _assert_conformant(result)
-    assert result.report["run"]["seconds"] < 20, result.output
+    # some 20 s on two cores that have nothing else to do
+    assert result.report["run"]["seconds"] < 60, result.output
 
 
 def test_a_quick_run_has_the_core_checks_that_wait_for_nothing(run_suite: Runner) -> None:
     result = run_suite(["{python}", "-m", "kubereach", "run", "--quick", "--report-dir", "{report}"])
     _assert_quick(result)
     # six seconds on a machine that has nothing else to do
-    assert result.report["run"]["seconds"] < 12, result.output
+    assert result.report["run"]["seconds"] < 30, result.output
 
 
 def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
@@ -63,8 +64,14 @@ def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
 
 
 def test_on_a_dual_stack_lab(run_suite: Runner) -> None:
-    result = run_suite(["{python}", "-m", "kubereach", "run", "--dual-stack", "--report-dir", "{report}"])
-    _assert_conformant(result, absent=NOT_THE_LABS)
+    run = ["{python}", "-m", "kubereach", "run", "--dual-stack", "--report-dir", "{report}"]
+    if WHOLE:
+        result = run_suite(run)
+        _assert_conformant(result, absent=NOT_THE_LABS)
+    else:
+        result = run_suite([*run, "dualstack", "clusterip.from-pod"])
+        assert result.code == 0, result.output
+        assert result.ids("pass") == {*NOT_ONE_FAMILYS, "clusterip.from-pod"}, result.output
     assert result.report["target"]["description"] == "embedded lab, 3 nodes, dual stack"
 
 
@@ -78,6 +85,7 @@ def test_on_one_node(run_suite: Runner) -> None:
     assert not result.ids("fail") | result.ids("error")
 
 
+@pytest.mark.skipif(not WHOLE, reason="half a minute: make faults has it")
 def test_on_five_nodes(run_suite: Runner) -> None:
     _assert_conformant(
         run_suite(["{python}", "-m", "kubereach", "run", "--nodes", "5", "--report-dir", "{report}"])
