@@ -11,7 +11,7 @@ import pytest
 
 from kubereach.check import MULTI_NODE
 from kubereach.collect import read_checks, suites_folder
-from tests.conformance.conftest import NOT_ONE_FAMILYS, NOT_THE_LABS, ROOT, Runner, WHOLE
+from tests.conformance.conftest import NOT_ONE_FAMILYS, NOT_THE_LABS, ROOT, WHOLE, Runner
 
 ALL = {check.id for check in read_checks(suites_folder(ROOT))}
 
