@@ -13,9 +13,18 @@ from lab_access import LabAccess
 from kubereach.lab import Lab, LabConfig
 
 _numbers = count()
-_AGNHOST = str(Path(__file__).with_name("replay") / "agnhost.py")
+# as text: a container does not see the machine's /tmp, where this repository may be
+_AGNHOST = (Path(__file__).with_name("replay") / "agnhost.py").read_text()
 #: what stands for the image of the recorded pods
-IMAGES = {"registry.k8s.io/e2e-test-images/agnhost": [sys.executable, "-I", "-S", _AGNHOST]}
+IMAGES = {
+    "registry.k8s.io/e2e-test-images/agnhost": [
+        str(Path(sys.executable).resolve()),
+        "-I",
+        "-S",
+        "-c",
+        _AGNHOST,
+    ]
+}
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,17 @@ from .compare import Pairs
 from .player import Outcome, play
 from .scenario import Scenario
 
-_AGNHOST = str(Path(__file__).with_name("agnhost.py"))
-_IMAGES = {"registry.k8s.io/e2e-test-images/agnhost": [sys.executable, "-I", "-S", _AGNHOST]}
+# as text: a container does not see the machine's /tmp, where this repository may be
+_AGNHOST = Path(__file__).with_name("agnhost.py").read_text()
+_IMAGES = {
+    "registry.k8s.io/e2e-test-images/agnhost": [
+        str(Path(sys.executable).resolve()),
+        "-I",
+        "-S",
+        "-c",
+        _AGNHOST,
+    ]
+}
 _SIDE_BY_SIDE = 4
 _outcomes = pytest.StashKey[list[Outcome]]()
 
