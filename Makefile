@@ -28,7 +28,7 @@ starts: setup-dev  ## start and stop a hundred labs in a row, which must leave n
 	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
 
 faults: setup-dev  ## the whole suite on a lab with each of its faults, which takes a while
-	KUBEREACH_ALL_FAULTS=1 $(BIN)/python -m pytest tests/conformance/test_faults.py -q
+	KUBEREACH_ALL_FAULTS=1 $(BIN)/python -m pytest tests/conformance -q
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --write

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
-from lab_access import LabAccess
+from lab_access import IMAGES, LabAccess
 
 from kubereach.lab import Lab, LabConfig
 
 _numbers = count()
-# as text: a container does not see the machine's /tmp, where this repository may be
-_AGNHOST = (Path(__file__).with_name("replay") / "agnhost.py").read_text()
-#: what stands for the image of the recorded pods
-IMAGES = {
-    "registry.k8s.io/e2e-test-images/agnhost": [
-        str(Path(sys.executable).resolve()),
-        "-I",
-        "-S",
-        "-c",
-        _AGNHOST,
-    ]
-}
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,18 @@ from kubereach.lab import Lab, LabConfig
 Object = dict[str, Any]
 _INSIDE = str(Path(__file__).with_name("lab_inside.py"))
 _REPOSITORY = str(Path(__file__).parents[2])
+# as text: a container does not see the machine's /tmp, where this repository may be
+_AGNHOST = (Path(__file__).with_name("replay") / "agnhost.py").read_text()
+#: what stands for the image of the recorded pods
+IMAGES = {
+    "registry.k8s.io/e2e-test-images/agnhost": [
+        str(Path(sys.executable).resolve()),
+        "-I",
+        "-S",
+        "-c",
+        _AGNHOST,
+    ]
+}
 #: longest wait for anything that takes the lab some milliseconds: a busy machine, not a slow lab
 PATIENCE = 20
 

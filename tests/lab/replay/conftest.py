@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from lab_access import LabAccess
+from lab_access import IMAGES, LabAccess
 
 from kubereach.lab import Lab, LabConfig
 
@@ -17,17 +15,6 @@ from .compare import Pairs
 from .player import Outcome, play
 from .scenario import Scenario
 
-# as text: a container does not see the machine's /tmp, where this repository may be
-_AGNHOST = Path(__file__).with_name("agnhost.py").read_text()
-_IMAGES = {
-    "registry.k8s.io/e2e-test-images/agnhost": [
-        str(Path(sys.executable).resolve()),
-        "-I",
-        "-S",
-        "-c",
-        _AGNHOST,
-    ]
-}
 _SIDE_BY_SIDE = 4
 _outcomes = pytest.StashKey[list[Outcome]]()
 
@@ -58,7 +45,7 @@ def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Starts every scenario that this run of pytest asks for."""
     # the recorded cluster's nodes are in no zone
     with (
-        Lab(LabConfig(nodes=3, images=_IMAGES, zones=())) as started,
+        Lab(LabConfig(nodes=3, images=IMAGES, zones=())) as started,
         ThreadPoolExecutor(_SIDE_BY_SIDE) as pool,
     ):
         access = LabAccess(started, tmp_path_factory.mktemp("replay"))
