@@ -30,8 +30,9 @@ A request: ``{"id", "kind", ...}``
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
     transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
     ready       make the backend in this very pod ready or not (on, port)
-    stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods` and
-                `times` ends after so many answers in a row from one of these pods
+    stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods`,
+                `times` and `within` ends after so many answers in a row from one of these pods (no pods: after so many
+                pings in a row that nobody answered), or with the first other ping that begins after so many seconds
 An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, detail], ...], "of": [row of each probe],
     "ms": [latency of each], "retransmits": [of each], "at": [of each], "seconds"}``: probes in order of completion;
     equal rows are given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the
@@ -400,8 +401,8 @@ class Series:
         self.at: list[float] | None = [] if request.get("times") else None
         #: set for a flow that is to end
         self.stopped: Any = None
-        #: of a flow: the pods whose answers end it, and how many of them in a row
-        self.until: tuple[frozenset[str], int] | None = None
+        #: of a flow: the pods whose answers end it (none: no answer), how many in a row, and when to give that up
+        self.until: tuple[frozenset[str], int, float] | None = None
         #: tells the outcome of a flow's first ping
         self.began: Callable[[str], None] = lambda _: None
         self.rows: list[list[Any]] = []
@@ -554,10 +555,14 @@ def flow(series: Series) -> Rows:
             rows.append((row, time.monotonic() - begun, begun))
             if number == 0:
                 series.began(row[0])
-            until = series.until
-            run = run + 1 if until and row[0] == "ok" and row[1] in until[0] else 0
-            if last or (row[0] != "ok" and not udp) or (until and run >= until[1]):
+            if last or (row[0] != "ok" and not udp):
                 break
+            if series.until:
+                pods, times, latest = series.until
+                wanted = row[0] == "ok" and row[1] in pods if pods else row[0] != "ok"
+                run = run + 1 if wanted else 0
+                if run >= times or (not wanted and begun >= latest):
+                    break
             series.stopped.wait(max(0.0, begun + series.spacing - time.monotonic()))
     return rows
 
@@ -711,7 +716,8 @@ class Prober:
         if series is None:
             return
         if "pods" in request:
-            series.until = (frozenset(request["pods"]), int(request["times"]))
+            latest = time.monotonic() + request["within"]
+            series.until = (frozenset(request["pods"]), int(request["times"]), latest)
             return
         if series.stopped is not None:
             series.stopped.set()

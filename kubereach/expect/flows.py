@@ -20,6 +20,11 @@ SPACING = 0.01
 PING = 0.1
 #: answers in a row from the right pod after which a flow counts as moved
 MOVED = 5
+#: unanswered pings in a row after which a flow counts as ended: the network may lose one
+ENDED = 3
+#: seconds for which a flow may still be answered when new ones are not any more: a service proxy that ends flows does
+#: so right after it has changed its rules
+LATEST_END = 3.0
 #: more than anybody waits for
 _WITHOUT_END = 10_000_000
 
@@ -121,8 +126,7 @@ class Flow:
         Raises `NotConforming`, `CannotMeasure`.
         """
         settings = self._seen[0].vantage.context.settings
-        results = [one.stop_when(pods, MOVED, settings.converge_deadline) for one in self._ongoing]
-        self._ended = True
+        results = self._end_when(pods, MOVED, settings.converge_deadline)
         for path, result in zip(self._seen, results, strict=True):
             path.result = result
             measurable(path)
@@ -139,16 +143,30 @@ class Flow:
         settle(self._seen)
 
     def must_have_ended(self) -> None:
-        """End the flow: its last ping is not answered any more. Raises `NotConforming`, `CannotMeasure`."""
-        results = [one.stop() for one in self._ongoing]
-        self._ended = True
+        """End the flow when it is not answered any more, which must be within `LATEST_END`.
+
+        To be said when new flows get no answer any more. Raises `NotConforming`, `CannotMeasure`.
+        """
+        results = self._end_when((), ENDED, LATEST_END)
         for path, result in zip(self._seen, results, strict=True):
             path.result = result
             measurable(path)
-            last = result.probes[-1]
-            if last.answer.outcome == OK:
-                path.fail("no answer any more", f"still answered by {last.answer.pod}", _ping(last))
+            # a connection that is broken is not tried again
+            last = result.probes[-1 if path.address.kind == "tcp" else -ENDED :]
+            answered = [p for p in last if p.answer.outcome == OK]
+            if answered:
+                path.fail(
+                    "no answer any more", f"still answered by {answered[-1].answer.pod}", _ping(answered[-1])
+                )
+            elif not result.outcomes[OK]:
+                path.fail("answers before the change", in_words(result.outcomes), _ping(last[-1]))
         settle(self._seen)
+
+    def _end_when(self, pods: Collection[str], times: int, within: float) -> list[SeriesResult]:
+        for one in self._ongoing:
+            one.end_when(pods, times, within)
+        self._ended = True
+        return [one.result() for one in self._ongoing]
 
     def end(self) -> None:
         """End the flow without a verdict, if that has not been done; safe to call twice."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,14 +24,20 @@ class Ongoing:
         self._stop = stop
         self._future = future
         self._series = series
+        self._longest = 0.0
 
-    def stop_when(self, pods: Iterable[str], times: int, deadline: float) -> SeriesResult:
-        """End a flow after so many answers in a row from one of `pods`, or after `deadline` seconds."""
-        self._stop(pods=sorted(pods), times=times)
-        try:
-            return self._future.result(deadline)
-        except FutureTimeout:
-            return self.stop()
+    def end_when(self, pods: Iterable[str], times: int, within: float) -> None:
+        """Let a flow end by itself; `result` then waits for it.
+
+        That is after `times` answers in a row from one of `pods` (none: after so many pings that nobody answered), or
+        with the first other ping that begins after `within` seconds.
+        """
+        self._stop(pods=sorted(pods), times=times, within=within)
+        self._longest = within + (times + 1) * (self._series.timeout + self._series.spacing)
+
+    def result(self) -> SeriesResult:
+        """All probes of a flow that ends by itself. Raises `CannotMeasure`."""
+        return self.vantage.collect(self._future, replace(self._series, count=1), self._longest)
 
     def stop(self) -> SeriesResult:
         """End the series and give all of its probes. Raises `CannotMeasure`."""

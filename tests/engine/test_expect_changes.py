@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -20,23 +21,25 @@ from kubereach.vantage.vantage import NODE, POD
 
 
 class Relay:
-    """A UDP port that hands datagrams on to a backend that can be changed; None drops them."""
+    """A UDP port that hands every so-manieth datagram on to a backend that can be changed; None drops them."""
 
-    def __init__(self, port: int) -> None:
-        self.port: int | None = port
+    def __init__(self, port: int | None, every: int = 1) -> None:
+        self.port = port
+        self.every = every
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.front.bind(("127.0.0.1", 0))
         self.address = Address("clusterip", "udp", "127.0.0.1", self.front.getsockname()[1])
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while True:
+        for number in itertools.count():
             data, client = self.front.recvfrom(65536)
-            if self.port is None:
+            port = self.port
+            if port is None or number % self.every:
                 continue
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
                 back.settimeout(1)
-                back.sendto(data, ("127.0.0.1", self.port))
+                back.sendto(data, ("127.0.0.1", port))
                 self.front.sendto(back.recv(65536), client)
 
 

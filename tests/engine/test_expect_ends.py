@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from test_expect_changes import Relay
 
 from kubereach.errors import Unsupported
 from kubereach.events import Told
-from kubereach.expect import expect
+from kubereach.expect import expect, flows
 
 
 def test_a_flow_that_has_ended(serve, vantage):
@@ -21,8 +22,23 @@ def test_a_flow_that_has_ended(serve, vantage):
         flow.must_have_ended()
 
 
-def test_a_flow_that_goes_on_is_a_failure(serve, vantage):
+def test_a_flow_may_end_a_little_later(serve, vantage):
     relay = Relay(serve("a").ports["udp"])
+    with expect(vantage).flow(relay.address, every=0.02) as flow:
+        threading.Timer(0.5, lambda: setattr(relay, "port", None)).start()
+        flow.must_have_ended()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(flows, "LATEST_END", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_flow_that_goes_on_is_a_failure(serve, vantage, every):
+    vantage.context.settings = vantage.context.settings.overridden(["udp_timeout=0.1"])
+    relay = Relay(serve("a").ports["udp"], every)
 
     def change():
         with expect(vantage).flow(relay.address) as flow:
@@ -31,6 +47,18 @@ def test_a_flow_that_goes_on_is_a_failure(serve, vantage):
 
     (failure,) = failures(change)
     assert failure.got == "still answered by a"
+
+
+def test_a_flow_that_never_was_has_not_ended(vantage):
+    relay = Relay(None)
+
+    def change():
+        with expect(vantage).flow(relay.address) as flow:
+            flow.must_have_ended()
+
+    vantage.context.settings = vantage.context.settings.overridden(["udp_timeout=0.1"])
+    (failure,) = failures(change)
+    assert failure.expected == "answers before the change"
 
 
 def test_a_fair_spread_is_told(serve, vantage, events):

@@ -488,9 +488,25 @@ def test_a_backend_that_lingers_serves_on_after_sigterm():
         assert time.monotonic() - begun >= 0.5
 
 
-@pytest.mark.parametrize(("pods", "least", "most"), [(["a"], 4, 8), (["b"], 12, 1000)])
+@pytest.mark.parametrize(
+    ("pods", "least", "most"),
+    [(["a"], 4, 8), (["b"], 12, 1000), ([], 12, 1000)],
+)
 def test_a_flow_ends_when_the_right_pod_has_answered_so_often(serve, vantage, pods, least, most):
     port = serve("a").ports["udp"]
     ongoing = begin(vantage, "flow", port, spacing=0.02, more={"transport": "udp"})
-    result = ongoing.stop_when(pods, 4, 0.4)
-    assert least <= len(result.probes) <= most
+    ongoing.end_when(pods, 4, 0.4)
+    assert least <= len(ongoing.result().probes) <= most
+
+
+def test_a_flow_ends_when_nobody_has_answered_so_often(serve, vantage):
+    backend = serve("a")
+    ongoing = begin(
+        vantage, "flow", backend.ports["udp"], spacing=0.02, timeout=0.05, more={"transport": "udp"}
+    )
+    backend.process.kill()
+    backend.process.wait()
+    ongoing.end_when([], 3, 60.0)
+    words = [probe.answer.outcome for probe in ongoing.result().probes]
+    assert words[0] == "ok"
+    assert "ok" not in words[-3:]
