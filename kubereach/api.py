@@ -187,7 +187,8 @@ class Api:
     def watch(self, path: str, seconds: float, **query: object) -> Iterator[tuple[str, Object]]:
         """``LISTED`` with the list itself, then ADDED, MODIFIED and DELETED objects until `seconds` are over.
 
-        Ends early when the server ends it or the resource version is too old; the caller then watches anew.
+        Ends early when the server ends it, the connection is dropped or the resource version is too old; the caller
+        then watches anew.
         """
         listed = self.get(path, **query)
         kind, version = str(listed["kind"]).removesuffix("List"), listed["apiVersion"]
@@ -209,8 +210,8 @@ class Api:
                         return
                     if event["type"] != "BOOKMARK":
                         yield event["type"], event["object"]
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(self.host, error, self._configuration.cert_file) from error
+        except (urllib3.exceptions.HTTPError, OSError):
+            return  # a connection that was dropped: whether the server is there at all the next request tells
         finally:
             # an unfinished stream cannot be used for another request
             response.close()

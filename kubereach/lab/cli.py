@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from kubereach.lab.config import LabConfig
 from kubereach.lab.faults import FAULTS
@@ -26,6 +30,8 @@ examples:
   kubereach lab --nodes 5 run -- kubectl get nodes   one command in a lab of five
   kubereach lab --image 'nginx=python3 -m http.server 80' shell
   kubereach lab run -- kubereach run --kubeconfig /run/kubereach/kubeconfig
+  kubereach lab faults                               the defects that a lab can have on demand
+  kubereach lab --fault dns.stale,net.mtu shell      a shell in a lab with two of them
 """
 
 
@@ -39,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dual-stack", action="store_true", help="IPv6 beside IPv4, which stays primary")
     parser.add_argument(
-        "--fault", default="", metavar="NAME[,NAME]", help=f"defects to have: {', '.join(sorted(FAULTS))}"
+        "--fault",
+        default="",
+        metavar="NAME[,NAME]",
+        help="defects to have; `kubereach lab faults` lists them",
     )
     parser.add_argument(
         "--image",
@@ -53,10 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("shell", help="open $SHELL in a lab")
     run = commands.add_parser("run", help="run one command in a lab and exit with its code")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG ...]")
+    faults = commands.add_parser("faults", help="list the defects that a lab can have")
+    faults.add_argument("--json", action="store_true", help="as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run ``kubereach lab``; returns the command's exit code, 2 for wrong usage, 3 if there can be no lab."""
+    if args.lab_command == "faults":
+        return _list_faults(as_json=args.json)
     command = [os.environ.get("SHELL") or "/bin/sh"]
     if args.lab_command == "run":
         command = args.argv[1:] if args.argv[:1] == ["--"] else list(args.argv)
@@ -77,6 +90,25 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(str(error), 2)
     except LabError as error:
         return _refuse(str(error), 3)
+
+
+def _list_faults(*, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps({name: asdict(fault) for name, fault in FAULTS.items()}, indent=1) + "\n")
+        return 0
+    margin = max(map(len, FAULTS)) + 4
+    width = max(shutil.get_terminal_size((100, 24)).columns, margin + 30)
+    for layer in sorted({fault.layer for fault in FAULTS.values()}):
+        sys.stdout.write(f"{layer}\n")
+        for name, fault in FAULTS.items():
+            if fault.layer == layer:
+                text = f"{fault.what} ({fault.bug})" if fault.bug else fault.what
+                start = f"  {name}".ljust(margin)
+                sys.stdout.write(
+                    textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * margin)
+                )
+                sys.stdout.write("\n")
+    return 0
 
 
 def _images(told: Iterable[str]) -> dict[str, list[str]]:

@@ -29,6 +29,8 @@ _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reac
 _NETNS = Path("/run/netns")
 #: TCP connections that one client may have at a time through a node with a limit
 _CONNECTIONS = 200
+#: TCP connections that a node with a small table tracks at a time
+_TRACKED = 300
 
 
 class NetworkError(Exception):
@@ -262,6 +264,10 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     inside = f'oifname "eth0" {ip} saddr {pods} {ip} daddr {pods} masquerade' if "net.snat" in faults else ""
     limit = f"add @clients {{ {ip} saddr ct count over {_CONNECTIONS} }} reject with tcp reset"
     limited = f"ct state new meta l4proto tcp {limit}" if "node.connection-limit" in faults else ""
+    if "node.conntrack-small" in faults and number == config.nodes - 1:
+        limited = f"ct state new meta l4proto tcp ct count over {_TRACKED} drop"
+    leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
+    no_egress = f"{leaving} drop" if "net.no-egress" in faults else ""
     return f"""
         table {ip} kubereach-pod-network {{
             chain postrouting {{
@@ -274,6 +280,7 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
                 type filter hook forward priority filter + 10;
                 {between_nodes}
                 {limited}
+                {no_egress}
             }}
             chain output {{
                 type filter hook output priority filter + 10;

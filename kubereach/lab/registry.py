@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 
-from kubereach.lab import status
+from kubereach.lab import mistakes, status
 from kubereach.lab.allocation import ServiceAllocator
 from kubereach.lab.config import LabConfig
 from kubereach.lab.defaults import Strategy, strategy_of
@@ -130,6 +130,8 @@ class Registry:
         strategy.prepare(new, None)
         if resource == "pods":
             self._admit_pod(new)
+        elif resource == "services":
+            mistakes.in_service(new, self.config.faults)
         causes = strategy.validate_metadata(new, None) + strategy.validate(new, None)
         if causes:
             raise status.invalid(kind.kind, name, causes, kind.group)
@@ -298,6 +300,8 @@ class Registry:
         priority = spec.get("priorityClassName")
         if priority and priority not in PRIORITIES:
             why = f"no PriorityClass with name {priority} was found"
+        if "api.quota" in self.config.faults and namespace != "kube-system":
+            why = "exceeded quota: pods, requested: pods=1, used: pods=0, limited: pods=0"
         if why:
             raise status.forbidden("pods", metadata.get("name", ""), why)
 

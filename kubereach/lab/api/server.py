@@ -37,6 +37,8 @@ _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 _LONGEST_BODY = 4 * 1024 * 1024
 #: what streams have to end by themselves when the server stops
 _STOP_SECONDS = 0.1
+#: how much later a slow server answers
+_SLOW_SECONDS = 0.3
 
 Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
@@ -155,6 +157,8 @@ class ApiServer:
         if target.subresource in ("exec", "portforward", "attach", "proxy", "log"):
             return await self._stream(request, target)
         text = await _body(request)
+        if "api.slow" in self._context.config.faults:
+            await asyncio.sleep(_SLOW_SECONDS)
         content_type = request.headers.get("Content-Type", "")
         form = negotiate(request.headers.get("Accept", ""))
         if resource in REVIEWS:

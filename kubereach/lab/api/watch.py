@@ -30,6 +30,8 @@ _FIRST_BOOKMARK_SECONDS = 1.0
 _LAST_BOOKMARK_SECONDS = 2.0
 #: a watch that asks for no end gets one, as a real server does (between 30 and 60 minutes)
 _LONGEST_SECONDS = 1800.0
+#: of one whose connection is dropped
+_DROPPED_SECONDS = 1.0
 
 
 class _Watch:
@@ -154,7 +156,8 @@ async def watch(
     response.enable_chunked_encoding()
     end = watching.start()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + (options.timeout or _LONGEST_SECONDS)
+    dropped = "api.drops-watch" in registry.config.faults
+    deadline = loop.time() + (_DROPPED_SECONDS if dropped else options.timeout or _LONGEST_SECONDS)
     listing = bool(options.send_initial_events)
     next_bookmark = loop.time() + (
         _FIRST_BOOKMARK_SECONDS if listing else _until_bookmark(deadline - loop.time())
@@ -179,6 +182,9 @@ async def watch(
                 next_bookmark = loop.time() + _until_bookmark(deadline - loop.time())
                 if options.bookmarks:
                     watching.bookmark()
+        if dropped and request.transport is not None:
+            request.transport.abort()
+            return response
         await response.write_eof()
     except ConnectionResetError:
         # the client left, which is how most watches end

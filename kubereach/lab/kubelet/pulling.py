@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from kubereach.lab import mistakes
 from kubereach.lab.kubelet.images import ImageError, entry_point, pull_failure
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ NEXT_LOOK = 0.2
 def pull(container: Container) -> tuple[str, list[str]]:
     """The program of the lab's own, or "", and the command line that stand for the image. Raises ImageError."""
     spec = container.spec
-    image, policy = spec["image"], spec.get("imagePullPolicy", "IfNotPresent")
+    config, namespace = container.worker.kubelet.config, container.worker.pod["metadata"]["namespace"]
+    image = mistakes.in_image(namespace, spec["image"], config.faults)
+    policy = spec.get("imagePullPolicy", "IfNotPresent")
     words, args = list(spec.get("command") or []), list(spec.get("args") or [])
     try:
-        found = entry_point(image, words, args, container.worker.kubelet.config.images)
+        program, argv = entry_point(image, words, args, config.images)
     except ImageError:
         if policy != "Never":
             container.event("Normal", "Pulling", f'Pulling image "{image}"')
@@ -34,12 +37,13 @@ def pull(container: Container) -> tuple[str, list[str]]:
     else:
         text = f'Container image "{image}" already present on machine and can be accessed by the pod'
     container.event("Normal", "Pulled", text)
-    return found
+    return program, mistakes.in_command(namespace, argv, config.faults)
 
 
 async def no_image(container: Container, error: ImageError) -> None:
     """Report that the image cannot be had, and that it will be tried again."""
-    image, kubelet = container.spec["image"], container.worker.kubelet
+    kubelet, namespace = container.worker.kubelet, container.worker.pod["metadata"]["namespace"]
+    image = mistakes.in_image(namespace, container.spec["image"], kubelet.config.faults)
     if container.spec.get("imagePullPolicy") == "Never":
         text = f'Container image "{image}" is not present with pull policy of Never'
         container.waiting("ErrImageNeverPull", text)
