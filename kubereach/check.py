@@ -81,6 +81,8 @@ class Check:
     function: str = ""
     #: waits for pods or time-outs: it runs beside the others, and not in a quick run
     slow: bool = False
+    #: fixtures that it changes: no check that uses one of them runs at the same time
+    changes: tuple[str, ...] = ()
 
     @property
     def topic(self) -> str:
@@ -89,24 +91,33 @@ class Check:
 
 
 def check(
-    id: str, *, level: str = CORE, needs: str | Sequence[str] = (), source: str, slow: bool = False
+    id: str,
+    *,
+    level: str = CORE,
+    needs: str | Sequence[str] = (),
+    source: str,
+    slow: bool = False,
+    changes: str | Sequence[str] = (),
 ) -> Callable[[_Function], _Function]:
     """Declare a pytest test as the check `id`.
 
     The docstring's first line is the requirement, the rest says why it matters. `needs` names the features
     without which the check is unsupported; `source` is the address of the text that asks for it. A `slow` check waits
-    for pods of its own or for time-outs: it runs in a thread beside the others, may therefore change nothing that
-    others use, and probes from `other_pods`, `nodes` or pods of its own.
+    for pods of its own or for time-outs: more of them run at once, they may change nothing that others use, and they
+    probe from `other_pods`, `nodes` or pods of their own. All checks run beside others: `changes` names the fixtures
+    of which this one changes the objects.
 
     Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing
     docstring. That an id is declared once only is seen when all tests are collected.
     """
-    needed = (needs,) if isinstance(needs, str) else tuple(needs)
+    needed, changed = ((words,) if isinstance(words, str) else tuple(words) for words in (needs, changes))
 
     def declare(function: _Function) -> _Function:
         file = Path(inspect.getsourcefile(function) or "?")
         name = getattr(function, "__qualname__", repr(function))
-        declaration = make(id, level, needed, source, inspect.getdoc(function) or "", file, name, slow)
+        declaration = make(
+            id, level, needed, source, inspect.getdoc(function) or "", file, name, slow, changed
+        )
         setattr(function, ATTRIBUTE, declaration)
         return function
 
@@ -122,6 +133,7 @@ def make(
     file: Path,
     function: str,
     slow: bool = False,
+    changes: tuple[str, ...] = (),
 ) -> Check:
     """Build a `Check` from its parts, imported or read from the source. Raises `UsageError`."""
     where = f"{file}: {function}"
@@ -149,7 +161,7 @@ def make(
         raise UsageError(
             f"{where}: check {id} has no docstring", "Its first line is the requirement, in one sentence."
         )
-    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function, slow)
+    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function, slow, changes)
 
 
 def declaration_of(function: object) -> Check | None:

@@ -89,16 +89,20 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
             )
             named = {k.arg: _value(k.value, where) for k in decorator.keywords if k.arg != "slow"}
             ids = [_value(argument, where) for argument in decorator.args] or [named.get("id")]
-            needs = named.get("needs", ())
+            needs, changes = (
+                (words,) if isinstance(words, str) else tuple(words or ())
+                for words in (named.get("needs"), named.get("changes"))
+            )
             return make(
                 str(ids[0]),
                 str(named.get("level", declarations.CORE)),
-                (needs,) if isinstance(needs, str) else tuple(needs or ()),
+                needs,
                 str(named.get("source") or ""),
                 ast.get_docstring(node) or "",
                 file,
                 node.name,
                 slow,
+                changes,
             )
     return None
 

@@ -33,6 +33,7 @@ def test_not_ready(unready, published, pods, cluster):
     "headless.stateful-names",
     level=CORE,
     source="https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#stable-network-id",
+    changes="stateful",
 )
 def test_stateful_names(stateful, pods):
     """The name of a StatefulSet's pod reaches exactly that pod, and follows it to a new address.
