@@ -1,8 +1,9 @@
-"""The command line: run, list, explain, lab. What one command needs, it imports: help is instant."""
+"""The command line: run, list, explain, lab, selftest. What one command needs, it imports: help is instant."""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -19,6 +20,8 @@ from kubereach.errors import KubereachError, UsageError
 
 if TYPE_CHECKING:
     import pytest
+
+    from kubereach.targets.lab import LabTarget
 
 _EXAMPLES = """\
 examples:
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list(namespace)
         if namespace.command == "explain":
             return _explain(namespace)
+        if namespace.command == "selftest":
+            return _selftest(namespace)
         return _lab(namespace)
     except KubereachError as error:
         print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
@@ -121,6 +126,13 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         from kubereach.lab import cli as lab_cli
 
         lab_cli.add_arguments(lab)
+    selftest = commands.add_parser(
+        "selftest", help="run the suites on labs with every fault, which they must catch", allow_abbrev=False
+    )
+    if words[:1] == ["selftest"]:
+        from kubereach.selftest import command
+
+        command.add_arguments(selftest)
     return parser
 
 
@@ -134,14 +146,31 @@ def _settings_table() -> str:
 
 def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     """Hand over to pytest, in this process: the lab has to move the very process that runs the checks."""
-    import pytest
-
-    options.validated(
-        lambda dest: getattr(namespace, dest)
-    ).settings()  # mistakes are told before pytest says a word
+    chosen = options.validated(lambda dest: getattr(namespace, dest))
+    chosen.settings()  # mistakes are told before pytest says a word
     if any(word.startswith(("-n", "--numprocesses")) for word in pytest_arguments):
         raise UsageError("pytest-xdist cannot spread checks over processes", "Leave out -n.")
     suites = suites_folder()
+    target = None
+    if chosen.target == "lab" and not {"--collect-only", "--co"} & set(pytest_arguments):
+        from kubereach.targets.lab import LabTarget
+
+        target = LabTarget(chosen.nodes, chosen.faults, dual_stack=chosen.dual_stack)
+        target.begin()  # it comes up while this process loads what it needs
+    try:
+        return _pytest(namespace, suites, pytest_arguments, target)
+    finally:
+        if target is not None:
+            target.close()
+
+
+def _pytest(
+    namespace: argparse.Namespace, suites: Path, pytest_arguments: list[str], target: LabTarget | None
+) -> int:
+    # nothing of what is loaded now is garbage, and looking for it there again and again takes a tenth of a run
+    gc.disable()
+    import pytest
+
     paths = [word for word in namespace.selection if "/" in word or Path(word).exists()]
     ids = [word for word in namespace.selection if word not in paths]
     namespace.kubereach_check = [*namespace.kubereach_check, *ids]
@@ -159,13 +188,25 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
         reports = Path(namespace.kubereach_report_dir or "reports/latest").expanduser().absolute()
         arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}", f"--report-dir={reports}"]
         arguments += ["-o", f"cache_dir={reports / '.pytest_cache'}"]
-    status = int(pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[_Loader()]))
+    status = int(
+        pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[_Loader(target)])
+    )
     usage = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
     return UsageError.exit_code if status in usage else status
 
 
 class _Loader:
     """Loads the plugin where it is not installed as one, in a way that agrees with an installed one."""
+
+    def __init__(self, target: LabTarget | None) -> None:
+        self._target = target
+
+    def pytest_kubereach_target(self) -> LabTarget | None:
+        return self._target
+
+    def pytest_collection_finish(self) -> None:
+        gc.freeze()
+        gc.enable()
 
     def pytest_addoption(self, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
         options.ensure_plugin(parser, pluginmanager)
@@ -215,6 +256,12 @@ def _lab(namespace: argparse.Namespace) -> int:
     from kubereach.lab import cli as lab_cli
 
     return int(lab_cli.main(namespace))
+
+
+def _selftest(namespace: argparse.Namespace) -> int:
+    from kubereach.selftest import command
+
+    return int(command.main(namespace))
 
 
 def _as_json(check: Check) -> dict[str, object]:

@@ -47,6 +47,8 @@ class Lab:
         self._control: socket.socket | None = None
         self._init_pid = 0
         self._own_user_namespace = True
+        self._greeting: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Lab:
         self.start()
@@ -66,10 +68,26 @@ class Lab:
         return Path(f"/proc/{self._init_pid}/root")
 
     def start(self) -> None:
-        """Start the lab and wait until its nodes and system pods are Ready.
+        """Start the lab, unless it was begun already, and wait until its nodes and system pods are Ready.
 
         Raises:
             LabError: `nft` is missing, user namespaces are forbidden, or the lab failed to come up.
+        """
+        if self._process is None:
+            self.begin()
+        assert self._greeting is not None
+        self._greeting.join()
+        if self._error is not None:
+            self.stop()
+            raise self._error
+
+    def begin(self) -> None:
+        """Start the lab without waiting for it; until `start` has returned this process has a second thread.
+
+        The thread that calls it must be there as long as the lab, which dies with it.
+
+        Raises:
+            LabError: `nft` is missing, or IPv6 is asked for and not there.
         """
         if shutil.which("nft", path=SYSTEM_PATH) is None:
             raise LabError(
@@ -91,11 +109,15 @@ class Lab:
                 start_new_session=True,  # a Ctrl-C at the terminal is for the run; the run then stops the lab
             )
         self._control = ours
+        self._error = None
+        self._greeting = threading.Thread(target=self._greet, args=(ours,), name="lab", daemon=True)
+        self._greeting.start()
+
+    def _greet(self, control: socket.socket) -> None:
         try:
-            self._hand_shake(ours)
-        except BaseException:
-            self.stop()
-            raise
+            self._hand_shake(control)
+        except BaseException as error:  # `start` raises it
+            self._error = error
 
     def _hand_shake(self, control: socket.socket) -> None:
         assert self._process is not None
@@ -169,6 +191,9 @@ class Lab:
 
     def stop(self) -> None:
         """End the lab and wait until nothing of it is left. Safe to call twice."""
+        if self._process is not None and self._greeting is not None and self._greeting.is_alive():
+            self._process.kill()  # it is not up yet: nobody listens
+            self._greeting.join()
         if self._control is not None:
             self._control.close()
             self._control = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -21,6 +22,16 @@ class LabTarget:
         self._faults = faults
         self._lab: Lab | None = None
 
+    def begin(self) -> None:
+        """Start the lab without waiting for it, if it can be started; `open` tells why it cannot."""
+        with contextlib.suppress(ValueError, LabError):
+            self._lab = self._made()
+            self._lab.begin()
+
+    def _made(self) -> Lab:
+        faults = frozenset(self._faults)
+        return Lab(LabConfig(nodes=self._nodes, dual_stack=self._dual_stack, faults=faults))
+
     def open(self) -> ClusterAccess:
         """Start the lab and move this process into its namespaces, so that it is the outside.
 
@@ -31,8 +42,7 @@ class LabTarget:
             CannotMeasure: this machine cannot run a lab; the text says what is missing.
         """
         try:
-            faults = frozenset(self._faults)
-            self._lab = Lab(LabConfig(nodes=self._nodes, dual_stack=self._dual_stack, faults=faults))
+            self._lab = self._lab or self._made()
             self._lab.start()
             self._lab.enter()
         except ValueError as error:
