@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help conformance test lint types unit starts faults bench wheel setup setup-dev clean
+.PHONY: help conformance test lint types unit starts selftest nightly bench wheel setup setup-dev clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,12 @@ unit: setup-dev
 starts: setup-dev  ## start and stop a hundred labs in a row, which must leave nothing behind
 	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
 
-faults: setup-dev  ## the whole suite on a lab with each of its faults, which takes a while
-	KUBEREACH_ALL_FAULTS=1 $(BIN)/python -m pytest tests/conformance -q
+selftest: setup  ## the whole suite on a lab with each of its faults: exactly what docs/faults.md says must fail
+	$(BIN)/kubereach selftest $(ARGS)
+
+nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand
+	$(BIN)/kubereach selftest --thorough $(ARGS)
+	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance -q
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --write

@@ -14,12 +14,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-#: checks that are unsupported in a lab: the kernel may have no SCTP, no provider's overlay is chosen by itself
-NOT_THE_LABS = frozenset({"ports.sctp", "loadbalancer.annotations", "dns.external"})
-#: whole runs for everything, which takes the better part of an hour: `make faults`
-WHOLE = bool(os.environ.get("KUBEREACH_ALL_FAULTS"))
-#: and without --dual-stack these
-NOT_ONE_FAMILYS = frozenset(f"dualstack.{of}" for of in ("addresses", "load-balancer", "node-port", "reach"))
+#: whole runs for everything, which takes some ten minutes: `make nightly`
+WHOLE = bool(os.environ.get("KUBEREACH_WHOLE_RUNS"))
 
 
 @dataclass

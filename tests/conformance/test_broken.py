@@ -1,6 +1,6 @@
 """Quick runs on labs that were broken by hand: exactly the checks that it concerns do not pass.
 
-What the lab can be made to break by itself is in fault_table.py.
+What the lab can be made to break by itself is in kubereach/selftest/table.py.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ BREAKAGES = {
     ),
     "node ports closed on one node": (_DROP_NODE_PORTS, NODE_PORTS),
 }
-#: the others take a minute and more each: `make faults` has them
+#: the others take a minute and more each: `make nightly` has them
 CHOSEN = list(BREAKAGES) if WHOLE else ["one DNS replica deaf", "node ports closed on one node"]
 
 
@@ -134,7 +134,7 @@ def test_a_failure_names_the_place(broken_runs: dict[str, Future[RunResult]]) ->
             assert "//172.18.0.3:3" in failure["address"], failure
 
 
-@pytest.mark.skipif(not WHOLE, reason="that lab takes half a minute: make faults has it")
+@pytest.mark.skipif(not WHOLE, reason="that lab takes half a minute: make nightly has it")
 def test_a_failure_names_the_node(broken_runs: dict[str, Future[RunResult]]) -> None:
     result = broken_runs["one node's table gone"].result()
     reach = next(check for check in result.report["checks"] if check["id"] == "clusterip.from-pod")

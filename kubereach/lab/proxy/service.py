@@ -52,6 +52,8 @@ def service_rules(
     for port in ports[:1] if "proxy.first-port-only" in faults else ports:
         if "proxy.protocol-mixed-up" in faults and _is_udp_twin(port, ports):
             continue
+        if "proxy.sctp-ignored" in faults and port["protocol"] == "SCTP":
+            continue
         if "endpoints.first-slice-only" in faults:
             slices = slices[:1]
         endpoints = _endpoints(slices, port.get("name", ""), port["protocol"], faults)

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from kubereach.selftest.row import Row, by, recovers, stops
 
-
-@dataclass(frozen=True)
-class Caught:
-    """The checks that do not pass, by verdict: `error`: the fault breaks their control; `noted`: info checks."""
-
-    fail: frozenset[str]
-    error: frozenset[str] = frozenset()
-    unsupported: frozenset[str] = frozenset()
-    noted: frozenset[str] = frozenset()
-    #: of the run, beside the fault's name
-    options: tuple[str, ...] = ()
-    #: globs of checks that may or may not pass: the fault is a matter of luck, or so broad that others end early
-    perhaps: tuple[str, ...] = ()
-
-    def is_open(self, check: str) -> bool:
-        """Whether nothing is said of a check."""
-        return check not in self.verdicts and any(fnmatchcase(check, glob) for glob in self.perhaps)
-
-    @property
-    def verdicts(self) -> dict[str, str]:
-        """The verdict of every check that does not pass."""
-        return {
-            **dict.fromkeys(self.fail, "fail"),
-            **dict.fromkeys(self.error, "error"),
-            **dict.fromkeys(self.unsupported, "unsupported"),
-            **dict.fromkeys(self.noted, "noted"),
-        }
-
-
-def by(
-    *fail: str,
-    error: Collection[str] = (),
-    unsupported: Collection[str] = (),
-    noted: Collection[str] = (),
-    options: Collection[str] = (),
-    perhaps: Collection[str] = (),
-) -> Caught:
-    sets = (frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted))
-    return Caught(*sets, tuple(options), tuple(perhaps))
-
+#: checks that a lab has not what it takes for, with the reason; what `Row.options` bring is not among them
+ABSENT = {
+    "dns.external": "no --external-name is given",
+    "dualstack.addresses": "the lab has one IP family",
+    "dualstack.load-balancer": "the lab has one IP family",
+    "dualstack.node-port": "the lab has one IP family",
+    "dualstack.reach": "the lab has one IP family",
+    "loadbalancer.annotations": "no --lb-provider is given",
+    "ports.sctp": "kernels without SCTP cannot measure it",
+}
+#: what healthy labs are run with: as they are by default, and with everything that they can have
+HEALTHY: dict[str, tuple[str, ...]] = {
+    "healthy": (),
+    "healthy, with everything": (
+        "--dual-stack", "--lb-provider=metallb", "--external-name=public.example",
+    ),
+}  # fmt: skip
 
 #: checks that need a Service with endpoints that answer: what they fail with, and those whose control that is
 _BALANCED = (
@@ -82,10 +57,14 @@ _PATIENT = (
 )  # fmt: skip
 
 #: by name, sorted
-FAULTS: dict[str, Caught] = {
+TABLE: dict[str, Row] = {
     "api.affinity-default-wrong": by("affinity.default-timeout"),
+    "api.drops-watch": recovers(),
+    "api.exec-forbidden": stops("is forbidden"),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),
     "api.node-ports-shared": by("nodeport.allocated"),
+    "api.quota": stops("exceeded quota"),
+    "api.slow": recovers(),
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.down": by(
@@ -222,8 +201,10 @@ FAULTS: dict[str, Caught] = {
     "net.one-way": by("clusterip.from-pod", "nodes.no-snat", perhaps=["*"]),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
+    "net.no-egress": by("clusterip.api-server"),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
+    "node.conntrack-small": by("clusterip.burst"),
     "node.forwarding-off": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
@@ -263,7 +244,7 @@ FAULTS: dict[str, Caught] = {
     "proxy.localhost-on-one-node": by(noted=["nodeport.localhost"]),
     "proxy.manual-ignored": by("endpoints.manual", "endpoints.many-slices"),
     "proxy.masquerade-all": by("clusterip.source-ip"),
-    "proxy.no-hairpin": by("clusterip.hairpin"),
+    "proxy.no-hairpin": by("affinity.many-clients", "clusterip.hairpin"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
     "proxy.node-port-kept": by(
         "lifecycle.type-changes", "nodeport.closed-after",
@@ -291,6 +272,7 @@ FAULTS: dict[str, Caught] = {
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
     "proxy.recreated-ignored": by("lifecycle.recreated"),
+    "proxy.sctp-ignored": by("ports.sctp", needs="sctp"),
     "proxy.slow": by(
         "endpoints.rolling-update",
         noted=["lifecycle.convergence"],
@@ -315,4 +297,8 @@ FAULTS: dict[str, Caught] = {
     "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-fallback": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),
+    "workload.crash-loop": stops("CrashLoopBackOff"),
+    "workload.image-missing": stops("ErrImagePull"),
+    "workload.wrong-label": by("nodeport.every-node"),
+    "workload.wrong-port": by("nodeport.every-node"),
 }  # fmt: skip

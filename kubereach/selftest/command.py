@@ -1,0 +1,134 @@
+"""``kubereach selftest``: are the suites worth what they promise?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from kubereach.check import CORE, Check
+from kubereach.collect import read_checks, suites_folder
+from kubereach.errors import UsageError
+from kubereach.lab.faults import FAULTS, check_faults
+from kubereach.selftest.document import document
+from kubereach.selftest.inverse import inverse, unknown
+from kubereach.selftest.judging import Judgement, judge
+from kubereach.selftest.pool import Pool
+from kubereach.selftest.table import TABLE
+from kubereach.selftest.tables import Screen
+from kubereach.selftest.trial import trials
+
+_DESCRIPTION = """\
+Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
+must fail that docs/faults.md names, and the report must name the layer that is at fault.
+"""
+_EPILOG = """\
+It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no
+fault makes fail, and any false alarm on a healthy lab.
+"""
+#: what the page is called, from the working folder
+PAGE = Path("docs/faults.md")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Teach the parser of ``kubereach selftest`` its options."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME]",
+        help="these faults only (all of `kubereach lab faults`)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=(os.cpu_count() or 1) + 1,
+        metavar="N",
+        help="runs at a time (%(default)s)",
+    )
+    parser.add_argument(
+        "--thorough",
+        action="store_true",
+        help="full lengths of series for every fault, not for intermittent ones alone",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="quick runs: core checks that wait for nothing, of each fault"
+    )
+    parser.add_argument("--report-dir", metavar="DIR", help="keep each run's report.json and output there")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table, and run nothing")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``kubereach selftest``; returns 0, or 1 for what is wrong. Raises `UsageError`."""
+    faults = tuple(name for given in args.fault for name in given.split(",") if name)
+    try:
+        check_faults(faults)
+    except ValueError as error:
+        raise UsageError(f"--fault: {error}", "`kubereach lab faults` lists them.") from None
+    if args.jobs < 1:
+        raise UsageError(f"--jobs {args.jobs}: not a number of runs", "One or more.")
+    checks = read_checks(suites_folder())
+    if args.write:
+        return _write(checks)
+    with ExitStack() as stack:
+        if args.report_dir:
+            folder = Path(args.report_dir).expanduser()
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubereach-selftest-")))
+        judgements = _run(args, faults, checks, folder)
+        if args.report_dir:
+            _keep(judgements, folder / "selftest.json")
+    return 1 if any(one.problems for one in judgements) or static_problems(checks) else 0
+
+
+def static_problems(checks: Sequence[Check]) -> list[str]:
+    """What is wrong with the table itself, whatever the runs say."""
+    found = [f"{one.check.id}: no fault makes it fail" for one in inverse(TABLE, checks) if one.idle]
+    found += [f"{check}: in the table, but no check" for check in sorted(unknown(TABLE, checks))]
+    found += [f"{name}: a fault without a row in the table" for name in sorted(FAULTS.keys() - TABLE.keys())]
+    found += [f"{name}: in the table, but no fault" for name in sorted(TABLE.keys() - FAULTS.keys())]
+    return found
+
+
+def _run(
+    args: argparse.Namespace, faults: Sequence[str], checks: Sequence[Check], folder: Path
+) -> list[Judgement]:
+    planned = trials(faults, quick=args.quick, thorough=args.thorough)
+    quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
+    screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
+    for ended in pool.run(planned, lambda: screen.tick(pool.running)):
+        judgements.append(judge(ended, quick_ids))
+        screen.ended(judgements[-1])
+    screen.faults(judgements)
+    if not faults:
+        screen.checks(inverse(TABLE, checks))
+    for problem in static_problems(checks):
+        screen.say(problem)
+    bad = sum(bool(one.problems) for one in judgements) + len(static_problems(checks))
+    seconds = sum(one.cpu for one in judgements)
+    screen.say(
+        f"\n{len(judgements)} runs, {seconds:.0f} s of CPU time: {f'{bad} wrong' if bad else 'all as it should be'}"
+    )
+    return judgements
+
+
+def _keep(judgements: Sequence[Judgement], file: Path) -> None:
+    found = [asdict(one) | {"caught_by": sorted(one.caught_by)} for one in judgements]
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _write(checks: Sequence[Check]) -> int:
+    if not PAGE.parent.is_dir():
+        raise UsageError(f"there is no folder {PAGE.parent} here", "Run it in kubereach's repository.")
+    PAGE.write_text(document(FAULTS, TABLE, checks), encoding="utf-8")
+    sys.stdout.write(f"{PAGE}\n")
+    return 0

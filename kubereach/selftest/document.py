@@ -1,0 +1,79 @@
+"""docs/faults.md: both tables as they are declared, which the selftest holds true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kubereach.check import Check
+from kubereach.lab.faults import Fault
+from kubereach.selftest.inverse import inverse
+from kubereach.selftest.row import Row
+from kubereach.selftest.table import ABSENT
+
+_HEAD = """\
+# What the checks catch
+
+Every fault below is a defect that a lab can have on demand (`kubereach run --fault NAME`, `kubereach lab faults`).
+`kubereach selftest` runs all checks on healthy labs, where each must pass, and on a lab with each of the faults, where
+exactly the named checks must fail and the report must name the layer.
+This page is written by `kubereach selftest --write`.
+
+"""
+_FAULTS = """\
+## Faults
+
+**Bold** checks fail; *(noted)* ones only report; *(error)* ones say that they could not measure, because the fault
+breaks their control. Where other checks may fail too, because that is a matter of luck or the fault takes nearly
+everything with it, it says so.
+
+| fault | what is wrong | layer | where it really happened | caught by |
+|---|---|---|---|---|
+"""
+_LUCK = """
+## Intermittent faults
+
+Tried with series at full length. The chance that a run overlooks them:
+
+| fault | overlooked with a probability of |
+|---|---|
+"""
+_CHECKS = """
+## Checks
+
+What each check is there for: the faults that it catches, and, in bold, those that nothing else catches.
+
+| check | level | catches |
+|---|---|---|
+"""
+
+
+def document(faults: Mapping[str, Fault], table: Mapping[str, Row], checks: Iterable[Check]) -> str:
+    """The page. The same for the same tables, whoever runs it and when."""
+    known = list(checks)
+    lines = [_HEAD + _FAULTS.rstrip("\n")]
+    for name, fault in sorted(faults.items()):
+        caught = _caught(table[name])
+        lines.append(f"| {name} | {fault.what} | {fault.layer} | {fault.bug} | {caught} |")
+    lines.append(_LUCK.rstrip("\n"))
+    lines += [f"| {name} | {row.overlooked} |" for name, row in sorted(table.items()) if row.overlooked]
+    lines.append(_CHECKS.rstrip("\n"))
+    for one in inverse(table, known):
+        shown = [f"**{name}**" if name in one.alone else name for name in one.faults]
+        text = ", ".join(shown) or ("" if not one.idle else "nothing")
+        if one.needs in one.check.needs and one.check.id in ABSENT:
+            text += f" ({ABSENT[one.check.id]})"
+        lines.append(f"| {one.check.id} | {one.check.level} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _caught(row: Row) -> str:
+    if row.stopped:
+        return f"the run: it stops with exit code 3, “{row.stopped}”"
+    if not row.verdicts:
+        return "no check: kubereach gets over it"
+    parts = [f"**{check}**" for check in sorted(row.fail)]
+    for word, checks in (("noted", row.noted), ("error", row.error), ("unsupported", row.unsupported)):
+        parts += [f"{check} *({word})*" for check in sorted(checks)]
+    others = f"; others may fail: {', '.join(f'`{glob}`' for glob in row.perhaps)}" if row.perhaps else ""
+    with_options = f" (with `{' '.join(row.options)}`)" if row.options else ""
+    return ", ".join(parts) + others + with_options

@@ -1,0 +1,138 @@
+"""From a run's report to what it says of the suites: detected, attributed, located, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubereach.lab.faults import FAULTS
+from kubereach.selftest.table import ABSENT
+from kubereach.selftest.trial import Ended
+from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+
+#: of several cases of a check the worst counts
+_ORDER = (PASS, UNSUPPORTED, NOTED, ERROR, FAIL)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of one trial. A None says that the question does not arise; `problems` are what makes the selftest fail."""
+
+    name: str
+    detected: bool | None
+    attributed: bool | None
+    located: bool | None
+    seconds: float
+    cpu: float
+    #: the checks that failed, or were noted, in this run
+    caught_by: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+    #: why this machine cannot have the fault
+    unmeasurable: str = ""
+    note: str = ""
+
+
+@dataclass
+class _Problems:
+    found: list[str] = field(default_factory=list)
+
+    def add(self, what: str, checks: Collection[str]) -> None:
+        if checks:
+            self.found.append(f"{what}: {', '.join(sorted(checks))}")
+
+
+def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
+    """Compare a run with its row of the table. Of a quick run only `quick_ids`, the checks in it, count."""
+    trial, row, report = ended.trial, ended.trial.row, ended.report
+    if not report:
+        last = (ended.output.strip().splitlines() or ["nothing"])[-1]
+        why = (f"no report, exit code {ended.code}; its last words: {last}",)
+        return Judgement(trial.fault, False, False, None, ended.seconds, ended.cpu, problems=why)
+    if row.needs and not report["features"].get(row.needs, {}).get("present"):
+        evidence = str(report["features"].get(row.needs, {}).get("evidence", f"{row.needs} is absent"))
+        return Judgement(trial.fault, None, None, None, ended.seconds, ended.cpu, unmeasurable=evidence)
+    if row.stopped:
+        return _stopped(ended)
+    found = {check: word for check, word in verdicts(report).items() if not row.is_open(check)}
+    expected = {check: word for check, word in row.verdicts.items() if not trial.quick or check in quick_ids}
+    problems = _Problems()
+    problems.add("not caught by", expected.keys() - found.keys())
+    unrelated = found.keys() - expected.keys()
+    problems.add("false alarm" if trial.healthy or not row.verdicts else "unrelated failure", unrelated)
+    wrong = {check for check in expected.keys() & found.keys() if expected[check] != found[check]}
+    problems.add("another verdict", {f"{check} ({found[check]}, not {expected[check]})" for check in wrong})
+    attributed = not problems.found
+    caught = frozenset(check for check, word in verdicts(report).items() if word in (FAIL, NOTED))
+    detected = bool(found.keys() & expected.keys()) if expected else None
+    code = 1 if FAIL in expected.values() else 3 if ERROR in expected.values() else 0
+    if attributed and not row.perhaps and ended.code != code:
+        problems.found.append(f"exit code {ended.code}, not {code}")
+    layers, located = ("", None) if trial.healthy else locate(report, trial.fault)
+    if located is False:
+        problems.found.append(f"located in {layers}, not in {FAULTS[trial.fault].layer}")
+    return Judgement(
+        trial.fault,
+        detected,
+        None if trial.healthy else attributed,
+        located,
+        ended.seconds,
+        ended.cpu,
+        caught,
+        tuple(problems.found),
+        note="" if expected or trial.healthy else "recovered",
+    )
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, str]:
+    """Every check that did not pass, with its verdict, but what labs have not and defects of Kubernetes itself."""
+    found: dict[str, str] = {}
+    for check in report["checks"]:
+        word = check["verdict"]
+        absent = word == UNSUPPORTED and check["id"] in ABSENT
+        if word != PASS and not check["known_defect"] and not absent:
+            found[check["id"]] = max(word, found.get(check["id"], PASS), key=_rank)
+    return found
+
+
+def _rank(word: str) -> int:
+    return _ORDER.index(word) if word in _ORDER else len(_ORDER)
+
+
+def locate(report: dict[str, Any], fault: str) -> tuple[str, bool | None]:
+    """The layer that the report's first cause names, and whether it is the fault's.
+
+    None where nothing is diagnosed: no check failed, or the report knows no causes.
+    """
+    causes = report.get("causes")
+    failed = any(check["verdict"] == FAIL for check in report["checks"])
+    if causes is None or not (causes or failed):
+        return "", None
+    layer = str(causes[0]["layer"]) if causes else "no layer"
+    return layer, layer == FAULTS[fault].layer
+
+
+def _stopped(ended: Ended) -> Judgement:
+    """Of a fault that keeps kubereach from measuring: no verdict on the network, but why there is none."""
+    row, report = ended.trial.row, ended.report
+    error = (report["run"].get("error") or {}).get("message", "")
+    failed = {check for check, word in verdicts(report).items() if word == FAIL}
+    problems = _Problems()
+    problems.add("a verdict on the network", failed)
+    detected = ended.code == 3 and row.stopped in error
+    if not detected:
+        said = f"exit code {ended.code}, {error or 'no error'}"
+        problems.found.append(f"does not stop with 3 and {row.stopped!r}: {said}")
+    layers, located = locate(report, ended.trial.fault)
+    if located is False:
+        problems.found.append(f"located in {layers}, not in {FAULTS[ended.trial.fault].layer}")
+    return Judgement(
+        ended.trial.fault,
+        detected,
+        not failed,
+        located,
+        ended.seconds,
+        ended.cpu,
+        problems=tuple(problems.found),
+        note="stopped with 3" if detected else "",
+    )

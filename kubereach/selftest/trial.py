@@ -1,0 +1,71 @@
+"""One run of all the suites on a lab with one fault, or with none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kubereach.selftest.row import Row
+from kubereach.selftest.table import HEALTHY, TABLE
+
+#: Something that will not come is waited for in nearly every run here; on a lab, changes take milliseconds. A fault
+#: must not make other checks impatient either, so vantages that are troubled have as long as others.
+_DEADLINES = ("load_balancer_deadline=3", "converge_deadline=8", "troubled_deadline=8")
+#: A fault that is always there is caught by a series of any length, in which 24 probes in place of 135 hold. That every
+#: endpoint is seen takes as many probes as ever, or luck would make healthy checks fail.
+_SHORT = ("loss_miss=0.3",)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is run: `fault` is a fault's name, or that of a healthy lab."""
+
+    fault: str
+    row: Row
+    quick: bool = False
+    #: full lengths of series, whatever the fault
+    thorough: bool = False
+
+    @property
+    def healthy(self) -> bool:
+        return self.fault in HEALTHY
+
+    def arguments(self, report: Path) -> list[str]:
+        """The command line of the run, after ``kubereach``."""
+        full = self.thorough or self.row.overlooked or self.healthy
+        settings = _DEADLINES if full else _DEADLINES + _SHORT
+        return [
+            "run",
+            *([] if self.healthy else [f"--fault={self.fault}"]),
+            *(["--quick"] if self.quick else []),
+            *(f"--set={setting}" for setting in settings),
+            *self.row.options,
+            f"--report-dir={report}",
+        ]
+
+
+@dataclass
+class Ended:
+    """How a run ended: `code` is its exit code, `cpu` and `seconds` are seconds."""
+
+    trial: Trial
+    code: int
+    seconds: float
+    cpu: float
+    output: str
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def trials(faults: Sequence[str] = (), *, quick: bool = False, thorough: bool = False) -> list[Trial]:
+    """The healthy labs and those with the faults asked for (all of them), the longest runs first."""
+    healthy = [Trial(name, Row(options=options), quick, thorough) for name, options in HEALTHY.items()]
+    chosen = [Trial(name, TABLE[name], quick, thorough) for name in faults or TABLE]
+    return healthy + sorted(chosen, key=_expected_work, reverse=True)
+
+
+def _expected_work(trial: Trial) -> int:
+    """What fails waits for what does not come: the more of it, the longer a run takes."""
+    row = trial.row
+    return len(row.verdicts) + 50 * bool(row.perhaps) + 100 * bool(row.overlooked) + 30 * bool(row.options)
