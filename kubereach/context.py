@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kubereach.events import Bus
 from kubereach.settings import Settings
+
+if TYPE_CHECKING:
+    from kubereach.diagnosis.finding import Finding
+    from kubereach.expect.evidence import Path
 
 
 @dataclass
@@ -20,3 +26,5 @@ class RunContext:
     settled: float = field(default_factory=time.monotonic)
     #: names of vantages for which something has failed: they are not waited for so long any more
     troubled: set[str] = field(default_factory=set)
+    #: finds out which layer of a path that failed is broken
+    examine: Callable[[Path], Finding | None] | None = None

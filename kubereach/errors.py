@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kubereach.diagnosis.finding import Finding
+
 
 class KubereachError(Exception):
     """Base of the errors whose text is meant for the user: one clear line, then the remedy."""
@@ -57,6 +59,12 @@ class Failure:
     got: str
     #: further lines: outcomes by kind, answers of a wrong backend, timing
     evidence: tuple[str, ...] = field(default_factory=tuple)
+    #: what was missed, in the words of `kubereach.expect.evidence`
+    miss: str = ""
+    #: the layer that is at fault by what the failure is about, where no path was probed
+    layer: str = ""
+    #: what came of walking the path, layer by layer
+    finding: Finding | None = None
 
 
 class NotConforming(AssertionError):

@@ -69,6 +69,7 @@ class Settings:
     hold_in_flight: int = _setting(
         4, "probes at once of one hold series: few, so that latencies are those of an idle backend"
     )
+    diagnosis_budget: float = _setting(60.0, "what finding out which layer is broken may take in all")
     stop_deadline: float = _setting(60.0, "our namespaces have this long to go after the run")
     outside_timeout: float = _setting(
         1.5, "a node that does not react to connections for this long cannot be reached from outside"

@@ -14,7 +14,7 @@ from itertools import pairwise
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -86,7 +86,8 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
     if before:
         expected = f"{before}, as before, for all of {len(result.probes)} connections{apart}"
-    path.fail(expected, spread or in_words(result.outcomes), in_words(result.outcomes))
+    miss = SPREAD if result.outcomes[OK] == len(result.probes) else LOST
+    path.fail(expected, spread or in_words(result.outcomes), in_words(result.outcomes), miss=miss)
 
 
 def moved(
@@ -109,6 +110,7 @@ def moved(
         seen[0].fail(
             f"some of {len(seen)} clients at another endpoint after {after:g} s of silence",
             "every one of them at the endpoint that it had",
+            miss=SPREAD,
         )
     settle(seen)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import measurable, paths, settle
+from kubereach.expect.evidence import SHARE, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK
@@ -48,6 +48,7 @@ def balanced(
                 f"each of {len(backends)} endpoints to get {even:.0%} of {total} requests, {margin:.0%} more or less",
                 f"{pod} got {number / total:.0%}",
                 words,
+                miss=SHARE,
             )
     else:
         seen[0].fail(f"answers of {', '.join(sorted(backends))}", "none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from kubereach import dnsprobe
 from kubereach.address import Address
@@ -78,6 +79,7 @@ def resolve(
     count = vantages[0].context.settings.resolve_hold
     hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within)
     for path in seen:
+        path.wanted = exactly
         wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
         if not wrong:
             continue
@@ -169,6 +171,7 @@ def told(
     question = f"{rdtype} {name}"
     for path in seen:
         wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
+        path.series, path.judged = series(path, 1), partial(right, path)
         if wrong:
             _wrong(path, wrong[0], reply(wrong[0]), question, wanted, rcode, truncated)
     settle(seen)
@@ -222,6 +225,7 @@ def srv_targets(
 
     hold(seen, series, right, 1, within)
     for path in seen:
+        path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
             found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
@@ -265,6 +269,8 @@ def report(
     )
     said = set()
     for path in seen:
+        path.series = _asking(path, 1, settings, message=message)
+        path.judged = lambda answer: reply(answer) is not None
         replies = [reply(probe.answer) for probe in path.result.probes]
         right = [found for found in replies if found is not None]
         if len(right) < len(replies):
@@ -302,6 +308,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
 
     hold(seen, series, right, 1, None)
     for path in seen:
+        path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
             reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubereach.address import Address
 from kubereach.check import SCTP
+from kubereach.diagnosis.finding import Finding
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Probed
-from kubereach.outcome import LOCAL, SeriesResult
-from kubereach.vantage import Vantage
+from kubereach.outcome import LOCAL, Answer, SeriesResult
+from kubereach.vantage import Series, Vantage
 
 #: id of the check that is running; set by the plugin before each test
 current_check: ContextVar[str] = ContextVar("current_check", default="")
@@ -20,6 +21,22 @@ current_check: ContextVar[str] = ContextVar("current_check", default="")
 watched: ContextVar[list[Probed] | None] = ContextVar("watched", default=None)
 #: how kernels say that they do not know a protocol
 _NO_PROTOCOL = ("protocol not supported", "socket type not supported")
+
+# What a path has missed, for who is to find out why.
+LOST = "lost"  #: no answer, or one that took a packet twice
+BACKENDS = "backends"  #: an answer of somebody who is no endpoint
+MISSING = "missing"  #: an endpoint that never answers
+PORT = "port"  #: an answer at another port
+SOURCE = "source"  #: a client's address that is not the client's
+SPREAD = "spread"  #: a client that changes endpoints, or does not
+SHARE = "share"  #: endpoints with more or less than their share
+ANSWERED = "answered"  #: an answer where there must be none
+NO_REFUSAL = "no refusal"  #: silence where there must be a refusal
+FLOW = "flow"  #: an open connection, or a UDP flow, that broke or went astray
+STATUS = "status"  #: an answer that says the wrong thing
+
+#: paths of one expectation that are examined when they fail
+_EXAMINED = 2
 
 _NOTHING = SeriesResult((), 0.0)
 
@@ -36,9 +53,19 @@ class Path:
     #: the change that this was measured from, see `kubereach.settling`
     change: str = ""
     failures: list[Failure] = field(default_factory=list)
+    #: what was asked, where it is not what `series_for` gives
+    series: Series | None = None
+    #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
+    judged: Callable[[Answer], bool] | None = None
+    wanted: frozenset[str] | None = None
 
-    def fail(self, expected: str, got: str, *evidence: str) -> None:
-        self.failures.append(Failure(self.vantage.name, str(self.address), expected, got, evidence))
+    def fail(self, expected: str, got: str, *evidence: str, miss: str = LOST) -> None:
+        self.failures.append(Failure(self.vantage.name, str(self.address), expected, got, evidence, miss))
+
+    @property
+    def miss(self) -> str:
+        """Which of the misses above, of the first failure."""
+        return self.failures[0].miss if self.failures else ""
 
 
 def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
@@ -74,6 +101,7 @@ def measurable(path: Path) -> None:
 
 def settle(seen: Sequence[Path]) -> None:
     """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are."""
+    _examine(seen)
     failures: list[Failure] = []
     watching = watched.get()
     for path in seen:
@@ -99,6 +127,20 @@ def settle(seen: Sequence[Path]) -> None:
             path.vantage.context.troubled.add(path.vantage.name)
     if failures:
         raise NotConforming(failures)
+
+
+def _examine(seen: Sequence[Path]) -> None:
+    """Say of each failure which layer is broken. What fails from one vantage in one way has one cause."""
+    found: dict[tuple[str, str, str], Finding | None] = {}
+    for path in seen:
+        examine = path.vantage.context.examine
+        if not path.failures or examine is None:
+            continue
+        key = (path.vantage.name, path.address.way, path.miss)
+        if key not in found and len(found) < _EXAMINED:
+            found[key] = examine(path)
+        finding = found.get(key)
+        path.failures = [replace(failure, finding=finding) for failure in path.failures]
 
 
 def names(words: Sequence[str] | frozenset[str], most: int = 6) -> str:

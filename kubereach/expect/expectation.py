@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica, Node
+from kubereach.diagnosis.finding import NODE
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.expect import (
@@ -334,7 +335,7 @@ class Expectation:
             )
             if found != wanted:
                 where = f"{vantage.pod} /etc/resolv.conf" if vantage.pod else "/etc/resolv.conf"
-                failures.append(Failure(vantage.name, where, _conf(wanted), _conf(found)))
+                failures.append(Failure(vantage.name, where, _conf(wanted), _conf(found), layer=NODE))
         if failures:
             raise NotConforming(failures)
 

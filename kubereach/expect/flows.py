@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import BACKENDS, FLOW, Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, WORDS, Probe, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -53,7 +53,8 @@ def keep_reaching(
                 _when(first),
             )
         elif backends is not None and (foreign := result.backends.keys() - set(backends)):
-            path.fail(f"answers of {', '.join(sorted(backends))}", f"answers of {', '.join(sorted(foreign))}")
+            got = f"answers of {', '.join(sorted(foreign))}"
+            path.fail(f"answers of {', '.join(sorted(backends))}", got, miss=BACKENDS)
     settle(seen)
 
 
@@ -117,6 +118,7 @@ class Flow:
                     f"every ping answered by {', '.join(sorted(pods))}",
                     f"{in_words(result.outcomes)} of {len(result.probes)} pings",
                     _ping(wrong[0]),
+                    miss=FLOW,
                 )
         settle(self._seen)
 
@@ -137,6 +139,7 @@ class Flow:
                     f"answered by {', '.join(sorted(pods))} within {settings.converge_deadline:.0f} s",
                     f"at last {in_words(tail.outcomes)}",
                     _ping(last[-1]),
+                    miss=FLOW,
                 )
             else:
                 path.converged = last[0].at

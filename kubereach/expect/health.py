@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import LOST, STATUS, Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -43,8 +43,10 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
         measurable(path)
         if not right(path, path.result):
             statuses = {p.answer.detail for p in path.result.probes if p.answer.outcome == OK}
-            got = f"status {', '.join(sorted(statuses))}" if statuses else in_words(path.result.outcomes)
-            path.fail(f"status {_wanted(path, good)}", got)
+            wrong = statuses - {_wanted(path, good)}
+            # a request that was lost is not hidden behind the status of the others
+            got = f"status {', '.join(sorted(wrong))}" if wrong else in_words(path.result.outcomes)
+            path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)
     settle(seen)
 
 

@@ -30,7 +30,7 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
         series = replace(
             series, in_flight=count, timeout=_BURST_SECONDS, burst=True, retransmits=False, stop_after=0
         )
-        path.result = path.vantage.run(series)
+        path.series, path.result = series, path.vantage.run(series)
         measurable(path)
         if path.result.outcomes[OK] != count:
             path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
@@ -51,10 +51,9 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
         )
         for path in seen
     ]
-    for path, result in zip(
-        seen, run_all([(p.vantage, s) for p, s in zip(seen, wanted, strict=True)]), strict=True
-    ):
-        path.result = result
+    results = run_all([(path.vantage, series) for path, series in zip(seen, wanted, strict=True)])
+    for path, series, result in zip(seen, wanted, results, strict=True):
+        path.series, path.result = series, result
         measurable(path)
         if result.outcomes[OK] != 1:
             path.fail(f"{size} bytes up and down", in_words(result.outcomes), result.probes[0].answer.detail)
@@ -65,8 +64,8 @@ def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: i
     """See `Expectation.to_carry`."""
     seen = _reached(paths(vantages, addresses))
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in seen]
-    for path, result in zip(seen, run_all(wanted), strict=True):
-        path.result = result
+    for path, (_, series), result in zip(seen, wanted, run_all(wanted), strict=True):
+        path.series, path.result = series, result
         measurable(path)
         if result.outcomes[OK] != len(result.probes):
             path.fail(f"datagrams of {size} bytes answered", in_words(result.outcomes), _largest(path))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import ANSWERED as TAKEN
+from kubereach.expect.evidence import NO_REFUSAL, Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
 from kubereach.outcome import ANSWERED, DENIED, OK, REFUSED, UNANSWERED, any_of, in_words
 from kubereach.vantage import Series, Vantage
@@ -101,7 +102,8 @@ def _judge(path: Path, conforming: frozenset[str]) -> None:
                 f"{path.vantage.name} could not try {path.address}: {in_words(path.result.outcomes)} {answer.detail}"
             )
         who = f"answered by pod {answer.pod}" if answer.pod else answer.detail
-        path.fail(any_of(conforming), in_words(path.result.outcomes), *([who] if who else []))
+        miss = TAKEN if answer.outcome in ANSWERED else NO_REFUSAL
+        path.fail(any_of(conforming), in_words(path.result.outcomes), *([who] if who else []), miss=miss)
         return
 
 

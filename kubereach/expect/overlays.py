@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kubereach.address import Address
+from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.expectation import expect
 from kubereach.expect.telling import tell
@@ -42,7 +43,8 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
         must_have(service, case.wanted)
     if case.outcome == INTERNAL and not is_private(given):
         where = f"LoadBalancer Service {service.name}"
-        raise NotConforming([Failure("API", where, "an internal address", given, (str(case.annotations),))])
+        asked = (str(case.annotations),)
+        raise NotConforming([Failure("API", where, "an internal address", given, asked, layer=BALANCER)])
     if case.outcome == ENDS_TLS:
         # only the load balancer has the certificate, and inside the cluster its address may be short-cut
         found = service.ingress()

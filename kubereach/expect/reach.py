@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
+from kubereach.expect import evidence as missed
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.outcome import OK, SeriesResult, in_words
@@ -121,16 +122,17 @@ def _misses(
     misses: list[Failure] = []
     evidence = _evidence(result)
 
-    def miss(expected: str, got: str, *lines: str) -> None:
-        misses.append(Failure(path.vantage.name, str(path.address), expected, got, lines))
+    def miss(word: str, expected: str, got: str, *lines: str) -> None:
+        misses.append(Failure(path.vantage.name, str(path.address), expected, got, lines, word))
 
     if result.outcomes[OK] < len(result.probes):
         cut = "" if len(result.probes) >= length else f" (ended after {len(result.probes)} of {length})"
-        miss(f"{length} answers in a row", in_words(result.outcomes) + cut, *evidence)
+        miss(missed.LOST, f"{length} answers in a row", in_words(result.outcomes) + cut, *evidence)
     again = [probe for probe in result.probes if probe.retransmits]
     if again:
         total = sum(probe.retransmits for probe in again)
         miss(
+            missed.LOST,
             "no packet lost",
             f"{len(again)} of {len(result.probes)} connections needed {total} retransmissions (the kernel counted)",
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
@@ -138,15 +140,17 @@ def _misses(
     if backends is not None:
         wanted, seen = frozenset(backends), frozenset(result.backends)
         if seen - wanted:
-            miss(f"answers of {names(wanted)} only", f"answers of {names(seen - wanted)} too", *evidence)
+            got = f"answers of {names(seen - wanted)} too"
+            miss(missed.BACKENDS, f"answers of {names(wanted)} only", got, *evidence)
         if every and wanted - seen and result.outcomes[OK] >= length:
-            miss(f"every one of {names(wanted)} to answer", f"none of {names(wanted - seen)}", *evidence)
+            expected = f"every one of {names(wanted)} to answer"
+            miss(missed.MISSING, expected, f"none of {names(wanted - seen)}", *evidence)
     targets = dict(path.address.targets)
     answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
     astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
     if astray:
         ports = [f"{pod} on {number}" for pod, number in path.address.targets]
-        miss(f"the target port to be hit: {names(ports)}", _shares(astray))
+        miss(missed.PORT, f"the target port to be hit: {names(ports)}", _shares(astray))
     if source is not None:
         clients = Counter(
             answer.client
@@ -155,7 +159,7 @@ def _misses(
         )
         if clients:
             own = (path.vantage.address or "the client's own address") if source == OWN else source
-            miss(f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
+            miss(missed.SOURCE, f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
     return misses
 
 

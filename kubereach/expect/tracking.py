@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kubereach.diagnosis.finding import NODE
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
 from kubereach.vantage import Vantage
@@ -27,7 +28,13 @@ def used(vantages: Sequence[Vantage], share: float) -> None:
         if count > share * limit:
             where = "connection tracking"
             failures.append(
-                Failure(vantage.name, where, f"at most {share:.0%} of {limit} used", f"{count} connections")
+                Failure(
+                    vantage.name,
+                    where,
+                    f"at most {share:.0%} of {limit} used",
+                    f"{count} connections",
+                    layer=NODE,
+                )
             )
     if failures:
         raise NotConforming(failures)

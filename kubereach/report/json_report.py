@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import kubereach
 from kubereach.check import Check
+from kubereach.diagnosis.causes import Cause
 from kubereach.errors import KubereachError
 from kubereach.features import Finding
 from kubereach.known_defects import KnownDefect
@@ -68,6 +69,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
         "settings": {name: value for name, value, _ in around.settings.described()},
         "totals": _totals(record, around),
         "convergence": {what: _spread(seconds) for what, seconds in record.convergence().items()},
+        "causes": [_cause(cause) for cause in record.causes()],
         "checks": [_check(result) for result in record.results],
         "not_run": sorted(check.id for check in around.not_run),
     }
@@ -112,6 +114,19 @@ def _check(result: CheckRecord) -> dict[str, Any]:
         "notes": result.notes,
         "known_defect": _defect(result.defect),
         "paths": [_path(path) for path in result.paths],
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "layer": cause.layer,
+        "object": cause.object,
+        "nodes": list(cause.nodes),
+        "sentence": cause.sentence,
+        "also": cause.what[1:],
+        "evidence": cause.evidence,
+        "next": cause.next,
+        "checks": cause.checks,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kubereach.check import Check
+from kubereach.diagnosis.causes import Cause, causes
 from kubereach.errors import Failure
 from kubereach.events import (
     Changed,
@@ -20,6 +21,7 @@ from kubereach.events import (
     WorldReady,
 )
 from kubereach.known_defects import KnownDefect
+from kubereach.verdicts import FAIL, NOTED
 
 OK = "ok"
 
@@ -153,6 +155,11 @@ class Record:
                     what = f"{path.change}, in DNS" if path.way == "dns" else path.change
                     found.setdefault(what, []).append(path.converged)
         return dict(sorted(found.items()))
+
+    def causes(self) -> list[Cause]:
+        """What is broken, and which checks fail of it; defects of Kubernetes itself are left out."""
+        found = self.with_verdict(FAIL) or self.with_verdict(NOTED)
+        return causes((result.id, result.failures) for result in found if result.defect is None)
 
     def count(self, verdict: str) -> int:
         return sum(result.verdict == verdict for result in self.results)

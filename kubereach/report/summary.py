@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from kubereach.report import failures, matrix
+from kubereach.report import diagnosis, failures, matrix
 from kubereach.report.json_report import Surroundings
 from kubereach.report.record import Record, percentile
 from kubereach.report.symbols import Symbols
@@ -34,6 +34,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         console.print(Text(spread, "dim"), soft_wrap=True)
     for note in notes(record):
         console.print(Text(note, "dim"), soft_wrap=True)
+    for line in diagnosis.render(record.causes(), marks):
+        console.print(line, soft_wrap=True)
     for line in failures.render(record, marks):
         console.print(line, soft_wrap=True)
     console.print()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.vantage import Vantage
 from kubereach.world.clients import ranges_of
@@ -76,4 +77,5 @@ def must_have(service: Service, address: str) -> None:
             "Name the provider with --lb-provider, if it has an annotation for it.",
         )
     where = f"LoadBalancer Service {service.name}"
-    raise NotConforming([Failure("API", where, f"the address {address} that it asked for", given)])
+    asked = f"the address {address} that it asked for"
+    raise NotConforming([Failure("API", where, asked, given, layer=BALANCER)])

@@ -11,6 +11,7 @@ from kubereach.address import Address
 from kubereach.api import Object, object_path, path_of
 from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
+from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
 from kubereach.outcome import OK
@@ -406,6 +407,7 @@ class Service:
                         f"an address within {waited:.0f} s",
                         "still pending, though a controller has taken charge of it",
                         (*(said or ["no event says why"]), *pending.lines, pending.remedy),
+                        layer=BALANCER,
                     )
                 ]
             )
@@ -531,6 +533,7 @@ class Service:
                         f"gone within {limit:.0f} s of its deletion",
                         "still there",
                         (f"finalizers: {finalizers}",),
+                        layer=BALANCER,
                     )
                 ]
             )

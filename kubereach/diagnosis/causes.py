@@ -1,0 +1,109 @@
+"""Failures that have one cause are one: what is broken, and every check that fails of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
+from kubereach.errors import Failure
+from kubereach.expect.evidence import LOST
+
+#: what lies deeper comes first: it may explain what lies above
+_DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)
+#: of failures that could not be examined: what their topic is about
+_TOPICS = {
+    "dns": DNS, "headless": DNS, "externalname": DNS, "loadbalancer": BALANCER, "nodes": NETWORK,
+}  # fmt: skip
+_NOTHING_KNOWN = "nothing more is known than what failed"
+_EVERY = "every node"
+#: lines of evidence, and commands, of one cause
+_MOST = 6
+
+
+@dataclass
+class Cause:
+    """What is broken; `checks` are the ids of those that fail of it, and `what` lists what was seen, first the most."""
+
+    layer: str
+    object: str
+    nodes: tuple[str, ...] = ()
+    what: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+    next: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
+    #: failures that were examined, which weigh more than those put down to it by their topic
+    examined: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What, where, and what was seen there first."""
+        return f"{self.object}{on(self.nodes)}: {self.what[0] if self.what else _NOTHING_KNOWN}"
+
+
+def causes(failed: Iterable[tuple[str, Iterable[Failure]]]) -> list[Cause]:
+    """The causes of failures, by check; the one that explains most comes first."""
+    found: dict[tuple[str, str], Cause] = {}
+    left: list[tuple[str, Failure | None]] = []
+    for check, failures in failed:
+        listed = list(failures)
+        findings = [failure.finding for failure in listed if failure.finding]
+        for finding in findings:
+            _add(found, check, finding)
+        if not findings:
+            left.append((check, listed[0] if listed else None))
+    for check, failure in left:
+        layer = _layer(check, failure)
+        # what was not examined and got no answer either has the cause that was found most often
+        lost = failure is not None and failure.miss == LOST
+        same = [cause for cause in found.values() if cause.examined and (lost or cause.layer == layer)]
+        if same:
+            cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))
+            if check not in cause.checks:
+                cause.checks.append(check)
+            continue
+        seen = f"{failure.address}: expected {failure.expected}, got {failure.got}" if failure else ""
+        cause = found.setdefault(
+            (layer, _OBJECTS.get(layer, layer)), Cause(layer, _OBJECTS.get(layer, layer))
+        )
+        if check not in cause.checks:
+            cause.checks.append(check)
+        if seen and len(cause.what) < _MOST:
+            cause.what.append(seen)
+            if failure:
+                cause.evidence += failure.evidence[:_MOST]
+    return sorted(
+        found.values(), key=lambda c: (-len(c.checks), _DEPTH.index(c.layer) if c.layer in _DEPTH else 9)
+    )
+
+
+def _layer(check: str, failure: Failure | None) -> str:
+    """What a failure is about, where nothing was probed that could tell."""
+    if failure is not None and failure.layer:
+        return failure.layer
+    if failure is not None and failure.vantage == "API":
+        return API
+    return _TOPICS.get(check.partition(".")[0], PROXY)
+
+
+_OBJECTS = {
+    DNS: "cluster DNS", PROXY: "service proxy", BALANCER: "load balancer", NETWORK: "pod network", API: "API server",
+    NODE: "node", WORKLOAD: "pods",
+}  # fmt: skip
+
+
+def _add(found: dict[tuple[str, str], Cause], check: str, finding: Finding) -> None:
+    cause = found.setdefault((finding.layer, finding.object), Cause(finding.layer, finding.object))
+    cause.examined += 1
+    if check not in cause.checks:
+        cause.checks.append(check)
+    if _EVERY in (*cause.nodes, *finding.nodes):
+        cause.nodes = (_EVERY,)
+    else:
+        cause.nodes = tuple(sorted({*cause.nodes, *finding.nodes}))
+    for more, to in (
+        (finding.evidence, cause.evidence),
+        (finding.next, cause.next),
+        ((finding.what,), cause.what),
+    ):
+        to += [line for line in more if line not in to][: max(0, _MOST - len(to))]

@@ -1,0 +1,183 @@
+"""From a path that failed to the layer that is broken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kubereach.api import ApiError
+from kubereach.diagnosis import names, network, proxy
+from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
+from kubereach.diagnosis.subject import Endpoint, Subject, subject_of
+from kubereach.diagnosis.template import probing
+from kubereach.diagnosis.workload import pods_wrong, slices_wrong
+from kubereach.errors import KubereachError
+from kubereach.expect import evidence
+from kubereach.expect.evidence import Path
+from kubereach.outcome import NODATA, NXDOMAIN, SERVFAIL
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.vantage import OUTSIDE, POD
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+#: outcomes that only a name can have
+_NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
+#: misses that say nothing of what is beneath the service proxy: somebody answered who must not
+_ABOVE = frozenset({evidence.ANSWERED, evidence.NO_REFUSAL})
+
+
+class Doctor:
+    """Examines paths that failed, at the moment at which they did: what a check has made is still there."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._bench = Bench()
+        self._spent = 0.0
+        #: pairs of nodes between which pods do not reach one another, and what that was found to be
+        self._broken: list[tuple[frozenset[tuple[str, str]], Finding]] = []
+        self._lock = threading.Lock()
+        self._short = {node.name: node.short or node.name for node in world.cluster.nodes}
+
+    def examine(self, path: Path) -> Finding | None:
+        """What is broken on the way of `path`; None if it could not be found out, or not in time.
+
+        All examinations of a run take ``settings.diagnosis_budget`` seconds together: a run ends in time.
+        """
+        if self._spent > path.vantage.context.settings.diagnosis_budget:
+            return None
+        begun = time.monotonic()
+        try:
+            return self._examine(path)
+        except (KubereachError, ApiError):
+            return None  # the verdict stands without it
+        finally:
+            with self._lock:
+                self._spent += time.monotonic() - begun
+
+    def _examine(self, path: Path) -> Finding | None:
+        world, bench = self._world, self._bench
+        subject = subject_of(world, path.address)
+        if path.address.way == "dns" or path.result.outcomes.keys() & _NAMES:
+            if subject is not None and subject.service["spec"].get("clusterIP") == "None":
+                wrong = slices_wrong(subject)
+                if wrong is not None:
+                    return wrong
+            return names.walk(world, bench, path, subject, self._short)
+        if subject is None:
+            return self._without_service(path)
+        # where nobody is to answer, pods that are not ready are as they should be
+        above = path.miss in _ABOVE
+        wrong = slices_wrong(subject) or (None if above else pods_wrong(world, subject))
+        if wrong is not None:
+            return wrong
+        unreachable = proxy.unreachable_node(world, bench, path) if path.miss == evidence.LOST else None
+        if unreachable is not None:
+            return unreachable
+        if above or not subject.endpoints:
+            return proxy.blamed(world, bench, path, subject, ())
+        return self._beneath(path, subject) or proxy.blamed(
+            world, bench, path, subject, self._sound(path, subject)
+        )
+
+    def _without_service(self, path: Path) -> Finding | None:
+        """A pod's own address, or a Service that is gone."""
+        if path.address.way == "pod":
+            endpoints = self._pod_endpoints(path)
+            if not endpoints:
+                return None
+            cells = network.direct(self._bench, self._group(path), endpoints, probing(path))
+            return network.locate(cells, self._short, probing(path)) or network.snat(cells, self._short)
+        if path.miss in _ABOVE:
+            return proxy.blamed(self._world, self._bench, path, None, ())
+        return None
+
+    def _pod_endpoints(self, path: Path) -> list[Endpoint]:
+        """The pods of the workload that the address' pod is of, at the same port: a pattern takes several."""
+        found = None
+        for pod in self._world.board.all("Pod"):
+            if path.address.host in [one["ip"] for one in pod["status"].get("podIPs") or ()]:
+                found = pod
+        if found is None:
+            return []
+        app = (found["metadata"].get("labels") or {}).get("app")
+        family = ":" in path.address.host
+        return [
+            Endpoint(one["ip"], pod["metadata"]["name"], pod["spec"].get("nodeName", ""), path.address.port)
+            for pod in self._world.board.all("Pod", found["metadata"]["namespace"])
+            if (pod["metadata"].get("labels") or {}).get("app") == app
+            and not pod["metadata"].get("deletionTimestamp")
+            for one in pod["status"].get("podIPs") or ()
+            if (":" in one["ip"]) == family
+        ]
+
+    def _group(self, path: Path) -> list[Vantage]:
+        """The vantages that tell on which nodes a path fails: one for each node, of the same kind where there are."""
+        world = self._world
+        if path.vantage.kind not in (POD, OUTSIDE):
+            for group in (world.other_pods, world.nodes):
+                if len(group) and path.vantage in list(group):
+                    return list(group)
+        return list(world.pods)
+
+    def _beneath(self, path: Path, subject: Subject) -> Finding | None:
+        """What is broken between the node that translates and the endpoints."""
+        series = probing(path)
+        sources = proxy.translating(self._world, path)
+        cells = network.direct(self._bench, sources, subject.endpoints, series)
+        if path.miss == evidence.SOURCE:
+            return network.snat(cells, self._short)
+        if all(cell.good for cell in cells):
+            return None
+        if series.burst:
+            # fewer at a time get through?
+            few = network.direct(self._bench, sources, subject.endpoints, probing(path, 12))
+            if all(cell.good for cell in few):
+                return self._limited(path, cells)
+        return self._located(path, cells, subject.endpoints, series)
+
+    def _located(
+        self, path: Path, cells: list[network.Cell], endpoints: Sequence[Endpoint], series: Series
+    ) -> Finding | None:
+        """What the pattern of all nodes says, unless it is one that is known already."""
+        pairs = frozenset((c.vantage.node, c.endpoint.node) for c in cells if not c.good)
+        for broken, finding in self._broken:
+            if pairs <= broken:
+                return finding
+        known = {cell.vantage for cell in cells}
+        everybody = network.direct(self._bench, self._group(path), endpoints, series)
+        whole = [*cells, *(cell for cell in everybody if cell.vantage not in known)]
+        found = network.locate(whole, self._short, series)
+        if found is not None and found.layer != WORKLOAD:
+            bad = frozenset((c.vantage.node, c.endpoint.node) for c in whole if not c.good)
+            self._broken.append((bad, found))
+        return found
+
+    def _limited(self, path: Path, cells: list[network.Cell]) -> Finding:
+        count = path.series.count if path.series else 0
+        what = f"of {count} connections of one client at once some are refused or lost, also directly to pods"
+        bad = [cell for cell in cells if not cell.good]
+        lines = tuple(f"{c.vantage.name} to pod {c.endpoint.pod}: {counted([c.result])}" for c in bad[:4])
+        nodes = tuple(sorted({self._short.get(c.endpoint.node, c.endpoint.node) for c in bad}))
+        see = (
+            "sysctl net.netfilter.nf_conntrack_max net.netfilter.nf_conntrack_count",
+            "nft list ruleset | grep -i limit",
+        )
+        return Finding(NODE, "node", what, nodes, lines, see)
+
+    def _sound(self, path: Path, subject: Subject) -> list[str]:
+        """What was found to work beneath the service proxy, in words."""
+        cells = network.direct(
+            self._bench, proxy.translating(self._world, path), subject.endpoints, probing(path)
+        )
+        if not cells:
+            return []
+        many = (
+            f"all of its {len(subject.endpoints)} endpoints answer"
+            if len(subject.endpoints) > 1
+            else "its endpoint answers"
+        )
+        return [f"{many} directly ({counted([cell.result for cell in cells])})"]

@@ -1,0 +1,181 @@
+"""Names: what the vantage's own resolver is told to ask, and what each replica of the cluster's DNS answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kubereach import dnsprobe
+from kubereach.api import Object
+from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.finding import DNS, NODE, PROXY, Finding
+from kubereach.diagnosis.network import direct, locate
+from kubereach.diagnosis.subject import Endpoint, Subject
+from kubereach.dnsprobe import ResolvConf
+from kubereach.expect.evidence import Path
+from kubereach.outcome import NODATA, NXDOMAIN, OK, Answer, SeriesResult
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.vantage import NODE as NODE_VANTAGE
+from kubereach.vantage.vantage import OUTSIDE
+
+if TYPE_CHECKING:
+    from kubereach.cluster import DnsReplica
+    from kubereach.world.world import World
+
+#: questions to each replica
+_TRIES = 60
+_SPOKEN = frozenset({OK, NODATA, NXDOMAIN})
+
+
+def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short: dict[str, str]) -> Finding:
+    """The layer at fault of a name that is not answered, or not as it must be."""
+    found = _configured(world, path)
+    if found is not None:
+        return found
+    message, right = _question(world, path, subject)
+    replicas = world.cluster.dns.replicas if world.cluster.dns else ()
+    vantage = path.vantage if path.vantage.kind != OUTSIDE else world.pods[0]
+    series = Series(
+        "dns",
+        count=_TRIES,
+        timeout=vantage.context.settings.dns_timeout / 2,
+        wanted=tuple(_SPOKEN),
+        stop_after=3,
+        more={
+            "message": message,
+            "transport": (path.series.more if path.series else {}).get("transport", "udp"),
+        },
+    )
+    asked = bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
+    lines = [
+        f"replica {r.pod} ({r.address}): {_said(one, right)}" for r, one in zip(replicas, asked, strict=True)
+    ]
+    silent = [r for r, one in zip(replicas, asked, strict=True) if not _spoke(one)]
+    wrong = [
+        r for r, one in zip(replicas, asked, strict=True) if not all(right(p.answer) for p in one.probes)
+    ]
+    see = (
+        *(f"dig @{r.address} -p {r.port} {path.address.host if path.address.kind == 'resolve' else ''}".rstrip()
+          for r in (wrong or list(replicas))[:2]),
+        "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50",
+        "kubectl -n kube-system get configmap coredns -o yaml",
+    )  # fmt: skip
+    if silent:
+        return _silent(world, bench, silent, series, lines, see, short)
+    if wrong or not replicas:
+        what = "its answers are not what the API says"
+        if not replicas:
+            what = "it has no endpoints"
+        elif any(one.outcomes.keys() - _SPOKEN for one in asked):
+            what = "some questions are answered, others are not"
+        some = 0 < len(wrong) < len(replicas)
+        name = f"DNS replica {', '.join(r.pod for r in wrong)}" if some else "cluster DNS"
+        lines.insert(0, f"{path.vantage.name} asked for {path.failures[0].expected}")
+        return Finding(DNS, name, what, (), tuple(lines), see)
+    at = world.cluster.dns_address
+    # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
+    what = f"the DNS Service {at} does not pass on what each of its {len(replicas)} replicas answers right"
+    look = (f"nft list ruleset | grep {at}", f"conntrack -L -d {at}", *see[:1])
+    place = (short.get(path.vantage.node, path.vantage.node),) if path.vantage.node else ()
+    return Finding(
+        PROXY, "service proxy", what, place, (f"{path.vantage.name}: {counted([path.result])}", *lines), look
+    )
+
+
+def _configured(world: World, path: Path) -> Finding | None:
+    """A pod whose resolv.conf does not lead to the cluster's DNS, with the search list of its namespace."""
+    vantage = path.vantage
+    if path.address.kind == "dns" or vantage.kind in (OUTSIDE, NODE_VANTAGE):
+        return None
+    found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
+    own = tuple(s for s in found.nameservers if s == world.cluster.dns_address or s.startswith("169.254."))
+    wanted = world.cluster.search_list(vantage.namespace)
+    if own and (found.search[: len(wanted)] == wanted):
+        return None
+    what = "the resolv.conf of its pods does not lead to the cluster's DNS and its names"
+    lines = (
+        f"nameservers {' '.join(found.nameservers) or 'none'}; search {' '.join(found.search) or 'none'}",
+    )
+    see = (
+        f"kubectl -n {vantage.namespace} exec {vantage.pod} -- cat /etc/resolv.conf",
+        "the kubelet's clusterDNS and clusterDomain",
+    )
+    return Finding(NODE, "kubelet", what, (vantage.name.rpartition("@")[2],), lines, see)
+
+
+def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, Callable[[Answer], bool]]:
+    """The DNS message that the path stands for, and whether an answer to it is right."""
+    if path.series is not None and path.judged is not None:
+        return str(path.series.more["message"]), path.judged
+    host = path.address.host
+    whole = host
+    if not host.endswith("."):
+        search = world.cluster.search_list(path.vantage.namespace or world.namespace)
+        whole = (
+            f"{host}."
+            if host.endswith(world.cluster.domain)
+            else f"{host}.{search[min(host.count('.'), 2)]}."
+        )
+    rdtype = "AAAA" if path.address.family == 6 else "A"
+    message = dnsprobe.query(whole, rdtype)
+    exactly = path.wanted if path.wanted is not None else _addresses(subject, rdtype)
+
+    def right(answer: Answer) -> bool:
+        reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome in _SPOKEN else None
+        if reply is None:
+            return False
+        if exactly is None:
+            return bool(reply.records)
+        return reply.records <= exactly if reply.truncated else reply.records == exactly
+
+    return message, right
+
+
+def _addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
+    """What the API says that the Service's name stands for; None if that is not known."""
+    if subject is None or subject.service["spec"].get("type") == "ExternalName":
+        return None
+    ips = [ip for ip in subject.service["spec"].get("clusterIPs") or () if ip != "None"]
+    found = ips or [endpoint.address for endpoint in subject.endpoints]
+    return frozenset(ip for ip in found if (":" in ip) == (rdtype == "AAAA"))
+
+
+def _spoke(result: SeriesResult) -> bool:
+    return bool(result.outcomes.keys() & _SPOKEN)
+
+
+def _said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
+    good = sum(right(probe.answer) for probe in result.probes)
+    return f"{good} of {len(result.probes)} answers right; {counted([result])}"
+
+
+def _silent(
+    world: World, bench: Bench, silent: list[DnsReplica], series: Series, lines: list[str],
+    see: tuple[str, ...], short: dict[str, str],
+) -> Finding:  # fmt: skip
+    """Replicas that say nothing: is it they, or the way to them?"""
+    nodes = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in _dns_pods(world)}
+    endpoints = [Endpoint(r.address, r.pod, nodes.get(r.pod, ""), r.port) for r in silent]
+    group: list[Vantage] = list(world.pods)
+    cells = direct(bench, group, endpoints, replace(series, count=3))
+    answered = [cell for cell in cells if _spoke(cell.result)]
+    if answered:
+        located = locate(cells, short, series)
+        if located is not None and located.layer != "workload":
+            return located
+    everybody = len(silent) == len(world.cluster.dns_replicas)
+    name = "cluster DNS" if everybody else f"DNS replica {', '.join(r.pod for r in silent)}"
+    what = "it does not answer, wherever it is asked from"
+    return Finding(
+        DNS,
+        name,
+        what,
+        (),
+        tuple(lines),
+        ("kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide", *see),
+    )
+
+
+def _dns_pods(world: World) -> list[Object]:
+    return world.api.items("/api/v1/namespaces/kube-system/pods", labelSelector="k8s-app=kube-dns")

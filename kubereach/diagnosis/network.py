@@ -1,0 +1,177 @@
+"""The pod network: which vantages reach which pods directly, and what the pattern of those that do not says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kubereach.diagnosis.bench import Bench, counted, sound
+from kubereach.diagnosis.finding import NETWORK, NODE, WORKLOAD, Finding
+from kubereach.diagnosis.subject import Endpoint
+from kubereach.outcome import REFUSED, SeriesResult
+from kubereach.vantage import Series, Vantage
+
+#: vantages and endpoints that are tried with one another
+_MOST = 6
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of one vantage's probes of one endpoint."""
+
+    vantage: Vantage
+    endpoint: Endpoint
+    result: SeriesResult
+
+    @property
+    def good(self) -> bool:
+        return sound(self.result)
+
+    @property
+    def local(self) -> bool:
+        return self.vantage.node == self.endpoint.node
+
+
+def direct(
+    bench: Bench, vantages: Iterable[Vantage], endpoints: Sequence[Endpoint], series: Series
+) -> list[Cell]:
+    """Try endpoints at the pods' own addresses, where nothing is translated, by the probes that failed."""
+    chosen = [(v, e) for v in list(vantages)[:_MOST] for e in endpoints[:_MOST] if e.number]
+    results = bench.run([(v, _at(series, e)) for v, e in chosen])
+    return [Cell(v, e, result) for (v, e), result in zip(chosen, results, strict=True)]
+
+
+def _at(series: Series, endpoint: Endpoint) -> Series:
+    return replace(series, host=endpoint.address, port=endpoint.number)
+
+
+def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> Finding | None:
+    """What is broken below the service proxy, from the pattern of what fails; None if nothing does.
+
+    `cells` are those of every vantage with every endpoint; `short` are nodes' short names.
+    """
+    bad = [cell for cell in cells if not cell.good]
+    if not bad:
+        return None
+    large = series.kind == "transfer" or int(str(series.more.get("size", 0))) > 1000
+    what = f"{_size(series)}{series.kind} probes of pods at their own addresses"
+    pod = _dead_pod(cells)
+    if pod is not None:
+        return _workload(pod, cells)
+    into = {cell.endpoint.node for cell in bad if not cell.local}
+    out_of = {cell.vantage.node for cell in bad if not cell.local}
+    nodes = {cell.vantage.node for cell in cells} | {cell.endpoint.node for cell in cells}
+    evidence = (*_lines(bad, short), *_lines([cell for cell in cells if cell.good], short)[:2])
+    see = _see(bad[0], large)
+
+    def name(node: str) -> str:
+        return short.get(node, node)
+
+    for node in sorted(nodes):
+        around = [cell for cell in cells if node in (cell.vantage.node, cell.endpoint.node)]
+        if len(nodes) > 1 and _all_of(bad, node) and _both_ways(around, node) and not large:
+            text = f"{what} fail both ways, from its pods and to them"
+            checks = ("sysctl net.ipv4.ip_forward", "sysctl net.netfilter.nf_conntrack_count", *see)
+            return Finding(NODE, "node", text, (name(node),), evidence, checks)
+    if not (into or out_of):
+        hosts = sorted({cell.vantage.node for cell in bad})
+        text = f"{what} of the same node fail"
+        return Finding(NODE, "node", text, tuple(map(name, hosts)), evidence, see)
+    between = {frozenset((cell.vantage.node, cell.endpoint.node)) for cell in bad if not cell.local}
+    if len(between) == 1 and len(into) == 2:
+        place = " and ".join(sorted(map(name, into)))
+        return Finding(NETWORK, f"pod network between {place}", f"{what} fail there alone", (), evidence, see)
+    if len(into) == 1 and len(out_of) == 1:
+        place = f"from {name(min(out_of))} to {name(min(into))}"
+        return Finding(NETWORK, f"pod network {place}", f"{what} fail there alone", (), evidence, see)
+    if len(into) == 1:
+        text = f"{what} of other nodes fail on the way to it"
+        return Finding(NETWORK, "pod network", text, (name(min(into)),), evidence, see)
+    if len(out_of) == 1:
+        text = f"{what} of other nodes fail on the way from it"
+        return Finding(NETWORK, "pod network", text, (name(min(out_of)),), evidence, see)
+    return Finding(NETWORK, "pod network between nodes", f"{what} fail", (), evidence, see)
+
+
+def _all_of(bad: Sequence[Cell], node: str) -> bool:
+    """Whether a node has a part in everything that fails."""
+    return all(node in (cell.vantage.node, cell.endpoint.node) for cell in bad)
+
+
+def _both_ways(around: Sequence[Cell], node: str) -> bool:
+    """Whether nothing of a node works: neither what comes from other nodes nor what goes to them."""
+    come = [cell.good for cell in around if cell.endpoint.node == node and not cell.local]
+    go = [cell.good for cell in around if cell.vantage.node == node and not cell.local]
+    return bool(come and go) and not any(come) and not any(go)
+
+
+def _dead_pod(cells: Sequence[Cell]) -> Endpoint | None:
+    """An endpoint that nobody gets an answer of, not even from its own node, where another one there answers.
+
+    A refusal comes from the pod's own kernel: the network has brought the packet there, and nobody listens.
+    """
+    for endpoint in {cell.endpoint: None for cell in cells}:
+        mine = [cell for cell in cells if cell.endpoint == endpoint]
+        if any(cell.good for cell in mine):
+            continue
+        refused = all(set(cell.result.outcomes) == {REFUSED} for cell in mine)
+        at_home = any(cell.local for cell in mine)
+        others = [cell for cell in cells if cell.endpoint != endpoint and cell.endpoint.node == endpoint.node]
+        if refused or (at_home and any(cell.good for cell in others)):
+            return endpoint
+    return None
+
+
+def _workload(endpoint: Endpoint, cells: Sequence[Cell]) -> Finding:
+    mine = [cell for cell in cells if cell.endpoint == endpoint]
+    refused = all(set(cell.result.outcomes) == {REFUSED} for cell in mine)
+    where = f"port {endpoint.number} of pod {endpoint.pod} ({endpoint.address})"
+    what = f"nobody listens on {where}" if refused else f"{where} does not answer, wherever it is asked from"
+    lines = tuple(f"from {cell.vantage.name}: {counted([cell.result])}" for cell in mine)
+    see = (f"kubectl describe pod {endpoint.pod}", f"kubectl exec {endpoint.pod} -- ss -lntu")
+    return Finding(WORKLOAD, "pods", what, (), lines, see)
+
+
+def _lines(cells: Sequence[Cell], short: Mapping[str, str]) -> list[str]:
+    """What came of it, a line for each pair of nodes."""
+    pairs: dict[tuple[str, str], list[SeriesResult]] = {}
+    for cell in cells:
+        key = (cell.vantage.name, short.get(cell.endpoint.node, cell.endpoint.node))
+        pairs.setdefault(key, []).append(cell.result)
+    return [f"{v} to pods on {node or 'no node'}: {counted(r)}" for (v, node), r in pairs.items()][:_MOST]
+
+
+def _size(series: Series) -> str:
+    size = series.more.get("size")
+    return f"{size} byte " if size else ""
+
+
+def _see(cell: Cell, large: bool) -> tuple[str, ...]:
+    address = cell.endpoint.address
+    ping = f"ping -M do -s 1372 {address}"
+    return (
+        f"ip route get {address}  # on {cell.vantage.node}",
+        *((ping,) if large else ()),
+        f"tcpdump -ni any host {address}  # on {cell.vantage.node} and {cell.endpoint.node}",
+        "kubectl -n kube-system get pods -o wide  # the CNI's agents of both nodes",
+    )
+
+
+def snat(
+    cells: Sequence[Cell], short: Mapping[str, str], own: Collection[str] | None = None
+) -> Finding | None:
+    """Pods that see another address than the client's own, where no Service is in between."""
+    lines = []
+    nodes = set()
+    for cell in cells:
+        for probe in cell.result.probes:
+            seen = probe.answer.client
+            if seen and not cell.vantage.is_own(probe.answer) and seen not in (own or ()):
+                lines.append(f"{cell.vantage.name} is seen as {seen} by {cell.endpoint.pod}")
+                nodes.add(short.get(cell.vantage.node, cell.vantage.node))
+                break
+    if not lines:
+        return None
+    what = "packets from pod to pod get another source address on their way"
+    see = ("nft list ruleset | grep -i masquerade", "kubectl -n kube-system get pods -o wide")
+    return Finding(NETWORK, "pod network", what, tuple(sorted(nodes)), tuple(lines[:_MOST]), see)

@@ -1,0 +1,181 @@
+"""The service proxy and the load balancer: what is left when the pods answer directly, and on which nodes it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kubereach.diagnosis.bench import Bench, counted, sound
+from kubereach.diagnosis.finding import BALANCER, NODE, PROXY, Finding
+from kubereach.diagnosis.subject import Subject
+from kubereach.diagnosis.template import probing
+from kubereach.expect import evidence
+from kubereach.expect.evidence import Path
+from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.vantage import OUTSIDE
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+#: probes of each way, one after the other: refusals are rationed, and whoever fails is to fail soon
+_TRIES = 24
+
+_WHAT = {
+    evidence.LOST: "is not always answered",
+    evidence.BACKENDS: "is answered by pods that are not its endpoints",
+    evidence.MISSING: "is not answered by all of its endpoints",
+    evidence.PORT: "gets to another port than its target port",
+    evidence.SOURCE: "does not show its pods the client's own address",
+    evidence.SPREAD: "does not keep to the Service's session affinity",
+    evidence.SHARE: "is not spread evenly over its endpoints",
+    evidence.ANSWERED: "is answered and must not be",
+    evidence.NO_REFUSAL: "is neither served nor refused",
+    evidence.FLOW: "does not carry an open connection, or a UDP flow, as it must",
+    evidence.STATUS: "does not answer with the right status",
+}
+
+
+def address_node(world: World, path: Path) -> str:
+    """The node whose own address was tried; empty if it was none."""
+    return next((node.name for node in world.cluster.nodes if path.address.host in node.addresses), "")
+
+
+def translating(world: World, path: Path) -> list[Vantage]:
+    """Vantages on the nodes whose service proxy translates what goes over the path."""
+    node = address_node(world, path)
+    hosts = list(world.nodes) if len(world.nodes) else []
+    if node:
+        return [v for v in hosts or world.pods if v.node == node]
+    if path.vantage.kind == OUTSIDE:
+        return hosts or list(world.pods)
+    return [path.vantage]
+
+
+def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
+    """A node that sends nothing back at all, not even a refusal, so that its node ports say nothing."""
+    name = address_node(world, path)
+    if not name or path.vantage.node == name:
+        return None
+    closed = Series("tcp", path.address.host, 1, timeout=path.vantage.context.settings.connect_timeout)
+    (result,) = bench.run([(path.vantage, closed)])
+    if result.outcomes.keys() & {OK, REFUSED, RESET}:
+        return None
+    short = _short(world, name)
+    what = f"nothing comes back to {path.vantage.name}, not even from a port that nobody listens on"
+    see = (
+        f"ping {path.address.host}",
+        f"kubectl describe node {name}",
+        "the firewall between the two",
+    )
+    return Finding(NODE, "node", what, (short,), (f"tcp port 1: {counted([result])}",), see)
+
+
+def blamed(
+    world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
+) -> Finding:
+    """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
+    at = f"{path.address.host}:{path.address.port}"
+    service = f" (Service {subject.name})" if subject else ""
+    what = f"{path.address.way} {at}{service} {_WHAT.get(path.miss, 'fails')}"
+    if beneath:
+        what += f", {beneath[0]}"
+    own = f"{path.vantage.name}: {counted([path.result])}"
+    ways = _other_nodes(world, path)
+    lines = [own, *beneath]
+    places = [address_node(world, path) or path.vantage.node]
+    if ways and path.miss in _TOLD:
+        results = bench.run([(v, _series(path, host)) for v, host, _ in ways])
+        wrong = _TOLD[path.miss]
+        bad = [(node, r) for (_, _, node), r in zip(ways, results, strict=True) if wrong(path, subject, r)]
+        good = [
+            (node, r) for (_, _, node), r in zip(ways, results, strict=True) if not wrong(path, subject, r)
+        ]
+        # the one that was seen to fail counts even if it works again by now
+        places = list(dict.fromkeys([*places, *(node for node, _ in bad)]))
+        lines += [
+            f"the same by way of {_short(world, node)}: {counted([r])}" for node, r in (*bad, *good)[:6]
+        ]
+    nodes = tuple(_short(world, node) for node in places if node)
+    if _balancers(world, bench, path, subject):
+        name = f" of Service {subject.name}" if subject else ""
+        see = (*_service_commands(subject), "the load balancer controller's log")
+        return Finding(BALANCER, "load balancer", f"the address {at}{name} " + _WHAT.get(path.miss, "fails")
+                       + (f", {beneath[0]}" if beneath else ""), (), tuple(lines), see)  # fmt: skip
+    every = len(nodes) == len(world.cluster.nodes) and len(nodes) > 1
+    see = (
+        f"nft list ruleset | grep {path.address.host}  # or iptables-save, ipvsadm -Ln; on {places[0] or 'a node'}",
+        f"conntrack -L -d {path.address.host}",
+        *_service_commands(subject),
+        "kubectl -n kube-system get pods -o wide  # the service proxy's",
+    )
+    return Finding(PROXY, "service proxy", what, ("every node",) if every else nodes, tuple(lines), see)
+
+
+def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) -> bool:
+    """Whether the way to the cluster is at fault, not what the cluster does: the Service proxy serves the address."""
+    if path.address.way != "loadbalancer":
+        return False
+    if subject is None or path.vantage.kind != OUTSIDE:
+        # of a Service that is gone nothing should lead anywhere; inside, the service proxy serves the address
+        return subject is None
+    results = bench.run([(v, _series(path, path.address.host)) for v in world.pods])
+    return all(sound(result) for result in results)
+
+
+def _other_nodes(world: World, path: Path) -> list[tuple[Vantage, str, str]]:
+    """The same way of reaching over other nodes: vantage, host and the node that serves it."""
+    if path.address.way in ("nodeport", "health-check") and address_node(world, path):
+        return [(path.vantage, node.address, node.name) for node in world.cluster.nodes]
+    if path.vantage.kind == OUTSIDE or path.address.way == "pod":
+        return []
+    group = next(
+        (g for g in (world.pods, world.other_pods, world.nodes) if path.vantage in list(g)), world.pods
+    )
+    return [(vantage, path.address.host, vantage.node) for vantage in group]
+
+
+def _series(path: Path, host: str) -> Series:
+    return replace(probing(path, _TRIES), host=host, in_flight=1, stop_after=1)
+
+
+def _lost(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
+    return not sound(result)
+
+
+def _strangers(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
+    return subject is not None and bool(result.backends.keys() - {e.pod for e in subject.endpoints})
+
+
+def _answered(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
+    return bool(result.outcomes[OK])
+
+
+def _port(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
+    targets = dict(path.address.targets)
+    return any(
+        p.answer.port != targets.get(p.answer.pod, p.answer.port)
+        for p in result.probes
+        if p.answer.outcome == OK
+    )
+
+
+#: by what was missed: whether another way's series misses the same. What is not here is seen on one node alone
+_TOLD: dict[str, Callable[[Path, Subject | None, SeriesResult], bool]] = {
+    evidence.LOST: _lost,
+    evidence.BACKENDS: _strangers,
+    evidence.ANSWERED: _answered,
+    evidence.PORT: _port,
+}
+
+
+def _service_commands(subject: Subject | None) -> tuple[str, ...]:
+    if subject is None:
+        return ()
+    namespace, name = subject.name.split("/")
+    return (f"kubectl -n {namespace} describe service {name}",)
+
+
+def _short(world: World, name: str) -> str:
+    return next((node.short or node.name for node in world.cluster.nodes if node.name == name), name)

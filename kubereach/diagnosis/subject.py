@@ -1,0 +1,142 @@
+"""The Service that an address belongs to: its pods, and what the EndpointSlices say of them, as the API has it now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kubereach.address import Address
+from kubereach.api import Object, path_of
+from kubereach.world.board import is_ready
+from kubereach.world.self_balancer import ingress_of
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+_NAMED_BY = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One address of a pod as an EndpointSlice lists it, or as it should; `number` is the port there, 0 if unknown."""
+
+    address: str
+    pod: str
+    node: str
+    number: int
+    ready: bool = True
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A Service, and the one of its ports that was tried."""
+
+    service: Object
+    port: Object
+    #: the pods that its selector matches
+    pods: tuple[Object, ...]
+    #: what should be listed: the pods that are ready, by address
+    expected: Mapping[str, Endpoint]
+    #: what is listed, by address
+    listed: Mapping[str, Endpoint]
+
+    @property
+    def name(self) -> str:
+        meta = self.service["metadata"]
+        return f"{meta['namespace']}/{meta['name']}"
+
+    @property
+    def selects(self) -> bool:
+        return bool(self.service["spec"].get("selector"))
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Those that traffic should get to: of the pods, or of the slices where there is no selector."""
+        found = self.expected if self.selects else {a: e for a, e in self.listed.items() if e.ready}
+        return [found[address] for address in sorted(found)]
+
+
+def subject_of(world: World, address: Address) -> Subject | None:
+    """The Service behind a cluster IP, node port, load-balancer address or name; None if there is none (any more)."""
+    for service in world.board.all("Service"):
+        port = _port(service, address)
+        if port is not None:
+            return _look(world, service, port, 6 if ":" in address.host else address.family)
+    return None
+
+
+def _port(service: Object, address: Address) -> Object | None:
+    """The port of the Service that the address means, if it is one of its addresses."""
+    spec, meta = service["spec"], service["metadata"]
+    by_node_port = address.way in ("nodeport", "health-check")
+    hosts = {*(spec.get("clusterIPs") or ()), spec.get("clusterIP"), *(spec.get("externalIPs") or ())}
+    hosts |= {ingress.get("ip") or ingress.get("hostname") for ingress in ingress_of(service) or ()}
+    ours = address.host in hosts or address.host.split(".")[:2] == [meta["name"], meta["namespace"]]
+    ours = ours or (address.host == meta["name"] and address.way != "nodeport")
+    protocol = {"udp": "UDP", "sctp": "SCTP"}.get(address.kind, "TCP")
+    ports: list[Object] = spec.get("ports") or []
+    for port in ports:
+        if port.get("protocol", "TCP") != protocol:
+            continue
+        if by_node_port and address.port in (port.get("nodePort"), spec.get("healthCheckNodePort")):
+            return port
+        if ours and not by_node_port and (port["port"] == address.port or spec.get("clusterIP") == "None"):
+            return port
+    return None
+
+
+def _look(world: World, service: Object, port: Object, family: int) -> Subject:
+    namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+    selector = service["spec"].get("selector") or {}
+    pods = [
+        pod
+        for pod in world.board.all("Pod", namespace)
+        if selector and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+    ]
+    unready = service["spec"].get("publishNotReadyAddresses", False)
+    expected = {}
+    for pod in pods:
+        if is_ready(pod) or (unready and not pod["metadata"].get("deletionTimestamp")):
+            for one in pod["status"].get("podIPs") or ():
+                if (":" in one["ip"]) == (family == 6):
+                    number = _target(port, pod)
+                    found = Endpoint(
+                        one["ip"], pod["metadata"]["name"], pod["spec"].get("nodeName", ""), number
+                    )
+                    expected[one["ip"]] = found
+    return Subject(
+        service, port, tuple(pods), expected, _listed(world, namespace, name, port.get("name"), family)
+    )
+
+
+def _target(port: Object, pod: Object) -> int:
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
+    return next((int(p["containerPort"]) for p in declared if p.get("name") == target), 0)
+
+
+def _listed(world: World, namespace: str, name: str, port: str | None, family: int) -> dict[str, Endpoint]:
+    path = path_of(("discovery.k8s.io/v1", "EndpointSlice"), namespace)
+    names = {
+        one["ip"]: pod["metadata"]["name"]
+        for pod in world.board.all("Pod", namespace)
+        for one in pod.get("status", {}).get("podIPs") or ()
+    }
+    found = {}
+    for part in world.api.items(path, labelSelector=f"{_NAMED_BY}={name}"):
+        if part.get("addressType") != ("IPv6" if family == 6 else "IPv4"):
+            continue
+        numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") == (port or "")]
+        for endpoint in part.get("endpoints") or ():
+            ready = (endpoint.get("conditions") or {}).get("ready", True)
+            pod = (endpoint.get("targetRef") or {}).get("name", "")
+            for address in endpoint["addresses"]:
+                node = endpoint.get("nodeName") or ""
+                # what was written by hand may name no pod, though the address is one's
+                found[address] = Endpoint(
+                    address, pod or names.get(address, ""), node, numbers[0] if numbers else 0, ready
+                )
+    return found

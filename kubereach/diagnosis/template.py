@@ -1,0 +1,22 @@
+"""The probes of a diagnosis are those that failed: of their kind and size, with their time-out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kubereach.expect.evidence import Path
+from kubereach.expect.reach import hold_length, series_for
+from kubereach.vantage import Series
+
+#: kinds of which one probe is much already
+_BIG = frozenset({"transfer"})
+
+
+def probing(path: Path, count: int = 0) -> Series:
+    """A series as the one that failed, of `count` probes or as many as notice what ``settings.loss`` says."""
+    asked = path.series
+    if asked is None or asked.kind in ("flow", "dns"):
+        asked = series_for(path)
+    if asked.kind in _BIG or asked.burst:
+        return asked
+    return replace(asked, count=count or hold_length(path.vantage.context.settings), stop_after=3)

@@ -1,0 +1,73 @@
+"""The first layers of a path: are there pods, are they ready, and do the EndpointSlices say so?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kubereach.api import Object
+from kubereach.diagnosis.finding import API, WORKLOAD, Finding
+from kubereach.diagnosis.subject import Subject
+from kubereach.world.board import is_ready
+from kubereach.world.matching import differences
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+
+def pods_wrong(world: World, subject: Subject) -> Finding | None:
+    """The Service's user's own mistake: a selector that matches nothing, pods that do not get ready."""
+    if not subject.selects or subject.expected:
+        return None
+    meta = subject.service["metadata"]
+    see = (
+        f"kubectl -n {meta['namespace']} get pods --show-labels",
+        f"kubectl -n {meta['namespace']} describe service {meta['name']}",
+    )
+    if not subject.pods:
+        lines = differences(subject.service["spec"]["selector"], world.board.all("Pod", meta["namespace"]))
+        return Finding(
+            WORKLOAD, f"Service {subject.name}", "its selector matches no pod", (), tuple(lines), see
+        )
+    states = tuple(f"pod {pod['metadata']['name']}: {_state(pod)}" for pod in subject.pods)
+    see = (f"kubectl -n {meta['namespace']} describe pod {subject.pods[0]['metadata']['name']}", *see[:1])
+    return Finding(WORKLOAD, f"Service {subject.name}", "none of its pods is ready", (), states, see)
+
+
+def _state(pod: Object) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "terminating"
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting:
+            again = container.get("restartCount", 0)
+            return f"{waiting.get('reason')}: {waiting.get('message', '')}" + (
+                f" (restarted {again} times)" if again else ""
+            )
+    return "ready" if is_ready(pod) else f"{status.get('phase', 'unknown')}, its readiness probe fails"
+
+
+def slices_wrong(subject: Subject) -> Finding | None:
+    """EndpointSlices that do not say what the pods are: neither a service proxy nor DNS can know better."""
+    if not subject.selects:
+        return None
+    meta = subject.service["metadata"]
+    ready = {address for address, endpoint in subject.listed.items() if endpoint.ready}
+    missing, extra = sorted(subject.expected.keys() - ready), sorted(ready - subject.expected.keys())
+    wrong = [
+        f"{address} is listed with port {subject.listed[address].number}, its pod means {endpoint.number}"
+        for address, endpoint in sorted(subject.expected.items())
+        if address in ready and endpoint.number and subject.listed[address].number not in (0, endpoint.number)
+    ]
+    lines = [f"pod {subject.expected[a].pod} ({a}) is ready and not listed as ready" for a in missing]
+    lines += [f"{a} ({subject.listed[a].pod}) is listed as ready and is not a ready pod of it" for a in extra]
+    lines += wrong
+    if not lines:
+        return None
+    what = f"do not say what the pods of Service {subject.name} are: {lines[0]}"
+    see = (
+        f"kubectl -n {meta['namespace']} get endpointslices -l kubernetes.io/service-name={meta['name']} -o yaml",
+        f"kubectl -n {meta['namespace']} get pods -o wide",
+        "kubectl -n kube-system logs -l component=kube-controller-manager --tail=50",
+    )
+    return Finding(API, "EndpointSlices", what, (), tuple(lines), see)
