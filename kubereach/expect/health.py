@@ -45,7 +45,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
             statuses = {p.answer.detail for p in path.result.probes if p.answer.outcome == OK}
             wrong = statuses - {_wanted(path, good)}
             # a request that was lost is not hidden behind the status of the others
-            got = f"status {', '.join(sorted(wrong))}" if wrong else in_words(path.result.outcomes)
+            got = f"status {', '.join(sorted(statuses))}" if wrong else in_words(path.result.outcomes)
             path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)
     settle(seen)
 
