@@ -32,7 +32,7 @@ everything with it, it says so.
 _LUCK = """
 ## Intermittent faults
 
-Tried with series at full length. The chance that a run overlooks them:
+The chance that a run overlooks them, calculated:
 
 | fault | overlooked with a probability of |
 |---|---|

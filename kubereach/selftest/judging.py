@@ -62,6 +62,8 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     problems.add("false alarm" if trial.healthy or not row.verdicts else "unrelated failure", unrelated)
     wrong = {check for check in expected.keys() & found.keys() if expected[check] != found[check]}
     problems.add("another verdict", {f"{check} ({found[check]}, not {expected[check]})" for check in wrong})
+    if error := (report["run"].get("error") or {}).get("message", ""):
+        problems.found.append(f"could not measure: {error}")
     attributed = not problems.found
     caught = frozenset(check for check, word in verdicts(report).items() if word in (FAIL, NOTED))
     detected = bool(found.keys() & expected.keys()) if expected else None

@@ -26,6 +26,8 @@ class Row:
     stopped: str = ""
     #: of an intermittent fault: the chance that a run overlooks it, and how it is calculated
     overlooked: str = ""
+    #: whether that takes series at full length
+    full_length: bool = False
     #: a feature without which the fault cannot be seen on this machine
     needs: str = ""
 
@@ -57,11 +59,14 @@ def by(
     options: Collection[str] = (),
     perhaps: Collection[str] = (),
     overlooked: str = "",
+    full_length: bool = False,
     needs: str = "",
 ) -> Row:
     """A fault that these checks catch: they fail, and the others as they are named."""
     sets = (frozenset(fail), frozenset(error), frozenset(unsupported), frozenset(noted))
-    return Row(*sets, tuple(options), tuple(perhaps), overlooked=overlooked, needs=needs)
+    return Row(
+        *sets, tuple(options), tuple(perhaps), overlooked=overlooked, full_length=full_length, needs=needs
+    )
 
 
 def stops(words: str, *options: str) -> Row:

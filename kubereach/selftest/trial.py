@@ -34,7 +34,7 @@ class Trial:
 
     def arguments(self, report: Path) -> list[str]:
         """The command line of the run, after ``kubereach``."""
-        full = self.thorough or self.row.overlooked or self.healthy
+        full = self.thorough or self.row.full_length or self.healthy
         settings = _DEADLINES if full else _DEADLINES + _SHORT
         return [
             "run",
@@ -68,4 +68,4 @@ def trials(faults: Sequence[str] = (), *, quick: bool = False, thorough: bool = 
 def _expected_work(trial: Trial) -> int:
     """What fails waits for what does not come: the more of it, the longer a run takes."""
     row = trial.row
-    return len(row.verdicts) + 50 * bool(row.perhaps) + 100 * bool(row.overlooked) + 30 * bool(row.options)
+    return len(row.verdicts) + 50 * bool(row.perhaps) + 100 * row.full_length + 30 * bool(row.options)

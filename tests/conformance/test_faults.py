@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.collect import read_checks, suites_folder
-from kubereach.lab.faults import FAULTS
-from kubereach.selftest.command import PAGE
-from kubereach.selftest.document import document
-from kubereach.selftest.table import TABLE
-from tests.conformance.conftest import ROOT, Runner
+from tests.conformance.conftest import Runner
 
 #: whole runs on all faults take minutes: these are quick, and of three layers
 SOME = ["dns.cross-namespace-leak", "dns.search-missing", "proxy.no-reject"]
@@ -20,11 +15,6 @@ def test_exactly_their_checks_catch_some(run_suite: Runner) -> None:
     assert result.code == 0, result.output
     for fault in SOME:
         assert f"{fault} " in result.output, result.output
-
-
-def test_the_page_is_as_the_table() -> None:
-    page = document(FAULTS, TABLE, read_checks(suites_folder(ROOT)))
-    assert (ROOT / PAGE).read_text(encoding="utf-8") == page, "kubereach selftest --write writes it anew"
 
 
 def test_a_required_load_balancer_fails(run_suite: Runner) -> None:

@@ -1,0 +1,91 @@
+"""What a run's report says of the suites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubereach.selftest.judging import Judgement, judge
+from kubereach.selftest.row import Row, by, recovers, stops
+from kubereach.selftest.trial import Ended, Trial
+
+FAULT = "proxy.no-hairpin"
+
+
+def check(id: str, verdict: str = "pass", **more: Any) -> dict[str, Any]:
+    return {"id": id, "verdict": verdict, "known_defect": None, **more}
+
+
+def judged(row: Row, *checks: dict[str, Any], code: int = 1, fault: str = FAULT, **more: Any) -> Judgement:
+    report = {"checks": list(checks), "features": {}, "run": {"error": None}, **more}
+    return judge(Ended(Trial(fault, row), code, 1.0, 1.0, "", report))
+
+
+def test_exactly_its_checks() -> None:
+    found = judged(by("a.b", noted=["a.c"]), check("a.b", "fail"), check("a.c", "noted"), check("a.d"))
+    assert (found.detected, found.attributed, found.located, found.problems) == (True, True, None, ())
+    assert found.caught_by == {"a.b", "a.c"}
+
+
+@pytest.mark.parametrize(
+    ("checks", "detected", "problem"),
+    [
+        ([check("a.b")], False, "not caught by: a.b"),
+        ([check("a.b", "error")], True, "another verdict: a.b (error, not fail)"),
+        ([check("a.b", "fail"), check("a.c", "fail")], True, "unrelated failure: a.c"),
+        ([check("a.b", "fail"), check("a.c", "error")], True, "unrelated failure: a.c"),
+    ],
+)
+def test_what_is_wrong(checks: list[dict[str, Any]], detected: bool, problem: str) -> None:
+    found = judged(by("a.b"), *checks)
+    assert (found.detected, found.attributed, found.problems) == (detected, False, (problem,))
+
+
+def test_what_labs_have_not_and_known_defects_are_no_failures() -> None:
+    checks = [check("ports.sctp", "unsupported"), {**check("a.c", "noted"), "known_defect": {"issue": "#1"}}]
+    assert judged(by("a.b"), check("a.b", "fail"), *checks).problems == ()
+
+
+def test_of_several_cases_the_worst_counts() -> None:
+    assert judged(by("a.b"), check("a.b"), check("a.b", "fail"), check("a.b")).attributed
+
+
+def test_what_is_a_matter_of_luck() -> None:
+    row = by("a.b", perhaps=["a.*"])
+    assert judged(row, check("a.b", "fail"), check("a.c", "fail")).attributed
+    assert judged(row, check("a.b", "fail"), check("b.c", "fail")).attributed is False
+
+
+def test_a_false_alarm() -> None:
+    found = judged(Row(), check("a.b", "fail"), fault="healthy")
+    assert (found.detected, found.attributed, found.problems) == (None, None, ("false alarm: a.b",))
+
+
+@pytest.mark.parametrize(
+    ("causes", "located"), [([{"layer": "service-proxy"}], True), ([{"layer": "dns"}], False), ([], False)]
+)
+def test_the_layer_of_the_first_cause(causes: list[dict[str, str]], located: bool) -> None:
+    found = judged(by("a.b"), check("a.b", "fail"), causes=causes)
+    assert found.located is located
+    assert bool(found.problems) is not located
+
+
+def test_no_verdict_on_the_network() -> None:
+    error = {"run": {"error": {"message": "exec into pod a/b is forbidden"}}}
+    assert judged(stops("is forbidden"), code=3, fault="api.exec-forbidden", **error).problems == ()
+    assert judged(stops("is forbidden"), code=0, fault="api.exec-forbidden").detected is False
+    failed = judged(stops("is forbidden"), check("a.b", "fail"), code=1, fault="api.exec-forbidden", **error)
+    assert failed.problems[0] == "a verdict on the network: a.b"
+    assert judged(recovers(), check("a.b"), code=0, fault="api.slow").note == "recovered"
+
+
+def test_what_this_machine_cannot_have() -> None:
+    features = {"sctp": {"present": False, "evidence": "the kernel has none"}}
+    found = judged(by("ports.sctp", needs="sctp"), code=0, features=features)
+    assert (found.detected, found.problems, found.unmeasurable) == (None, (), "the kernel has none")
+
+
+def test_a_run_that_left_no_report() -> None:
+    found = judge(Ended(Trial(FAULT, by("a.b")), 3, 1.0, 1.0, "one\ntwo\n"))
+    assert found.problems == ("no report, exit code 3; its last words: two",)
