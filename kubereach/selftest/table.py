@@ -206,10 +206,10 @@ TABLE: dict[str, Row] = {
         perhaps=["*"],
     ),
     "net.mtu": by("clusterip.large-transfer"),
+    "net.no-egress": by("clusterip.api-server"),
     "net.node-pair-cut": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
-    "net.no-egress": by("clusterip.api-server"),
     "net.one-way": by("clusterip.from-pod", "nodes.no-snat", perhaps=["*"]),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
