@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ class Lab:
             self.begin()
         assert self._greeting is not None
         self._greeting.join()
+        # Python is done with the thread a moment before the kernel is, and `enter` needs it to be gone
+        while Path(f"/proc/self/task/{self._greeting.native_id}").exists():
+            time.sleep(0.0005)
         if self._error is not None:
             self.stop()
             raise self._error
