@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,6 +27,9 @@ from kubereach.errors import CannotMeasure, UsageError
 from kubereach.targets import ClusterAccess
 
 Object = dict[str, Any]
+
+#: seconds before each further attempt of a request that the server may well answer next time
+_PAUSES = (0.1, 0.3, 1.0, 3.0)
 
 #: path prefix and plural of the kinds that our manifests may hold; all but Namespace are namespaced
 KINDS = {
@@ -112,21 +116,26 @@ class Api:
         headers = self._headers()
         if body is not None:
             headers["Content-Type"] = content_type
-        try:
-            response: urllib3.BaseHTTPResponse = self._client.rest_client.pool_manager.request(
-                method,
-                url,
-                body=None if body is None else json.dumps(body),
-                headers=headers,
-                timeout=urllib3.Timeout(connect=10.0, read=timeout),
-                retries=False,
-                preload_content=not stream,
-            )
-        except (urllib3.exceptions.HTTPError, OSError, ssl.SSLError) as error:
-            raise unreachable(self.host, error, self._configuration.cert_file) from error
-        if response.status >= 400:
-            raise self._refusal(response, f"{method} {path}")
-        return response
+        for pause in (*_PAUSES, None):
+            try:
+                response: urllib3.BaseHTTPResponse = self._client.rest_client.pool_manager.request(
+                    method,
+                    url,
+                    body=None if body is None else json.dumps(body),
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=10.0, read=timeout),
+                    retries=False,
+                    preload_content=not stream,
+                )
+            except (urllib3.exceptions.HTTPError, OSError, ssl.SSLError) as error:
+                raise unreachable(self.host, error, self._configuration.cert_file) from error
+            if response.status < 400:
+                return response
+            if pause is None or not _may_be_repeated(method, response):
+                break
+            response.drain_conn()
+            time.sleep(_asked_pause(response) or pause)
+        raise self._refusal(response, f"{method} {path}")
 
     def _refusal(self, response: urllib3.BaseHTTPResponse, what: str) -> ApiError | CannotMeasure:
         try:
@@ -243,6 +252,17 @@ class Api:
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
+
+
+def _may_be_repeated(method: str, response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the server did nothing and may do it next time: it had no time (429), or failed to read (5xx)."""
+    return response.status == 429 or (method == "GET" and response.status >= 500)
+
+
+def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
+    """The seconds after which the server wants to be asked again, 0 if it does not say; no more than our longest."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), _PAUSES[-1]) if text.isdecimal() else 0.0
 
 
 def unreachable(host: str, error: BaseException, certificate: str | None = None) -> CannotMeasure:

@@ -30,8 +30,10 @@ class Fault:
 #: by name, sorted
 FAULTS: dict[str, Fault] = {
     "api.affinity-default-wrong": Fault("ClientIP affinity lasts one hour where nothing is said", API),
+    "api.busy": Fault("one API request in twenty is refused with 429: try again in a second", API),
     "api.drops-watch": Fault("watches end after a second, without a word", API),
     "api.exec-forbidden": Fault("the API server forbids exec into pods", API),
+    "api.fails-to-read": Fault("one API request in twenty that reads fails with 500", API),
     "api.node-ports-forced": Fault("LoadBalancer Services get node ports, wanted or not", API),
     "api.node-ports-shared": Fault("ports of a Service with different protocols get one node port", API),
     "api.quota": Fault("a quota forbids further pods", API),

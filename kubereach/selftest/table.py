@@ -59,8 +59,10 @@ _PATIENT = (
 #: by name, sorted
 TABLE: dict[str, Row] = {
     "api.affinity-default-wrong": by("affinity.default-timeout"),
+    "api.busy": recovers(),
     "api.drops-watch": recovers(),
     "api.exec-forbidden": stops("is forbidden"),
+    "api.fails-to-read": recovers(),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),
     "api.node-ports-shared": by("nodeport.allocated"),
     "api.quota": stops("exceeded quota"),

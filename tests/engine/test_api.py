@@ -61,8 +61,15 @@ class Server(http.server.BaseHTTPRequestHandler):
     status = 200
     asked: list = []  # noqa: RUF012 - reset for each test
     watched: tuple = ()
+    #: statuses of the first answers
+    first: list = []  # noqa: RUF012 - reset for each test
 
     def do_GET(self):
+        if self.first:
+            self.send_response(self.first.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.asked.append((self.path, self.headers.get("Authorization")))
         body = {"kind": "Status", "reason": "Because", "message": "because of this"}
         if self.status == 200:
@@ -81,13 +88,16 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def do_DELETE(self):
+        self.do_GET()
+
     def log_message(self, *_):
         pass
 
 
 @pytest.fixture
 def server():
-    Server.status, Server.asked, Server.watched = 200, [], ()
+    Server.status, Server.asked, Server.watched, Server.first = 200, [], (), []
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{running.server_address[1]}"
@@ -129,6 +139,26 @@ def test_unauthorized(tmp_path, server):
         api_for(tmp_path, server, {"token": "secret"}).get("/api/v1/pods")
     assert "secret" not in str(error.value)
     assert Server.asked == [("/api/v1/pods", "Bearer secret")]
+
+
+def test_a_server_that_is_busy_is_asked_again(tmp_path, server):
+    api = api_for(tmp_path, server)
+    Server.first = [429, 503, 429]
+    assert api.get("/api/v1/pods")["kind"] == "PodList"
+    Server.first = [429]
+    api.delete("/api/v1/pods/x")
+    # what failed half-way may have been done
+    Server.first = [500]
+    with pytest.raises(ApiError, match="500"):
+        api.delete("/api/v1/pods/x")
+    assert not Server.first
+
+
+def test_and_not_for_ever(tmp_path, server):
+    Server.first = [429] * 9
+    with pytest.raises(ApiError, match="429"):
+        api_for(tmp_path, server).get("/api/v1/pods")
+    assert len(Server.first) == 4
 
 
 def test_refusals_carry_the_servers_words(tmp_path, server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from aiohttp import web
 
@@ -39,6 +39,8 @@ _LONGEST_BODY = 4 * 1024 * 1024
 _STOP_SECONDS = 0.1
 #: how much later a slow server answers
 _SLOW_SECONDS = 0.3
+#: one request in so many is what a server that is ill, or busy, cannot answer
+_ILL = 20
 
 Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
@@ -55,6 +57,7 @@ class ApiServer:
         self._swagger = swagger.Swagger(schemas, config.version)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
+        self._count = 0
         # a client that leaves ends what it asked for: watches, logs and what exec started
         self._http = web.Server(self._handle, handler_cancellation=True, access_log=None)
 
@@ -157,8 +160,8 @@ class ApiServer:
         if target.subresource in ("exec", "portforward", "attach", "proxy", "log"):
             return await self._stream(request, target)
         text = await _body(request)
-        if "api.slow" in self._context.config.faults:
-            await asyncio.sleep(_SLOW_SECONDS)
+        if faults := self._context.config.faults:
+            await self._disturb(method, faults)
         content_type = request.headers.get("Content-Type", "")
         form = negotiate(request.headers.get("Accept", ""))
         if resource in REVIEWS:
@@ -188,6 +191,19 @@ class ApiServer:
                 return objects.delete(target, form, query, text)
             return objects.delete_collection(target, form, query, text)
         raise status.method_not_allowed()
+
+    async def _disturb(self, method: str, faults: Collection[str]) -> None:
+        """api.slow, api.busy and api.fails-to-read. Raises `StatusError`."""
+        if "api.slow" in faults:
+            await asyncio.sleep(_SLOW_SECONDS)
+        self._count += 1
+        if self._count % _ILL:
+            return
+        if "api.busy" in faults:
+            text = "too many requests, please try again later."
+            raise StatusError(429, "TooManyRequests", text, {"retryAfterSeconds": 1})
+        if "api.fails-to-read" in faults and method == "GET":
+            raise status.internal_error("etcdserver: request timed out")
 
     def _subresource(
         self, request: web.BaseRequest, target: Target, form: Representation, text: bytes, content_type: str
