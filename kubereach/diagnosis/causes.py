@@ -41,47 +41,51 @@ class Cause:
         return f"{self.object}{on(self.nodes)}: {self.what[0] if self.what else _NOTHING_KNOWN}"
 
 
-def causes(failed: Iterable[tuple[str, Iterable[Failure]]]) -> list[Cause]:
-    """The causes of failures, by check; the one that explains most comes first."""
+def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
+    """The causes of failures, by check, message and failures; the one that explains most comes first.
+
+    A failure without any `Failure` is about what the API has: nothing was probed.
+    """
     found: dict[tuple[str, str], Cause] = {}
-    left: list[tuple[str, Failure | None]] = []
-    for check, failures in failed:
+    left: list[tuple[str, Failure]] = []
+    for check, message, failures in failed:
         listed = list(failures)
         findings = [failure.finding for failure in listed if failure.finding]
         for finding in findings:
             _add(found, check, finding)
         if not findings:
-            left.append((check, listed[0] if listed else None))
+            left.append((check, listed[0] if listed else Failure("API", check, "", message)))
     for check, failure in left:
         layer = _layer(check, failure)
         # what was not examined and got no answer either has the cause that was found most often
-        lost = failure is not None and failure.miss == LOST
+        lost = failure.miss == LOST
         same = [cause for cause in found.values() if cause.examined and (lost or cause.layer == layer)]
         if same:
             cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))
             if check not in cause.checks:
                 cause.checks.append(check)
             continue
-        seen = f"{failure.address}: expected {failure.expected}, got {failure.got}" if failure else ""
+        seen = f"{failure.address}: {failure.got}"
+        if failure.expected:
+            seen = f"{failure.address}: expected {failure.expected}, got {failure.got}"
         cause = found.setdefault(
             (layer, _OBJECTS.get(layer, layer)), Cause(layer, _OBJECTS.get(layer, layer))
         )
         if check not in cause.checks:
             cause.checks.append(check)
-        if seen and len(cause.what) < _MOST:
+        if len(cause.what) < _MOST:
             cause.what.append(seen)
-            if failure:
-                cause.evidence += failure.evidence[:_MOST]
+            cause.evidence += [line for line in failure.evidence if line not in cause.evidence]
     return sorted(
         found.values(), key=lambda c: (-len(c.checks), _DEPTH.index(c.layer) if c.layer in _DEPTH else 9)
     )
 
 
-def _layer(check: str, failure: Failure | None) -> str:
+def _layer(check: str, failure: Failure) -> str:
     """What a failure is about, where nothing was probed that could tell."""
-    if failure is not None and failure.layer:
+    if failure.layer:
         return failure.layer
-    if failure is not None and failure.vantage == "API":
+    if failure.vantage == "API":
         return API
     return _TOPICS.get(check.partition(".")[0], PROXY)
 

@@ -14,7 +14,7 @@ from kubereach.diagnosis.network import direct, locate
 from kubereach.diagnosis.subject import Endpoint, Subject
 from kubereach.dnsprobe import ResolvConf
 from kubereach.expect.evidence import Path
-from kubereach.outcome import NODATA, NXDOMAIN, OK, Answer, SeriesResult
+from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, Answer, SeriesResult
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: questions to each replica
 _TRIES = 60
-_SPOKEN = frozenset({OK, NODATA, NXDOMAIN})
+_SPOKEN = frozenset({OK, NODATA, NXDOMAIN, SERVFAIL})
 
 
 def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short: dict[str, str]) -> Finding:

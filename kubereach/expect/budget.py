@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from kubereach.context import RunContext
+from kubereach.diagnosis.finding import API, DNS, PROXY
 from kubereach.errors import Failure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect.evidence import watched
+from kubereach.settling import DELETED
 
 
 class _InRun(Protocol):
@@ -37,13 +39,17 @@ def within_budget(where: _InRun) -> Iterator[None]:
 
 def over_budget(seen: Sequence[Probed], seconds: float) -> list[Failure]:
     """A failure for each path that took more than so many seconds to follow a change."""
+    late = [path for path in seen if path.change and path.converged > seconds]
+    # what takes no EndpointSlice is obeyed at once where only these are late: the service proxy does as it is told
+    told = [path for path in seen if path.change == DELETED and path.way != "dns"]
+    layer = API if told and not any(path in late for path in told) else PROXY
     return [
         Failure(
             path.vantage,
             path.address,
             f"{path.change}: obeyed within {seconds:g} s",
             f"after {path.converged:.1f} s",
+            layer=DNS if path.way == "dns" else layer,
         )
-        for path in seen
-        if path.change and path.converged > seconds
+        for path in late
     ]

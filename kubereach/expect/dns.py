@@ -96,6 +96,8 @@ def not_resolve(
 ) -> None:
     """See `Expectation.not_to_resolve`. `accepted` are the outcomes that conform."""
     seen = paths(vantages, [resolving(name, settled) for name in wanted])
+    for path in seen:
+        path.wanted = frozenset()
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(

@@ -159,7 +159,9 @@ class Record:
     def causes(self) -> list[Cause]:
         """What is broken, and which checks fail of it; defects of Kubernetes itself are left out."""
         found = self.with_verdict(FAIL) or self.with_verdict(NOTED)
-        return causes((result.id, result.failures) for result in found if result.defect is None)
+        return causes(
+            (result.id, result.message, result.failures) for result in found if result.defect is None
+        )
 
     def count(self, verdict: str) -> int:
         return sum(result.verdict == verdict for result in self.results)

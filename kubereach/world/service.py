@@ -472,6 +472,12 @@ class Service:
         given = self._assigned()
         return ", ".join([*([f"address {given}"] if given else []), *(f"finalizer {f}" for f in finalizers)])
 
+    def must_be_left_alone(self) -> None:
+        """Nobody has taken charge of it as a load balancer. Raises `NotConforming`."""
+        if self.taken_by:
+            where, asked = f"LoadBalancer Service {self.name}", "left alone: it names a class of somebody else"
+            raise NotConforming([Failure("API", where, asked, self.taken_by, layer=BALANCER)])
+
     def allow_only(self, vantages: Iterable[Vantage]) -> None:
         """Let the load balancer take these clients alone."""
         self.patch({"spec": {"loadBalancerSourceRanges": ranges_of(vantages)}})

@@ -64,7 +64,7 @@ def test_class(world):
     ):
         # made later, served first: by then the other one would have been
         assert default.load_balancer_address()
-        assert not foreign.taken_by, f"somebody has taken charge of it: {foreign.taken_by}"
+        foreign.must_be_left_alone()
 
 
 @check(

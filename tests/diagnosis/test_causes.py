@@ -1,0 +1,84 @@
+"""Failures of one cause are one, and the cause that explains most is first."""
+
+from __future__ import annotations
+
+from kubereach.diagnosis.causes import causes
+from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
+from kubereach.errors import Failure
+from kubereach.events import Probed
+from kubereach.expect.budget import over_budget
+from kubereach.expect.evidence import LOST, SPREAD
+from kubereach.settling import CREATED, DELETED
+
+LOSS = Finding(NETWORK, "pod network between nodes", "http probes of pods fail", (), ("2 of 40",), ("ping",))
+
+
+def stuck(*nodes: str) -> Finding:
+    return Finding(PROXY, "service proxy", "10.96.0.9:80 is not answered", nodes)
+
+
+def failure(
+    finding: Finding | None = None, miss: str = LOST, layer: str = "", vantage: str = "pod@one"
+) -> Failure:
+    return Failure(
+        vantage, "clusterip http://10.96.0.9:80", "an answer", "2 time-out", (), miss, layer, finding
+    )
+
+
+def test_the_same_on_several_nodes_is_one_cause() -> None:
+    (cause,) = causes([("a.a", "", [failure(stuck("one"))]), ("a.b", "", [failure(stuck("two"))])])
+    assert cause.sentence == "service proxy on one and two: 10.96.0.9:80 is not answered"
+    assert cause.checks == ["a.a", "a.b"]
+
+
+def test_what_explains_most_is_first() -> None:
+    found = causes(
+        [("a.a", "", [failure(stuck("one"))]), ("a.b", "", [failure(LOSS)]), ("a.c", "", [failure(LOSS)])]
+    )
+    assert [cause.layer for cause in found] == [NETWORK, PROXY]
+
+
+def test_of_two_that_explain_as_much_the_deeper_one_is_first() -> None:
+    found = causes([("a.a", "", [failure(stuck("one"))]), ("a.b", "", [failure(LOSS)])])
+    assert [cause.layer for cause in found] == [NETWORK, PROXY]
+
+
+def test_what_was_not_examined_and_got_no_answer_has_the_cause_that_was_found() -> None:
+    (cause,) = causes([("a.a", "", [failure(LOSS)]), ("loadbalancer.b", "", [failure()])])
+    assert cause.checks == ["a.a", "loadbalancer.b"]
+
+
+def test_what_was_answered_wrongly_has_a_cause_of_its_own() -> None:
+    found = causes([("a.a", "", [failure(LOSS)]), ("affinity.b", "", [failure(miss=SPREAD)])])
+    assert [(cause.layer, cause.checks) for cause in found] == [(NETWORK, ["a.a"]), (PROXY, ["affinity.b"])]
+
+
+def test_without_an_examination_a_failure_is_its_topics() -> None:
+    of = {"dns.a": DNS, "loadbalancer.a": BALANCER, "clusterip.a": PROXY, "nodes.a": NETWORK}
+    for check, layer in of.items():
+        assert [cause.layer for cause in causes([(check, "", [failure(miss=SPREAD)])])] == [layer]
+
+
+def test_a_failure_says_its_layer_where_nothing_was_probed() -> None:
+    (cause,) = causes([("nodes.a", "", [failure(layer=NODE)])])
+    assert cause.layer == NODE
+
+
+def test_what_the_api_has_is_the_apis() -> None:
+    (plain,) = causes([("nodeport.a", "node ports (1, 1) for two ports", [])])
+    assert (plain.layer, plain.sentence) == (API, "API server: nodeport.a: node ports (1, 1) for two ports")
+    (told,) = causes([("nodeport.a", "", [failure(vantage="API", miss="")])])
+    assert told.layer == API
+
+
+def followed(change: str, seconds: float, way: str = "clusterip") -> Probed:
+    return Probed("c", "pod@one", "pod", "one", way, "there", True, {"ok": 1}, (), seconds, change)
+
+
+def test_who_obeys_late_is_told_by_the_changes_that_are_obeyed_at_once() -> None:
+    slices = over_budget([followed(CREATED, 8.0), followed(DELETED, 0.1)], 5)
+    assert [late.layer for late in slices] == [API]
+    proxy = over_budget([followed(CREATED, 8.0), followed(DELETED, 8.1)], 5)
+    assert {late.layer for late in proxy} == {PROXY}
+    names = over_budget([followed(CREATED, 8.0, "dns"), followed(DELETED, 0.1)], 5)
+    assert [late.layer for late in names] == [DNS]
