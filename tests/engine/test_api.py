@@ -141,7 +141,8 @@ def test_unauthorized(tmp_path, server):
     assert Server.asked == [("/api/v1/pods", "Bearer secret")]
 
 
-def test_a_server_that_is_busy_is_asked_again(tmp_path, server):
+def test_a_server_that_is_busy_is_asked_again(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("kubereach.api._PAUSES", (0.01,) * 4)
     api = api_for(tmp_path, server)
     Server.first = [429, 503, 429]
     assert api.get("/api/v1/pods")["kind"] == "PodList"
@@ -154,7 +155,8 @@ def test_a_server_that_is_busy_is_asked_again(tmp_path, server):
     assert not Server.first
 
 
-def test_and_not_for_ever(tmp_path, server):
+def test_and_not_for_ever(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("kubereach.api._PAUSES", (0.01,) * 4)
     Server.first = [429] * 9
     with pytest.raises(ApiError, match="429"):
         api_for(tmp_path, server).get("/api/v1/pods")
