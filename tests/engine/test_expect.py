@@ -131,14 +131,14 @@ def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vant
     silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
     begun = time.monotonic()
     found = failures(lambda: expect(group).to_reach([serve("a").address(), silent]))
-    assert time.monotonic() - begun < 1.5  # one time-out of 0.5 s, not 135
+    assert time.monotonic() - begun < 15  # one time-out of 0.5 s, not 135
     assert [(f.vantage, f.address) for f in found] == [("pod@one", str(silent)), ("pod@two", str(silent))]
 
 
 def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
     backend = serve("a")
     port = unused_port()
-    address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 5)
+    address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 30)
 
     def later():
         import socket
@@ -160,14 +160,14 @@ def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
 
     threading.Thread(target=later, daemon=True).start()
     expect(vantage).to_reach(address, backends={"a"})
-    assert 0.25 < events[-1].converged < 2
+    assert 0.25 < events[-1].converged < 15
 
 
 def test_a_path_that_has_had_its_time_is_not_waited_for(vantage):
     address = Address("clusterip", "http", "127.0.0.1", unused_port())
     begun = time.monotonic()
     found = failures(lambda: expect(vantage).to_reach(address))
-    assert time.monotonic() - begun < 0.3
+    assert time.monotonic() - begun < vantage.context.settings.converge_deadline / 2
     assert "refused" in found[0].got
 
 

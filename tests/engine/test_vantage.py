@@ -21,7 +21,7 @@ def test_a_prober_that_dies_under_way(vantage):
     future = vantage.submit(Series("resolve", "localhost", count=3, spacing=0.5))
     vantage._stream._process.kill()
     with pytest.raises(CannotMeasure, match="the stream to pod@one broke") as error:
-        future.result(5)
+        future.result(30)
     assert error.value.remedy
     assert vantage.run(Series("resolve", "localhost")).outcomes == {"ok": 1}  # a new stream for the next one
 
@@ -40,7 +40,7 @@ def test_many_vantages_at_the_same_time(wire, context):
     begun = time.monotonic()
     results = run_all([(vantage, series) for vantage in group])
     assert [result.outcomes for result in results] == [{"refused": 3}] * 3
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < sum(result.seconds for result in results)
     assert [vantage.name for vantage in group] == ["pod@a", "pod@b", "pod@c"]
     assert group.on("b").node == "b"
     with pytest.raises(CannotMeasure):

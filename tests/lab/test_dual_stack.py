@@ -172,10 +172,10 @@ async def ask(lab: LabAccess, place: str | Object, address: str, port: int = 80,
     loop = asyncio.get_running_loop()
     with made:
         made.setblocking(False)
-        await asyncio.wait_for(loop.sock_connect(made, (address, port)), 5)
+        await asyncio.wait_for(loop.sock_connect(made, (address, port)), PATIENCE)
         if udp:
             await loop.sock_sendall(made, b"?")
-        return (await asyncio.wait_for(loop.sock_recv(made, 200), 5)).decode()
+        return (await asyncio.wait_for(loop.sock_recv(made, 200), PATIENCE)).decode()
 
 
 # --- addresses
@@ -240,8 +240,8 @@ def test_pods_reach_each_other_untranslated_and_leave_masqueraded(here: Space) -
     with listener, client:
         listener.bind(("fc00:f853:ccd:e793::1", 0))
         listener.listen()
-        listener.settimeout(5)
-        client.settimeout(5)
+        listener.settimeout(PATIENCE)
+        client.settimeout(PATIENCE)
         client.connect(listener.getsockname()[:2])
         connection, source = listener.accept()
         connection.close()
@@ -469,7 +469,7 @@ def test_dns_has_records_of_both_families(here: Space) -> None:
     def query(name: str, kind: str) -> tuple[str, set[str]]:
         (made,) = lab.sockets(client, 1, udp=True)
         with made:
-            made.settimeout(5)
+            made.settimeout(PATIENCE)
             made.sendto(dns.message.make_query(name, kind).to_wire(), ("10.96.0.10", 53))
             answer = dns.message.from_wire(made.recv(4096))
         found = {str(r) for s in answer.answer for r in s if s.rdtype == dns.rdatatype.from_text(kind)}

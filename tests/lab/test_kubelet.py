@@ -142,7 +142,7 @@ def test_a_grace_period_can_be_made_shorter(lab: LabAccess, space: str) -> None:
     begun = time.monotonic()
     lab.delete(f"{path}/deaf", gracePeriodSeconds=1)
     lab.wait(path, lambda pods: not pods)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 50
 
 
 def test_requests_count(lab: LabAccess, space: str) -> None:

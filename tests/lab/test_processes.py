@@ -20,8 +20,8 @@ def test_a_process_may_have_ended_before_its_start_is_known() -> None:
             request = await asyncio.get_running_loop().run_in_executor(None, receive, theirs)
             theirs.send(json.dumps({"id": request["id"], "pid": 7}).encode())
             theirs.send(json.dumps({"exit": 7, "code": 3}).encode())
-            process = await asyncio.wait_for(starting, 5)
-            code = await asyncio.wait_for(process.exited, 5)
+            process = await asyncio.wait_for(starting, 30)
+            code = await asyncio.wait_for(process.exited, 30)
             asyncio.get_running_loop().remove_reader(ours)
             return code
 

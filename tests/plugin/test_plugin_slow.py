@@ -15,19 +15,19 @@ CHECKS = """
     def test_first(world, pods):
         '''The first waits for the other two.'''
         assert pods == "some vantages"
-        BOTH.wait(10)
+        BOTH.wait(60)
         world.bus.emit(events.Probed("slow.first", "pod@a", "pod", "a", "clusterip", "x", True, {"ok": 3}, (), 0.0))
 
     @check("slow.second", slow=True, source=DOCS)
     def test_second(outside):
         '''The second waits for the other two.'''
-        BOTH.wait(10)
+        BOTH.wait(60)
         assert outside == "there", "somewhere else"
 
     @check("quick.third", source=DOCS)
     def test_third():
         '''The third is an ordinary one.'''
-        BOTH.wait(10)
+        BOTH.wait(60)
 """
 
 
@@ -45,7 +45,7 @@ def test_they_overlap_and_are_told_last(project: Project) -> None:
 
 
 def test_what_is_not_chosen_is_not_begun(project: Project) -> None:
-    project.checks(CHECKS.replace("BOTH.wait(10)", 'open("begun.txt", "a").write("x")'))
+    project.checks(CHECKS.replace("BOTH.wait(60)", 'open("begun.txt", "a").write("x")'))
     project.run("--check", "quick", code=0)
     assert (project.path / "begun.txt").read_text() == "x"
 

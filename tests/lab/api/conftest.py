@@ -40,7 +40,7 @@ class Server:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self.socket.getsockname()[1]}"
         self.registry = self.call(lambda: Registry(self.config))
-        self.api = asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(5)
+        self.api = asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(30)
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(self.pki.kubeconfig(self.url))
 
@@ -55,12 +55,12 @@ class Server:
         async def run() -> Result:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(5)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.api.stop(), self.loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.api.stop(), self.loop).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
+        self.thread.join(30)
         self.loop.close()
 
 
@@ -97,7 +97,7 @@ def open_http(server: Server) -> Iterator[httpx.Client]:
     paths["key"].write_bytes(server.pki.client_key_pem)
     context = ssl.create_default_context(cafile=str(paths["ca"]))
     context.load_cert_chain(paths["client"], paths["key"])
-    with httpx.Client(base_url=server.url, verify=context, timeout=5) as session:
+    with httpx.Client(base_url=server.url, verify=context, timeout=30) as session:
         yield session
 
 

@@ -37,7 +37,7 @@ def connect(server: Server, namespace: str, query: str, protocol: str | None, po
             "keyfile": files["key"],
             "cert_reqs": ssl.CERT_REQUIRED,
         },
-        timeout=5,
+        timeout=30,
     )
 
 
@@ -69,7 +69,7 @@ def test_exec_with_the_official_client(core: client.CoreV1Api, namespace: str) -
         _preload_content=False,
     )
     answer.write_stdin("abc\n")
-    answer.run_forever(timeout=5)
+    answer.run_forever(timeout=30)
     assert answer.read_stdout() == "got abc\n"
     assert answer.read_stderr() == "oops\n"
     assert answer.returncode == 3
@@ -123,7 +123,7 @@ def test_a_command_that_does_not_exist(server: Server, namespace: str) -> None:
 def test_a_client_that_leaves_ends_what_it_started(server: Server, namespace: str) -> None:
     connection = connect(server, namespace, "exec?command=sleep&command=60&stdout=true", V4)
     connection.recv_data()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     while not server.runtime.started or server.runtime.started[-1]._process.returncode is not None:
         assert time.monotonic() < deadline
     connection.close()
@@ -203,7 +203,7 @@ def backend(server: Server) -> Iterator[None]:
 def test_port_forward(core: client.CoreV1Api, namespace: str) -> None:
     forward = portforward(core.connect_get_namespaced_pod_portforward, "ex", namespace, ports="8080")
     connection: socket.socket = forward.socket(8080)
-    connection.settimeout(5)
+    connection.settimeout(30)
     connection.sendall(b"GET /hello HTTP/1.0\r\nX-Test: forward\r\n\r\n")
     received = b""
     while chunk := connection.recv(4096):

@@ -69,12 +69,12 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def roll_out(kubectl: Kubectl) -> None:
-    assert "successfully rolled out" in kubectl.ok("rollout", "status", "deployment/web", "--timeout=20s")
+    assert "successfully rolled out" in kubectl.ok("rollout", "status", "deployment/web", "--timeout=30s")
 
 
 def is_gone(kubectl: Kubectl, *what: str) -> bool:
     """Waits for a deletion. An old kubectl takes what is gone already for a mistake."""
-    waited = kubectl.run("wait", "--for=delete", *what, "--timeout=10s")
+    waited = kubectl.run("wait", "--for=delete", *what, "--timeout=30s")
     return waited.returncode == 0 or "no matching resources found" in waited.stderr
 
 
@@ -247,13 +247,13 @@ def test_logs(kubectl: Kubectl, lab: LabAccess) -> None:
     script = "echo first; while [ ! -e /tmp/go ]; do sleep 0.01; done; echo second"
     command = ("run", "f", "--image=busybox", "--restart=Never", "--command", "--", "sh", "-c", script)
     kubectl.ok(*command)
-    kubectl.ok("wait", "--for=condition=Ready", "pod/f", "--timeout=10s")
+    kubectl.ok("wait", "--for=condition=Ready", "pod/f", "--timeout=30s")
     with kubectl.start("logs", "-f", "f") as following:
         assert following.stdout is not None
         assert following.stdout.readline() == "first\n"
         kubectl.ok("exec", "f", "--", "touch", "/tmp/go")
         assert following.stdout.read() == "second\n"
-        assert following.wait(10) == 0
+        assert following.wait(30) == 0
 
 
 def test_what_is_watched(kubectl: Kubectl) -> None:
@@ -301,7 +301,7 @@ def test_waits_and_deletions(kubectl: Kubectl) -> None:
         script = "trap '' TERM; while :; do sleep 0.1; done"
         command = ("run", name, "--image=busybox", f"--overrides={overrides}", "--command", "--", "sh", "-c")
         kubectl.ok(*command, script)
-    kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=20s")
+    kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=30s")
     never = kubectl.run("wait", "--for=condition=Nonsense", "pod/slow", "--timeout=1s")
     assert (never.returncode, "timed out" in never.stderr) == (1, True)
     assert '"slow" deleted' in kubectl.ok("delete", "pod", "slow", "--wait=false")
@@ -382,7 +382,7 @@ def test_a_node_is_drained(kubectl: Kubectl, lab: LabAccess) -> None:
             "--force",
             "--grace-period=0",
         )
-        drained = kubectl.ok(*drain, "--timeout=20s", "--pod-selector=app=web")
+        drained = kubectl.ok(*drain, "--timeout=30s", "--pod-selector=app=web")
         assert "evicted" in drained
         lab.ready_pods(kubectl.namespace, 3, "app=web")
         assert node not in {row["NODE"] for row in table(kubectl.ok("get", "pods", "-o", "wide"))}
@@ -395,7 +395,7 @@ def test_a_node_is_drained(kubectl: Kubectl, lab: LabAccess) -> None:
 
 def test_events(kubectl: Kubectl) -> None:
     kubectl.ok("run", "e", "--image=busybox", "--command", "--", "sleep", "1000")
-    kubectl.ok("wait", "--for=condition=Ready", "pod/e", "--timeout=10s")
+    kubectl.ok("wait", "--for=condition=Ready", "pod/e", "--timeout=30s")
     rows = table(kubectl.ok("get", "events", "--field-selector=involvedObject.name=e"))
     assert "Scheduled" in {row["REASON"] for row in rows}
     if programs.minor(kubectl.program) >= programs.CURRENT:

@@ -153,13 +153,13 @@ def test_leases_are_renewed_and_statuses_now_and_then(monkeypatch: pytest.Monkey
             registry.update("nodes", None, name, _age, subresource="status")
         statuses.clear()
         beating = asyncio.create_task(Heartbeat(registry).run())
-        await asyncio.wait_for(enough.wait(), 10)
+        await asyncio.wait_for(enough.wait(), 30)
         # a node that is gone gets no new lease
         registry.remove("nodes", None, config.node_names[1])
         registry.remove("leases", heartbeat.NAMESPACE, config.node_names[1])
         times.clear()
         enough.clear()
-        await asyncio.wait_for(enough.wait(), 10)
+        await asyncio.wait_for(enough.wait(), 30)
         assert registry.find("leases", heartbeat.NAMESPACE, config.node_names[1]) is None
         beating.cancel()
         unsubscribe()
