@@ -13,7 +13,7 @@ from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_of
 from kubereach.diagnosis.template import probing
-from kubereach.diagnosis.workload import pods_wrong, slices_wrong
+from kubereach.diagnosis.workload import pods_wrong, slices_late, slices_wrong
 from kubereach.errors import KubereachError
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
@@ -63,7 +63,7 @@ class Doctor:
         subject = subject_of(world, path.address)
         if path.address.way == "dns" or path.result.outcomes.keys() & _NAMES:
             if subject is not None and subject.service["spec"].get("clusterIP") == "None":
-                wrong = slices_wrong(subject)
+                wrong = slices_wrong(subject) or slices_late(world, subject)
                 if wrong is not None:
                     return wrong
             return names.walk(world, bench, path, subject, self._short)
@@ -71,7 +71,8 @@ class Doctor:
             return self._without_service(path)
         # where nobody is to answer, pods that are not ready are as they should be
         above = path.miss in _ABOVE
-        wrong = slices_wrong(subject) or (None if above else pods_wrong(world, subject))
+        wrong = slices_wrong(subject) or slices_late(world, subject)
+        wrong = wrong or (None if above else pods_wrong(world, subject))
         if wrong is not None:
             return wrong
         unreachable = proxy.unreachable_node(world, bench, path) if path.miss == evidence.LOST else None

@@ -47,6 +47,21 @@ def _state(pod: Object) -> str:
     return "ready" if is_ready(pod) else f"{status.get('phase', 'unknown')}, its readiness probe fails"
 
 
+#: seconds that EndpointSlices may lag behind their pods: the controller batches changes for up to one
+_LAG = 3.0
+
+
+def slices_late(world: World, subject: Subject) -> Finding | None:
+    """EndpointSlices that say the right thing by now, but not soon enough."""
+    meta = subject.service["metadata"]
+    seconds = world.lag.longest(meta["namespace"], meta["name"]) if world.lag else 0.0
+    if seconds < _LAG:
+        return None
+    what = f"those of Service {subject.name} were {seconds:.1f} s behind its pods"
+    see = ("kubectl -n kube-system logs -l component=kube-controller-manager --tail=50",)
+    return Finding(API, "EndpointSlices", what, (), (), see)
+
+
 def slices_wrong(subject: Subject) -> Finding | None:
     """EndpointSlices that do not say what the pods are: neither a service proxy nor DNS can know better."""
     if not subject.selects:

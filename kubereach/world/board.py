@@ -31,6 +31,8 @@ class Board:
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._stopped = False
+        #: is told of each change, with the object as it was before, in the thread of its watch
+        self.noticed: Callable[[Object | None, Object], None] | None = None
 
     def follow(self, path: str) -> None:
         """Watch a collection (all namespaces, the run's label) from now on, and wait for its first list."""
@@ -55,6 +57,7 @@ class Board:
             listed.set()
 
     def _note(self, change: str, obj: Object) -> None:
+        old = self._objects.get(key_of(obj)) if change != "LISTED" else None
         with self._changed:
             if change == "LISTED":
                 kind = str(obj["kind"]).removesuffix("List")
@@ -67,6 +70,9 @@ class Board:
             else:
                 self._objects[key_of(obj)] = obj
             self._changed.notify_all()
+        if self.noticed:
+            for new in obj["items"] if change == "LISTED" else [obj]:
+                self.noticed(old, new)
 
     def _raise(self) -> None:
         if self._error is not None and not self._stopped:

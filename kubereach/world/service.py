@@ -475,7 +475,10 @@ class Service:
     def must_be_left_alone(self) -> None:
         """Nobody has taken charge of it as a load balancer. Raises `NotConforming`."""
         if self.taken_by:
-            where, asked = f"LoadBalancer Service {self.name}", "left alone: it names a class of somebody else"
+            where, asked = (
+                f"LoadBalancer Service {self.name}",
+                "left alone: it names a class of somebody else",
+            )
             raise NotConforming([Failure("API", where, asked, self.taken_by, layer=BALANCER)])
 
     def allow_only(self, vantages: Iterable[Vantage]) -> None:

@@ -28,6 +28,7 @@ from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, Outsi
 from kubereach.vantage.wire import Wire
 from kubereach.world.alike import Alike, entered
 from kubereach.world.board import Board, is_ready
+from kubereach.world.lag import SliceLag
 from kubereach.world.leftovers import NAMESPACES, Renewal, remove_leftovers, renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
 from kubereach.world.readiness import Readiness
@@ -44,6 +45,7 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _FOLLOWED = (
     "/api/v1/pods",
     "/api/v1/services",
+    "/apis/discovery.k8s.io/v1/endpointslices",
     "/apis/apps/v1/daemonsets",
     "/apis/apps/v1/statefulsets",
     "/apis/apps/v1/deployments",
@@ -84,6 +86,7 @@ class World:
         self._api: Api | None = None
         self._cluster: Cluster | None = None
         self._board: Board | None = None
+        self.lag: SliceLag | None = None
         self._wire: Wire | None = None
         self._renewal: Renewal | None = None
         self._touched = False
@@ -138,6 +141,8 @@ class World:
         remove_leftovers(self.api)
         self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
         self._board = Board(self.api, f"{RUN}={self.run}")
+        self.lag = SliceLag(self._board)
+        self._board.noticed = self.lag.noticed
         with ThreadPoolExecutor(8) as pool:
             followed = [pool.submit(self._board.follow, path) for path in _FOLLOWED]
             self._touched = True

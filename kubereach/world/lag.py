@@ -1,0 +1,106 @@
+"""How long EndpointSlices take to say what became of the pods: a service proxy cannot know it any sooner.
+
+Seen by the watches alone, so that it costs the cluster nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from kubereach.api import Object
+from kubereach.world.board import Board, is_ready
+
+_NAMED_BY = "kubernetes.io/service-name"
+#: (namespace, name) of a Service
+Key = tuple[str, str]
+
+
+class SliceLag:
+    """Keeps, for each Service with a selector, since when its EndpointSlices say something else than its pods."""
+
+    def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
+        self._board = board
+        self._clock = clock
+        self._since: dict[Key, float] = {}
+        #: the longest that a Service had to wait, in seconds
+        self._longest: dict[Key, float] = {}
+        self._lock = threading.Lock()
+
+    def noticed(self, old: Object | None, new: Object) -> None:
+        """To be called after the board has taken a change in."""
+        if new["kind"] not in ("Pod", "EndpointSlice", "Service"):
+            return
+        namespace = new["metadata"].get("namespace", "")
+        concerned = [s for s in self._board.all("Service", namespace) if _concerns(s, new, old)]
+        if not concerned:
+            return
+        slices = self._board.all("EndpointSlice", namespace)
+        pods = self._board.all("Pod", namespace)
+        now = self._clock()
+        with self._lock:
+            for service in concerned:
+                key = (namespace, service["metadata"]["name"])
+                if _listed(slices, key[1]) == _ready(pods, service):
+                    began = self._since.pop(key, None)
+                    if began is not None:
+                        self._longest[key] = max(self._longest.get(key, 0.0), now - began)
+                else:
+                    self._since.setdefault(key, now)
+
+    def longest(self, namespace: str, name: str) -> float:
+        """Seconds that the Service's EndpointSlices lagged behind its pods at most, up to now if they still do."""
+        key = (namespace, name)
+        with self._lock:
+            began = self._since.get(key)
+            still = self._clock() - began if began is not None else 0.0
+            return max(self._longest.get(key, 0.0), still)
+
+
+def _concerns(service: Object, new: Object, old: Object | None) -> bool:
+    """Whether a change is one of the Service's own selector, of its pods or of its EndpointSlices."""
+    wanted = service["spec"].get("selector")
+    if not wanted:
+        return False
+    name = service["metadata"]["name"]
+    if new["kind"] == "Service":
+        return bool(new["metadata"]["name"] == name)
+    labels = [(obj["metadata"].get("labels") or {}) for obj in (new, old) if obj]
+    if new["kind"] == "EndpointSlice":
+        return any(one.get(_NAMED_BY) == name for one in labels)
+    return any(wanted.items() <= one.items() for one in labels)
+
+
+def _ready(pods: list[Object], service: Object) -> frozenset[str]:
+    wanted = service["spec"]["selector"].items()
+    chosen = [pod for pod in pods if wanted <= (pod["metadata"].get("labels") or {}).items()]
+    # what is not ready may be listed all the same, where the Service asks for it: no lag is then seen
+    unready = service["spec"].get("publishNotReadyAddresses", False)
+    return frozenset(
+        one["ip"]
+        for pod in chosen
+        if is_ready(pod) or (unready and not pod["metadata"].get("deletionTimestamp"))
+        for one in pod["status"].get("podIPs") or ()
+    ) & _of_family(service, chosen)
+
+
+def _of_family(service: Object, pods: list[Object]) -> frozenset[str]:
+    families = service["spec"].get("ipFamilies") or ["IPv4"]
+    return frozenset(
+        one["ip"]
+        for pod in pods
+        for one in pod.get("status", {}).get("podIPs") or ()
+        if ("IPv6" if ":" in one["ip"] else "IPv4") in families
+    )
+
+
+def _listed(slices: list[Object], name: str) -> frozenset[str]:
+    return frozenset(
+        address
+        for part in slices
+        if (part["metadata"].get("labels") or {}).get(_NAMED_BY) == name
+        for endpoint in part.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready", True)
+        for address in endpoint["addresses"]
+    )
