@@ -108,7 +108,9 @@ FAULTS: dict[str, Fault] = {
         "nodes refuse more than 200 TCP connections of one client at a time", NODE
     ),
     "node.conntrack-forgets": Fault("nodes forget TCP connections that are idle for a second", NODE),
-    "node.conntrack-small": Fault("the last node tracks 300 TCP connections and drops further ones", NODE),
+    "node.conntrack-small": Fault(
+        "the last node tracks 200 TCP connections, closed ones too, and drops further ones", NODE
+    ),
     "node.forwarding-off": Fault("the last node does not forward packets", NODE),
     "proxy.affinity-forgotten": Fault(
         "a change of endpoints makes clients lose their affinity", PROXY, "kubernetes #71809"

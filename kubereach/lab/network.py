@@ -29,8 +29,9 @@ _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reac
 _NETNS = Path("/run/netns")
 #: TCP connections that one client may have at a time through a node with a limit
 _CONNECTIONS = 200
-#: TCP connections that a node with a small table tracks at a time
-_TRACKED = 300
+#: TCP connections that a node with a small table tracks at a time, and for how many seconds, closed or not
+_TRACKED = 200
+_TRACKED_SECONDS = 30
 
 
 class NetworkError(Exception):
@@ -265,7 +266,8 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     limit = f"add @clients {{ {ip} saddr ct count over {_CONNECTIONS} }} reject with tcp reset"
     limited = f"ct state new meta l4proto tcp {limit}" if "node.connection-limit" in faults else ""
     if "node.conntrack-small" in faults and number == config.nodes - 1:
-        limited = f"ct state new meta l4proto tcp ct count over {_TRACKED} drop"
+        flow = f"{ip} saddr . th sport . {ip} daddr . th dport"
+        limited = f"ct state new meta l4proto tcp add @tracked {{ {flow} }} accept; ct state new meta l4proto tcp drop"
     leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
     no_egress = f"{leaving} drop" if "net.no-egress" in faults else ""
     return f"""
@@ -274,6 +276,10 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
                 type nat hook postrouting priority srcnat + 10;
                 {ip} saddr {pods} {ip} daddr != {pods} masquerade fully-random
                 {inside}
+            }}
+            set tracked {{
+                type ipv{plan.version}_addr . inet_service . ipv{plan.version}_addr . inet_service
+                flags dynamic; timeout {_TRACKED_SECONDS}s; size {_TRACKED}
             }}
             set clients {{ type ipv{plan.version}_addr; flags dynamic; size 65535; }}
             chain forward {{

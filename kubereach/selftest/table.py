@@ -217,7 +217,7 @@ TABLE: dict[str, Row] = {
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
-    "node.conntrack-small": by("clusterip.burst"),
+    "node.conntrack-small": by("clusterip.from-pod", "nodes.mesh", perhaps=["*"]),
     "node.forwarding-off": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
