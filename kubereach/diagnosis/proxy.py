@@ -10,6 +10,7 @@ from kubereach.diagnosis.bench import Bench, counted, sound
 from kubereach.diagnosis.finding import BALANCER, NODE, PROXY, Finding
 from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
+from kubereach.diagnosis.wording import seen
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
 from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 
 #: probes of each way, one after the other: refusals are rationed, and whoever fails is to fail soon
 _TRIES = 24
-
-_WHAT = {
-    evidence.LOST: "is not always answered",
-    evidence.BACKENDS: "is answered by pods that are not its endpoints",
-    evidence.MISSING: "is not answered by all of its endpoints",
-    evidence.PORT: "gets to another port than its target port",
-    evidence.SOURCE: "does not show its pods the client's own address",
-    evidence.SPREAD: "does not keep to the Service's session affinity",
-    evidence.SHARE: "is not spread evenly over its endpoints",
-    evidence.ANSWERED: "is answered and must not be",
-    evidence.NO_REFUSAL: "is neither served nor refused",
-    evidence.FLOW: "does not carry an open connection, or a UDP flow, as it must",
-    evidence.STATUS: "does not answer with the right status",
-}
 
 
 def address_node(world: World, path: Path) -> str:
@@ -76,9 +63,7 @@ def blamed(
     world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
 ) -> Finding:
     """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
-    at = f"{path.address.host}:{path.address.port}"
-    service = f" (Service {subject.name})" if subject else ""
-    what = f"{path.address.way} {at}{service} {_WHAT.get(path.miss, 'fails')}"
+    what = seen(world, path, subject)
     if beneath:
         what += f", {beneath[0]}"
     own = f"{path.vantage.name}: {counted([path.result])}"
@@ -99,10 +84,8 @@ def blamed(
         ]
     nodes = tuple(_short(world, node) for node in places if node)
     if _balancers(world, bench, path, subject):
-        name = f" of Service {subject.name}" if subject else ""
         see = (*_service_commands(subject), "the load balancer controller's log")
-        return Finding(BALANCER, "load balancer", f"the address {at}{name} " + _WHAT.get(path.miss, "fails")
-                       + (f", {beneath[0]}" if beneath else ""), (), tuple(lines), see)  # fmt: skip
+        return Finding(BALANCER, "load balancer", what, (), tuple(lines), see)
     every = len(nodes) == len(world.cluster.nodes) and len(nodes) > 1
     see = (
         f"nft list ruleset | grep {path.address.host}  # or iptables-save, ipvsadm -Ln; on {places[0] or 'a node'}",

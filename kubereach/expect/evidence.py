@@ -137,10 +137,23 @@ def _examine(seen: Sequence[Path]) -> None:
         if not path.failures or examine is None:
             continue
         key = (path.vantage.name, path.address.way, path.miss)
-        if key not in found and len(found) < _EXAMINED:
-            found[key] = examine(path)
-        finding = found.get(key)
+        if key not in found:
+            found[key] = examine(path) if len(found) < _EXAMINED else _alike(found, key)
+        finding = found[key]
         path.failures = [replace(failure, finding=finding) for failure in path.failures]
+
+
+def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, str, str]) -> Finding | None:
+    """What was found of another vantage that missed the same, if the place is that vantage's own node."""
+    name, *missed = key
+    for (other, *same), finding in found.items():
+        if finding and same == missed and finding.nodes == (_node(other),):
+            return replace(finding, nodes=(_node(name),))
+    return None
+
+
+def _node(vantage: str) -> str:
+    return vantage.rpartition("@")[2]
 
 
 def names(words: Sequence[str] | frozenset[str], most: int = 6) -> str:
