@@ -1,0 +1,78 @@
+"""What was seen of a path, in a sentence that gives share and place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kubereach.diagnosis.subject import Subject
+from kubereach.expect import evidence
+from kubereach.expect.evidence import Path
+from kubereach.outcome import OK, REFUSED, RESET, TIMEOUT, in_words
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
+
+_VERBS = {TIMEOUT: "timed out", REFUSED: "were refused", RESET: "were reset"}
+_MISSES = {
+    evidence.LOST: "is not always answered",
+    evidence.BACKENDS: "is answered by pods that are not its endpoints",
+    evidence.MISSING: "is not answered by all of its endpoints",
+    evidence.PORT: "gets to another port than its target port",
+    evidence.SOURCE: "does not show its pods the client's own address",
+    evidence.SPREAD: "does not keep to the Service's session affinity",
+    evidence.SHARE: "is not spread evenly over its endpoints",
+    evidence.ANSWERED: "is answered and must not be",
+    evidence.NO_REFUSAL: "is neither served nor refused",
+    evidence.FLOW: "does not carry an open connection, or a UDP flow, as it must",
+    evidence.STATUS: "does not answer with the right status",
+}
+
+
+def seen(world: World, path: Path, subject: Subject | None) -> str:
+    """``2 of 60 connections from pod@worker2 to clusterip 10.96.3.7:80 (Service a/web) timed out``."""
+    address = path.address
+    place = f"{address.way} {address.host}:{address.port}" + (f" (Service {subject.name})" if subject else "")
+    whole = len(path.result.probes)
+    things = "datagrams" if address.kind == "udp" else "connections"
+    start = f"of {whole} {things} from {path.vantage.name} to {place}"
+    if path.miss == evidence.LOST:
+        lost = {word: count for word, count in path.result.outcomes.items() if word != OK and count}
+        if lost:
+            verb = _VERBS.get(next(iter(lost)), "") if len(lost) == 1 else ""
+            itself = ", from an endpoint to its own Service (hairpin)" if _is_endpoint(path, subject) else ""
+            return f"{sum(lost.values())} {start} {verb or 'were lost: ' + in_words(lost)}{itself}"
+        again = sum(probe.retransmits > 0 for probe in path.result.probes)
+        if again:
+            return f"{again} {start} took a packet twice"
+    if path.miss == evidence.BACKENDS and subject is not None:
+        strangers = _strangers(world, path, subject)
+        if strangers:
+            return (
+                f"{sum(strangers.values())} {start} were answered by {_names(strangers)}, no endpoint of it"
+            )
+    return f"{place} {_MISSES.get(path.miss, 'fails')}"
+
+
+def _is_endpoint(path: Path, subject: Subject | None) -> bool:
+    """Whether a pod was to reach itself by its own Service (hairpin)."""
+    return subject is not None and path.vantage.pod in {endpoint.pod for endpoint in subject.endpoints}
+
+
+def _strangers(world: World, path: Path, subject: Subject) -> Counter[str]:
+    """Who answered and is no endpoint, with the address: ``web-1 (10.244.1.7)``."""
+    own = {endpoint.pod for endpoint in subject.endpoints}
+    addresses = {
+        pod["metadata"]["name"]: pod.get("status", {}).get("podIP", "") for pod in world.board.all("Pod")
+    }
+    return Counter(
+        {
+            f"{pod} ({addresses.get(pod) or 'gone'})": count
+            for pod, count in path.result.backends.items()
+            if pod not in own
+        }
+    )
+
+
+def _names(counts: Counter[str]) -> str:
+    return " and ".join(name for name, _ in counts.most_common(2))
