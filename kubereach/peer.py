@@ -926,7 +926,10 @@ class Prober:
         assert sock is not None
         if attempt.state == 0:
             # a connection that failed says so here
-            sock.send(attempt.token + b"\n" if series.kind in ("tcp", "sctp") else series.payload)
+            try:
+                sock.send(attempt.token + b"\n" if series.kind in ("tcp", "sctp") else series.payload)
+            except BlockingIOError:
+                return  # not made yet: the event was of another one that had the same descriptor
             attempt.state = 1
             self.poller.connected(attempt.fd)
             if not events & IN:
