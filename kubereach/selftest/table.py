@@ -50,6 +50,14 @@ _CONTROLLED = (
     "ports.changed",
 )  # fmt: skip
 _MEASURED = ("clusterip.fair", "lifecycle.convergence", "nodeport.localhost", "signals.paths")
+#: checks that need a NodePort Service that answers: what they fail with, and those whose control that is
+_NODE_PORTED = (
+    "affinity.sticks", "nodeport.closed-after", "nodeport.every-node", "nodeport.explicit",
+    "nodeport.from-nodes", "nodeport.from-pods", "nodeport.includes-clusterip",
+    "nodeport.source-ip-cluster", "nodes.mesh", "ports.udp",
+)  # fmt: skip
+_NODE_PORT_CONTROLLED = ("clusterip.internal-only", "clusterip.not-on-node-port")
+_NODE_PORT_MEASURED = ("lifecycle.convergence", "nodeport.localhost", "signals.paths")
 #: of runs in which changes take 8 s
 _PATIENT = (
     "--set=converge_deadline=30", "--set=troubled_deadline=30", "--set=load_balancer_deadline=30",
@@ -208,7 +216,11 @@ TABLE: dict[str, Row] = {
         perhaps=["*"],
     ),
     "net.mtu": by("clusterip.large-transfer"),
-    "net.no-egress": by("clusterip.api-server"),
+    "net.no-egress": by(
+        "affinity.sticks", "clusterip.api-server", "endpoints.host-network", "lifecycle.type-changes",
+        "loadbalancer.health-check-node-port", "loadbalancer.includes-node-port", "nodeport.closed-after",
+        "nodeport.explicit", "nodeport.from-pods",
+    ),
     "net.node-pair-cut": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
@@ -217,7 +229,7 @@ TABLE: dict[str, Row] = {
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
-    "node.conntrack-small": by("clusterip.from-pod", "nodes.mesh", perhaps=["*"]),
+    "node.conntrack-small": by("nodes.mesh", perhaps=["*"]),
     "node.forwarding-off": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
@@ -318,6 +330,10 @@ TABLE: dict[str, Row] = {
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "workload.crash-loop": stops("CrashLoopBackOff"),
     "workload.image-missing": stops("ErrImagePull"),
-    "workload.wrong-label": by("nodeport.every-node"),
-    "workload.wrong-port": by("nodeport.every-node"),
+    "workload.wrong-label": by(
+        *_NODE_PORTED, "headless.hostname-subdomain", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
+    ),
+    "workload.wrong-port": by(
+        *_NODE_PORTED, "nodeport.external-local", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
+    ),
 }  # fmt: skip
