@@ -190,7 +190,12 @@ def _cluster_dns(config: LabConfig, registry: Registry) -> None:
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
         ],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
+        # a busy machine may take its time: that makes no replica unready
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": 8181},
+            "periodSeconds": 2,
+            "timeoutSeconds": 10,
+        },
         "livenessProbe": {
             "httpGet": {"path": "/health", "port": 8080},
             "initialDelaySeconds": 10,
