@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         check_faults(faults)
     except ValueError as error:
-        raise UsageError(f"--fault: {error}", "`kubereach lab faults` lists them.") from None
+        raise UsageError(f"--fault: {error}") from None
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: not a number of runs", "One or more.")
     checks = read_checks(suites_folder())
