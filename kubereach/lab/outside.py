@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from pathlib import Path
@@ -38,6 +39,7 @@ class Outside(Host):
             ip.link("add", ifname=_BRIDGE, kind="bridge")
             index = ip.link_lookup(ifname=_BRIDGE)[0]
             ip.link("set", index=index, state="up")
+            _plain_bridge()
             nowhere = _make_nowhere(ip)
             for plan in self._config.plans:
                 add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
@@ -87,6 +89,13 @@ class Outside(Host):
                 self._routes[address] = node
             elif self._routes.pop(address, None):
                 ip.route("del", dst=range_)
+
+
+def _plain_bridge() -> None:
+    """The underlay is a switch: if the machine has br_netfilter, frames would pass through IP's hooks for nothing."""
+    for knob in ("iptables", "ip6tables", "arptables"):
+        with contextlib.suppress(OSError):  # not the module, or none of ours to set
+            Path(f"/proc/sys/net/bridge/bridge-nf-call-{knob}").write_text("0")
 
 
 def _make_nowhere(ip: Any) -> int:
