@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -143,6 +144,8 @@ def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.
     settings["node_port_range"] = tuple(settings["node_port_range"])
     settings["faults"] = frozenset(settings["faults"])
 
+    gc.disable()  # what it takes to come up stays: nothing of it is garbage
+
     async def main() -> None:
         try:
             server = LabServer(LabConfig(**settings), Processes(fork_server))
@@ -152,6 +155,8 @@ def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.
             log.exception("the lab did not come up")
             control.send(json.dumps({"error": f"the lab did not come up: {error}"}).encode())
             raise
+        gc.freeze()
+        gc.enable()
         control.send(json.dumps({"ready": True}).encode())
         await asyncio.Event().wait()
 
