@@ -97,7 +97,7 @@ def not_resolve(
     """See `Expectation.not_to_resolve`. `accepted` are the outcomes that conform."""
     seen = paths(vantages, [resolving(name, settled) for name in wanted])
     for path in seen:
-        path.wanted = frozenset()
+        path.judged = lambda answer: answer.outcome in accepted
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(
@@ -269,10 +269,15 @@ def report(
         settings.resolve_hold,
         None,
     )
+
+    def fresh(answer: Answer) -> bool:
+        found = reply(answer)
+        return found is not None and not (longest and found.ttl > longest)
+
     said = set()
     for path in seen:
         path.series = _asking(path, 1, settings, message=message)
-        path.judged = lambda answer: reply(answer) is not None
+        path.judged = fresh
         replies = [reply(probe.answer) for probe in path.result.probes]
         right = [found for found in replies if found is not None]
         if len(right) < len(replies):

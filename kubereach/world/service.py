@@ -129,9 +129,10 @@ class Service:
         """The node port of the named port, or of the first. Raises `NotConforming` when the cluster gave none."""
         number = self._port(name).get("nodePort")
         if not number:
-            raise NotConforming(
-                [Failure("API", f"{self.type} Service {self.name}", "a node port", "none allocated")]
-            )
+            # whoever provides load balancers may be the one who asks for none
+            layer = BALANCER if self.type == "LoadBalancer" else ""
+            where = f"{self.type} Service {self.name}"
+            raise NotConforming([Failure("API", where, "a node port", "none allocated", layer=layer)])
         return int(number)
 
     # addresses
