@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from kubereach.check import INFO
 from kubereach.errors import CannotMeasure
 from kubereach.events import Bus, Event
 from kubereach.fixtures import WorldLike, reader
@@ -107,11 +108,12 @@ class BesideRunner:
             return None
 
     def _run(self, waiting: list[_Work]) -> None:
-        from kubereach.expect import current_check
+        from kubereach.expect import current_check, informing
 
         while (work := self._next(waiting)) is not None:
             check = check_of(work.item)
             current_check.set(check.id if check else "")
+            informing.set(check is not None and check.level == INFO)
             begun = time.monotonic()
             error: BaseException | None = None
             with self._bus.held_back() as events:

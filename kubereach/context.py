@@ -24,7 +24,9 @@ class RunContext:
     nonce: str
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
     settled: float = field(default_factory=time.monotonic)
-    #: names of vantages for which something has failed: they are not waited for so long any more
-    troubled: set[str] = field(default_factory=set)
+    #: names of vantages for which something has failed, and since when: they are not waited for so long any more
+    troubled: dict[str, float] = field(default_factory=dict)
+    #: seconds that the slowest path so far has taken to follow a change: who is slow is not broken
+    slowest: float = 0.0
     #: finds out which layer of a path that failed is broken
     examine: Callable[[Path], Finding | None] | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from kubereach.beside import SECONDS
-from kubereach.check import Check
+from kubereach.check import INFO, Check
 from kubereach.errors import KubereachError, Unsupported
 from kubereach.events import Bus, CheckFinished, CheckStarted
 from kubereach.features import Finding
@@ -43,7 +43,7 @@ class CheckRunner:
         check = check_of(item)
         if check is None:
             return (yield)
-        from kubereach.expect import current_check
+        from kubereach.expect import current_check, informing
 
         properties = {"check": check.id, "level": check.level, "requirement": check.requirement}
         item.user_properties += list(properties.items())
@@ -53,12 +53,14 @@ class CheckRunner:
         self.bus.emit(CheckStarted(check.id, case))
         began = time.monotonic()
         token = current_check.set(check.id)
+        informs = informing.set(check.level == INFO)
         try:
             result = yield
             verdict = self._current or Verdict(PASS)
             return result
         finally:
             current_check.reset(token)
+            informing.reset(informs)
             self.finished.append((check, verdict))
             seconds = item.stash.get(SECONDS, time.monotonic() - began)
             self.bus.emit(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kubereach.expect.affinity import tries
 from kubereach.expect.budget import within_budget
-from kubereach.expect.evidence import current_check
+from kubereach.expect.evidence import current_check, informing
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN, hold_length
@@ -36,6 +36,7 @@ __all__ = [
     "expect",
     "free_address",
     "hold_length",
+    "informing",
     "must_have",
     "must_show",
     "near",

@@ -16,6 +16,8 @@ from kubereach.vantage.series import Series
 
 #: seconds for which the first attempt of a path that may still converge waits for an answer
 IMPATIENT = 0.25
+#: a change may take so many times as long as the slowest before it, also where something is broken
+SLOW = 3
 
 
 def converge(
@@ -43,8 +45,11 @@ def converge(
         # where something is broken already, every change would cost the whole deadline, and the run minutes. An answer
         # that is only not the right one yet is still waited for: DNS may be cached for its whole time to live.
         broken = path.result.outcomes.keys() & UNANSWERED
-        if broken and path.vantage.name in context.troubled:
-            limit = min(limit, begun + context.settings.troubled_deadline)
+        since = context.troubled.get(path.vantage.name)
+        if broken and since is not None:
+            # whoever was under way when it broke has as long from then on; and what is slow is not broken
+            longest = max(context.settings.troubled_deadline, SLOW * context.slowest)
+            limit = min(limit, max(since, begun) + longest)
         return limit
 
     timeout = [IMPATIENT]
@@ -67,6 +72,9 @@ def converge(
                 path.change, since = origin(path.address.settled, begun)
                 # what an attempt saw was so when it began, at the latest
                 path.converged = tried - since
+                if path.change:
+                    context = path.vantage.context
+                    context.slowest = max(context.slowest, path.converged)
                 open_paths.remove(path)
         return any(now < deadline(path) for path in open_paths)
 

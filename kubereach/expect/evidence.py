@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from kubereach.vantage import Series, Vantage
 
 #: id of the check that is running; set by the plugin before each test
 current_check: ContextVar[str] = ContextVar("current_check", default="")
+#: whether that check only informs: what it misses says nothing about whether anything is broken
+informing: ContextVar[bool] = ContextVar("informing", default=False)
 
 #: where somebody wants to see what settles, besides the events
 watched: ContextVar[list[Probed] | None] = ContextVar("watched", default=None)
@@ -124,7 +127,8 @@ def settle(seen: Sequence[Path]) -> None:
             watching.append(probed)
         if path.failures:
             failures += path.failures
-            path.vantage.context.troubled.add(path.vantage.name)
+            if not informing.get():
+                path.vantage.context.troubled.setdefault(path.vantage.name, time.monotonic())
     if failures:
         raise NotConforming(failures)
 

@@ -15,7 +15,7 @@ from kubereach.address import Address
 from kubereach.cluster import DnsReplica
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
-from kubereach.expect import OWN, current_check, expect, hold_length
+from kubereach.expect import OWN, current_check, expect, hold_length, informing
 from kubereach.settings import Settings
 from kubereach.vantage import VantageGroup
 
@@ -138,6 +138,7 @@ def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vant
 def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
     backend = serve("a")
     port = unused_port()
+    vantage.context.settings = vantage.context.settings.overridden(["connect_timeout=10"])
     address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 30)
 
     def later():
@@ -216,8 +217,8 @@ def test_a_negative_whose_control_fails_is_no_pass(vantage):
 
 def test_a_control_that_fails_only_afterwards_is_seen(serve, vantage):
     backend = serve("a")
-    silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
-    threading.Timer(0.25, backend.process.kill).start()  # while the negative waits for its time-out
+    # while the negative waits for its time-out
+    silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: backend.process.kill()).port)
     with pytest.raises(CannotMeasure, match="the control just after failed"):
         expect(vantage).not_to_be_answered(silent, control=backend.address())
 
@@ -317,3 +318,24 @@ def test_own_resolver(vantage):
     expect(vantage).not_to_know("no-such-name.invalid", control="localhost")
     with pytest.raises(CannotMeasure, match="control"):
         expect(vantage).not_to_know("other.invalid", control="no-such-name.invalid")
+
+
+def test_what_only_informs_troubles_no_vantage(vantage, context):
+    address = Address("clusterip", "http", "127.0.0.1", unused_port())
+    token = informing.set(True)
+    failures(lambda: expect(vantage).to_reach(address))
+    informing.reset(token)
+    assert not context.troubled
+    failures(lambda: expect(vantage).to_reach(address))
+    assert set(context.troubled) == {vantage.name}
+
+
+@pytest.mark.parametrize(("slowest", "least", "most"), [(0.0, 0.2, 1.5), (0.6, 1.8, 10)])
+def test_where_something_is_broken_slow_changes_are_still_waited_for(vantage, context, slowest, least, most):
+    context.settings = context.settings.overridden(["troubled_deadline=0.2"])
+    context.slowest = slowest
+    address = Address("clusterip", "http", "127.0.0.1", unused_port(), settled=time.monotonic() + 60)
+    context.troubled[vantage.name] = time.monotonic()
+    begun = time.monotonic()
+    failures(lambda: expect(vantage).to_reach(address))
+    assert least <= time.monotonic() - begun < most

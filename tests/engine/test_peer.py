@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import socket
 import struct
 import subprocess
@@ -509,3 +510,24 @@ def test_a_flow_ends_when_nobody_has_answered_so_often(serve, vantage):
     words = [probe.answer.outcome for probe in ongoing.result().probes]
     assert words[0] == "ok"
     assert "ok" not in words[-3:]
+
+
+def test_a_prober_that_could_not_run_gives_everybody_as_much_longer(serve, vantage):
+    """Stopped for longer than the time-out, as on a machine that has something else to do, it loses no answer."""
+    backend = serve("a")
+    vantage.run(Series("http", "127.0.0.1", backend.ports["http"], nonce=NONCE))
+    prober = vantage._stream._process
+    future = vantage.submit(
+        Series("http", "127.0.0.1", backend.ports["http"], count=2000, timeout=0.3, nonce=NONCE)
+    )
+    for process in (prober, backend.process):
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(0.6)
+    prober.send_signal(signal.SIGCONT)
+    backend.process.send_signal(signal.SIGCONT)
+    assert future.result(60).outcomes == {"ok": 2000}
+
+
+def test_a_time_out_says_whether_there_was_a_connection(vantage):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert outcome(vantage, "http", silent.getsockname()[1], timeout=0.1).detail == "connected"
