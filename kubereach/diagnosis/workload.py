@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def pods_wrong(world: World, subject: Subject) -> Finding | None:
     """The Service's user's own mistake: a selector that matches nothing, pods that do not get ready."""
-    if not subject.selects or subject.expected:
+    if not subject.selects or subject.expected or _last_ones(subject):
         return None
     meta = subject.service["metadata"]
     see = (
@@ -45,6 +45,19 @@ def _state(pod: Object) -> str:
                 f" (restarted {again} times)" if again else ""
             )
     return "ready" if is_ready(pod) else f"{status.get('phase', 'unknown')}, its readiness probe fails"
+
+
+def _last_ones(subject: Subject) -> list[Object]:
+    """Pods that are on their way out and still ready: what traffic falls back to where no other is left (KEP-1669)."""
+    return [
+        pod
+        for pod in subject.pods
+        if pod["metadata"].get("deletionTimestamp")
+        and any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod.get("status", {}).get("conditions") or ()
+        )
+    ]
 
 
 #: seconds that EndpointSlices may lag behind their pods: the controller batches changes for up to one
@@ -77,6 +90,12 @@ def slices_wrong(subject: Subject) -> Finding | None:
     lines = [f"pod {subject.expected[a].pod} ({a}) is ready and not listed as ready" for a in missing]
     lines += [f"{a} ({subject.listed[a].pod}) is listed as ready and is not a ready pod of it" for a in extra]
     lines += wrong
+    if not subject.expected:
+        lines += [
+            f"pod {pod['metadata']['name']} is terminating, still serves and is not listed"
+            for pod in _last_ones(subject)
+            if not {one["ip"] for one in pod["status"].get("podIPs") or ()} & subject.listed.keys()
+        ]
     if not lines:
         return None
     what = f"do not say what the pods of Service {subject.name} are: {lines[0]}"
