@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from pyroute2.iproute.linux import IPRoute
 
-from kubereach.lab import syscalls
+from kubereach.lab import nftables, syscalls
 from kubereach.lab.config import AddressPlan, LabConfig
 
 T = TypeVar("T")
@@ -66,7 +65,7 @@ class Host:
         """Apply rules in one transaction: all of them or none.
 
         Raises:
-            NetworkError: `nft` refused them.
+            NetworkError: nftables refused them.
         """
         await self.do(nft, rules)
 
@@ -94,9 +93,9 @@ def new_namespace(path: Path) -> None:
 
 def nft(rules: str) -> None:
     """Apply rules in the calling thread's namespace. Raises NetworkError."""
-    done = subprocess.run(["nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise NetworkError(f"nft: {done.stderr.strip()}\n{rules}")
+    reason = nftables.refusal(rules)
+    if reason:
+        raise NetworkError(f"nft: {reason}\n{rules}")
 
 
 def _listen(address: str, port: int, dual_stack: bool) -> socket.socket:
