@@ -499,6 +499,16 @@ class Attempt:
         self.token = b""
 
 
+def local_ports() -> tuple[int, int]:
+    """First and last of the ports that this machine gives to clients."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:  # noqa: PTH123
+            first, last = (int(word) for word in file.read().split())
+        return first, last
+    except (OSError, ValueError):
+        return 49152, 65535
+
+
 def empty_row(outcome: str, local: str = "", detail: str = "") -> tuple[Any, ...]:
     return (outcome, "", "", "", "", local, 0, detail)
 
@@ -707,6 +717,8 @@ class Prober:
         self.results: deque[tuple[Any, ...]] = deque()
         self.threaded: set[Attempt] = set()
         self.next_check = float("inf")
+        self.ports = local_ports()
+        self.port = self.ports[0] + os.getpid() * 7919 % (self.ports[1] - self.ports[0] + 1)
         self.token = 0
         self.wake_in, self.wake_out = os.pipe()
         os.set_blocking(self.wake_in, False)
@@ -894,6 +906,7 @@ class Prober:
             sock = socket.socket(family, kind | NONBLOCK, number)
             if not NONBLOCK:
                 sock.setblocking(False)
+            self._own_port(sock)
             if TCP_QUICKACK is not None and not datagram and not number:
                 sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 0)
         except OSError as error:
@@ -921,6 +934,23 @@ class Prober:
             return
         attempt.state = 1
         self.poller.add(fd, IN)
+
+    def _own_port(self, sock: socket.socket) -> None:
+        """Give a socket a local port that this prober has not had before, or not for a long time.
+
+        The kernel gives any that is free, also that of a connection which has just not been answered. The nodes'
+        connection tracking remembers that one for two minutes (nf_conntrack_tcp_timeout_syn_sent), takes the new one
+        for it, and leads it to the same endpoint, whatever has changed since. Any client may have that bad luck, and
+        no service proxy can do anything about it; but it says nothing about the data plane as it is now.
+        """
+        first, last = self.ports
+        for _ in range(16):
+            self.port = self.port + 1 if self.port < last else first
+            try:
+                sock.bind(("", self.port))
+            except OSError:
+                continue  # somebody else on this machine has it
+            return
 
     def _look(self, attempt: Attempt, events: int) -> None:
         try:

@@ -531,3 +531,16 @@ def test_a_prober_that_could_not_run_gives_everybody_as_much_longer(serve, vanta
 def test_a_time_out_says_whether_there_was_a_connection(vantage):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert outcome(vantage, "http", silent.getsockname()[1], timeout=0.1).detail == "connected"
+
+
+def test_no_local_port_is_used_again_soon(vantage):
+    """Not even that of a connection that has failed, which the kernel takes for free at once."""
+    ports = []
+
+    def note_and_reset(connection):
+        ports.append(connection.getpeername()[1])
+        reset(connection)
+
+    result = vantage.run(Series("http", "127.0.0.1", Odd(note_and_reset).port, count=500, stop_after=0))
+    assert result.outcomes["reset"] + result.outcomes["protocol"] == 500
+    assert len(set(ports)) == 500
