@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kubereach.api import ApiError
@@ -17,7 +19,8 @@ from kubereach.diagnosis.workload import pods_wrong, slices_late, slices_wrong
 from kubereach.errors import KubereachError
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
-from kubereach.outcome import NODATA, NXDOMAIN, SERVFAIL
+from kubereach.expect.reach import series_for
+from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import OUTSIDE, POD
 
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 #: outcomes that only a name can have
 _NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
 #: misses that say nothing of what is beneath the service proxy: somebody answered who must not
-_ABOVE = frozenset({evidence.ANSWERED, evidence.NO_REFUSAL})
+_ABOVE = frozenset({evidence.ANSWERED, evidence.NO_REFUSAL, evidence.STATUS})
+#: of a connection that is held open, and how many seconds it is silent between them at most
+_PINGS, _SILENCE = 2, 8.0
+#: such connections
+_HELD = 6
 
 
 class Doctor:
@@ -132,10 +139,10 @@ class Doctor:
         if path.miss == evidence.SOURCE:
             return network.snat(cells, self._short)
         if all(cell.good for cell in cells):
-            return None
+            return self._forgotten(path) if path.miss == evidence.FLOW else None
         if series.burst:
             # fewer at a time get through?
-            few = network.direct(self._bench, sources, subject.endpoints, probing(path, 12))
+            few = network.direct(self._bench, sources, subject.endpoints, replace(series_for(path), count=12))
             if all(cell.good for cell in few):
                 return self._limited(path, cells)
         return self._located(path, cells, subject.endpoints, series)
@@ -156,6 +163,27 @@ class Doctor:
             bad = frozenset((c.vantage.node, c.endpoint.node) for c in whole if not c.good)
             self._broken.append((bad, found))
         return found
+
+    def _forgotten(self, path: Path) -> Finding | None:
+        """A connection that breaks of silence alone: nothing that is changed meanwhile can be to blame."""
+        begun = [0.0, *sorted(probe.at for probe in path.result.probes)]
+        silent = min(_SILENCE, max(later - sooner for sooner, later in pairwise(begun)) if begun[1:] else 0.0)
+        if path.series is None or path.address.kind != "tcp" or not silent:
+            return None
+        # several: which endpoint one gets, and so which nodes it passes, is luck
+        held = [replace(path.series, count=_PINGS, spacing=silent + 0.05 * n) for n in range(_HELD)]
+        results = self._bench.run([(path.vantage, series) for series in held])
+        if all(result.outcomes[OK] >= _PINGS for result in results):
+            return None
+        what = f"connections that are silent for {silent:.1f} s break, though nothing is changed"
+        lines = (f"{path.vantage.name} to {path.address}: {counted(results)}",)
+        node = self._short.get(path.vantage.node, path.vantage.node)
+        see = (
+            "sysctl net.netfilter.nf_conntrack_tcp_timeout_established",
+            "conntrack -S",
+            "conntrack -L -p tcp",
+        )
+        return Finding(NODE, "connection tracking", what, (node,) if node else (), lines, see)
 
     def _limited(self, path: Path, cells: list[network.Cell]) -> Finding:
         count = path.series.count if path.series else 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted, sound
-from kubereach.diagnosis.finding import BALANCER, NODE, PROXY, Finding
+from kubereach.diagnosis.finding import BALANCER, NETWORK, NODE, PROXY, Finding
 from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.wording import seen
@@ -63,6 +63,8 @@ def blamed(
     world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
 ) -> Finding:
     """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
+    if path.miss == evidence.ANSWERED and path.vantage.kind == OUTSIDE and path.address.way == "clusterip":
+        return _routed(path, subject)
     what = seen(world, path, subject)
     if beneath:
         what += f", {beneath[0]}"
@@ -94,6 +96,12 @@ def blamed(
         "kubectl -n kube-system get pods -o wide  # the service proxy's",
     )
     return Finding(PROXY, "service proxy", what, ("every node",) if every else nodes, tuple(lines), see)
+
+
+def _routed(path: Path, subject: Subject | None) -> Finding:
+    what = f"there is a route from outside to cluster IPs: {path.address.host} answers {path.vantage.name}"
+    see = (f"ip route get {path.address.host}  # outside", *_service_commands(subject))
+    return Finding(NETWORK, "routes", what, (), (counted([path.result]),), see)
 
 
 def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) -> bool:

@@ -85,6 +85,8 @@ class Flow:
     def __init__(self, vantages: Sequence[Vantage], addresses: Sequence[Address], every: float) -> None:
         self._seen = paths(vantages, addresses)
         self._every = every
+        for path in self._seen:
+            path.series = self._series(path)
         self._ongoing = _begin(self._seen, self._series)
         self._ended = False
 
