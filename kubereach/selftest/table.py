@@ -296,7 +296,9 @@ TABLE: dict[str, Row] = {
     "proxy.other-mode": by(noted=["proxy.mode"]),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
     "proxy.protocol-mixed-up": by("ports.same-number-two-protocols"),
-    "proxy.recreated-ignored": by("lifecycle.recreated"),
+    "proxy.recreated-ignored": by(
+        "labels.headless", "labels.service-proxy-name", "lifecycle.recreated", "nodeport.closed-after",
+    ),
     "proxy.sctp-ignored": by("ports.sctp", needs="sctp"),
     "proxy.slow": by(
         "endpoints.rolling-update",

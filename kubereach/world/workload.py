@@ -57,14 +57,30 @@ class Workload:
         self._await(rolled_out, "end of the rolling update")
 
     def end_all(self) -> frozenset[str]:
-        """Scale it to nothing, until all its pods are on their way out; gives those that are still there."""
+        """Scale it to nothing, until all its pods are on their way out and EndpointSlices call none of them ready.
+
+        Gives those that are still there. EndpointSlices that go on to call them ready are not waited for any longer than
+        ``settings.converge_deadline`` seconds: what comes of them is for the check to see.
+        """
         self._patch({"spec": {"replicas": 0}})
 
         def ending() -> bool:
             return all(pod["metadata"].get("deletionTimestamp") for pod in self.pods)
 
         self._await(ending, "end of all pods")
+        self._world.board.wait(
+            lambda: not self._called_ready(), self._world.context.settings.converge_deadline
+        )
         return frozenset(pod["metadata"]["name"] for pod in self.pods)
+
+    def _called_ready(self) -> bool:
+        """Whether an EndpointSlice of the Service says that one of its endpoints is ready."""
+        return any(
+            endpoint.get("conditions", {}).get("ready", True)
+            for part in self._world.board.all("EndpointSlice", self._service.namespace)
+            if (part["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == self._service.name
+            for endpoint in part.get("endpoints") or ()
+        )
 
     def kill(self) -> None:
         """Delete its pods without more of a grace period, until none of them is there any more."""
