@@ -59,7 +59,7 @@ class Workload:
     def end_all(self) -> frozenset[str]:
         """Scale it to nothing, until all its pods are on their way out and EndpointSlices call none of them ready.
 
-        Gives those that are still there. EndpointSlices that go on to call them ready are not waited for any longer than
+        Gives those that are still there. EndpointSlices that go on to call them ready are waited for no longer than
         ``settings.converge_deadline`` seconds: what comes of them is for the check to see.
         """
         self._patch({"spec": {"replicas": 0}})
