@@ -92,7 +92,7 @@ FAULTS: dict[str, Fault] = {
         "whoever asks for a load-balancer address gets another one", BALANCER
     ),
     "lb.requested-address-refused": Fault("whoever asks for a load-balancer address gets none", BALANCER),
-    "lb.udp-ignored": Fault("load-balancer addresses take TCP alone", BALANCER),
+    "lb.udp-ignored": Fault("load-balancer addresses take TCP alone", PROXY),
     "lb.unannounced": Fault("load-balancer addresses are given, but lead nowhere", BALANCER),
     "lb.wrong-node": Fault(
         "under a Local policy an address leads to a node without endpoints", BALANCER, "kubernetes #114058"
