@@ -68,6 +68,7 @@ def converge(
         now = time.monotonic()
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result
+            path.attempts += 1
             if conforms(path, result):
                 path.change, since = origin(path.address.settled, begun)
                 # what an attempt saw was so when it began, at the latest

@@ -55,6 +55,8 @@ class Path:
     converged: float = -1.0
     #: the change that this was measured from, see `kubereach.settling`
     change: str = ""
+    #: series that were tried until one was as expected
+    attempts: int = 0
     failures: list[Failure] = field(default_factory=list)
     #: what was asked, where it is not what `series_for` gives
     series: Series | None = None

@@ -92,7 +92,10 @@ def over(
         within,
         patient=False,
     )
-    held = [path for path in seen if path not in late]
+    # A whole series that was as expected at the first attempt is one that was held. Of several attempts one may be so
+    # by luck, on a path that loses packets.
+    done = [path for path in seen if path not in late and path.attempts == 1 and tried >= length]
+    held = [path for path in seen if path not in late and path not in done]
     results = run_all([(path.vantage, series_for(path, length)) for path in held])
     for path, result in zip(held, results, strict=True):
         if path.converged < 0 and result.outcomes[OK]:
@@ -101,7 +104,7 @@ def over(
     for path in seen:
         measurable(path)
         # what did not converge was not held: what its last attempt missed is what there is to say
-        asked = length if path in held else tried
+        asked = tried if path in late else length
         path.failures += _misses(path, path.result, asked, backends, every, source)
     _second_opinions(seen, context)
     settle(seen)
