@@ -155,7 +155,7 @@ def _may_overlap(item: pytest.Item) -> bool:
         return False
     parameters = inspect.signature(item.obj).parameters  # type: ignore[attr-defined]
     # fixtures that work by being there, such as those of classes and modules
-    return bool(parameters) and set(getattr(item, "fixturenames", ())) <= set(parameters)
+    return bool(parameters) and set(getattr(item, "fixturenames", ())) <= {*parameters, "request"}
 
 
 def last(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -44,6 +44,50 @@ def test_they_overlap_and_are_told_last(project: Project) -> None:
     assert checks[2]["message"] == "somewhere else"
 
 
+QUICK = """
+    import threading
+    MEET, RUNNING = threading.Barrier(2), []
+
+    def run(name, with_other):
+        RUNNING.append(name)
+        if with_other:
+            MEET.wait(10)
+        else:
+            time.sleep(0.05)
+            assert RUNNING == [name]
+        RUNNING.remove(name)
+
+    @check("quick.one", source=DOCS)
+    def test_one(nodeport):
+        '''One runs beside two.'''
+        run("one", True)
+
+    @check("quick.two", source=DOCS)
+    def test_two(nodeport):
+        '''Two runs beside one.'''
+        run("two", True)
+"""
+
+
+def test_quick_ones_overlap_too(project: Project) -> None:
+    project.checks(QUICK)
+    project.run(code=0)
+    assert project.verdicts == {"quick.one": "pass", "quick.two": "pass"}
+
+
+def test_none_runs_beside_one_that_changes_what_it_uses(project: Project) -> None:
+    alone = QUICK.replace("True)", "False)")
+    project.checks(alone.replace('"quick.two", source', '"quick.two", changes="nodeport", source'))
+    project.run(code=0)
+    assert project.verdicts == {"quick.one": "pass", "quick.two": "pass"}
+
+
+def test_to_stop_at_the_first_failure_is_to_run_one_after_the_other(project: Project) -> None:
+    project.checks(QUICK.replace("True)", "False)"))
+    project.run("-x", code=0)
+    assert project.verdicts == {"quick.one": "pass", "quick.two": "pass"}
+
+
 def test_what_is_not_chosen_is_not_begun(project: Project) -> None:
     project.checks(CHECKS.replace("BOTH.wait(60)", 'open("begun.txt", "a").write("x")'))
     project.run("--check", "quick", code=0)
