@@ -114,7 +114,7 @@ TABLE: dict[str, Row] = {
     "dns.no-schema-version": by(noted=["dns.schema-version"]),
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.no-upstream": by("dns.external", options=["--external-name=public.example"]),
-    "dns.nxdomain-as-nodata": by("dns.no-such-service"),
+    "dns.nxdomain-as-nodata": by("dns.follows", "dns.no-such-service"),
     "dns.one-replica-wrong": by(
         "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
         "headless.all-pods",
