@@ -85,7 +85,7 @@ FAULTS: dict[str, Fault] = {
     "endpoints.wrong-label": Fault("a selector's value finds pods whose value it only begins with", API),
     "lb.address-kept": Fault("a load-balancer address goes on answering when its Service is gone", BALANCER),
     "lb.class-ignored": Fault("Services of a foreign loadBalancerClass are served too", BALANCER),
-    "lb.no-node-port": Fault("LoadBalancer Services get no node ports", API),
+    "lb.no-node-port": Fault("LoadBalancer Services get no node ports", BALANCER),
     "lb.pending": Fault("no Service gets a load-balancer address", BALANCER),
     "lb.pool-empty": Fault("the load balancer has no address to give", BALANCER),
     "lb.requested-address-ignored": Fault(
@@ -102,9 +102,7 @@ FAULTS: dict[str, Fault] = {
     "net.no-egress": Fault("pods reach nothing outside of the pod network", NETWORK),
     "net.node-pair-cut": Fault("the first node does not reach the pods of the last", NETWORK),
     "net.one-way": Fault("replies of the last node's pods to other nodes' pods are lost", NETWORK),
-    "net.service-range-routed": Fault(
-        "cluster IPs are served to the outside, which has a route to them", PROXY
-    ),
+    "net.service-range-routed": Fault("the outside has a route to cluster IPs", NETWORK),
     "net.snat": Fault("pods see nodes' addresses in place of other nodes' pods", NETWORK),
     "node.connection-limit": Fault(
         "nodes refuse more than 200 TCP connections of one client at a time", NODE
