@@ -563,18 +563,21 @@ def test_a_health_check_goes_with_its_service(world: World) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}/services/passing"
     port = made["spec"]["healthCheckNodePort"]
 
-    def answers() -> bool:
+    def answer() -> str:
         try:
-            return http_get(world, A, port, "/")[0] == 200
-        except OSError:
-            return False
+            return str(http_get(world, A, port, "/"))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
 
-    def wait_until(wanted: bool) -> None:
+    def wait_until(wanted: str) -> None:
         deadline = time.monotonic() + PATIENCE
-        while answers() != wanted:
-            assert time.monotonic() < deadline, f"the health check answers: {not wanted}"
+        while not (found := answer()).startswith(wanted):
+            events = world.lab.get(f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
+            told = [e["message"] for e in events if e["involvedObject"]["name"] == "passing"]
+            assert time.monotonic() < deadline, f"port {port}: {found}, not {wanted}; {told}"
+            time.sleep(0.05)
 
-    wait_until(True)
+    wait_until("(200, ")
     world.lab.patch(path, {"spec": {"externalTrafficPolicy": "Cluster"}})
-    wait_until(False)
+    wait_until("ConnectionRefusedError")
     world.lab.delete(path)

@@ -111,7 +111,13 @@ def expected(title: str, steps: list[str]) -> list[str]:
 # --- objects
 
 
-def pod(name: str, labels: dict[str, str], node: str = BACKEND_NODE, on_term: str = "exits") -> Object:
+def pod(
+    name: str,
+    labels: dict[str, str],
+    node: str = BACKEND_NODE,
+    on_term: str = "exits",
+    failures: int = 100,  # a busy machine may take its time: a pod must not become unready but by its story
+) -> Object:
     container = {
         "name": "echo",
         "image": "python:3.13-alpine",
@@ -120,8 +126,7 @@ def pod(name: str, labels: dict[str, str], node: str = BACKEND_NODE, on_term: st
         "readinessProbe": {
             "exec": {"command": ["test", "-e", "/tmp/ready"]},
             "periodSeconds": 1,
-            "failureThreshold": 1,
-            # a busy machine may take its time: a pod must not become unready but by the story
+            "failureThreshold": failures,
             "timeoutSeconds": 10,
         },
     }
@@ -315,12 +320,14 @@ class Case:
     #: pods, and whether they are endpoints at the beginning
     pods: dict[str, bool] = field(default_factory=lambda: {"a": True})
     on_term: str = "exits"
+    #: readiness probes that must fail for a pod to become unready
+    failures: int = 100
 
 
 CASES = {
     "TCP: endpoint leaves the slice (label), pod lives": Case(label_removed),
     "TCP: service deleted, pod lives": Case(service_deleted),
-    "TCP: endpoint becomes unready, pod lives": Case(probe_fails),
+    "TCP: endpoint becomes unready, pod lives": Case(probe_fails, failures=1),
     "TCP: pod deleted with grace 0": Case(pod_deleted(0)),
     "TCP: pod deleted, process ignores SIGTERM, grace 2": Case(pod_deleted(None), on_term="ignores"),
     "TCP: pod deleted, process exits on SIGTERM": Case(pod_deleted(None)),
@@ -428,6 +435,16 @@ def cluster_ip(lab: LabAccess, name: str) -> str:
     return str(lab.get(f"{HERE}/services/{name}")["spec"]["clusterIP"])
 
 
+def all_endpoints(slices: list[Object]) -> bool:
+    """Whether every Service with affinity has its four endpoints."""
+    ready = [
+        sum(endpoint["conditions"]["ready"] for endpoint in part["endpoints"])
+        for part in slices
+        if part["metadata"]["labels"]["kubernetes.io/service-name"].startswith("sticky")
+    ]
+    return ready == [4] * STICKY_SERVICES * len(SERIES)
+
+
 # --- all of it
 
 
@@ -446,7 +463,8 @@ def seen(lab: LabAccess) -> Iterator[tuple[dict[str, list[str]], list[Again]]]:
         name = NAMES[title]
         lab.create(service(name))
         for letter, serves in case.pods.items():
-            lab.create(pod(f"{name}{letter}", {"for": name} if serves else {}, on_term=case.on_term))
+            labels = {"for": name} if serves else {}
+            lab.create(pod(f"{name}{letter}", labels, on_term=case.on_term, failures=case.failures))
     sticky = {"selector": {"for": "sticky"}, "sessionAffinity": "ClientIP"}
     timeout = {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 3}}}
     addresses: list[str] = []
@@ -457,7 +475,11 @@ def seen(lab: LabAccess) -> Iterator[tuple[dict[str, list[str]], list[Again]]]:
         lab.create(pod(f"s{number}", {"for": "sticky"}))
     count = 1 + sum(len(case.pods) for case in CASES.values()) + 4
     client = next(p for p in lab.ready_pods(NAMESPACE, count) if p["metadata"]["name"] == "client")
-    waiting = [*addresses, *(cluster_ip(lab, NAMES[t]) for t, case in CASES.items() if case.pods["a"])]
+    lab.wait(f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices", all_endpoints)
+    # every node takes changes in their order: when this one is there, so are all endpoints
+    last = lab.create(service("last", selector=sticky["selector"]))["spec"]["clusterIP"]
+    waiting = [last, *addresses]
+    waiting += [cluster_ip(lab, NAMES[title]) for title, case in CASES.items() if case.pods["a"]]
     asyncio.run(programmed(lab, client, waiting))
 
     async def flow(title: str) -> list[str]:
