@@ -40,7 +40,9 @@ class Settings:
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
     converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
     troubled_deadline: float = _setting(
-        3.0, "and this long where a vantage has already failed a check: the run is to end in time"
+        3.0,
+        "and this long, or three times as long as the slowest change so far, where a vantage has already failed a "
+        "check: the run is to end in time",
     )
     convergence_budget: float = _setting(
         0.0, "lifecycle.convergence notes paths that take longer to follow a change; 0: none does"
