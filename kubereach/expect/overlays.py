@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from kubereach.address import Address
 from kubereach.diagnosis.finding import BALANCER
@@ -14,7 +15,9 @@ from kubereach.vantage import Vantage, VantageGroup
 from kubereach.world.balanced import free_address, must_have
 from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, Case, is_private, providers, read
 from kubereach.world.service import Service
-from kubereach.world.world import World
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
 
 
 @contextmanager
