@@ -479,9 +479,13 @@ def test_readiness_is_turned_by_the_prober_beside_the_backend(serve, vantage):
 
 
 def test_a_backend_that_lingers_serves_on_after_sigterm():
-    command = [sys.executable, peer.__file__, "serve", "--http", "0", "--linger", "0.5"]
+    port = unused_port()
+    command = [sys.executable, peer.__file__, "serve", "--http", str(port), "--linger", "0.5"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        time.sleep(0.3)
+        serves = False
+        while not serves:
+            with socket.socket() as client:
+                serves = client.connect_ex(("127.0.0.1", port)) == 0
         begun = time.monotonic()
         process.terminate()
         assert process.wait(30) == 0
