@@ -307,8 +307,9 @@ TABLE: dict[str, Row] = {
     ),
     "proxy.source-ranges-ignored": by("loadbalancer.source-ranges", "loadbalancer.source-ranges-outside"),
     "proxy.stale-endpoint": by(
-        "clusterip.allocated", "endpoints.manual", "endpoints.ready-only", "endpoints.replaced-pod",
-        "endpoints.rolling-update", "endpoints.scale", "endpoints.udp-after-replacement",
+        "affinity.endpoint-gone", "clusterip.allocated", "endpoints.manual", "endpoints.ready-only",
+        "endpoints.replaced-pod", "endpoints.rolling-update", "endpoints.scale",
+        "endpoints.udp-after-replacement", "topology.prefer-same-node", "topology.prefer-same-zone",
         noted=["lifecycle.convergence"],
         overlooked="1e-9 for each vantage: one of k endpoints is stale, and a series sees each of k endpoints with "
         "a probability of 1 - 1e-9, whatever the length for losses",

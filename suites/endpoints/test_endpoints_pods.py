@@ -95,7 +95,7 @@ def test_terminating(world, spare, other_pods):
 
         ending = service.workload.end_all()
         # a Service that is younger than their end: where it is programmed, so is what came before
-        with world.create("over-backend", name="younger") as younger:
+        with world.create("over-backend", name="after-the-end") as younger:
             expect(other_pods).to_reach(younger, backends=younger.endpoints)
         expect(other_pods).to_reach(service, backends=ending, every=True)
 
