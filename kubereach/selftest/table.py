@@ -287,10 +287,12 @@ TABLE: dict[str, Row] = {
         "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update"
     ),
     "proxy.one-node-stuck": by(
-        "clusterip.allocated", "endpoints.live-connections", "endpoints.manual",
-        "endpoints.ready-only", "endpoints.replaced-pod", "endpoints.rolling-update",
-        "endpoints.scale", "endpoints.udp-after-replacement", "lifecycle.type-changes",
+        "affinity.endpoint-gone", "affinity.switched", "clusterip.allocated",
+        "endpoints.live-connections", "endpoints.manual", "endpoints.ready-only",
+        "endpoints.replaced-pod", "endpoints.rolling-update", "endpoints.scale",
+        "endpoints.udp-after-replacement", "lifecycle.type-changes", "loadbalancer.source-ranges",
         "nodeport.closed-after", "ports.changed", "ports.same-number-two-protocols",
+        "topology.prefer-same-node",
         noted=["lifecycle.convergence"],
     ),
     "proxy.other-mode": by(noted=["proxy.mode"]),
