@@ -36,6 +36,11 @@ def query(name: str, rdtype: str) -> str:
     return base64.b64encode(message.to_wire()).decode()
 
 
+def question(message: str) -> str:
+    """The name that a query of `query` asks for, with the final dot."""
+    return str(dns.message.from_wire(base64.b64decode(message)).question[0].name)
+
+
 def read(detail: str, rdtype: str) -> Reply | None:
     """The reply in a prober's answer; None when there is none or it is no DNS message."""
     try:

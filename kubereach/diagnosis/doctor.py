@@ -13,9 +13,9 @@ from kubereach.api import ApiError
 from kubereach.diagnosis import names, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
-from kubereach.diagnosis.subject import Endpoint, Subject, subject_of
+from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of
 from kubereach.diagnosis.template import probing
-from kubereach.diagnosis.workload import pods_wrong, slices_late, slices_wrong
+from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
 from kubereach.errors import KubereachError
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
@@ -69,8 +69,10 @@ class Doctor:
         world, bench = self._world, self._bench
         subject = subject_of(world, path.address)
         if path.address.way == "dns" or path.result.outcomes.keys() & _NAMES:
-            if subject is not None and subject.service["spec"].get("clusterIP") == "None":
-                wrong = slices_wrong(subject) or slices_late(world, subject)
+            named = subject_named(world, names.asked(path), path.address.family) or subject
+            if named is not None and named.service["spec"].get("clusterIP") == "None":
+                # its records are what the EndpointSlices say
+                wrong = slices_wrong(named) or hostnames_wrong(named) or slices_late(world, named)
                 if wrong is not None:
                     return wrong
             return names.walk(world, bench, path, subject, self._short)
@@ -80,6 +82,8 @@ class Doctor:
         above = path.miss in _ABOVE
         wrong = slices_wrong(subject) or slices_late(world, subject)
         wrong = wrong or (None if above else pods_wrong(world, subject))
+        if path.miss == evidence.BACKENDS:
+            wrong = wrong or hints_wrong(subject)
         if wrong is not None:
             return wrong
         unreachable = proxy.unreachable_node(world, bench, path) if path.miss == evidence.LOST else None
@@ -137,7 +141,9 @@ class Doctor:
         sources = proxy.translating(self._world, path)
         cells = network.direct(self._bench, sources, subject.endpoints, series)
         if path.miss == evidence.SOURCE:
-            return network.snat(cells, self._short)
+            # what pods see of one another: a node has several addresses of its own
+            pods = network.direct(self._bench, self._world.pods, subject.endpoints, series)
+            return network.snat(pods, self._short)
         if all(cell.good for cell in cells):
             return self._forgotten(path) if path.miss == evidence.FLOW else None
         if series.burst:

@@ -104,6 +104,12 @@ def _configured(world: World, path: Path) -> Finding | None:
     return Finding(NODE, "kubelet", what, (vantage.name.rpartition("@")[2],), lines, see)
 
 
+def asked(path: Path) -> str:
+    """The name that the path is about."""
+    message = path.series.more.get("message") if path.series else None
+    return dnsprobe.question(str(message)) if message else path.address.host
+
+
 def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, Callable[[Answer], bool]]:
     """The DNS message that the path stands for, and whether an answer to it is right."""
     if path.series is not None and path.judged is not None:

@@ -15,13 +15,17 @@ from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
 from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
 from kubereach.vantage import Series, Vantage
+from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE
+from kubereach.world.self_balancer import OWN_CLASS
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
 
 #: probes of each way, one after the other: refusals are rationed, and whoever fails is to fail soon
 _TRIES = 24
+#: the finalizer of Services that a load balancer controller has taken charge of
+_CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
 
 
 def address_node(world: World, path: Path) -> str:
@@ -51,6 +55,10 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
         return None
     short = _short(world, name)
     what = f"nothing comes back to {path.vantage.name}, not even from a port that nobody listens on"
+    if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE):
+        others = [(v, closed) for v in world.nodes if v.node != name] if len(world.nodes) else []
+        if any(one.outcomes.keys() & {OK, REFUSED, RESET} for one in bench.run(others)):
+            return _shut_in(path, counted([result]))
     see = (
         f"ping {path.address.host}",
         f"kubectl describe node {name}",
@@ -59,12 +67,27 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
     return Finding(NODE, "node", what, (short,), (f"tcp port 1: {counted([result])}",), see)
 
 
+def _shut_in(path: Path, said: str) -> Finding:
+    """A node that answers other nodes and not the pods."""
+    what = f"pods do not get out of it: {path.address.host} answers other nodes, and not {path.vantage.name}"
+    see = (
+        f"ip route get {path.address.host}  # in a pod",
+        "nft list ruleset | grep -i -e masquerade -e drop  # on the pod's node",
+        "kubectl -n kube-system get pods -o wide  # the CNI's agents",
+    )
+    node = path.vantage.name.rpartition("@")[2]
+    return Finding(NETWORK, "pod network", what, (node,) if node else (), (f"tcp port 1: {said}",), see)
+
+
 def blamed(
     world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
 ) -> Finding:
     """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
     if path.miss == evidence.ANSWERED and path.vantage.kind == OUTSIDE and path.address.way == "clusterip":
         return _routed(path, subject)
+    taken = _taken(subject) if path.address.way == "loadbalancer" else None
+    if taken is not None:
+        return taken
     what = seen(world, path, subject)
     if beneath:
         what += f", {beneath[0]}"
@@ -102,6 +125,18 @@ def _routed(path: Path, subject: Subject | None) -> Finding:
     what = f"there is a route from outside to cluster IPs: {path.address.host} answers {path.vantage.name}"
     see = (f"ip route get {path.address.host}  # outside", *_service_commands(subject))
     return Finding(NETWORK, "routes", what, (), (counted([path.result]),), see)
+
+
+def _taken(subject: Subject | None) -> Finding | None:
+    """A Service of our own class that a controller has taken charge of all the same."""
+    spec = subject.service["spec"] if subject else {}
+    if subject is None or _CLEANUP not in (subject.service["metadata"].get("finalizers") or ()):
+        return None
+    if spec.get("loadBalancerClass") != OWN_CLASS:
+        return None
+    what = f"somebody serves Service {subject.name}, though it is of the class {spec['loadBalancerClass']}"
+    lines = (f"it has the finalizer {_CLEANUP}",)
+    return Finding(BALANCER, "load balancer", what, (), lines, _service_commands(subject))
 
 
 def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) -> bool:

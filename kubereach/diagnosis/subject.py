@@ -26,6 +26,9 @@ class Endpoint:
     node: str
     number: int
     ready: bool = True
+    #: as an EndpointSlice has it: the name that it gives to DNS, and whether it says for whom it is
+    hostname: str = ""
+    hinted: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,17 @@ def subject_of(world: World, address: Address) -> Subject | None:
         if port is not None:
             return _look(world, service, port, 6 if ":" in address.host else address.family)
     return None
+
+
+def subject_named(world: World, name: str, family: int = 4) -> Subject | None:
+    """The Service that a DNS name is of: its own, an endpoint's or a port's; None if it is of none of ours."""
+    labels = name.rstrip(".").lower().split(".")
+    if "svc" not in labels[2:]:
+        return None
+    at = labels.index("svc", 2)
+    service = world.board.get("Service", labels[at - 1], labels[at - 2])
+    ports = (service or {"spec": {}})["spec"].get("ports")
+    return _look(world, service, ports[0], family) if service and ports else None
 
 
 def _port(service: Object, address: Address) -> Object | None:
@@ -136,7 +150,7 @@ def _listed(world: World, namespace: str, name: str, port: str | None, family: i
             for address in endpoint["addresses"]:
                 node = endpoint.get("nodeName") or ""
                 # what was written by hand may name no pod, though the address is one's
-                found[address] = Endpoint(
-                    address, pod or names.get(address, ""), node, numbers[0] if numbers else 0, ready
-                )
+                number, hostname = numbers[0] if numbers else 0, endpoint.get("hostname") or ""
+                named, hinted = pod or names.get(address, ""), bool(endpoint.get("hints"))
+                found[address] = Endpoint(address, named, node, number, ready, hostname, hinted)
     return found

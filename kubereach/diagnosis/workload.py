@@ -75,11 +75,32 @@ def slices_late(world: World, subject: Subject) -> Finding | None:
     return Finding(API, "EndpointSlices", what, (), (), see)
 
 
+def hostnames_wrong(subject: Subject) -> Finding | None:
+    """Pods with a name of their own below the Service's, which EndpointSlices must pass on to DNS."""
+    meta = subject.service["metadata"]
+    lines = [
+        f"pod {pod['metadata']['name']} ({address}) has the hostname {pod['spec']['hostname']}, which is not listed"
+        for pod in subject.pods
+        if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == meta["name"]
+        for address in [pod.get("status", {}).get("podIP", "")]
+        if address in subject.listed and subject.listed[address].hostname != pod["spec"]["hostname"]
+    ]
+    return _slices(subject, "lack pods' hostnames", lines) if lines else None
+
+
+def hints_wrong(subject: Subject) -> Finding | None:
+    """EndpointSlices that do not say for whom each endpoint is, though the Service asks for that."""
+    asked = subject.service["spec"].get("trafficDistribution")
+    if not asked or any(endpoint.hinted for endpoint in subject.listed.values()):
+        return None
+    lines = [f"trafficDistribution is {asked}, and none of {len(subject.listed)} endpoints has hints"]
+    return _slices(subject, "have no hints", lines)
+
+
 def slices_wrong(subject: Subject) -> Finding | None:
     """EndpointSlices that do not say what the pods are: neither a service proxy nor DNS can know better."""
     if not subject.selects:
         return None
-    meta = subject.service["metadata"]
     ready = {address for address, endpoint in subject.listed.items() if endpoint.ready}
     missing, extra = sorted(subject.expected.keys() - ready), sorted(ready - subject.expected.keys())
     wrong = [
@@ -98,10 +119,14 @@ def slices_wrong(subject: Subject) -> Finding | None:
         ]
     if not lines:
         return None
-    what = f"do not say what the pods of Service {subject.name} are: {lines[0]}"
+    return _slices(subject, f"do not say what its pods are: {lines[0]}", lines)
+
+
+def _slices(subject: Subject, what: str, lines: list[str]) -> Finding:
+    meta = subject.service["metadata"]
     see = (
         f"kubectl -n {meta['namespace']} get endpointslices -l kubernetes.io/service-name={meta['name']} -o yaml",
         f"kubectl -n {meta['namespace']} get pods -o wide",
         "kubectl -n kube-system logs -l component=kube-controller-manager --tail=50",
     )
-    return Finding(API, "EndpointSlices", what, (), tuple(lines), see)
+    return Finding(API, "EndpointSlices", f"those of Service {subject.name} {what}", (), tuple(lines), see)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.address import Address
 from kubereach.cluster import Node
+from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.world.self_balancer import ingress_of
 
@@ -60,12 +61,12 @@ class InFamily:
         for given in ingress_of(self._service.obj):
             if given.get("ip") and self._is_own(given["ip"]):
                 return replace(first, host=given["ip"])
-        raise self._missing("a load-balancer address")
+        raise self._missing("a load-balancer address", BALANCER)
 
     def by_name(self, name: str, port: str = "") -> Address:
         """`name`, of which the vantage takes the addresses of the family."""
         return replace(self._service.by_name(name, port), family=self.version)
 
-    def _missing(self, what: str) -> NotConforming:
+    def _missing(self, what: str, layer: str = "") -> NotConforming:
         where = f"{self._service.type} Service {self._service.name}"
-        return NotConforming([Failure("API", where, f"{what} of {self.name}", "none")])
+        return NotConforming([Failure("API", where, f"{what} of {self.name}", "none", layer=layer)])

@@ -142,7 +142,7 @@ def test_unknown_check(run_suite: Runner) -> None:
 
 
 def test_unknown_fault(run_suite: Runner) -> None:
-    assert_told(run_suite([*RUN, "--fault", "proxy.tired"]), 2, "proxy.tired", "api.exec-forbidden")
+    assert_told(run_suite([*RUN, "--fault", "proxy.tired"]), 2, "proxy.tired", "kubereach lab faults")
 
 
 @pytest.mark.parametrize(

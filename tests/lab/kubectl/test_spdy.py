@@ -172,15 +172,17 @@ def test_a_terminal_and_its_size(client: Client) -> None:
 
 def test_output_waits_for_a_slow_client(client: Client) -> None:
     count = 40_000_000  # more than all buffers on the way hold
-    spdy, streams = run(client, "sh", "-c", f"head -c {count} /dev/zero; touch /tmp/done")
+    spdy, streams = run(
+        client, "sh", "-c", f"mkdir /tmp/slow; head -c {count} /dev/zero; touch /tmp/slow/done"
+    )
     spdy.reading.clear()
     # others are served meanwhile
     for _ in range(3):
-        other, theirs = run(client, "sh", "-c", "head -c 3000000 /dev/zero; ls /tmp")
+        other, theirs = run(client, "sh", "-c", "head -c 3000000 /dev/zero; ls /tmp/slow")
         assert other.end(theirs["stdout"])[3_000_000:] == b""
     spdy.reading.set()
     assert len(spdy.end(streams["stdout"])) == count
-    other, theirs = run(client, "ls", "/tmp")
+    other, theirs = run(client, "ls", "/tmp/slow")
     assert other.end(theirs["stdout"]) == b"done\n"
 
 
