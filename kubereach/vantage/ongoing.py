@@ -37,10 +37,10 @@ class Ongoing:
 
     def result(self) -> SeriesResult:
         """All probes of a flow that ends by itself. Raises `CannotMeasure`."""
-        return self.vantage.collect(self._future, replace(self._series, count=1), self._longest)
+        return self.vantage.ended(self._future, replace(self._series, count=1), self._longest)
 
     def stop(self) -> SeriesResult:
         """End the series and give all of its probes. Raises `CannotMeasure`."""
         self._stop()
         # of all its probes only those that are under way are left to wait for
-        return self.vantage.collect(self._future, replace(self._series, count=1))
+        return self.vantage.ended(self._future, replace(self._series, count=1))

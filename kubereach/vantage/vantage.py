@@ -29,6 +29,10 @@ _SECOND_TRIES = 3
 MARGIN = 15.0
 
 
+class StreamBroke(CannotMeasure):
+    """The stream to a prober broke: of the series that were under way nothing is known."""
+
+
 class Vantage:
     """A prober behind a stream. `kind`, `node`, `name` (``pod@worker2``) and `address` say where it is.
 
@@ -120,7 +124,7 @@ class Vantage:
             number = self._number
             stream = self._stream
             if stream is None:
-                raise CannotMeasure(f"the stream to {self.name} broke")
+                raise StreamBroke(f"the stream to {self.name} broke")
             self._pending[number] = future
             if began is not None:
                 self._beginning[number] = began
@@ -128,7 +132,18 @@ class Vantage:
         return number, future
 
     def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
-        """The result of a submitted series; `waited` is what the vantage's other series may take before it."""
+        """The result of a submitted series; `waited` is what the vantage's other series may take before it.
+
+        A series whose stream breaks under way is made anew, once, over a new stream: it has said nothing yet. Raises
+        `CannotMeasure` when that breaks too.
+        """
+        try:
+            return self.ended(future, series, waited)
+        except StreamBroke:
+            return self.ended(self.submit(series), series, waited)
+
+    def ended(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
+        """The same of a series that cannot be made anew, since something has changed meanwhile."""
         try:
             return future.result(series.longest + waited + MARGIN)
         except FutureTimeout:
@@ -186,7 +201,7 @@ class Vantage:
             waiting: list[Future[Any]] = [*self._pending.values(), *self._beginning.values()]
             self._pending.clear()
             self._beginning.clear()
-        error = CannotMeasure(
+        error = StreamBroke(
             f"the stream to {self.name} broke: {reason}",
             "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
         )

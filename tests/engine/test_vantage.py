@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 import pytest
@@ -24,6 +25,22 @@ def test_a_prober_that_dies_under_way(vantage):
         future.result(30)
     assert error.value.remedy
     assert vantage.run(Series("resolve", "localhost")).outcomes == {"ok": 1}  # a new stream for the next one
+
+
+def test_a_series_whose_stream_breaks_is_made_anew(vantage):
+    vantage.open()
+    first = vantage._stream._process
+    threading.Timer(0.3, first.kill).start()
+    result = vantage.run(Series("resolve", "localhost", count=4, spacing=0.2))
+    assert result.outcomes == {"ok": 4}
+    assert vantage._stream._process is not first
+
+
+def test_what_goes_on_while_something_changes_is_not_made_anew(serve, vantage):
+    ongoing = vantage.begin(Series("http", "127.0.0.1", serve("a").ports["http"], count=1000, spacing=0.05))
+    vantage._stream._process.kill()
+    with pytest.raises(CannotMeasure, match="the stream to pod@one broke"):
+        ongoing.stop()
 
 
 def test_a_program_that_is_no_prober(wire, context):
