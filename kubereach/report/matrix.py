@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -14,16 +14,19 @@ from kubereach.report.symbols import STYLES, Symbols
 from kubereach.verdicts import FAIL, NOTED, PASS, UNSUPPORTED
 
 #: the order of columns and rows; what is not named here comes after, as it was met
-WAYS = ("clusterip", "nodeport", "loadbalancer", "dns", "headless", "externalname", "api-server", "pod")
+WAYS = (
+    "clusterip", "nodeport", "loadbalancer", "external-ip", "health-check",
+    "dns", "headless", "externalname", "api-server", "pod",
+)  # fmt: skip
 KINDS = ("pod", "other-namespace", "node", "outside")
 
 # From best to worst: a cell shows the worst that happened on its paths.
 _CLOSED, _REACHED, _NOTED, _FAILED = range(4)
 _MOST_NODES = 8
 
-# all columns with their full names need this many characters
-_WIDE = 98
-_SHORT = {"loadbalancer": "lb", "externalname": "extname", "api-server": "api", "clusterip": "vip"}
+_CORNER = "p50 in ms, from"
+#: characters of a terminal of which nothing is known
+_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,39 @@ def build(record: Record) -> Matrix:
     return Matrix(columns, tuple(rows))
 
 
-def render(matrix: Matrix, marks: Symbols, width: int = _WIDE) -> Table:
-    """The matrix as a rich table for `width` characters, at least 80; times are milliseconds."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("p50 in ms, from", no_wrap=True)
-    for column in matrix.columns:
-        table.add_column(_SHORT.get(column, column) if width < _WIDE else column, no_wrap=True)
-    for row in matrix.rows:
-        label = Text(f"  {row.label}", "dim") if row.single else Text(row.label)
-        table.add_row(label, *(_shown(cell, marks) for cell in row.cells))
-    return table
+def render(matrix: Matrix, marks: Symbols, width: int = _WIDTH) -> Iterator[Table]:
+    """The matrix for `width` characters: as one rich table, or several below each other, none of them cut off.
+
+    Times are milliseconds. A row without anything in the columns of a table is left out of it.
+    """
+    labels = [Text(f"  {row.label}", "dim") if row.single else Text(row.label) for row in matrix.rows]
+    cells = [[_shown(cell, marks) for cell in row.cells] for row in matrix.rows]
+    own = 1 + max(len(_CORNER), *(label.cell_len for label in labels))
+    widths = [
+        1 + max(len(column), *(row[index].cell_len for row in cells))
+        for index, column in enumerate(matrix.columns)
+    ]
+    for some in _fitting(widths, width - own):
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for header in (_CORNER, *(matrix.columns[index] for index in some)):
+            table.add_column(header, no_wrap=True)
+        for label, row, folded in zip(labels, cells, matrix.rows, strict=True):
+            if any(folded.cells[index] for index in some):
+                table.add_row(label, *(row[index] for index in some))
+        yield table
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[list[int]]:
+    """The columns, by number, that go into each table: as many as there is room for, one at least."""
+    tables: list[list[int]] = []
+    used = room + 1
+    for index, width in enumerate(widths):
+        if used + width > room:
+            tables.append([])
+            used = 0
+        tables[-1].append(index)
+        used += width
+    return tables
 
 
 def legend(matrix: Matrix, marks: Symbols) -> str:

@@ -28,7 +28,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     folded = matrix.build(record)
     if folded.rows:
         console.print()
-        console.print(matrix.render(folded, marks, console.width))
+        for table in matrix.render(folded, marks, console.width):
+            console.print(table)
         console.print(Text(matrix.legend(folded, marks), "dim"))
     for spread in convergence(record):
         console.print(Text(spread, "dim"), soft_wrap=True)
