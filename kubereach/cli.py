@@ -1,4 +1,4 @@
-"""The command line: run, list, explain, lab, selftest. What one command needs, it imports: help is instant."""
+"""The command line: run, list, explain, clean, lab, selftest. What one command needs, it imports: help is instant."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _explain(namespace)
         if namespace.command == "selftest":
             return _selftest(namespace)
+        if namespace.command == "clean":
+            return _clean(namespace)
         return _lab(namespace)
     except KubereachError as error:
         print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
@@ -119,6 +121,13 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     )
     explain.add_argument("id", metavar="CHECK")
 
+    clean = commands.add_parser(
+        "clean", help="remove what runs that have died left in a cluster", allow_abbrev=False
+    )
+    if words[:1] == ["clean"]:
+        from kubereach import cleaning
+
+        cleaning.add_arguments(clean)
     lab = commands.add_parser(
         "lab", help="the embedded cluster: a shell or a command inside it", allow_abbrev=False
     )
@@ -262,6 +271,12 @@ def _selftest(namespace: argparse.Namespace) -> int:
     from kubereach.selftest import command
 
     return int(command.main(namespace))
+
+
+def _clean(namespace: argparse.Namespace) -> int:
+    from kubereach import cleaning
+
+    return cleaning.main(namespace, _say)
 
 
 def _as_json(check: Check) -> dict[str, object]:

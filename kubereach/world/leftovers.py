@@ -38,6 +38,12 @@ def is_dead(namespace: Object, now: float) -> bool:
         return False
 
 
+def release(api: Api, namespaces: Sequence[str]) -> None:
+    """Take the renewal away from namespaces that are to stay: nobody renews them, and nobody shall miss it."""
+    for name in namespaces:
+        api.patch(f"{NAMESPACES}/{name}", {"metadata": {"annotations": {RENEWED: None}}})
+
+
 class Renewal:
     """Renews a run's namespaces from a thread of its own until `stop`."""
 

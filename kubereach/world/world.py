@@ -29,7 +29,7 @@ from kubereach.vantage.wire import Wire
 from kubereach.world.alike import Alike, entered
 from kubereach.world.board import Board, is_ready
 from kubereach.world.lag import SliceLag
-from kubereach.world.leftovers import NAMESPACES, Renewal, remove_leftovers, renewed
+from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers, renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
 from kubereach.world.readiness import Readiness
 from kubereach.world.self_balancer import SelfBalancer
@@ -407,7 +407,9 @@ class World:
             self._renewal = None
         if self._board is not None:
             self._board.stop()
-        if self._touched and not self.context.settings.keep:
+        if self._touched and self.context.settings.keep:
+            release(self.api, (self.namespace, self.other_namespace, self.node_namespace))
+        elif self._touched:
             self._delete_namespaces()
         self._touched = False
         if self._api is not None:

@@ -1,0 +1,111 @@
+"""`kubereach clean`: what runs have left in a cluster, and its removal. What kubereach has not made is not touched."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubereach.api import Api, Object
+from kubereach.errors import CannotMeasure
+from kubereach.targets.existing import ExistingTarget
+from kubereach.world.board import Board
+from kubereach.world.leftovers import NAMESPACES, RENEWED, is_dead
+from kubereach.world.manifests import MANAGED_BY, RUN
+
+#: seconds that namespaces may take to go
+_PATIENCE = 120.0
+DEAD, KEPT, ALIVE, GOING = "left by a run that has died", "kept on purpose", "of a run that goes on", "going"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A namespace of a run; `state` says what became of that run."""
+
+    name: str
+    run: str
+    state: str
+
+
+def leftovers(namespaces: Sequence[Object], now: float) -> list[Leftover]:
+    """What is ours among namespaces, by name; `now` is seconds since the epoch."""
+    found = []
+    for namespace in namespaces:
+        meta = namespace["metadata"]
+        labels = meta.get("labels") or {}
+        if labels.get(MANAGED_BY) != "kubereach":
+            continue
+        state = DEAD if is_dead(namespace, now) else ALIVE
+        if RENEWED not in (meta.get("annotations") or {}):
+            state = KEPT
+        if meta.get("deletionTimestamp"):
+            state = GOING
+        found.append(Leftover(meta["name"], labels.get(RUN, ""), state))
+    return sorted(found, key=lambda one: one.name)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Removes the namespaces of runs that have died, as the next run would. Everything that kubereach makes is in "
+        "namespaces of its own, with the label app.kubernetes.io/managed-by: kubereach."
+    )
+    parser.add_argument("--context", metavar="NAME", help="the context of the kubeconfig")
+    parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="the kubeconfig to use")
+    parser.add_argument("--kept", action="store_true", help="remove what runs with --keep have left too")
+    parser.add_argument("--dry-run", action="store_true", help="say what is there and remove nothing")
+
+
+def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Remove leftovers and wait until they are gone; gives the exit code. Raises `CannotMeasure`, `UsageError`."""
+    target = ExistingTarget(arguments.kubeconfig, arguments.context)
+    api = Api(target.open())
+    try:
+        return clean(api, say, kept=arguments.kept, dry=arguments.dry_run)
+    finally:
+        api.close()
+        target.close()
+
+
+def clean(
+    api: Api,
+    say: Callable[[str], None],
+    *,
+    kept: bool = False,
+    dry: bool = False,
+    patience: float = _PATIENCE,
+) -> int:
+    """See `main`; a run that goes on is left alone. Raises `CannotMeasure` when some are not gone in time."""
+    selector = f"{MANAGED_BY}=kubereach"
+    found = leftovers(api.items(NAMESPACES, labelSelector=selector), time.time())
+    wanted = [one for one in found if one.state == DEAD or (kept and one.state == KEPT)]
+    for one in found:
+        say(f"{one.name}: {one.state}" + (", to be removed" if one in wanted else ""))
+    if not found:
+        say("nothing is left of any run")
+    if dry:
+        return 0
+    for one in wanted:
+        api.delete(f"{NAMESPACES}/{one.name}")
+    going = {one.name for one in (*wanted, *(one for one in found if one.state == GOING))}
+    if going:
+        _await(api, selector, going, patience)
+        say(f"gone: {', '.join(sorted(going))}")
+    return 0
+
+
+def _await(api: Api, selector: str, names: set[str], patience: float) -> None:
+    board = Board(api, selector)
+    board.follow(NAMESPACES)
+
+    def left() -> list[str]:
+        return sorted(names & {namespace["metadata"]["name"] for namespace in board.all("Namespace")})
+
+    gone = board.wait(lambda: not left(), patience)
+    board.stop()
+    if not gone:
+        raise CannotMeasure(
+            f"still there after {patience:.0f} s: {', '.join(left())}",
+            "See `kubectl describe namespace`: its conditions say what keeps it.",
+        )
