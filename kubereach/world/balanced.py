@@ -42,7 +42,8 @@ def asking_for(world: World, address: str) -> dict[str, Any]:
 def free_address(world: World) -> Iterator[str]:
     """An address that the load balancer has just given and taken back; in the block no other check asks for one.
 
-    Controllers give the same address to the next who asks, so that it would often be gone.
+    Controllers give the same address to the next who asks, so that it would often be gone. The Service that had it has
+    no endpoints: while a service proxy still has its rules, no answer of them can be taken for the next one's.
     """
 
     def all_served() -> bool:
@@ -55,7 +56,7 @@ def free_address(world: World) -> Iterator[str]:
 
     with world.balancer.asking:
         with world.create(
-            "over-backend", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
+            "over-spares", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
         ) as service:
             address = service.load_balancer_address()
             world.board.wait(all_served, world.context.settings.load_balancer_deadline)

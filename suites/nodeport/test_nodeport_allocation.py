@@ -25,7 +25,8 @@ def test_explicit(world, pods, cluster):
     And it is free again once its Service is gone. Without that, a Service cannot be recreated behind the firewall rules
     and load balancers that know it by its number.
     """
-    with world.create("explicit", name="first", node_port=None) as first:
+    # without pods: while a service proxy still has its rules, no answer of them can be taken for the next one's
+    with world.create("explicit", name="first", node_port=None, app="nobody") as first:
         number = first.node_port()
     with world.create("explicit", name="again", node_port=number) as again:
         assert again.node_port() == number, f"asked for {number}, got {again.node_port()}"
