@@ -13,7 +13,7 @@ from kubereach.errors import CannotMeasure
 from kubereach.targets.existing import ExistingTarget
 from kubereach.world.board import Board
 from kubereach.world.leftovers import NAMESPACES, RENEWED, is_dead
-from kubereach.world.manifests import MANAGED_BY, RUN
+from kubereach.world.manifests import MANAGED_BY
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0
@@ -25,7 +25,6 @@ class Leftover:
     """A namespace of a run; `state` says what became of that run."""
 
     name: str
-    run: str
     state: str
 
 
@@ -42,7 +41,7 @@ def leftovers(namespaces: Sequence[Object], now: float) -> list[Leftover]:
             state = KEPT
         if meta.get("deletionTimestamp"):
             state = GOING
-        found.append(Leftover(meta["name"], labels.get(RUN, ""), state))
+        found.append(Leftover(meta["name"], state))
     return sorted(found, key=lambda one: one.name)
 
 

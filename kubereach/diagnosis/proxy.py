@@ -17,15 +17,13 @@ from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE
-from kubereach.world.self_balancer import OWN_CLASS
+from kubereach.world.self_balancer import CLEANUP, OWN_CLASS
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
 
 #: probes of each way, one after the other: refusals are rationed, and whoever fails is to fail soon
 _TRIES = 24
-#: the finalizer of Services that a load balancer controller has taken charge of
-_CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
 
 
 def address_node(world: World, path: Path) -> str:
@@ -130,12 +128,12 @@ def _routed(path: Path, subject: Subject | None) -> Finding:
 def _taken(subject: Subject | None) -> Finding | None:
     """A Service of our own class that a controller has taken charge of all the same."""
     spec = subject.service["spec"] if subject else {}
-    if subject is None or _CLEANUP not in (subject.service["metadata"].get("finalizers") or ()):
+    if subject is None or CLEANUP not in (subject.service["metadata"].get("finalizers") or ()):
         return None
     if spec.get("loadBalancerClass") != OWN_CLASS:
         return None
     what = f"somebody serves Service {subject.name}, though it is of the class {spec['loadBalancerClass']}"
-    lines = (f"it has the finalizer {_CLEANUP}",)
+    lines = (f"it has the finalizer {CLEANUP}",)
     return Finding(BALANCER, "load balancer", what, (), lines, _service_commands(subject))
 
 

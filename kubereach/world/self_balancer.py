@@ -18,6 +18,8 @@ from kubereach.settings import Settings
 
 #: the class of Services that nobody but us takes charge of
 OWN_CLASS = "kubereach.dev/self"
+#: the finalizer of Services that a load balancer controller has taken charge of
+CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
 
 
 class SelfBalancer:

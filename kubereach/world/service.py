@@ -23,14 +23,12 @@ from kubereach.world.clients import EVERYBODY, ranges_of
 from kubereach.world.family import InFamily
 from kubereach.world.matching import differences
 from kubereach.world.pending import diagnose
-from kubereach.world.self_balancer import ingress_of, write_ingress
+from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress
 from kubereach.world.workload import Workload
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
 
-#: the finalizer of Services that a load balancer controller has taken charge of
-CLEANUP = "service.kubernetes.io/load-balancer-cleanup"
 #: the port on which our backends take HTTP, see manifests/backend.yaml
 _HTTP = 8080
 
