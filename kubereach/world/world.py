@@ -16,7 +16,6 @@ from kubereach import peer
 from kubereach.api import Api, ApiError, Object, object_path
 from kubereach.cluster import Cluster, inspect
 from kubereach.context import RunContext
-from kubereach.diagnosis.doctor import Doctor
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.settings import Settings
@@ -161,6 +160,8 @@ class World:
         readiness = self._await_pods()
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + _SETTLE
+        from kubereach.diagnosis.doctor import Doctor  # which reads the world
+
         self.context.examine = Doctor(self).examine
         for service in self._services.values():
             service.settled = self.context.settled
