@@ -10,7 +10,17 @@ from kubereach.expect.converge import converge
 from kubereach.expect.evidence import ANSWERED as TAKEN
 from kubereach.expect.evidence import NO_REFUSAL, Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
-from kubereach.outcome import ANSWERED, DENIED, OK, REFUSED, UNANSWERED, any_of, in_words
+from kubereach.outcome import (
+    ANSWERED,
+    DENIED,
+    OK,
+    REFUSED,
+    TIMEOUT,
+    UNANSWERED,
+    SeriesResult,
+    any_of,
+    in_words,
+)
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE
 
@@ -45,14 +55,22 @@ def negative(
     slowest = _control(vantages, control, "before")
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
+    def waits_for_refusal(path: Path) -> bool:
+        return REFUSED in wanted[id(path)] and TIMEOUT not in wanted[id(path)]
+
+    def rationed(path: Path) -> bool:
+        # a refusal on the node itself is no packet, so that nothing limits its rate
+        return waits_for_refusal(path) and path.vantage.kind != NODE
+
+    def conforms(path: Path, result: SeriesResult) -> bool:
+        if result.outcomes[TIMEOUT] and rationed(path):
+            path.vantage.refusals.empty()
+        return all(probe.answer.outcome in wanted[id(path)] for probe in result.probes)
+
     def series(path: Path) -> Series:
         context = path.vantage.context
         settings = context.settings
-        # a refusal on the node itself is no packet, so that nothing limits its rate
-        limited = path.vantage.kind != NODE
-        waits_for_refusal = REFUSED in wanted[id(path)] and not wanted[id(path)] & {"timeout"}
-        wait = path.vantage.refusals.take(PROBES if waits_for_refusal else ATTEMPTS) if limited else 0.0
-        if not waits_for_refusal:
+        if not waits_for_refusal(path):
             # several attempts that are silent, one soon after the other, say more than one that waits for long
             return Series(
                 path.address.kind,
@@ -71,18 +89,18 @@ def negative(
             path.address.port,
             count=PROBES,
             in_flight=PROBES,
-            delay=wait,
+            delay=path.vantage.refusals.take(PROBES) if rationed(path) else 0.0,
+            paced=True,
             timeout=settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout,
             wanted=tuple(wanted[id(path)]),
             nonce=context.nonce,
         )
 
     # so few probes that the attempt which converges is the one that holds
+    late = converge(seen, series, conforms, within)
+    # a client whose ration others have used up hears nothing either: what counts came after a wait for all of it
     converge(
-        seen,
-        series,
-        lambda path, result: all(probe.answer.outcome in wanted[id(path)] for probe in result.probes),
-        within,
+        [path for path in late if rationed(path) and path.result.outcomes[TIMEOUT]], series, conforms, 0.0
     )
     for path in seen:
         measurable(path)

@@ -18,6 +18,8 @@ class ClusterAccess:
     context: str | None
     #: for people: ``context prod (https://192.0.2.1:6443)``
     description: str
+    #: the cluster goes when the target is closed, and all that is in it: nothing of a run needs to be removed
+    disposable: bool = False
 
 
 class Target(Protocol):

@@ -31,3 +31,14 @@ class TokenBucket:
             self._at = now
             self._tokens -= count
             return max(0.0, -self._tokens * self._interval)
+
+    def spent(self, count: int) -> None:
+        """So many refusals came that nobody had taken tokens for. There were tokens for them: this makes no debt."""
+        with self._lock:
+            self._tokens = max(min(self._tokens, 0.0), self._tokens - count)
+
+    def empty(self) -> None:
+        """There is none left now: somebody else may have had the client's refusals."""
+        self.take(0)
+        with self._lock:
+            self._tokens = min(self._tokens, 0.0)

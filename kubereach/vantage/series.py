@@ -28,6 +28,8 @@ class Series:
     #: the answer tells when each probe began
     times: bool = False
     nonce: str = ""
+    #: the refusals that it may get have been taken from its vantage's ration already
+    paced: bool = False
     #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file,
     #: size of udp, transport of flow, size and stall of transfer, on of ready, path and status of http
     more: Mapping[str, object] = field(default_factory=dict)

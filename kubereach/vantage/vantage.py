@@ -13,7 +13,7 @@ import httpx
 
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure
-from kubereach.outcome import Answer, SeriesResult
+from kubereach.outcome import REFUSED, Answer, SeriesResult
 from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
 from kubereach.vantage.series import Series
@@ -145,12 +145,15 @@ class Vantage:
     def ended(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
         """The same of a series that cannot be made anew, since something has changed meanwhile."""
         try:
-            return future.result(series.longest + waited + MARGIN)
+            result = future.result(series.longest + waited + MARGIN)
         except FutureTimeout:
             raise CannotMeasure(
                 f"{self.name} did not answer in time: its stream or its machine hangs",
                 "Look at the pod and its node; on a very slow cluster lower --set in_flight.",
             ) from None
+        if not series.paced and (refused := result.outcomes[REFUSED]):
+            self.refusals.spent(refused)
+        return result
 
     def run(self, series: Series) -> SeriesResult:
         """Run a series and wait for it."""

@@ -399,7 +399,10 @@ class World:
     # stop
 
     def stop(self) -> None:
-        """Close the vantages, delete the run's namespaces, wait until they are gone (bounded). May be called twice."""
+        """Close the vantages, delete the run's namespaces, wait until they are gone (bounded). May be called twice.
+
+        A disposable cluster is left as it is: it goes itself.
+        """
         if self._wire is not None:
             self._wire.stop()
             self._wire = None
@@ -408,7 +411,9 @@ class World:
             self._renewal = None
         if self._board is not None:
             self._board.stop()
-        if self._touched and self.context.settings.keep:
+        if self._touched and self._access.disposable:
+            pass
+        elif self._touched and self.context.settings.keep:
             release(self.api, (self.namespace, self.other_namespace, self.node_namespace))
         elif self._touched:
             self._delete_namespaces()

@@ -22,7 +22,7 @@ def test_selector_mismatch(world, clusterip, other_pods):
 
 
 @check("endpoints.manual", level=CORE, source=DOCS + "service/#services-without-selectors")
-def test_manual(world, spare, pods):
+def test_manual(world, spare, other_pods):
     """Without a selector, the EndpointSlices that somebody wrote by hand are served, and followed when they change.
 
     It is how databases outside the cluster get a name and an address inside.
@@ -31,15 +31,15 @@ def test_manual(world, spare, pods):
     address_of = spare.address_of
     with world.create("by-hand", name="by-hand", slices=[[address_of[first]]]) as service:
         every_port = [service.vip(port) for port in ("http", "line", "datagram")]
-        expect(pods).to_reach(every_port, backends={first})
+        expect(other_pods).to_reach(every_port, backends={first})
 
         service.write_slice(1, address_of[second])
 
-        expect(pods).to_reach(service, backends={second})
+        expect(other_pods).to_reach(service, backends={second})
 
 
 @check("endpoints.many-slices", level=CORE, source=DOCS + "endpoint-slices/#distribution-of-endpointslices")
-def test_many_slices(world, spare, pods):
+def test_many_slices(world, spare, other_pods):
     """Endpoints that are spread over several EndpointSlices are all served.
 
     A slice holds a hundred endpoints at most, so that every large Service has several. A service proxy that reads one
@@ -48,4 +48,4 @@ def test_many_slices(world, spare, pods):
     with world.create(
         "by-hand", name="sliced", slices=[[address] for address in sorted(spare.addresses)]
     ) as service:
-        expect(pods).to_reach(service, backends=spare.endpoints, every=True)
+        expect(other_pods).to_reach(service, backends=spare.endpoints, every=True)

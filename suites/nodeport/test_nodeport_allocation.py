@@ -19,7 +19,7 @@ def test_allocated(world, nodeport):
 
 
 @check("nodeport.explicit", level=CORE, source=DOCS + "service/#nodeport-custom-port")
-def test_explicit(world, pods, cluster):
+def test_explicit(world, other_pods, cluster):
     """A node port asked for by number is given; one that is taken or out of range is refused with a clear reason.
 
     And it is free again once its Service is gone. Without that, a Service cannot be recreated behind the firewall rules
@@ -30,7 +30,7 @@ def test_explicit(world, pods, cluster):
         number = first.node_port()
     with world.create("explicit", name="again", node_port=number) as again:
         assert again.node_port() == number, f"asked for {number}, got {again.node_port()}"
-        expect(pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
+        expect(other_pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
         taken = world.refusal("explicit", name="taken", node_port=number)
         assert "already allocated" in taken.message, f"not a clear reason: {taken.message}"
     beyond = world.refusal("explicit", name="beyond", node_port=world.node_port_range()[1] + 1)
@@ -38,7 +38,7 @@ def test_explicit(world, pods, cluster):
 
 
 @check("nodeport.closed-after", level=CORE, source=DOCS + "service/#type-nodeport")
-def test_closed_after(world, nodeport, pods, cluster):
+def test_closed_after(world, nodeport, other_pods, cluster):
     """A node port is closed on every node after its Service is deleted or turned into a ClusterIP Service.
 
     A port that stays open serves pods that their owner believes to be unreachable, until it is given to somebody else.
@@ -46,6 +46,8 @@ def test_closed_after(world, nodeport, pods, cluster):
     for give_up in ("become_cluster_ip", "delete"):
         with world.create("closing") as service:
             ports = service.on_each(cluster.nodes)
-            expect(pods).to_reach(ports, backends=service.endpoints)
+            expect(other_pods).to_reach(ports, backends=service.endpoints)
             getattr(service, give_up)()
-            expect(pods).not_to_be_answered(service.formerly(ports), control=nodeport.on_each(cluster.nodes))
+            expect(other_pods).not_to_be_answered(
+                service.formerly(ports), control=nodeport.on_each(cluster.nodes)
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -17,13 +18,11 @@ from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
 from kubereach.settings import Settings
-from kubereach.vantage import VantageGroup
+from kubereach.vantage import Series, VantageGroup
 
 
 def balancer(*backends, every=0):
     """An HTTP address that hands connections to `backends` in turn; each `every`-th one it drops without an answer."""
-    import socket
-
     counter = iter(range(1_000_000))
     listener = socket.create_server(("127.0.0.1", 0), backlog=500)
 
@@ -239,6 +238,22 @@ def test_refusals_are_paced_for_pods_and_not_for_nodes(serve, vantage, node_vant
     assert time.monotonic() - begun >= 0.4
     node_vantage.refusals.take(1000)
     expect(node_vantage).to_be_refused(closed(), control=control)
+
+
+def test_refusals_that_others_have_used_up_are_waited_for(serve, vantage, context):
+    """The first attempt hears nothing, as a client does whose ration of ICMP errors is gone."""
+    port = unused_port()
+    address = Address("clusterip", "udp", "127.0.0.1", port)
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", port))
+    threading.Timer(context.settings.udp_timeout, silent.close).start()
+    expect(vantage).to_be_refused(address, control=serve("a").address())
+
+
+def test_refusals_that_came_unasked_are_counted(vantage):
+    before = vantage.refusals.take(0), vantage.refusals._tokens
+    vantage.run(Series("http", "127.0.0.1", unused_port(), count=3, timeout=1.0))
+    assert before[1] - vantage.refusals._tokens > 2
 
 
 # --- names

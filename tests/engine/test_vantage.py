@@ -86,3 +86,17 @@ def test_pacing():
     clock[0] = 100.0  # never more than the burst
     assert bucket.take(5) == 0.0
     assert bucket.take() == pytest.approx(1.0)
+
+
+def test_pacing_counts_refusals_that_nobody_asked_for():
+    clock = [0.0]
+    bucket = TokenBucket(interval=1.0, burst=5, clock=lambda: clock[0])
+    bucket.spent(4)
+    assert bucket.take() == 0.0
+    bucket.spent(100)  # the kernel had none left for them either
+    assert bucket.take() == pytest.approx(1.0)
+    bucket.spent(1)
+    assert bucket.take() == pytest.approx(2.0)  # what was promised to others stays promised
+    clock[0] = 100.0
+    bucket.empty()
+    assert bucket.take(2) == pytest.approx(2.0)
