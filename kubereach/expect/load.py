@@ -9,7 +9,7 @@ from kubereach.address import Address
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.outcome import OK, in_words
+from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
@@ -23,8 +23,8 @@ _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 
 def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int) -> None:
     """See `Expectation.to_take_a_burst`."""
-    seen = _reached(paths(vantages, addresses))
-    for path in seen:
+    seen = paths(vantages, addresses)
+    for path in _reached(seen):
         series = series_for(path, count)
         # a SYN that is sent again is what a burst may cost: a full queue of a backend, not a lost packet
         series = replace(
@@ -39,7 +39,8 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
 
 def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
     """See `Expectation.to_transfer`."""
-    seen = _reached(paths(vantages, addresses))
+    seen = paths(vantages, addresses)
+    reached = _reached(seen)
     wanted = [
         Series(
             "transfer",
@@ -49,10 +50,10 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
             nonce=path.vantage.context.nonce,
             more={"size": size, "stall": _STALL},
         )
-        for path in seen
+        for path in reached
     ]
-    results = run_all([(path.vantage, series) for path, series in zip(seen, wanted, strict=True)])
-    for path, series, result in zip(seen, wanted, results, strict=True):
+    results = run_all([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
+    for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
         measurable(path)
         if result.outcomes[OK] != 1:
@@ -62,20 +63,29 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
 
 def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
     """See `Expectation.to_carry`."""
-    seen = _reached(paths(vantages, addresses))
-    wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in seen]
-    for path, (_, series), result in zip(seen, wanted, run_all(wanted), strict=True):
+    seen = paths(vantages, addresses)
+    reached = _reached(seen)
+    wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
+    for path, (_, series), result in zip(reached, wanted, run_all(wanted), strict=True):
         path.series, path.result = series, result
         measurable(path)
-        if result.outcomes[OK] != len(result.probes):
-            path.fail(f"datagrams of {size} bytes answered", in_words(result.outcomes), _largest(path))
+    losing = [path for path in reached if path.result.outcomes[OK] != len(path.result.probes)]
+    for path, largest in zip(losing, _largest(losing), strict=True):
+        path.fail(f"datagrams of {size} bytes answered", in_words(path.result.outcomes), largest)
     settle(seen)
 
 
-def _largest(path: Path) -> str:
-    """Up to which size datagrams are answered: where a path's packets end is where its MTU is wrong."""
-    series = [(path.vantage, replace(series_for(path, 3), more={"size": size})) for size in _SIZES]
-    passed = [size for size, result in zip(_SIZES, run_all(series), strict=True) if result.outcomes[OK]]
+def _largest(seen: Sequence[Path]) -> list[str]:
+    """Up to which size each path's datagrams are answered: where they end is where its MTU is wrong."""
+    asked = [
+        (path.vantage, replace(series_for(path, 3), more={"size": size})) for path in seen for size in _SIZES
+    ]
+    results = run_all(asked)
+    return [_up_to(results[n : n + len(_SIZES)]) for n in range(0, len(results), len(_SIZES))]
+
+
+def _up_to(results: Sequence[SeriesResult]) -> str:
+    passed = [size for size, result in zip(_SIZES, results, strict=True) if result.outcomes[OK]]
     if not passed:
         return f"not even datagrams of {_SIZES[0]} bytes are answered"
     lost = [size for size in _SIZES if size > max(passed)]
@@ -83,12 +93,15 @@ def _largest(path: Path) -> str:
     return f"datagrams of up to {max(passed)} bytes are answered{beyond}"
 
 
-def _reached(seen: list[Path]) -> list[Path]:
-    """Wait for what may still converge; what does not is then seen to fail."""
-    converge(
+def _reached(seen: Sequence[Path]) -> list[Path]:
+    """Wait for what may still converge, and give it. What does not answer a single probe has failed with that."""
+    late = converge(
         seen,
         lambda path: series_for(path, 1),
         lambda _, result: result.outcomes[OK] == 1,
         patient=False,
     )
-    return seen
+    for path in late:
+        measurable(path)
+        path.fail("an answer to a single small probe before", in_words(path.result.outcomes))
+    return [path for path in seen if not path.failures]

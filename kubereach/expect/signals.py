@@ -19,22 +19,24 @@ from kubereach.vantage.group import run_all
 
 #: probes of one path: a percent is two of them
 COUNT = 200
+#: errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
+BROKEN = COUNT // 10
 
 
 def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_signal`."""
     seen = paths(vantages, addresses)
-    asked = [replace(series_for(path, COUNT), stop_after=0) for path in seen]
+    asked = [replace(series_for(path, COUNT), stop_after=BROKEN) for path in seen]
     results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result = result
         measurable(path)
-        errors = COUNT - result.outcomes[OK]
+        errors = len(result.probes) - result.outcomes[OK]
         tell(
             path.vantage,
             f"{path.vantage.name} at {path.address.way}: {_words(path, errors, series.in_flight)}",
         )
-        if errors > COUNT * path.vantage.context.settings.loss:
+        if errors > len(result.probes) * path.vantage.context.settings.loss:
             path.fail(f"less than {path.vantage.context.settings.loss:.0%} errors", in_words(result.outcomes))
     settle(seen)
 

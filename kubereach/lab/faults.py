@@ -174,7 +174,7 @@ FAULTS: dict[str, Fault] = {
     "proxy.protocol-mixed-up": Fault("UDP of a port number that TCP has too is not programmed", PROXY),
     "proxy.recreated-ignored": Fault("a Service that is deleted and created again is not programmed", PROXY),
     "proxy.sctp-ignored": Fault("ports of the protocol SCTP are not programmed", PROXY),
-    "proxy.slow": Fault("changes of Services take up to 8 s to be programmed", PROXY),
+    "proxy.slow": Fault("changes of Services take 8 s to be programmed", PROXY),
     "proxy.source-ranges-ignored": Fault(
         "loadBalancerSourceRanges let everybody in", PROXY, "cilium #34903, kubernetes #109575"
     ),

@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=(os.cpu_count() or 1) + 1,
+        default=4 * (os.cpu_count() or 1),
         metavar="N",
-        help="runs at a time (%(default)s)",
+        help="runs at a time (%(default)s, or less: as many as keep the processors busy)",
     )
     parser.add_argument(
         "--thorough",

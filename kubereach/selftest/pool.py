@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from kubereach.lab.syscalls import die_with_parent
+from kubereach.selftest.processors import Processors
 from kubereach.selftest.trial import Ended, Trial
 
 #: what a run loads sooner or later
@@ -47,10 +48,11 @@ class _Running:
 
 
 class Pool:
-    """At most `jobs` runs at a time; what they write goes to a folder each below `folder`."""
+    """As many runs at a time as keep the processors busy, `jobs` at most; their output goes to folders in `folder`."""
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self._jobs = jobs
+        self._processors = Processors()
         self._folder = folder
         self._running: dict[int, _Running] = {}
 
@@ -68,7 +70,7 @@ class Pool:
         with selectors.DefaultSelector() as selector, _terminable():
             try:
                 while waiting or self._running:
-                    while waiting and len(self._running) < self._jobs:
+                    while waiting and self._may_start():
                         started = self._start(waiting.pop(0))
                         selector.register(started.pidfd, selectors.EVENT_READ, started)
                     tick()
@@ -78,6 +80,12 @@ class Pool:
                     self._give_up()
             finally:
                 self._stop()
+
+    def _may_start(self) -> bool:
+        """One for each processor in any case, further ones while the processors have nothing to do."""
+        if len(self._running) < min(self._jobs, os.cpu_count() or 1):
+            return True
+        return len(self._running) < self._jobs and self._processors.have_room()
 
     def _start(self, trial: Trial) -> _Running:
         folder = self._folder / trial.fault.replace(" ", "-").replace(",", "")
@@ -91,6 +99,7 @@ class Pool:
             _become(trial, folder, parent)
         started = _Running(trial, pid, os.pidfd_open(pid), folder, time.monotonic())
         self._running[pid] = started
+        self._processors.restart()
         return started
 
     def _ended(self, one: _Running) -> Ended:

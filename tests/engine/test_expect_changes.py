@@ -14,7 +14,7 @@ from test_expect import balancer, failures
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect import affinity, expect, tries
-from kubereach.expect.evidence import Path
+from kubereach.expect.evidence import LOST, Path
 from kubereach.outcome import Answer, Probe, SeriesResult
 from kubereach.vantage import VantageGroup
 from kubereach.vantage.vantage import NODE, POD
@@ -158,6 +158,17 @@ def test_a_client_that_was_starved_measures_nothing(vantage):
     path = Path(vantage, Address("clusterip", "http", "127.0.0.1", 80), result)
     with pytest.raises(CannotMeasure, match="silent for 5"):
         affinity._judge(path, False, None, 1.0)
+
+
+def test_a_client_that_waited_for_an_answer_was_not_starved(vantage):
+    answers = [Answer("timeout"), Answer("ok", "a")]
+    result = SeriesResult(
+        tuple(Probe(answer, 2.0, at=at) for answer, at in zip(answers, (0.0, 5.0), strict=True)), 5.0
+    )
+    path = Path(vantage, Address("clusterip", "http", "127.0.0.1", 80), result)
+    affinity._judge(path, False, None, 1.0)
+    (failure,) = path.failures
+    assert (failure.got, failure.miss) == ("a 1", LOST)
 
 
 def test_let_go_after_a_while(serve, vantage):

@@ -161,7 +161,14 @@ class ServiceProxy:
             if resource == "nodes" and meta["name"] == self._network.name:
                 self._checks.node_changed(new)
             return
-        self._dirty.add((meta["namespace"], name))
+        key = (meta["namespace"], name)
+        if self._slow and meta["namespace"] != "kube-system":
+            asyncio.get_running_loop().call_later(_SLOW, self._notice, key)
+        else:
+            self._notice(key)
+
+    def _notice(self, key: Key) -> None:
+        self._dirty.add(key)
         self._idle.clear()
         self._wake.set()
 
@@ -169,8 +176,7 @@ class ServiceProxy:
         """Program changes as they come, for ever."""
         while True:
             await self._wake.wait()
-            slow = self._slow and any(namespace != "kube-system" for namespace, _ in self._dirty)
-            await asyncio.sleep(_SLOW if slow else _GATHER)
+            await asyncio.sleep(_GATHER)
             self._wake.clear()
             await self._sync()
             if not self._dirty:
