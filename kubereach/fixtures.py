@@ -21,7 +21,7 @@ VANTAGES = {
     "pods": "Pods in the namespace of the Services, one on every node.",
     "other_pods": "Pods in another namespace, one on every node.",
     "nodes": "The nodes themselves: pods on the host network, one on every node.",
-    "outside": "The machine that runs pytest.",
+    "outside": "The machine that runs pytest; with --outside-via a group of it and further ones.",
 }
 
 

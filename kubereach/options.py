@@ -84,6 +84,12 @@ OPTIONS = (
     ),
     Option("lb-value", "a value that an overlay needs, such as a certificate's name", "list", "NAME=VALUE"),
     Option("external-name", "a public name that pods must be able to resolve", metavar="NAME"),
+    Option(
+        "outside-via",
+        "a further outside vantage: a command that starts Python elsewhere, such as 'ssh edge1 python3'",
+        "list",
+        "CMD",
+    ),
     Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
     Option("keep", "leave our objects in the cluster after the run", "flag"),
     Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
@@ -118,6 +124,8 @@ class RunOptions:
     #: NAME=VALUE
     lb_values: tuple[str, ...] = ()
     external_name: str | None = None
+    #: command lines, as for a shell
+    outside_via: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
@@ -130,6 +138,12 @@ class RunOptions:
         own += [f"lb_provider={self.lb_provider}"] if self.lb_provider else []
         own += [f"lb_values={';'.join(self.lb_values)}"] if self.lb_values else []
         own += [f"external_name={self.external_name}"] if self.external_name else []
+        if self.outside_via:
+            from kubereach.vantage.command import words_of  # with all that a vantage needs
+
+            for command in self.outside_via:
+                words_of(command)
+        own += ["outside_via=" + "\n".join(self.outside_via)] if self.outside_via else []
         return Settings().overridden([*self.assignments, *own])
 
 
@@ -243,6 +257,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         # a value may well have commas in it
         lb_values=tuple(value_of(_option("lb-value").dest) or ()),
         external_name=one("external-name"),
+        # one that has line breaks is the words' own affair
+        outside_via=tuple(" ".join(c.split("\n")) for c in value_of(_option("outside-via").dest) or ()),
         assignments=tuple(value_of(_option("set").dest) or ()),
     )
 

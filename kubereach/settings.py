@@ -78,6 +78,9 @@ class Settings:
     )
     keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
     external_name: str | None = _setting(None, "a public name that pods must be able to resolve")
+    outside_via: str | None = _setting(
+        None, "further outside vantages: commands that start Python elsewhere, separated by line breaks"
+    )
     conntrack_share: float = _setting(
         0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
     )

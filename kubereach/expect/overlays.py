@@ -39,7 +39,7 @@ def cases_of(world: World) -> Iterator[list[Case]]:
         yield [case for case in found if not case.missing]
 
 
-def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vantage) -> None:
+def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vantage | VantageGroup) -> None:
     """The Service's load balancer does what the case asks for. Raises `NotConforming`."""
     given = service.load_balancer_address()
     if case.outcome == ASKED:

@@ -53,7 +53,10 @@ class Matrix:
 
 
 def build(record: Record) -> Matrix:
-    """Fold the record's paths. Where a kind's nodes do not agree, each gets a row of its own too."""
+    """Fold the record's paths. Where a kind's nodes do not agree, each gets a row of its own too.
+
+    Several outside vantages always have one each.
+    """
     paths = [
         (path, _state(path, result.check is not None and result.check.level == INFO))
         for result in record.results
@@ -66,7 +69,9 @@ def build(record: Record) -> Matrix:
         rows.append(_row(kind, own, columns))
         places = sorted({_place(path) for path, _ in own})
         single = [_row(place, [p for p in own if _place(p[0]) == place], columns, True) for place in places]
-        if len(single) > 1 and _differ(single):
+        if kind == "outside" and len(single) > 1:  # places of their own, and not nodes of one cluster
+            rows += single
+        elif len(single) > 1 and _differ(single):
             failing = [row for row in single if any(cell and cell.state == _FAILED for cell in row.cells)]
             rows += single if len(single) <= _MOST_NODES else failing[:_MOST_NODES]
     return Matrix(columns, tuple(rows))

@@ -204,14 +204,18 @@ class Vantage:
             waiting: list[Future[Any]] = [*self._pending.values(), *self._beginning.values()]
             self._pending.clear()
             self._beginning.clear()
-        error = StreamBroke(
-            f"the stream to {self.name} broke: {reason}",
-            "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
-        )
+        error = self.broke(reason)
         if not self._hello.done():
             self._hello.set_exception(error)
         for future in waiting:
             future.set_exception(error)
+
+    def broke(self, reason: str) -> StreamBroke:
+        """What is told when the stream has ended because of `reason`."""
+        return StreamBroke(
+            f"the stream to {self.name} broke: {reason}",
+            "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
+        )
 
 
 class OutsideVantage(Vantage):

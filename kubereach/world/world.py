@@ -22,6 +22,7 @@ from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage, VantageGroup
+from kubereach.vantage.command import further_outsides
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
@@ -95,6 +96,8 @@ class World:
         #: gives load-balancer addresses of our own
         self.balancer = SelfBalancer(settings)
         self.pods = self.other_pods = self.nodes = VantageGroup(())
+        #: this machine, and with --outside-via a group of it and further ones
+        self.outside: Vantage | VantageGroup = VantageGroup(())
 
     @property
     def api(self) -> Api:
@@ -166,7 +169,8 @@ class World:
         for service in self._services.values():
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))
-        everyone = (*self.pods, *self.other_pods, *(() if readiness.forbidden else self.nodes), self.outside)
+        outsides = [self.outside] if isinstance(self.outside, Vantage) else self.outside
+        everyone = (*self.pods, *self.other_pods, *(() if readiness.forbidden else self.nodes), *outsides)
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
 
@@ -254,15 +258,18 @@ class World:
         self._wire = wire
         settings = self.context.settings
         program = [sys.executable, "-u", peer.__file__, "probe", "--in-flight", str(settings.in_flight)]
-        self.outside = OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
-        self.outside.is_inside = self.cluster.owns
+        here = OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+        outsides = [here, *further_outsides(settings.outside_via, wire, self.context)]
+        for vantage in outsides:
+            vantage.is_inside = self.cluster.owns
+        self.outside = outsides[0] if len(outsides) == 1 else VantageGroup(outsides)
         self.pods = self._group(self.namespace, "client", POD)
         self.other_pods = self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
         forbidden = readiness.forbidden.get((self.node_namespace, "node"), "")
         self.nodes = (
             VantageGroup((), forbidden) if forbidden else self._group(self.node_namespace, "node", NODE)
         )
-        everyone = [*self.pods, *self.other_pods, self.outside]
+        everyone = [*self.pods, *self.other_pods, *outsides]
         VantageGroup(everyone + ([] if forbidden else list(self.nodes))).open()
 
     def _group(self, namespace: str, app: str, kind: str) -> VantageGroup:

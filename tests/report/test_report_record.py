@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -250,3 +251,9 @@ def test_live_progress_has_no_thread_until_it_may(monkeypatch: pytest.MonkeyPatc
         progress.stop()
     assert isinstance(console.file, io.StringIO)
     assert "it failed" in console.file.getvalue()
+
+
+def test_further_outside_vantages_have_rows_of_their_own() -> None:
+    there = replace(probed("outside", "", "nodeport"), vantage="outside@ssh edge1")
+    lines = text_of(record_of(CheckStarted("demo.one"), probed("outside", "", "nodeport"), there))
+    assert [line.split("✓")[0].strip() for line in lines[1:]] == ["outside", "outside", "ssh edge1"]

@@ -1,0 +1,189 @@
+"""An outside vantage wherever a command can start Python: on another machine, in a container, in another cluster.
+
+The command's own words say where (``ssh edge1 python3``, ``docker run -i --rm IMAGE python3``); the prober comes over
+its standard input, so that nothing has to be there but Python >= 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kubereach import peer
+from kubereach.context import RunContext
+from kubereach.errors import CannotMeasure, UsageError
+from kubereach.vantage.streams import Broken
+from kubereach.vantage.vantage import OUTSIDE, OutsideVantage, StreamBroke
+from kubereach.vantage.wire import Wire
+
+#: reads so many bytes from standard input, not one more, since requests follow; and becomes that program. It has no
+#: line break and no single quote, so that any shell on the way can be given it in single quotes.
+_BOOTSTRAP = (
+    "import os,sys;"
+    'r=lambda b:b if len(b)=={size} else r(b+(os.read(0,{size}-len(b)) or sys.exit("the program did not come")));'
+    'exec(compile(r(b""),"peer.py","exec"))'
+)
+#: programs that join their words and hand them to a shell at the other end
+_REMOTE_SHELLS = frozenset({"ssh", "autossh"})
+#: seconds that a command may take to begin to read, a connection to another machine included
+_PATIENCE = 20.0
+#: characters of a vantage's name
+_LABEL = 40
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command line. Raises `UsageError` for none, and for quotes that do not close."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--outside-via {command}: {error}", "Quote it as for a shell.") from None
+    if not words:
+        raise UsageError(
+            "--outside-via: no command", "Name one that starts Python, such as 'ssh edge1 python3'."
+        )
+    return words
+
+
+def further_outsides(commands: str | None, wire: Wire, context: RunContext) -> list[OutsideVantage]:
+    """A vantage for each line of `commands`, with names that differ. Raises `UsageError`."""
+    found: list[OutsideVantage] = []
+    for command in (commands or "").splitlines():
+        name = label_of(words_of(command))
+        alike = sum(vantage.name.partition(" #")[0] == name for vantage in found)
+        found.append(CommandVantage(command, wire, context, label=f"{name} #{alike + 1}" if alike else name))
+    return found
+
+
+def label_of(words: Sequence[str]) -> str:
+    """A vantage's name: the command without what every such command ends with."""
+    where = list(words)
+    while len(where) > 1 and os.path.basename(where[-1]).startswith("python"):  # noqa: PTH119 - a word, not a path
+        where.pop()
+    text = " ".join(where)
+    return f"{OUTSIDE}@{text if len(text) <= _LABEL else text[: _LABEL - 3] + '...'}"
+
+
+def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str]:
+    """The command that starts Python with a program of `size` bytes on its standard input, and the program's arguments.
+
+    A remote shell at the other end splits words again, so what it gets is quoted for it.
+    """
+    ours = ["-u", "-c", _BOOTSTRAP.format(size=size), *arguments]
+    if any(os.path.basename(word) in _REMOTE_SHELLS for word in words):  # noqa: PTH119
+        ours = [shlex.quote(word) for word in ours]
+    return [*words, *ours]
+
+
+class CommandStream:
+    """A prober that a command has started. Raises `CannotMeasure` when the command cannot be started at all."""
+
+    def __init__(self, words: Sequence[str], arguments: Sequence[str]) -> None:
+        program = Path(peer.__file__).read_bytes()
+        # a file and no pipe: nobody reads what ssh and docker may have to say meanwhile
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
+        try:
+            self._process = subprocess.Popen(
+                whole(words, arguments, len(program)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                # without a terminal nobody is asked for a password, and Ctrl-C is for us alone
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise CannotMeasure(
+                f"{words[0]} cannot be started: {error.strerror}", "Correct --outside-via."
+            ) from error
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        try:
+            self.send(program)
+        except Broken as error:
+            self.close()
+            raise CannotMeasure(
+                f"{' '.join(words)}: {error}", "Try it by hand: it must start Python >= 3.8 without asking."
+            ) from error
+
+    def fileno(self) -> int:
+        return self._out
+
+    def receive(self) -> bytes:
+        try:
+            data = os.read(self._out, 1 << 20)
+        except BlockingIOError:
+            return b""
+        if not data:
+            raise Broken(self._said())
+        return data
+
+    def send(self, data: bytes) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        try:
+            while data:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([], [self._in], [], left)[1]:
+                    raise Broken(f"it reads nothing for {_PATIENCE:.0f} s")
+                data = data[os.write(self._in, data) :]
+        except OSError as error:
+            raise Broken(self._said() or str(error)) from error
+
+    def _said(self) -> str:
+        """The last line of its standard error, else how it ended."""
+        try:
+            code: int | None = self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            code = None
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1].strip()
+        return "it ended" if code is None else f"it ended with exit code {code} and said nothing"
+
+    def close(self) -> None:
+        """The prober ends when its standard input does."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+
+class CommandVantage(OutsideVantage):
+    """A further outside: where `command`, a command line as for a shell, starts Python. Raises `UsageError`."""
+
+    def __init__(self, command: str, wire: Wire, context: RunContext, *, label: str = "") -> None:
+        words = words_of(command)
+        self.command = command
+        arguments = ["probe", "--in-flight", str(context.settings.in_flight)]
+        super().__init__(
+            OUTSIDE,
+            "",
+            lambda: CommandStream(words, arguments),
+            wire,
+            context,
+            label=label or label_of(words),
+        )
+
+    def second_opinion(self, url: str, timeout: float) -> str:
+        """None: an ordinary HTTP client there is not ours to ask."""
+        return ""
+
+    def broke(self, reason: str) -> StreamBroke:
+        return StreamBroke(
+            f"{self.command}: {reason}",
+            "Try it by hand: it must start Python >= 3.8 without asking, and live as long as the run.",
+        )
