@@ -68,8 +68,11 @@ _SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 _PORTS = (10250, 22, 30000, 31000, 32767)
 
 
-def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
-    """A `Finding` for every feature there is. Takes at most ``settings.outside_timeout`` seconds."""
+def detect(cluster: ClusterFacts, settings: Settings, elsewhere: str = "") -> dict[str, Finding]:
+    """A `Finding` for every feature there is. Takes at most ``settings.outside_timeout`` seconds.
+
+    `elsewhere` says why the outside is not this machine, but a place that the target knows to be right.
+    """
     names = [node.name for node in cluster.nodes]
     found = {
         name: Finding(True, "not decided before the run: the first use decides", False)
@@ -78,9 +81,9 @@ def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
     found[MULTI_NODE] = Finding(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
-    found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout)
+    found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout, elsewhere)
     found |= cluster.findings
-    found[OUTSIDE_DUAL] = _outside_dual(cluster.nodes, settings.outside_timeout)
+    found[OUTSIDE_DUAL] = _outside_dual(cluster.nodes, settings.outside_timeout, elsewhere)
     name = settings.external_name
     found[EXTERNAL_NAME] = Finding(
         bool(name), f"--external-name {name}" if name else "no --external-name is given"
@@ -92,15 +95,17 @@ def detect(cluster: ClusterFacts, settings: Settings) -> dict[str, Finding]:
     return {name: found[name] for name in FEATURES if name in found}
 
 
-def _outside_dual(nodes: Sequence[NodeFacts], timeout: float) -> Finding:
+def _outside_dual(nodes: Sequence[NodeFacts], timeout: float, elsewhere: str) -> Finding:
     lacking = [node.name for node in nodes if len({":" in address for address in node.addresses}) < 2]
     if lacking or not nodes:
         return Finding(False, f"nodes without addresses of both IP families: {', '.join(lacking) or 'all'}")
-    return _outside([address for node in nodes for address in node.addresses], timeout)
+    return _outside([address for node in nodes for address in node.addresses], timeout, elsewhere)
 
 
-def _outside(addresses: Sequence[str], timeout: float) -> Finding:
+def _outside(addresses: Sequence[str], timeout: float, elsewhere: str) -> Finding:
     """Whether every node's address reacts to a connection from this machine, within `timeout` seconds."""
+    if elsewhere:
+        return Finding(True, f"the outside is on the nodes' own network, as {elsewhere}")
     silent = [address for address in addresses if address not in (reacting := _reacting(addresses, timeout))]
     if not addresses:
         return Finding(False, "no node has an address")

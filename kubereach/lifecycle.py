@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +19,7 @@ from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.events import Bus, Progress, RunFinished, RunStarted
 from kubereach.features import detect
 from kubereach.fixtures import WorldLike, service_stems
+from kubereach.opening import target_of
 from kubereach.options import RunOptions, validated
 from kubereach.report import json_report, terminal
 from kubereach.report.output import Output
@@ -26,8 +28,8 @@ from kubereach.report.record import Record
 from kubereach.running import CheckRunner
 from kubereach.selection import check_of, chosen, known, refuse_xdist
 from kubereach.settings import Settings
-from kubereach.targets import Target
-from kubereach.verdicts import RunVerdict, as_known, conclude
+from kubereach.targets import KeepsLogs, Target
+from kubereach.verdicts import ERROR, FAIL, RunVerdict, as_known, conclude
 
 
 class Terminated(KeyboardInterrupt):
@@ -122,7 +124,9 @@ class Run:
     def _start(self, session: pytest.Session, checks: list[Check]) -> None:
         config = self._config
         self._bus.emit(Progress("opening the target"))
-        self._target = config.hook.pytest_kubereach_target(config=config) or _target(self._options)
+        self._target = config.hook.pytest_kubereach_target(config=config) or target_of(
+            self._options, self._settings, self._manifests, lambda text: self._bus.emit(Progress(text))
+        )
         # before any thread: the lab moves this process into its namespaces, which needs a single thread
         access = self._target.open()
         if self._progress:
@@ -130,6 +134,10 @@ class Run:
         if self._handlers:
             self._target.watch(self._target_lost)
         self._description = access.description
+        if access.self_load_balancer and not any(
+            "self_load_balancer=" in a for a in self._options.assignments
+        ):
+            self._settings = replace(self._settings, self_load_balancer=True)
         stems = service_stems(self._manifests)
         used = {
             name for item in session.items if check_of(item) for name in getattr(item, "fixturenames", ())
@@ -149,7 +157,7 @@ class Run:
             world = World(access, self._settings, self._bus, self._manifests, services)
         self._bus.emit(Progress("connecting to the cluster"))
         cluster = world.connect()
-        self._runner.features = detect(cluster, self._settings)
+        self._runner.features = detect(cluster, self._settings, access.outside_why)
         ids = tuple(dict.fromkeys(check.id for check in checks))
         self._runner.version = str(cluster.describe().get("version", ""))
         self._bus.emit(RunStarted(self._target.name, ids, cluster.describe()))
@@ -237,6 +245,7 @@ class Run:
             self._error = self._error or as_known(error, "removing our objects")
         finally:
             try:
+                self._export_logs()
                 if self._target is not None:
                     self._target.close()
             except Exception as error:
@@ -245,6 +254,24 @@ class Run:
                 self._progress.stop()
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
+
+    def _export_logs(self) -> None:
+        """Of a run that has failed, as far as the target keeps any. What goes wrong here hides no other failure."""
+        if self._interrupted or self._lost or not isinstance(self._target, KeepsLogs):
+            return
+        if not self._error and not any(v.word in (FAIL, ERROR) for _, v in self._runner.finished):
+            return
+        try:
+            logs = self._target.export_logs(self._report_folder)
+        except (KubereachError, OSError) as error:
+            self._bus.emit(Progress(f"no logs: {error}"))
+            return
+        if logs and self._output:
+            self._output.say(f"logs of the cluster: {logs}")
+
+    @property
+    def _report_folder(self) -> Path:
+        return self._options.report_dir or self._config.rootpath / "reports" / "latest"
 
     def _surroundings(self) -> json_report.Surroundings:
         ran = {check.id for check, _ in self._runner.finished}
@@ -259,7 +286,7 @@ class Run:
         )
 
     def _write_report(self) -> Path | None:
-        folder = self._options.report_dir or self._config.rootpath / "reports" / "latest"
+        folder = self._report_folder
         try:
             return json_report.write(json_report.document(self._record, self._surroundings()), folder)
         except OSError as error:
@@ -284,13 +311,3 @@ class Run:
             reporter.write_line(f"kubereach: {self._error.message}")
             reporter.write_line(f"  {self._error.remedy}")
         return True
-
-
-def _target(options: RunOptions) -> Target:
-    if options.target == "lab":
-        from kubereach.targets.lab import LabTarget
-
-        return LabTarget(options.nodes, options.faults, dual_stack=options.dual_stack)
-    from kubereach.targets.existing import ExistingTarget
-
-    return ExistingTarget(options.kubeconfig, options.context)

@@ -11,55 +11,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kubereach import kind_options
 from kubereach.check import FEATURES, LEVELS
 from kubereach.errors import UsageError
+from kubereach.kind_options import KindChoice
+from kubereach.option import Option
 
 if TYPE_CHECKING:
     import pytest
 
     from kubereach.settings import Settings
 
-TARGETS = ("lab", "existing")
-
-
-@dataclass(frozen=True)
-class Option:
-    """A command line option: `kind` is ``value``, ``list`` (repeatable, commas separate) or ``flag``."""
-
-    name: str
-    help: str
-    kind: str = "value"
-    metavar: str = ""
-
-    @property
-    def dest(self) -> str:
-        """Where pytest keeps the value; prefixed, so that no other plugin's option is taken for ours."""
-        # pytest-kind registers --kubeconfig too and whoever comes second shares the first one's value
-        return "kubeconfig" if self.name == "kubeconfig" else "kubereach_" + self.name.replace("-", "_")
-
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of argparse's and pytest's option calls."""
-        if self.kind == "flag":
-            return {"action": "store_true", "default": False, "help": self.help, "dest": self.dest}
-        action = "append" if self.kind == "list" else "store"
-        default: Any = [] if self.kind == "list" else None
-        return {
-            "action": action,
-            "default": default,
-            "metavar": self.metavar,
-            "help": self.help,
-            "dest": self.dest,
-        }
-
+TARGETS = ("lab", "kind", "existing")
 
 OPTIONS = (
     Option(
-        "target", "where the cluster comes from: lab (embedded; the default) or existing", metavar="TARGET"
+        "target",
+        "where the cluster comes from: lab (embedded; the default), kind (made for the run) or existing",
+        metavar="TARGET",
     ),
     Option("context", "run on this context of the kubeconfig; implies --target existing", metavar="NAME"),
-    Option("kubeconfig", "the kubeconfig to use; implies --target existing", metavar="FILE"),
-    Option("nodes", "number of the lab's nodes (default 3)", metavar="N"),
-    Option("dual-stack", "give the lab IPv6 beside IPv4", "flag"),
+    Option(
+        "kubeconfig",
+        "the kubeconfig to use; implies --target existing, and with --target kind is the one that kind writes",
+        metavar="FILE",
+        shared=True,
+    ),
+    Option("nodes", "number of nodes of the lab, or of a kind cluster (default 3)", metavar="N"),
+    Option("dual-stack", "give the lab, or a kind cluster, IPv6 beside IPv4", "flag"),
+    *kind_options.SHARED,
+    *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
     Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
     Option("check", "run these checks only: ids or globs such as 'dns.*'", "list", "ID[,..]"),
@@ -95,7 +76,6 @@ OPTIONS = (
     Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
     Option("set", "override a time-out or budget: name=value", "list", "NAME=VALUE"),
 )
-KUBECONFIG = next(option for option in OPTIONS if option.name == "kubeconfig")
 
 
 @dataclass(frozen=True)
@@ -107,6 +87,7 @@ class RunOptions:
     kubeconfig: Path | None = None
     nodes: int = 3
     dual_stack: bool = False
+    kind: KindChoice = field(default_factory=KindChoice)
     faults: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     skip_checks: tuple[str, ...] = ()
@@ -155,13 +136,15 @@ def add_to_argparse(parser: argparse.ArgumentParser) -> None:
 
 def add_to_pytest(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     for option in OPTIONS:
-        if option is not KUBECONFIG or not _pytest_kind_comes_later(pluginmanager):
+        if not option.shared or not _pytest_kind_comes_later(pluginmanager):
             _add(parser, option)
 
 
-def share_kubeconfig(parser: pytest.Parser) -> None:
-    """Register --kubeconfig unless another plugin, such as pytest-kind, has: then its value is ours too."""
-    _add(parser, KUBECONFIG)
+def share(parser: pytest.Parser) -> None:
+    """Register what pytest-kind has too, unless it has done so: then its values are ours too."""
+    for option in OPTIONS:
+        if option.shared:
+            _add(parser, option)
 
 
 def _add(parser: pytest.Parser, option: Option) -> None:
@@ -174,7 +157,7 @@ def _add(parser: pytest.Parser, option: Option) -> None:
 
 
 def _pytest_kind_comes_later(pluginmanager: pytest.PytestPluginManager) -> bool:
-    # pytest-kind fails when --kubeconfig exists before it, and installed plugins load in no particular order.
+    # pytest-kind fails when an option of its exists before it, and installed plugins load in no particular order.
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or pluginmanager.is_blocked("pytest-kind"):
         return False
     return not pluginmanager.hasplugin("pytest-kind") and importlib.util.find_spec("pytest_kind") is not None
@@ -186,7 +169,7 @@ def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManag
     if not pluginmanager.hasplugin("kubereach") and not pluginmanager.is_blocked("kubereach"):
         pluginmanager.register(plugin, "kubereach")
         if pluginmanager.hasplugin("pytest-kind"):
-            share_kubeconfig(parser)
+            share(parser)
 
 
 def to_pytest(namespace: argparse.Namespace) -> list[str]:
@@ -231,17 +214,30 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
             f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
         )
     dual_stack = bool(value_of(_option("dual-stack").dest))
-    if dual_stack and target != "lab":
+    if dual_stack and target == "existing":
         raise UsageError(
-            "--dual-stack: a cluster's IP families are its own, only the lab's can be chosen",
+            "--dual-stack: a cluster's IP families are its own, only the lab's and kind's can be chosen",
             "Leave out --dual-stack, or the context.",
         )
+    config_file = Path(kubeconfig).expanduser() if kubeconfig else None
+    nodes = _number_of_nodes(one("nodes"))
+    kind = KindChoice()
+    if target == "kind":
+        if context:
+            raise UsageError(
+                "--target kind has a context of its own", "Leave out --context, or --target kind."
+            )
+        keep = bool(value_of(_option("keep").dest))
+        kind = kind_options.chosen(value_of, config_file, nodes, dual_stack, keep)
+    else:
+        kind_options.refuse_elsewhere(value_of, kind_options.OWN, target)
     return RunOptions(
         target=target,
         context=context,
-        kubeconfig=Path(kubeconfig).expanduser() if kubeconfig else None,
-        nodes=_number_of_nodes(one("nodes")),
+        kubeconfig=config_file,
+        nodes=nodes or 3,
         dual_stack=dual_stack,
+        kind=kind,
         faults=faults,
         checks=many("check"),
         skip_checks=many("skip-check"),
@@ -267,9 +263,9 @@ def _option(name: str) -> Option:
     return next(option for option in OPTIONS if option.name == name)
 
 
-def _number_of_nodes(text: str | None) -> int:
+def _number_of_nodes(text: str | None) -> int | None:
     if text is None:
-        return 3
+        return None
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise UsageError(f"--nodes {text}: not a number of nodes", "The lab takes 1 to 100 nodes.")
     return int(text)

@@ -34,7 +34,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(parser: pytest.Parser) -> None:
-    options.share_kubeconfig(parser)
+    options.share(parser)
 
 
 @pytest.hookimpl(tryfirst=True)

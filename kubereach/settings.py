@@ -47,6 +47,9 @@ class Settings:
     convergence_budget: float = _setting(
         0.0, "lifecycle.convergence notes paths that take longer to follow a change; 0: none does"
     )
+    cluster_deadline: float = _setting(
+        600.0, "a kind cluster has this long to come up, its node image's download included"
+    )
     world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,18 @@ class ClusterAccess:
     description: str
     #: the cluster goes when the target is closed, and all that is in it: nothing of a run needs to be removed
     disposable: bool = False
+    #: the command line that starts Python where the outside is; empty: this machine is the outside
+    outside_via: str = ""
+    #: why the outside is not this machine but that, in words
+    outside_why: str = ""
+    #: nobody gives addresses to Services of type LoadBalancer here, so it is on us to do so
+    self_load_balancer: bool = False
 
 
 class Target(Protocol):
     """`open` gives the way in and may start a cluster; `close` undoes that, also after half an `open`."""
 
-    #: ``lab`` or ``existing``
+    #: ``lab``, ``kind`` or ``existing``
     name: str
 
     def open(self) -> ClusterAccess: ...
@@ -34,3 +40,11 @@ class Target(Protocol):
         """Call `lost(why)` once, in another thread, if the cluster that `open` started goes before `close`."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """A target that can tell more when a run has failed."""
+
+    def export_logs(self, folder: Path) -> Path | None:
+        """Leave the cluster's logs in a folder below `folder`, before `close`; None when there are none."""

@@ -22,7 +22,7 @@ from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage, VantageGroup
-from kubereach.vantage.command import further_outsides
+from kubereach.vantage.command import CommandVantage, further_outsides
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
@@ -258,7 +258,12 @@ class World:
         self._wire = wire
         settings = self.context.settings
         program = [sys.executable, "-u", peer.__file__, "probe", "--in-flight", str(settings.in_flight)]
-        here = OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+        via = self._access.outside_via
+        here = (
+            CommandVantage(via, wire, self.context, label=OUTSIDE)
+            if via
+            else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+        )
         outsides = [here, *further_outsides(settings.outside_via, wire, self.context)]
         for vantage in outsides:
             vantage.is_inside = self.cluster.owns

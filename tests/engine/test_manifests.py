@@ -12,8 +12,10 @@ from kubereach.world.manifests import MANAGED_BY, RUN, render
 from kubereach.world.world import peer_program
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-# overlays are no objects
-FILES = sorted(file for file in MANIFESTS.rglob("*.yaml") if file.parent.name != "overlays")
+# overlays are no objects, and neither is kind's configuration
+FILES = sorted(
+    file for file in MANIFESTS.rglob("*.yaml") if file.parent.name != "overlays" and file.name != "kind.yaml"
+)
 VARIABLES = {
     "namespace": "kubereach-x-a",
     "other_namespace": "kubereach-x-b",

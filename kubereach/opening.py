@@ -1,0 +1,29 @@
+"""The target that the options ask for. What only one target needs is imported with it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kubereach.collect import suites_folder
+from kubereach.options import RunOptions
+from kubereach.settings import Settings
+from kubereach.targets import Target
+
+
+def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Callable[[str], None]) -> Target:
+    """A target that is not open yet; `say` gets the steps of one that takes its time, for people."""
+    if options.target == "lab":
+        from kubereach.targets.lab import LabTarget
+
+        return LabTarget(options.nodes, options.faults, dual_stack=options.dual_stack)
+    if options.target == "kind":
+        from kubereach.targets.kind.target import KindTarget
+
+        default = manifests / "kind.yaml"
+        if not default.exists():  # a project with manifests of its own
+            default = suites_folder(Path(__file__).parent).parent / "manifests/kind.yaml"
+        return KindTarget(options.kind, settings, default, say)
+    from kubereach.targets.existing import ExistingTarget
+
+    return ExistingTarget(options.kubeconfig, options.context)

@@ -1,0 +1,120 @@
+"""Running kind and the container engine: what they say is kept, and Ctrl-C is for us alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubereach.errors import CannotMeasure
+
+#: seconds that a command which is told to end may take to do so
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def line(self) -> str:
+        """The command in short: ``kind create cluster``."""
+        verbs = [word for word in self.words[1:] if not word.startswith(("-", "{"))]
+        return " ".join([Path(self.words[0]).name, *verbs[:2]])
+
+    @property
+    def said(self) -> str:
+        """Everything that it wrote, its errors last."""
+        return f"{self.out}\n{self.err}".strip()
+
+
+def _unheard(line: str) -> None:
+    """Nobody wants to know as they come."""
+
+
+def run(words: Sequence[str], deadline: float, heard: Callable[[str], None] = _unheard) -> Done:
+    """Run a command to its end; `heard` gets the lines of its standard error as they come.
+
+    It has a session of its own, so that Ctrl-C reaches us first: whatever ends the wait ends the command too. Raises
+    `CannotMeasure` when it cannot be started, and when it has not ended after `deadline` seconds.
+    """
+    with tempfile.TemporaryFile() as out:
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotMeasure(
+                f"{words[0]} cannot be started: {error.strerror}",
+                "It must be a program for this machine that may be executed.",
+            ) from error
+        try:
+            err = _listen(process, time.monotonic() + deadline, heard)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            assert process.stderr is not None
+            process.stderr.close()
+        done = Done(tuple(words), process.returncode or 0, "", err)
+        if process.returncode is None:
+            _end(process)
+            raise CannotMeasure(
+                f"`{done.line}` has not ended after {deadline:.0f} s",
+                "A slow download or a slow machine may take --set cluster_deadline=1800.",
+            )
+        out.seek(0)
+        return Done(done.words, done.code, out.read().decode(errors="replace"), err)
+
+
+def _listen(process: subprocess.Popen[bytes], deadline: float, heard: Callable[[str], None]) -> str:
+    """Its standard error until it ends or the deadline has come."""
+    assert process.stderr is not None
+    whole, rest = b"", b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stderr, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            data = os.read(process.stderr.fileno(), 1 << 16)
+            if not data:
+                break
+            whole += data
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                heard(line.decode(errors="replace").strip())
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(0.0, deadline - time.monotonic()))
+    return whole.decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(_PATIENCE)
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,53 @@
+"""Where the outside is: this machine, or, where it cannot reach nodes' addresses, a container on their network."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+from collections.abc import Sequence
+
+from kubereach.targets.kind.engine import Engine
+
+#: the API server's, on a control plane; a kubelet's
+_PORTS = (6443, 10250)
+
+
+def why_not_here(engine: Engine, addresses: Sequence[str], timeout: float) -> str:
+    """Why this machine cannot be the outside, in words; empty when it can.
+
+    A network between may answer for addresses that are not the nodes' own, so what the engine tells comes first; then
+    the first node is tried, which takes at most `timeout` seconds for each port.
+    """
+    apart = engine.apart()
+    if apart or not addresses:
+        return apart
+    if any(_reacts(addresses[0], port, timeout) for port in _PORTS):
+        return ""
+    return f"{addresses[0]} does not react to connections from here"
+
+
+def command(engine: Engine, image: str) -> str:
+    """The command line that starts Python in a container on the nodes' network; it goes with its standard input."""
+    words = [
+        "run",
+        "-i",
+        "--rm",
+        "--network",
+        engine.network,
+        "--label",
+        "app.kubernetes.io/managed-by=kubereach",
+    ]
+    return shlex.join([engine.name, *words, image, "python3"])
+
+
+def _reacts(address: str, port: int, timeout: float) -> bool:
+    with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)) as attempt:
+        attempt.settimeout(timeout)
+        try:
+            attempt.connect((address, port))
+        except ConnectionRefusedError:
+            return True  # it is there, and said so
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,210 @@
+"""A kind cluster as a target: made for the run and gone with it, or one that is there, which stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kubereach.errors import CannotMeasure, UsageError
+from kubereach.kind_options import KindChoice
+from kubereach.settings import Settings
+from kubereach.targets import ClusterAccess
+from kubereach.targets.kind import balancer, outside
+from kubereach.targets.kind.cluster import Cluster
+from kubereach.targets.kind.config import configuration, leaves_the_network_to_others
+from kubereach.targets.kind.engine import Engine
+from kubereach.targets.kind.failures import KNOWN_ISSUES, told
+
+_NOTHING, _MAKING, _MADE = range(3)
+
+
+class KindTarget:
+    """`default` is the configuration of a cluster for which the user gives none; `say` gets steps, for people."""
+
+    name = "kind"
+
+    def __init__(
+        self,
+        choice: KindChoice,
+        settings: Settings,
+        default: Path,
+        say: Callable[[str], None],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._choice = choice
+        self._settings = settings
+        self._default = default
+        self._say = say
+        self._environment = environment
+        self._cluster: Cluster | None = None
+        self._state = _NOTHING
+
+    def open(self) -> ClusterAccess:
+        """Use the cluster of that name, or make it, which takes a minute or two.
+
+        Raises `UsageError` for a configuration that is none and for options that a cluster which is there does not
+        follow; `CannotMeasure` for whatever keeps a cluster from coming up.
+        """
+        choice = self._choice
+        config = configuration(choice, self._default)
+        engine = Engine(self._environment)
+        engine.check()
+        cluster = Cluster(choice, self._settings.cluster_deadline, self._environment)
+        self._cluster = cluster
+        cluster.ensure_kind()
+        cluster.ensure_kubectl()
+        there = cluster.exists()
+        nodes = self._reuse(cluster, config) if there else self._make(cluster, config)
+        self._load_image(cluster, engine)
+        why = outside.why_not_here(
+            engine, [a for n in nodes for a in _inside(n)], self._settings.outside_timeout
+        )
+        if why and not engine.has_image(self._settings.image):
+            self._say(f"kind: fetching {self._settings.image} for the outside vantage")
+            engine.pull(self._settings.image, self._settings.cluster_deadline)
+        by, ours = self._balanced(cluster, engine, there)
+        age = "reused" if there else "kept after the run" if choice.keep else "made for the run"
+        place = f"a container on the network {engine.network} ({why})" if why else "this machine"
+        return ClusterAccess(
+            cluster.kubeconfig_path,
+            cluster.context,
+            f"kind cluster {choice.name}, {age}, {cluster.version()} on {engine.name}; outside: {place}; {by}",
+            disposable=self._state == _MADE and not choice.keep,
+            outside_via=outside.command(engine, self._settings.image) if why else "",
+            outside_why=why,
+            self_load_balancer=ours,
+        )
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Not watched: an API that is gone shows in the requests to it."""
+
+    def export_logs(self, folder: Path) -> Path | None:
+        """`kind export logs`, where there is a cluster that is ours to look into."""
+        cluster = self._cluster
+        if cluster is None or not cluster.node_containers():
+            return None
+        logs = folder / "kind-logs"
+        shutil.rmtree(logs, ignore_errors=True)  # of an earlier run, maybe of other nodes
+        self._say("kind: exporting logs")
+        done = cluster.export_logs(logs)
+        # some of the files may be missing and the others are worth reading all the same
+        return logs if done.ok or logs.exists() else None
+
+    def close(self) -> None:
+        """Delete the cluster if it is ours and not to be kept; also one that is half made. Safe to call twice."""
+        cluster, state = self._cluster, self._state
+        self._cluster, self._state = None, _NOTHING
+        if cluster is not None and (state == _MAKING or (state == _MADE and not self._choice.keep)):
+            self._say(f"kind: deleting cluster {cluster.name}")
+            cluster.delete()
+
+    def _make(self, cluster: Cluster, config: dict[str, Any]) -> list[dict[str, Any]]:
+        self._say(f"kind: creating cluster {cluster.name}")
+        self._state = _MAKING
+        try:
+            cluster.create(config, lambda line: self._say(f"kind: {line.strip(' •✓✗.')}") if line else None)
+        except CannotMeasure as error:
+            if "by somebody else" in error.message:
+                self._state = _NOTHING  # not ours to delete
+            raise
+        self._state = _MADE
+        self._await(cluster, "nodes", ("--for=condition=Ready", "node", "--all"), config)
+        system = ("--namespace=kube-system", "--for=condition=Ready", "pod", "--all")
+        self._await(cluster, "system pods", system, config)
+        return self._nodes(cluster, "")
+
+    def _await(self, cluster: Cluster, what: str, condition: tuple[str, ...], config: dict[str, Any]) -> None:
+        """Wait until all are ready, by kubectl. Raises `CannotMeasure`."""
+        limit = self._settings.world_deadline
+        self._say(f"kind: waiting for {what}")
+        done = cluster.ask("wait", *condition, f"--timeout={limit:.0f}s", deadline=limit)
+        if done.ok:
+            return
+        reason = told(done, "").message
+        if leaves_the_network_to_others(config):
+            remedy = (
+                "disableDefaultCNI leaves the network to you: make the cluster with `kind create cluster`, install a "
+                "CNI, then run with its --cluster-name."
+            )
+        else:
+            remedy = f"Too little memory, disk or inotify instances? {KNOWN_ISSUES}. Slow: --set world_deadline=600."
+        raise CannotMeasure(f"the {what} of kind cluster {cluster.name} are not ready: {reason}", remedy)
+
+    def _reuse(self, cluster: Cluster, config: dict[str, Any]) -> list[dict[str, Any]]:
+        self._say(f"kind: using cluster {cluster.name}, which is there")
+        exported = cluster.export_kubeconfig()
+        if not exported.ok:
+            raise self._half_made(cluster, told(exported, "").message)
+        shape = self._choice.shape
+        if shape and not cluster.record.fits(cluster.kubeconfig_path, config, self._choice.image):
+            raise UsageError(
+                f"the kind cluster {cluster.name} is there already, and was not made with {' '.join(shape)}",
+                f"`kind delete cluster --name {cluster.name}`, or take another --cluster-name, or leave that out.",
+            )
+        nodes = self._nodes(cluster, "its API does not answer: ")
+        registered = {node["metadata"]["name"] for node in nodes}
+        missing = [name for name in cluster.node_containers() if name not in registered]
+        if missing:
+            raise self._half_made(cluster, f"{', '.join(missing)} did not join it")
+        return nodes
+
+    def _nodes(self, cluster: Cluster, why: str) -> list[dict[str, Any]]:
+        done = cluster.ask("get", "nodes", "--output=json", "--request-timeout=20s", deadline=20)
+        try:
+            items = json.loads(done.out)["items"] if done.ok else []
+        except (ValueError, KeyError):
+            items = []
+        if not items:
+            raise self._half_made(cluster, why + told(done, "").message if not done.ok else "it has no nodes")
+        return list(items)
+
+    def _half_made(self, cluster: Cluster, reason: str) -> CannotMeasure:
+        if self._state == _MADE:
+            return CannotMeasure(
+                f"kind has made the cluster {cluster.name}, but {reason}",
+                "kind's API servers listen on 127.0.0.1 of the engine's machine: run kubereach there, or give "
+                "networking.apiServerAddress by --kind-config.",
+            )
+        return CannotMeasure(
+            f"the kind cluster {cluster.name} is there, but {reason}",
+            f"Stopped, or left half made by an interrupted run? `kind delete cluster --name {cluster.name}`, then run "
+            "it again.",
+        )
+
+    def _load_image(self, cluster: Cluster, engine: Engine) -> None:
+        """Nodes share no images with the engine, and may not be able to pull. Raises `CannotMeasure` on a full disk."""
+        image = self._settings.image
+        if not engine.has_image(image):
+            return  # the nodes pull it, or the pods say why they cannot
+        self._say(f"kind: loading {image} into the nodes")
+        done = cluster.load_image(image, engine)
+        if done.ok:
+            return
+        error = told(done, "")
+        if "disk is full" in error.message:
+            raise error
+        self._say(f"kind: {image} could not be loaded, the nodes pull it themselves: {error.message}")
+
+    def _balanced(self, cluster: Cluster, engine: Engine, there: bool) -> tuple[str, bool]:
+        """Who gives load-balancer addresses, in words, and whether it has to be us."""
+        how = balancer.running(engine)
+        if how:
+            return f"load balancers by {balancer.PROVIDER} ({how})", False
+        images = (
+            cluster.ask("get", "pods", "--all-namespaces", "--output=jsonpath={..image}") if there else None
+        )
+        other = balancer.others(images.out) if images else ""
+        if other:
+            return f"load balancers by {other}", False
+        if self._settings.self_load_balancer:
+            return "load-balancer addresses of our own", False
+        return f"load-balancer addresses of our own: {balancer.PROVIDER} is not seen to run", True
+
+
+def _inside(node: dict[str, Any]) -> list[str]:
+    addresses = node.get("status", {}).get("addresses") or []
+    return [str(a["address"]) for a in addresses if a.get("type") == "InternalIP"]
