@@ -17,6 +17,7 @@ from kubereach import options
 from kubereach.check import FEATURES, LEVELS, Check
 from kubereach.collect import read_checks, suggestion, suites_folder
 from kubereach.errors import KubereachError, UsageError
+from kubereach.kind_options import SHARED, refuse_elsewhere
 
 if TYPE_CHECKING:
     import pytest
@@ -27,6 +28,8 @@ _EXAMPLES = """\
 examples:
   kubereach run                                every check, on the embedded lab (no cluster needed)
   kubereach run --context prod                 every check, on the context prod of your kubeconfig
+  kubereach run --target kind --keep-cluster   every check, on a kind cluster that is made if it is not there
+  kubereach run --target kind --kind-proxy-mode nftables --dual-stack
   kubereach run 'dns.*' nodeport.every-node    these checks only
   kubereach run --context prod --require loadbalancer --report-dir out -- --junitxml out/junit.xml
   kubereach explain nodeport.every-node        what a check demands, why, and from which source
@@ -156,6 +159,8 @@ def _settings_table() -> str:
 def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     """Hand over to pytest, in this process: the lab has to move the very process that runs the checks."""
     chosen = options.validated(lambda dest: getattr(namespace, dest))
+    if chosen.target != "kind":
+        refuse_elsewhere(lambda dest: getattr(namespace, dest), SHARED, chosen.target)
     chosen.settings()  # mistakes are told before pytest says a word
     if any(word.startswith(("-n", "--numprocesses")) for word in pytest_arguments):
         raise UsageError("pytest-xdist cannot spread checks over processes", "Leave out -n.")
@@ -188,6 +193,9 @@ def _pytest(
         "--no-header",
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
+        # its options are ours here, and loading it for nothing would take a fifth of a second
+        "-p",
+        "no:pytest-kind",
         *options.to_pytest(namespace),
     ]
     if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):
