@@ -25,6 +25,8 @@ class Fault:
     layer: str
     #: where a real cluster had it: issues, or the KEP that asks for what it lacks
     bug: str = ""
+    #: the nodes that have it, by number, -1 for the last; empty: it is everywhere
+    nodes: tuple[int, ...] = ()
 
 
 #: by name, sorted
@@ -100,8 +102,10 @@ FAULTS: dict[str, Fault] = {
     "net.loss-5-percent": Fault("one packet in twenty is lost on the way to a pod of another node", NETWORK),
     "net.mtu": Fault("packets over 1400 bytes are silently lost between nodes", NETWORK),
     "net.no-egress": Fault("pods reach nothing outside of the pod network", NETWORK),
-    "net.node-pair-cut": Fault("the first node does not reach the pods of the last", NETWORK),
-    "net.one-way": Fault("replies of the last node's pods to other nodes' pods are lost", NETWORK),
+    "net.node-pair-cut": Fault("the first node does not reach the pods of the last", NETWORK, nodes=(0, -1)),
+    "net.one-way": Fault(
+        "replies of the last node's pods to other nodes' pods are lost", NETWORK, nodes=(-1,)
+    ),
     "net.service-range-routed": Fault("the outside has a route to cluster IPs", NETWORK),
     "net.snat": Fault("pods see nodes' addresses in place of other nodes' pods", NETWORK),
     "node.connection-limit": Fault(
@@ -109,9 +113,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "node.conntrack-forgets": Fault("nodes forget TCP connections that are idle for a second", NODE),
     "node.conntrack-small": Fault(
-        "the last node tracks 200 TCP connections, closed ones too, and drops further ones", NODE
+        "the last node tracks 200 TCP connections, closed ones too, and drops further ones", NODE, nodes=(-1,)
     ),
-    "node.forwarding-off": Fault("the last node does not forward packets", NODE),
+    "node.forwarding-off": Fault("the last node does not forward packets", NODE, nodes=(-1,)),
     "proxy.affinity-forgotten": Fault(
         "a change of endpoints makes clients lose their affinity", PROXY, "kubernetes #71809"
     ),
@@ -154,7 +158,7 @@ FAULTS: dict[str, Fault] = {
     "proxy.labels-ignored": Fault(
         "Services that labels say are for another proxy, or for none, are served", PROXY
     ),
-    "proxy.localhost-on-one-node": Fault("one node serves node ports on 127.0.0.1", PROXY),
+    "proxy.localhost-on-one-node": Fault("one node serves node ports on 127.0.0.1", PROXY, nodes=(0,)),
     "proxy.manual-ignored": Fault("EndpointSlices that no controller has written are not read", PROXY),
     "proxy.masquerade-all": Fault("pods' own addresses are lost at cluster IPs", PROXY),
     "proxy.no-hairpin": Fault(
@@ -167,9 +171,9 @@ FAULTS: dict[str, Fault] = {
     "proxy.node-port-one-address": Fault("node ports are open on the first node only", PROXY),
     "proxy.not-ready-included": Fault("endpoints that are not ready are used", PROXY),
     "proxy.one-node-stuck": Fault(
-        "one node's rules of a Service are not updated once something is taken away", PROXY
+        "one node's rules of a Service are not updated once something is taken away", PROXY, nodes=(-1,)
     ),
-    "proxy.other-mode": Fault("the last node's service proxy has another mode", PROXY),
+    "proxy.other-mode": Fault("the last node's service proxy has another mode", PROXY, nodes=(-1,)),
     "proxy.ports-kept": Fault("a port that is taken away from a Service is served on", PROXY),
     "proxy.protocol-mixed-up": Fault("UDP of a port number that TCP has too is not programmed", PROXY),
     "proxy.recreated-ignored": Fault("a Service that is deleted and created again is not programmed", PROXY),
@@ -187,7 +191,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "proxy.undeclared-ports": Fault("cluster IPs answer on every TCP port", PROXY),
     "proxy.unfair": Fault("the first endpoint gets more than half of all requests", PROXY),
-    "proxy.unhealthy": Fault("the last node's service proxy says that it is not healthy", PROXY),
+    "proxy.unhealthy": Fault("the last node's service proxy says that it is not healthy", PROXY, nodes=(-1,)),
     "topology.hints-ignored": Fault("the service proxy ignores the hints of EndpointSlices", PROXY),
     "topology.no-fallback": Fault(
         "nodes and zones without endpoints of their own are not served by others", PROXY, "KEP-4444"

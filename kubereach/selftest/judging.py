@@ -70,9 +70,9 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     code = 1 if FAIL in expected.values() else 3 if ERROR in expected.values() else 0
     if attributed and not row.perhaps and ended.code != code:
         problems.found.append(f"exit code {ended.code}, not {code}")
-    layers, located = ("", None) if trial.healthy else locate(report, trial.fault)
+    where, located = ("", None) if trial.healthy else locate(report, trial.fault)
     if located is False:
-        problems.found.append(f"located in {layers}, not in {FAULTS[trial.fault].layer}")
+        problems.found.append(f"located in {where}, not in {_place(report, trial.fault)}")
     return Judgement(
         trial.fault,
         detected,
@@ -102,7 +102,7 @@ def _rank(word: str) -> int:
 
 
 def locate(report: dict[str, Any], fault: str) -> tuple[str, bool | None]:
-    """The layer that the report's first cause names, and whether it is the fault's.
+    """What the report's first cause names, the layer and nodes, and whether that is where the fault is.
 
     None where nothing is diagnosed: no check failed, or the report knows no causes.
     """
@@ -110,8 +110,31 @@ def locate(report: dict[str, Any], fault: str) -> tuple[str, bool | None]:
     failed = any(check["verdict"] == FAIL for check in report["checks"])
     if causes is None or not (causes or failed):
         return "", None
-    layer = str(causes[0]["layer"]) if causes else "no layer"
-    return layer, layer == FAULTS[fault].layer
+    if not causes:
+        return "no layer", False
+    first = causes[0]
+    # a cause between two nodes names them in its object: "pod network from worker to worker2"
+    words = {*first["nodes"], *first["object"].split()}
+    named = [name for name in _names(report) if name in words]
+    found = " on ".join(filter(None, [first["layer"], ", ".join(named)]))
+    wanted = _nodes(report, fault)
+    return found, first["layer"] == FAULTS[fault].layer and (not wanted or named == wanted)
+
+
+def _names(report: dict[str, Any]) -> list[str]:
+    """The nodes' names as reports shorten them."""
+    nodes: list[str] = report["cluster"]["nodes"]
+    return [name.removeprefix("kubereach-") for name in nodes]
+
+
+def _nodes(report: dict[str, Any], fault: str) -> list[str]:
+    """The nodes that have the fault; empty where it is everywhere."""
+    names = _names(report)
+    return [names[number] for number in FAULTS[fault].nodes]
+
+
+def _place(report: dict[str, Any], fault: str) -> str:
+    return " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
 
 
 def _stopped(ended: Ended) -> Judgement:
@@ -125,9 +148,9 @@ def _stopped(ended: Ended) -> Judgement:
     if not detected:
         said = f"exit code {ended.code}, {error or 'no error'}"
         problems.found.append(f"does not stop with 3 and {row.stopped!r}: {said}")
-    layers, located = locate(report, ended.trial.fault)
+    where, located = locate(report, ended.trial.fault)
     if located is False:
-        problems.found.append(f"located in {layers}, not in {FAULTS[ended.trial.fault].layer}")
+        problems.found.append(f"located in {where}, not in {_place(report, ended.trial.fault)}")
     return Judgement(
         ended.trial.fault,
         detected,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,14 @@ def check(id: str, verdict: str = "pass", **more: Any) -> dict[str, Any]:
 
 
 def judged(row: Row, *checks: dict[str, Any], code: int = 1, fault: str = FAULT, **more: Any) -> Judgement:
-    report = {"checks": list(checks), "features": {}, "run": {"error": None}, **more}
+    nodes = [f"kubereach-{name}" for name in ("control-plane", "worker", "worker2")]
+    report = {
+        "checks": list(checks),
+        "features": {},
+        "run": {"error": None},
+        "cluster": {"nodes": nodes},
+        **more,
+    }
     return judge(Ended(Trial(fault, row), code, 1.0, 1.0, "", report))
 
 
@@ -62,13 +70,48 @@ def test_a_false_alarm() -> None:
     assert (found.detected, found.attributed, found.problems) == (None, None, ("false alarm: a.b",))
 
 
+def cause(layer: str, *nodes: str, object: str = "something") -> dict[str, Any]:
+    return {"layer": layer, "nodes": list(nodes), "object": object}
+
+
 @pytest.mark.parametrize(
-    ("causes", "located"), [([{"layer": "service-proxy"}], True), ([{"layer": "dns"}], False), ([], False)]
+    ("causes", "located"),
+    [
+        ([cause("service-proxy", "every node"), cause("dns")], True),
+        ([cause("service-proxy", "worker")], True),
+        ([cause("dns"), cause("service-proxy")], False),
+        ([], False),
+    ],
 )
-def test_the_layer_of_the_first_cause(causes: list[dict[str, str]], located: bool) -> None:
+def test_the_layer_of_the_first_cause(causes: list[dict[str, Any]], located: bool) -> None:
     found = judged(by("a.b"), check("a.b", "fail"), causes=causes)
     assert found.located is located
     assert bool(found.problems) is not located
+
+
+@pytest.mark.parametrize(
+    ("fault", "first", "problem"),
+    [
+        ("node.forwarding-off", cause("node", "worker2"), ""),
+        ("node.forwarding-off", cause("node", "worker"), "located in node on worker, not in node on worker2"),
+        ("node.forwarding-off", cause("node"), "located in node, not in node on worker2"),
+        ("net.node-pair-cut", cause("pod-network", object="pod network from control-plane to worker2"), ""),
+        (
+            "net.node-pair-cut",
+            cause("pod-network", "worker2"),
+            "located in pod-network on worker2, not in pod-network on control-plane, worker2",
+        ),
+    ],
+)  # fmt: skip
+def test_the_nodes_of_the_first_cause(fault: str, first: dict[str, Any], problem: str) -> None:
+    found = judged(by("a.b"), check("a.b", "fail"), fault=fault, causes=[first])
+    assert found.problems == ((problem,) if problem else ())
+
+
+def test_faults_in_one_place_are_looked_for_among_three_nodes() -> None:
+    assert "--nodes=2" in Trial("dns.down", by("a.b")).arguments(Path("r"))
+    for trial in (Trial("node.forwarding-off", by("a.b")), Trial("dns.down", by("a.b"), thorough=True)):
+        assert "--nodes=2" not in trial.arguments(Path("r"))
 
 
 def test_no_verdict_on_the_network() -> None:
