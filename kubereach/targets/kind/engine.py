@@ -29,8 +29,9 @@ class Engine:
         self._environment = environment
         named = environment.get(PROVIDER, "")
         wanted = (named,) if named in _PROVIDERS else _DETECTED
-        path = environment.get("PATH")
-        self.name = next((name for name in wanted if shutil.which(name, path=path)), "")
+        search = environment.get("PATH")
+        found = ((name, path) for name in wanted if (path := shutil.which(name, path=search)))
+        self.name, self.path = next(found, ("", ""))
         if not self.name:
             raise CannotMeasure(
                 f"kind needs a container engine, and {' or '.join(wanted)} is not installed",
@@ -64,7 +65,7 @@ class Engine:
 
     def pull(self, image: str, deadline: float) -> None:
         """Fetch an image. Raises `CannotMeasure`."""
-        done = run([self.name, "pull", image], deadline)
+        done = run([self.path, "pull", image], deadline)
         if not done.ok:
             reason = told(done, "")
             raise CannotMeasure(
@@ -74,7 +75,7 @@ class Engine:
 
     def save(self, image: str, file: str, deadline: float) -> Done:
         """Write an image into an archive."""
-        return run([self.name, "save", "-o", file, image], deadline)
+        return run([self.path, "save", "-o", file, image], deadline)
 
     def running(self) -> list[tuple[str, str]]:
         """(image, name) of every running container; none when the engine does not tell."""
@@ -107,4 +108,4 @@ class Engine:
         return done.out.strip() if done.ok else self._environment.get("DOCKER_HOST", "")
 
     def _run(self, *words: str) -> Done:
-        return run([self.name, *words], _PATIENCE)
+        return run([self.path, *words], _PATIENCE)

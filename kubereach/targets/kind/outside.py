@@ -38,7 +38,7 @@ def command(engine: Engine, image: str) -> str:
         "--label",
         "app.kubernetes.io/managed-by=kubereach",
     ]
-    return shlex.join([engine.name, *words, image, "python3"])
+    return shlex.join([engine.path, *words, image, "python3"])
 
 
 def _reacts(address: str, port: int, timeout: float) -> bool:

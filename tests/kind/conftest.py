@@ -1,0 +1,19 @@
+"""The fixture `tools`: recording executables in place of kind, docker and kubectl, in a working folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tools import Tools
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for variable in ("KIND_VERSION", "KUBECTL_VERSION", "KIND_DOWNLOAD_URL", "KUBECTL_DOWNLOAD_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    return Tools(folder)

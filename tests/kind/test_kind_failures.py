@@ -1,0 +1,247 @@
+"""Whatever keeps a kind cluster from coming up: one clear line that names it, and the remedy; and nothing stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tools import ROOT, Tools
+
+from kubereach.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.kind_options import KindChoice
+from kubereach.settings import Settings
+
+
+def error_of(
+    tools: Tools, *, choice: KindChoice | None = None, settings: Settings | None = None
+) -> KubereachError:
+    """The error of `open`, after a `close`, as in a run."""
+    target = tools.target(choice, settings)
+    with pytest.raises(KubereachError) as caught:
+        target.open()
+    target.close()
+    assert "\n" not in caught.value.message and "\n" not in caught.value.remedy
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_docker_is_not_installed(tools: Tools) -> None:
+    (tools.bin / "docker").unlink()
+    error = error_of(tools)
+    assert isinstance(error, CannotMeasure)
+    assert error.message == "kind needs a container engine, and docker or nerdctl or podman is not installed"
+    assert "docs.docker.com/engine/install" in error.remedy and "KIND_EXPERIMENTAL_PROVIDER" in error.remedy
+    assert not tools.calls("kind")
+
+
+def test_an_engine_that_is_named_is_not_installed(tools: Tools) -> None:
+    with pytest.raises(CannotMeasure, match="and podman is not installed"):
+        tools.target(KIND_EXPERIMENTAL_PROVIDER="podman").open()
+
+
+def test_the_daemon_is_down(tools: Tools) -> None:
+    tools.set(daemon="down")
+    error = error_of(tools)
+    assert error.message == "the container engine does not answer at unix:///var/run/docker.sock"
+    assert "systemctl start docker" in error.remedy
+    assert not tools.calls("kind")
+
+
+def test_the_user_may_not_speak_to_the_daemon(tools: Tools) -> None:
+    tools.set(daemon="permission")
+    error = error_of(tools)
+    assert error.message == "this user may not speak to the container engine at unix:///var/run/docker.sock"
+    assert "usermod -aG docker" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("mishap", "message", "remedy"),
+    [
+        ("disk-full", "the container engine's disk is full", "docker system prune"),
+        (
+            "no-node-image",
+            "the node image kindest/node:v9 is not there and cannot be pulled: manifest for kindest/node:v9 not found",
+            "--kind-image",
+        ),
+        ("kubeadm", "failed to init node with kubeadm", "memory"),
+        ("systemd", "the nodes' containers do not come up", "fs.inotify.max_user_instances"),
+        ("port", "a port that the cluster needs is taken: Bind for 0.0.0.0:80 failed", "hostPort"),
+        ("strange", "`kind create cluster` failed: failed to create cluster: something that nobody", "--retain"),
+    ],
+)  # fmt: skip
+def test_kind_cannot_make_the_cluster(tools: Tools, mishap: str, message: str, remedy: str) -> None:
+    tools.mishap(create=mishap)
+    error = error_of(tools, choice=KindChoice(image="kindest/node:v9"))
+    assert isinstance(error, CannotMeasure)
+    assert message in error.message and remedy in error.remedy
+    assert tools.state["clusters"] == {}
+
+
+def test_a_cluster_that_somebody_else_is_making_is_not_deleted(tools: Tools) -> None:
+    tools.mishap(create="race")
+    error = error_of(tools)
+    assert error.message == "a cluster pytest-kind is being made by somebody else, or was left half made"
+    assert not tools.calls("kind", "delete")
+
+
+@pytest.mark.parametrize(
+    ("mishap", "message"),
+    [
+        ("stopped", "container 5f0c is not running"),
+        ("no-admin-conf", "cat: /etc/kubernetes/admin.conf: No such file or directory"),
+        ("no-control-plane", "could not locate any control plane nodes"),
+        (
+            "api-down",
+            "its API does not answer: `kubectl get nodes` failed: The connection to the server 127.0.0.1:",
+        ),
+    ],
+)
+def test_a_cluster_that_is_half_made(tools: Tools, mishap: str, message: str) -> None:
+    tools.has("pytest-kind", mishap)
+    error = error_of(tools)
+    assert isinstance(error, CannotMeasure)
+    assert error.message.startswith("the kind cluster pytest-kind is there, but ")
+    assert message in error.message
+    assert "kind delete cluster --name pytest-kind" in error.remedy
+    assert "pytest-kind" in tools.state["clusters"], "it may be somebody's"
+
+
+def test_workers_that_never_joined(tools: Tools) -> None:
+    tools.has("pytest-kind", joined=1)
+    error = error_of(tools)
+    assert "pytest-kind-worker, pytest-kind-worker2 did not join it" in error.message
+
+
+def test_nodes_that_do_not_get_ready(tools: Tools) -> None:
+    tools.mishap(wait="node")
+    error = error_of(tools)
+    assert error.message.startswith("the nodes of kind cluster pytest-kind are not ready: ")
+    assert "timed out waiting for the condition on nodes/pytest-kind-worker2" in error.message
+    assert "known-issues" in error.remedy
+    assert tools.state["clusters"] == {}
+    tools.mishap(wait="pod")
+    assert error_of(tools).message.startswith("the system pods of kind cluster pytest-kind are not ready: ")
+
+
+def test_a_cluster_without_a_network_of_its_own(tools: Tools, tmp_path: Path) -> None:
+    file = tmp_path / "no-cni.yaml"
+    file.write_text(
+        "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnetworking: {disableDefaultCNI: true}\n"
+    )
+    tools.mishap(wait="node")
+    assert "install a CNI" in error_of(tools, choice=KindChoice(config=file)).remedy
+
+
+def test_an_api_that_listens_on_another_machine(tools: Tools) -> None:
+    tools.mishap(api="down")
+    error = error_of(tools)
+    assert error.message.startswith("the nodes of kind cluster pytest-kind are not ready: ")
+    assert "was refused" in error.message
+    assert tools.state["clusters"] == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: [", "mine.yaml:2: not a kind configuration: malformed YAML"),
+        ("a: b", "mine.yaml: not a kind configuration"),
+        (
+            "kind: Cluster\napiVersion: kind.x-k8s.io/v1",
+            "kind does not take the configuration: unknown apiVersion: ",
+        ),
+        (
+            "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodez: []",
+            "kind does not take the configuration: unable to decode config: ",
+        ),
+    ],
+)
+def test_a_configuration_that_is_none(tools: Tools, tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text + "\n")
+    error = error_of(tools, choice=KindChoice(config=file))
+    assert isinstance(error, UsageError)
+    assert message in error.message
+
+
+def test_nodes_whose_disk_is_full_and_nodes_that_pull_the_image_themselves(tools: Tools) -> None:
+    tools.mishap(load="disk-full")
+    assert error_of(tools).message == "the container engine's disk is full"
+    tools.mishap(load="digest")
+    tools.target().open()
+    assert any("could not be loaded, the nodes pull it themselves: " in text for text in tools.said)
+
+
+def test_the_image_of_the_outside_cannot_be_pulled(tools: Tools) -> None:
+    tools.set(images=[], info={"OperatingSystem": "Docker Desktop"})
+    tools.mishap(pull="unknown")
+    error = error_of(tools, settings=Settings(image="nobody/nothing:1"))
+    assert error.message.startswith("the image nobody/nothing:1 cannot be pulled: ")
+    assert "--image" in error.remedy
+
+
+def test_a_cluster_that_cannot_be_deleted(tools: Tools) -> None:
+    target = tools.target()
+    target.open()
+    tools.mishap(delete="busy")
+    with pytest.raises(CannotMeasure) as caught:
+        target.close()
+    assert caught.value.message.startswith("the kind cluster pytest-kind could not be deleted: ")
+    assert "device or resource busy" in caught.value.message
+    assert caught.value.remedy == "`kind delete cluster --name pytest-kind`"
+
+
+def test_kind_takes_too_long(tools: Tools) -> None:
+    tools.mishap(create="hang")
+    error = error_of(tools, settings=Settings(cluster_deadline=1.5))
+    assert error.message == "`kind create cluster` has not ended after 2 s"
+    assert "cluster_deadline" in error.remedy
+    assert tools.state["clusters"] == {}, "what it has made until then is gone"
+
+
+def test_kind_is_no_program(tools: Tools) -> None:
+    (tools.bin / "kind").write_bytes(b"\x7fELF of another machine")
+    error = error_of(tools)
+    assert "kind cannot be started: Exec format error" in error.message
+
+
+def test_nothing_can_be_downloaded(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tools.bin / "kind").unlink()
+    monkeypatch.setenv("KIND_DOWNLOAD_URL", "http://127.0.0.1:1/kind")
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    error = error_of(tools)
+    assert error.message.startswith("kind is not on PATH, and http://127.0.0.1:1/kind cannot be downloaded: ")
+    assert "--kind-bin" in error.remedy
+    assert os.environ["KIND_DOWNLOAD_URL"] == "http://127.0.0.1:1/kind"
+
+
+def test_a_working_folder_that_cannot_be_written_to(tools: Tools) -> None:
+    Path(".pytest-kind").write_text("in the way")
+    error = error_of(tools)
+    assert ".pytest-kind" in error.message
+    assert "working folder" in error.remedy
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_leaves_no_half_a_cluster(tools: Tools, number: signal.Signals) -> None:
+    tools.mishap(create="hang")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "kubereach", "run", "--target", "kind", "--quick", "--report-dir", "report"],
+        env={**os.environ, "PATH": f"{tools.bin}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not tools.state["clusters"] and time.monotonic() < deadline and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(number)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == 3, output
+    assert tools.state["clusters"] == {}, output
