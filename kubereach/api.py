@@ -179,6 +179,14 @@ class Api:
         created: Object = json.loads(response.data)
         return created
 
+    def review(self, spec: Object) -> Object:
+        """The status of a SelfSubjectAccessReview."""
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        response = self._send("POST", path, {}, body, 30.0, False)
+        answer: Object = json.loads(response.data)
+        return answer.get("status") or {}
+
     def patch(self, path: str, change: Object) -> Object:
         """A JSON merge patch (RFC 7396)."""
         response = self._send("PATCH", path, {}, change, 30.0, False, "application/merge-patch+json")

@@ -29,6 +29,7 @@ MULTI_NODE = "multi-node"
 LOADBALANCER = "loadbalancer"
 HOST_NETWORK = "host-network"
 OUTSIDE = "outside"
+OTHER_NAMESPACE = "other-namespace"
 SCTP = "sctp"
 LB_CONTROLLER = "load-balancer-controller"
 DUAL_STACK = "dual-stack"
@@ -40,6 +41,7 @@ EXTERNAL_NAME = "external-name"
 FEATURES: dict[str, str] = {
     MULTI_NODE: "two nodes or more",
     LOADBALANCER: "Services of type LoadBalancer get an address",
+    OTHER_NAMESPACE: "the run has a second namespace: the other-namespace vantages",
     HOST_NETWORK: "pods on the host network are allowed: the node vantages",
     OUTSIDE: "the nodes' addresses can be reached from the machine that runs pytest",
     SCTP: "the nodes' kernels know SCTP",

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
+from kubereach.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
 from kubereach.world.board import Board
 from kubereach.world.leftovers import NAMESPACES, RENEWED, is_dead
 from kubereach.world.manifests import MANAGED_BY
+from kubereach.world.removal import remove_run, runs_in
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0
@@ -52,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--context", metavar="NAME", help="the context of the kubeconfig")
     parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="the kubeconfig to use")
+    parser.add_argument(
+        "--namespace",
+        metavar="NAME[,..]",
+        action="append",
+        default=[],
+        help="remove what is left in namespaces that were given to runs, and nothing else in them",
+    )
     parser.add_argument("--kept", action="store_true", help="remove what runs with --keep have left too")
     parser.add_argument("--dry-run", action="store_true", help="say what is there and remove nothing")
 
@@ -60,7 +69,10 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Remove leftovers and wait until they are gone; gives the exit code. Raises `CannotMeasure`, `UsageError`."""
     target = ExistingTarget(arguments.kubeconfig, arguments.context)
     api = Api(target.open())
+    given = namespaces_of(tuple(arguments.namespace))
     try:
+        if given:
+            return clean_given(api, say, given, kept=arguments.kept, dry=arguments.dry_run)
         return clean(api, say, kept=arguments.kept, dry=arguments.dry_run)
     finally:
         api.close()
@@ -91,6 +103,36 @@ def clean(
     if going:
         _await(api, selector, going, patience)
         say(f"gone: {', '.join(sorted(going))}")
+    return 0
+
+
+def clean_given(
+    api: Api,
+    say: Callable[[str], None],
+    namespaces: Sequence[str],
+    *,
+    kept: bool = False,
+    dry: bool = False,
+    patience: float = _PATIENCE,
+) -> int:
+    """The same in namespaces that are not ours: what carries a dead run's label goes. Raises as `clean`."""
+    found = {run: obj for namespace in namespaces for run, obj in runs_in(api, namespace).items()}
+    wanted = []
+    for run, obj in sorted(found.items()):
+        state = DEAD if is_dead(obj, time.time()) else ALIVE
+        if RENEWED not in (obj["metadata"].get("annotations") or {}):
+            state = KEPT
+        if state == DEAD or (kept and state == KEPT):
+            wanted.append(run)
+        say(f"run {run}: {state}" + (", to be removed" if run in wanted else ""))
+    if not found:
+        say("nothing is left of any run")
+    for run in () if dry else wanted:
+        if left := remove_run(api, namespaces, run, patience):
+            raise CannotMeasure(
+                f"still there after {patience:.0f} s: {', '.join(left)}", "See `kubectl describe` of them."
+            )
+        say(f"gone: run {run}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The command line: run, list, explain, clean, lab, selftest. What one command needs, it imports: help is instant."""
+"""The command line: one function for each command. What a command needs, it imports: help is instant."""
 
 from __future__ import annotations
 
@@ -63,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _selftest(namespace)
         if namespace.command == "clean":
             return _clean(namespace)
+        if namespace.command == "rbac":
+            return _rbac(namespace)
+        if namespace.command == "images":
+            return _images(namespace)
         return _lab(namespace)
     except KubereachError as error:
         print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
@@ -131,6 +135,18 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         from kubereach import cleaning
 
         cleaning.add_arguments(clean)
+    rbac = commands.add_parser(
+        "rbac", help="print the rights that a run needs, for kubectl apply", allow_abbrev=False
+    )
+    if words[:1] == ["rbac"]:
+        from kubereach.preflight import rbac as rights
+
+        rights.add_arguments(rbac)
+    images = commands.add_parser("images", help="list the images that a run needs", allow_abbrev=False)
+    if words[:1] == ["images"]:
+        from kubereach.preflight import images as needed
+
+        needed.add_arguments(images)
     lab = commands.add_parser(
         "lab", help="the embedded cluster: a shell or a command inside it", allow_abbrev=False
     )
@@ -285,6 +301,18 @@ def _clean(namespace: argparse.Namespace) -> int:
     from kubereach import cleaning
 
     return cleaning.main(namespace, _say)
+
+
+def _rbac(namespace: argparse.Namespace) -> int:
+    from kubereach.preflight import rbac
+
+    return rbac.main(namespace, _say)
+
+
+def _images(namespace: argparse.Namespace) -> int:
+    from kubereach.preflight import images
+
+    return images.main(namespace, _say, suites_folder().parent / "manifests")
 
 
 def _as_json(check: Check) -> dict[str, object]:

@@ -17,11 +17,9 @@ from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
 from kubereach.errors import CannotMeasure
 from kubereach.features import Finding
 from kubereach.names import search_list
+from kubereach.nodes import ZONE, LeftOut, choose, in_words
 from kubereach.offers import Offers
 from kubereach.settings import Settings
-
-#: the label of a node that says in which zone it is
-_ZONE = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,10 @@ class Cluster:
     #: the authority that pods verify the API server's certificate with, as PEM
     ca: str = field(default="", repr=False)
     offers: Offers = field(default_factory=Offers)
+    #: nodes that take no part in the run
+    left_out: tuple[LeftOut, ...] = ()
+    #: addresses and pod ranges of nodes that take no part
+    further: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, object]:
         """For reports: plain values, no secrets."""
@@ -84,6 +86,7 @@ class Cluster:
             "api server": self.host,
             "nodes": [node.name for node in self.nodes],
             "node addresses": [node.address for node in self.nodes],
+            **({"nodes left out": in_words(self.left_out)} if self.left_out else {}),
             "domain": self.domain,
             "dns": f"{self.dns.namespace}/{self.dns.name} {self.dns.address}" if self.dns else "not found",
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
@@ -133,6 +136,8 @@ class Cluster:
     def owns(self, address: str) -> bool:
         """Whether an address is a node's or of a pod range, as far as the cluster tells."""
         ip = ipaddress.ip_address(address)
+        if any(ip in ipaddress.ip_network(one) for one in self.further):
+            return True
         return any(
             address in node.addresses or any(ip in ipaddress.ip_network(r) for r in node.pod_ranges)
             for node in self.nodes
@@ -157,16 +162,20 @@ class Cluster:
 def inspect(api: Api, settings: Settings) -> Cluster:
     """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
     version = str(api.get("/version").get("gitVersion", "unknown"))  # alone and first: can we get in at all?
+    # where we may create Services: what is only tried there is never made
+    tries = (*settings.given_namespaces, "default")[0]
     try:
         with ThreadPoolExecutor(7) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
             dns = pool.submit(_dns, api)
-            ranges = pool.submit(_service_cidrs, api)
+            ranges = pool.submit(_service_cidrs, api, tries)
             domain = pool.submit(_domain, api, settings)
-            offered = pool.submit(offers.ask, api)
+            offered = pool.submit(offers.ask, api, tries)
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
-        found = tuple(_nodes(nodes.result()))
+        usable, left_out = choose(nodes.result(), settings)
+        found = tuple(_nodes(usable))
+        others = [item for item in nodes.result() if item not in usable]
         facts = Cluster(
             version,
             api.host,
@@ -177,15 +186,28 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
             _authority(api),
             offered.result(),
+            tuple(left_out),
+            tuple(part for item in others for part in _addresses(item)),
         )
     except ApiError as error:
         raise CannotMeasure(
             f"we may not look at the cluster: {error}",
-            "kubereach creates namespaces and reads nodes, services and pods: use a cluster administrator's context.",
+            "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",
         ) from error
     if not found:
-        raise CannotMeasure("the cluster has no ready node", "See `kubectl get nodes`.")
+        why = "; ".join(in_words(left_out))
+        raise CannotMeasure(
+            f"the cluster has no node that our pods can run on: {why}" if why else "the cluster has no nodes",
+            "See `kubectl get nodes`.",
+        )
     return facts
+
+
+def _addresses(item: Object) -> list[str]:
+    addresses = (item.get("status") or {}).get("addresses") or ()
+    return [a["address"] for a in addresses if a["type"] == "InternalIP"] + list(
+        (item.get("spec") or {}).get("podCIDRs") or ()
+    )
 
 
 def _authority(api: Api) -> str:
@@ -194,13 +216,7 @@ def _authority(api: Api) -> str:
     return str(found.get("data", {}).get("ca.crt", "")) or api.ca
 
 
-def _nodes(items: list[Object]) -> list[Node]:
-    """Nodes that are ready and may run pods, in the API's order."""
-    usable = []
-    for item in items:
-        conditions = {c["type"]: c["status"] for c in item["status"].get("conditions", [])}
-        if conditions.get("Ready") == "True" and not item["spec"].get("unschedulable"):
-            usable.append(item)
+def _nodes(usable: list[Object]) -> list[Node]:
     names = [item["metadata"]["name"] for item in usable]
     common = os.path.commonprefix(names)  # noqa: RUF071 - names, not paths
     cut = common.rfind("-") + 1 if len(names) > 1 else 0
@@ -208,12 +224,9 @@ def _nodes(items: list[Object]) -> list[Node]:
     for item in usable:
         name = item["metadata"]["name"]
         inside = [a["address"] for a in item["status"].get("addresses", []) if a["type"] == "InternalIP"]
-        if inside:
-            ranges = item["spec"].get("podCIDRs") or ()
-            zone = (item["metadata"].get("labels") or {}).get(_ZONE, "")
-            result.append(
-                Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone)
-            )
+        ranges = item["spec"].get("podCIDRs") or ()
+        zone = (item["metadata"].get("labels") or {}).get(ZONE, "")
+        result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone))
     return result
 
 
@@ -239,7 +252,7 @@ def _dns(api: Api) -> Dns | None:
     return Dns("kube-system", name, str(service["spec"]["clusterIP"]), tuple(replicas))
 
 
-def _service_cidrs(api: Api) -> tuple[str, ...]:
+def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
     """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
     found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
     if found:
@@ -249,7 +262,7 @@ def _service_cidrs(api: Api) -> tuple[str, ...]:
     impossible: Object = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "kubereach-range", "namespace": "default"},
+        "metadata": {"name": "kubereach-range", "namespace": namespace},
         "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 80}]},
     }
     try:

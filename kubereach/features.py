@@ -17,6 +17,7 @@ from kubereach.check import (
     LB_CONTROLLER,
     LOADBALANCER,
     MULTI_NODE,
+    OTHER_NAMESPACE,
     OUTSIDE,
     OUTSIDE_DUAL,
     SCTP,
@@ -80,6 +81,10 @@ def detect(cluster: ClusterFacts, settings: Settings, elsewhere: str = "") -> di
     }
     found[MULTI_NODE] = Finding(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
+    )
+    given = settings.given_namespaces
+    found[OTHER_NAMESPACE] = Finding(
+        len(given) != 1, f"--namespace names {', '.join(given)}" if given else "the run makes its namespaces"
     )
     found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout, elsewhere)
     found |= cluster.findings

@@ -45,27 +45,27 @@ class Offers:
         return Finding(len(named) > 1 and "" not in zones, f"{where}; the API server takes {self.same_zone}")
 
 
-def ask(api: Api) -> Offers:
-    """Ask the API server. Raises `ApiError` only if it does not answer."""
-    families, said = _families(api)
-    refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, name))}
-    if SAME_ZONE in refused and (why := _refusal(api, CLOSE)):
+def ask(api: Api, namespace: str = "default") -> Offers:
+    """Ask the API server, by dry runs in a namespace. Raises `ApiError` only if it does not answer."""
+    families, said = _families(api, namespace)
+    refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, namespace, name))}
+    if SAME_ZONE in refused and (why := _refusal(api, namespace, CLOSE)):
         refused[CLOSE] = why
     return Offers(families, said, refused)
 
 
-def _service(spec: Object) -> Object:
+def _service(namespace: str, spec: Object) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "kubereach-offers", "namespace": "default"},
+        "metadata": {"name": "kubereach-offers", "namespace": namespace},
         "spec": {"ports": [{"port": 80}], **spec},
     }
 
 
-def _families(api: Api) -> tuple[tuple[str, ...], str]:
+def _families(api: Api, namespace: str) -> tuple[tuple[str, ...], str]:
     try:
-        made = api.create(_service({"ipFamilyPolicy": "RequireDualStack"}), dry_run=True)
+        made = api.create(_service(namespace, {"ipFamilyPolicy": "RequireDualStack"}), dry_run=True)
     except ApiError as error:
         return (), f"a Service of both IP families is refused: {_reason(error)}"
     families = tuple(made["spec"].get("ipFamilies") or ())
@@ -77,10 +77,10 @@ def _reason(error: ApiError) -> str:
     return error.message.rpartition('": ')[2] or error.reason
 
 
-def _refusal(api: Api, distribution: str) -> str:
+def _refusal(api: Api, namespace: str, distribution: str) -> str:
     """Why the API server does not take this value of spec.trafficDistribution; empty if it does."""
     try:
-        made = api.create(_service({"trafficDistribution": distribution}), dry_run=True)
+        made = api.create(_service(namespace, {"trafficDistribution": distribution}), dry_run=True)
     except ApiError as error:
         return f"trafficDistribution {distribution} is refused: {_reason(error)}"
     if made["spec"].get("trafficDistribution") != distribution:

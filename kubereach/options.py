@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,16 @@ OPTIONS = (
     *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
     Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
+    Option(
+        "image-pull-secret", "a Secret to pull that image with; the default namespace's", metavar="[NS/]NAME"
+    ),
+    Option(
+        "namespace",
+        "use these namespaces, which exist, instead of making some: one, or two or three for all vantages",
+        "list",
+        "NAME[,..]",
+    ),
+    Option("all-nodes", "use every node of a large cluster, not a sample", "flag"),
     Option("check", "run these checks only: ids or globs such as 'dns.*'", "list", "ID[,..]"),
     Option("skip-check", "leave these checks out: ids or globs", "list", "ID[,..]"),
     Option("level", f"run these levels only: {', '.join(LEVELS)}", "list", "LEVEL[,..]"),
@@ -105,6 +116,9 @@ class RunOptions:
     #: NAME=VALUE
     lb_values: tuple[str, ...] = ()
     external_name: str | None = None
+    image_pull_secret: str | None = None
+    namespaces: tuple[str, ...] = ()
+    all_nodes: bool = False
     #: command lines, as for a shell
     outside_via: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
@@ -119,13 +133,18 @@ class RunOptions:
         own += [f"lb_provider={self.lb_provider}"] if self.lb_provider else []
         own += [f"lb_values={';'.join(self.lb_values)}"] if self.lb_values else []
         own += [f"external_name={self.external_name}"] if self.external_name else []
+        own += [f"image_pull_secret={self.image_pull_secret}"] if self.image_pull_secret else []
+        own += [f"namespaces={','.join(self.namespaces)}"] if self.namespaces else []
+        own += ["sample_nodes=0"] if self.all_nodes else []
         if self.outside_via:
             from kubereach.vantage.command import words_of  # with all that a vantage needs
 
             for command in self.outside_via:
                 words_of(command)
         own += ["outside_via=" + "\n".join(self.outside_via)] if self.outside_via else []
-        return Settings().overridden([*self.assignments, *own])
+        # a lab has as many nodes as it was asked for
+        first = ["sample_nodes=0"] if self.target == "lab" else []
+        return Settings().overridden([*first, *self.assignments, *own])
 
 
 def add_to_argparse(parser: argparse.ArgumentParser) -> None:
@@ -253,10 +272,27 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         # a value may well have commas in it
         lb_values=tuple(value_of(_option("lb-value").dest) or ()),
         external_name=one("external-name"),
+        image_pull_secret=one("image-pull-secret"),
+        namespaces=namespaces_of(many("namespace")),
+        all_nodes=bool(value_of(_option("all-nodes").dest)),
         # one that has line breaks is the words' own affair
         outside_via=tuple(" ".join(c.split("\n")) for c in value_of(_option("outside-via").dest) or ()),
         assignments=tuple(value_of(_option("set").dest) or ()),
     )
+
+
+def namespaces_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The namespaces of --namespace: one to three that differ. Raises `UsageError`."""
+    found = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
+    for name in found:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+            raise UsageError(f"--namespace {name}: not a namespace's name", "See `kubectl get namespaces`.")
+    if len(found) > 3 or len(set(found)) < len(found):
+        raise UsageError(
+            f"--namespace {','.join(found)}: one, two or three namespaces that differ",
+            "The Services' one, another one, and one that allows pods on the host network.",
+        )
+    return found
 
 
 def _option(name: str) -> Option:

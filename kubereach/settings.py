@@ -81,6 +81,19 @@ class Settings:
     )
     keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
     external_name: str | None = _setting(None, "a public name that pods must be able to resolve")
+    namespaces: str | None = _setting(
+        None, "our objects go into these namespaces, which exist and stay: one to three, separated by commas"
+    )
+    image_pull_secret: str | None = _setting(
+        None, "our pods pull their image with this Secret: NAME or NAMESPACE/NAME"
+    )
+    image_architectures: str | None = _setting(
+        None,
+        "the image runs on nodes of these architectures alone (amd64,arm64), others are left out; empty: on all",
+    )
+    sample_nodes: int = _setting(
+        12, "of more nodes than this so many are taken, spread over zones; 0: all of them"
+    )
     outside_via: str | None = _setting(
         None, "further outside vantages: commands that start Python elsewhere, separated by line breaks"
     )
@@ -88,6 +101,17 @@ class Settings:
         0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
     )
     cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
+
+    @property
+    def given_namespaces(self) -> tuple[str, ...]:
+        """The namespaces that the user names; empty if the run makes its own."""
+        return tuple(name.strip() for name in (self.namespaces or "").split(",") if name.strip())
+
+    @property
+    def pull_secret(self) -> tuple[str, str]:
+        """Namespace and name of the Secret that images are pulled with; both empty without one."""
+        namespace, _, name = (self.image_pull_secret or "").rpartition("/")
+        return (namespace or "default", name) if name else ("", "")
 
     def overridden(self, assignments: Iterable[str]) -> Settings:
         """A copy with every ``name=value`` applied. Raises `UsageError` for a wrong name or value."""

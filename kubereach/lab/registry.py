@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 
-from kubereach.lab import mistakes, status
+from kubereach.lab import admission, mistakes, status
 from kubereach.lab.allocation import ServiceAllocator
 from kubereach.lab.config import LabConfig
 from kubereach.lab.defaults import Strategy, strategy_of
@@ -300,9 +300,7 @@ class Registry:
         priority = spec.get("priorityClassName")
         if priority and priority not in PRIORITIES:
             why = f"no PriorityClass with name {priority} was found"
-        if "api.quota" in self.config.faults and namespace != "kube-system":
-            why = "exceeded quota: pods, requested: pods=1, used: pods=0, limited: pods=0"
-        if why:
+        if why := admission.of_pod(namespace, self.config.faults) or why:
             raise status.forbidden("pods", metadata.get("name", ""), why)
 
     @staticmethod

@@ -31,6 +31,8 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         for table in matrix.render(folded, marks, console.width):
             console.print(table)
         console.print(Text(matrix.legend(folded, marks), "dim"))
+    for absent in left_out(record):
+        console.print(Text(absent, "dim"), soft_wrap=True)
     for spread in convergence(record):
         console.print(Text(spread, "dim"), soft_wrap=True)
     for note in notes(record):
@@ -49,6 +51,12 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     console.print(verdict_line(record, around), soft_wrap=True)
     if report:
         console.print(Text(f"report: {report}", "dim"), soft_wrap=True)
+
+
+def left_out(record: Record) -> list[str]:
+    """The nodes that took no part, a line for each reason."""
+    lines = record.cluster.get("nodes left out")
+    return ["nodes left out", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
 
 
 def convergence(record: Record) -> list[str]:

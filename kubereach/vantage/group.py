@@ -15,14 +15,15 @@ from kubereach.vantage.vantage import Vantage
 class VantageGroup(Sequence[Vantage]):
     """The vantages of one kind. A group that the cluster does not allow raises `Unsupported` when it is used."""
 
-    def __init__(self, vantages: Sequence[Vantage], absent: str = "") -> None:
+    def __init__(self, vantages: Sequence[Vantage], absent: str = "", feature: str = HOST_NETWORK) -> None:
         self._vantages = tuple(vantages)
-        self._absent = absent
+        #: why there are none, and which feature is not there then
+        self._absent, self._feature = absent, feature
 
     @property
     def members(self) -> tuple[Vantage, ...]:
         if self._absent:
-            raise Unsupported(self._absent, feature=HOST_NETWORK)
+            raise Unsupported(self._absent, feature=self._feature)
         if not self._vantages:
             raise CannotMeasure("there is no such vantage in this run")
         return self._vantages
@@ -40,7 +41,8 @@ class VantageGroup(Sequence[Vantage]):
         """Both together; absent if one of them is."""
         if isinstance(other, Vantage):
             other = VantageGroup((other,))
-        return VantageGroup((*self._vantages, *other._vantages), self._absent or other._absent)
+        lacking = self if self._absent else other
+        return VantageGroup((*self._vantages, *other._vantages), lacking._absent, lacking._feature)
 
     def on(self, node: object) -> Vantage:
         """The vantage on `node` (a node or its name). Raises `CannotMeasure` when there is none."""

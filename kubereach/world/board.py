@@ -35,7 +35,7 @@ class Board:
         self.noticed: Callable[[Object | None, Object], None] | None = None
 
     def follow(self, path: str) -> None:
-        """Watch a collection (all namespaces, the run's label) from now on, and wait for its first list."""
+        """Watch a collection (of a namespace or of all, the run's label) from now on, and wait for its first list."""
         listed = threading.Event()
         threading.Thread(target=self._follow, args=(path, listed), name=f"watch {path}", daemon=True).start()
         if not listed.wait(30) and self._error is None:
@@ -43,10 +43,11 @@ class Board:
         self._raise()
 
     def _follow(self, path: str, listed: threading.Event) -> None:
+        namespace = path.partition("/namespaces/")[2].partition("/")[0]
         try:
             while not self._stopped:
                 for kind, obj in self._api.watch(path, RENEW, labelSelector=self._selector):
-                    self._note(kind, obj)
+                    self._note(kind, obj, namespace)
                     listed.set()
                     if self._stopped:
                         return
@@ -56,12 +57,13 @@ class Board:
                 self._changed.notify_all()
             listed.set()
 
-    def _note(self, change: str, obj: Object) -> None:
+    def _note(self, change: str, obj: Object, namespace: str = "") -> None:
+        """A change, or a new list of the objects of a kind in a namespace, which is empty for all."""
         old = self._objects.get(key_of(obj)) if change != "LISTED" else None
         with self._changed:
             if change == "LISTED":
                 kind = str(obj["kind"]).removesuffix("List")
-                gone = [key for key in self._objects if key[0] == kind]
+                gone = [key for key in self._objects if key[0] == kind and namespace in ("", key[1])]
                 for key in gone:
                     del self._objects[key]
                 self._objects.update((key_of(item), item) for item in obj["items"])

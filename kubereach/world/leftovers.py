@@ -10,7 +10,8 @@ from kubereach.api import Api, ApiError, Object, path_of
 from kubereach.errors import CannotMeasure
 from kubereach.world.manifests import MANAGED_BY
 
-#: annotation of a run's namespaces: seconds since the epoch, renewed while the run lives
+#: annotation of a run's namespaces, or of its ConfigMaps in given ones: seconds since the epoch, renewed while the
+#: run lives
 RENEWED = "kubereach.io/renewed"
 #: seconds between two renewals, and without one until a run is taken for dead (clocks may differ by a minute)
 INTERVAL, DEAD = 20.0, 120.0
@@ -38,27 +39,27 @@ def is_dead(namespace: Object, now: float) -> bool:
         return False
 
 
-def release(api: Api, namespaces: Sequence[str]) -> None:
-    """Take the renewal away from namespaces that are to stay: nobody renews them, and nobody shall miss it."""
-    for name in namespaces:
-        api.patch(f"{NAMESPACES}/{name}", {"metadata": {"annotations": {RENEWED: None}}})
+def release(api: Api, paths: Sequence[str]) -> None:
+    """Take the renewal away from what is to stay: nobody renews it, and nobody shall miss it."""
+    for path in paths:
+        api.patch(path, {"metadata": {"annotations": {RENEWED: None}}})
 
 
 class Renewal:
-    """Renews a run's namespaces from a thread of its own until `stop`."""
+    """Renews the annotation of what says that a run lives, from a thread of its own until `stop`."""
 
-    def __init__(self, api: Api, namespaces: Sequence[str]) -> None:
+    def __init__(self, api: Api, paths: Sequence[str]) -> None:
         self._api = api
-        self._namespaces = namespaces
+        self._paths = paths
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubereach-renewal", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL):
-            for name in self._namespaces:
+            for path in self._paths:
                 try:
-                    self._api.patch(f"{NAMESPACES}/{name}", renewed())
+                    self._api.patch(path, renewed())
                 except (ApiError, CannotMeasure):
                     # the run itself notices when the API is gone; until DEAD is over nothing is lost
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import jinja2
 import yaml
@@ -14,6 +15,9 @@ from kubereach.errors import UsageError
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 RUN = "kubereach.io/run"
+#: applied before all others, in this order: what the others need to exist
+FIRST = ("namespaces.yaml", "peer.yaml")
+BASE = ("backend.yaml", "client.yaml", "other-client.yaml", "node.yaml")
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEMPLATES = jinja2.Environment(
@@ -36,6 +40,11 @@ class Manifest:
     def kind(self) -> str:
         return str(self.obj["kind"])
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return str(self.obj["metadata"].get("namespace", "")), str(self.obj["metadata"]["name"])
+
 
 def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str]) -> list[Manifest]:
     """The objects of a file: variables filled in, `labels` on every object and pod template.
@@ -55,6 +64,14 @@ def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str
         Manifest(_complete(document, f"{file}, document {number}", variables, labels), file, number)
         for number, document in enumerate(_documents(file, text), 1)
     ]
+
+
+def pod_spec(obj: Object) -> Object | None:
+    """The spec of the pods that an object is, or makes; None if it makes none. The object's own, to be changed."""
+    if obj["kind"] == "Pod":
+        return cast("Object", obj["spec"])
+    template = (obj.get("spec") or {}).get("template")
+    return cast("Object", template["spec"]) if isinstance(template, dict) else None
 
 
 def _documents(file: Path, text: str) -> list[object]:

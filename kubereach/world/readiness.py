@@ -6,6 +6,7 @@ import time
 
 from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
+from kubereach.preflight.admission import remedy
 from kubereach.world.board import Board, is_ready
 
 NEVER_READY = "kubereach.io/never-ready"
@@ -21,6 +22,11 @@ _HOPELESS = {
     "RunContainerError": "The image needs `python3`: choose one with --image.",
     "CrashLoopBackOff": "The image needs Python >= 3.8 as `python3`: choose one with --image.",
 }
+#: what runtimes and registries say of an image of another architecture
+_FOREIGN = ("exec format error", "no match for platform", "no matching manifest")
+_OTHER_ARCHITECTURE = (
+    "The image is not for this node's architecture: --set image_architectures=amd64 leaves others out."
+)
 #: seconds that a scheduler or a controller may take to change its mind
 _PATIENCE = 5.0
 
@@ -81,9 +87,10 @@ class Readiness:
 
     def _failed_create(self, workload: Object) -> None:
         namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
-        if any(_app(pod) == name for pod in self._board.all("Pod", namespace)) or (
-            (namespace, name) in self.forbidden
-        ):
+        there = sum(_app(pod) == name for pod in self._board.all("Pod", namespace))
+        # some pods are made one after the other
+        some = there and time.monotonic() - self._begun < _PATIENCE
+        if some or there >= _desired(workload) or (namespace, name) in self.forbidden:
             return
         events = self._api.find(
             f"/api/v1/namespaces/{namespace}/events", fieldSelector="type=Warning,reason=FailedCreate"
@@ -97,8 +104,7 @@ class Readiness:
                 self.forbidden[(namespace, name)] = f"pods on the host network are not allowed: {message}"
                 return
             raise CannotMeasure(
-                f"the pods of {namespace}/{name} cannot be created: {message}",
-                "A quota or an admission policy stands in the way; see `kubectl get events`.",
+                f"the pods of {namespace}/{name} cannot be created: {message}", remedy(namespace, message)
             )
 
     def _hopeless(self, pod: Object) -> None:
@@ -110,8 +116,10 @@ class Readiness:
             if reason in _HOPELESS:
                 ended = (container.get("lastState") or {}).get("terminated") or {}
                 why = ended.get("message") or waiting.get("message") or ""
+                foreign = any(words in why for words in _FOREIGN)
                 raise CannotMeasure(
-                    f"pod {name} cannot start: {reason}: {why}".rstrip(": "), _HOPELESS[reason]
+                    f"pod {name} cannot start: {reason}: {why}".rstrip(": "),
+                    _OTHER_ARCHITECTURE if foreign else _HOPELESS[reason],
                 )
         if status.get("phase") == "Failed":
             raise CannotMeasure(f"pod {name} failed: {status.get('message') or status.get('reason', '')}")
@@ -122,6 +130,13 @@ class Readiness:
                         f"pod {name} cannot be scheduled: {condition.get('message', '')}",
                         "The cluster has no room, or taints that our pods do not tolerate.",
                     )
+
+
+def _desired(workload: Object) -> int:
+    """The pods that a workload's controller is to make; one at least until it has looked at a DaemonSet."""
+    if workload["kind"] == "DaemonSet":
+        return int((workload.get("status") or {}).get("desiredNumberScheduled", 0)) or 1
+    return int(workload["spec"].get("replicas", 1))
 
 
 def _app(pod: Object) -> str:

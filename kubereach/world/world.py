@@ -14,10 +14,16 @@ from pathlib import Path
 
 from kubereach import peer
 from kubereach.api import Api, ApiError, Object, object_path
+from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.cluster import Cluster, inspect
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
+from kubereach.nodes import pinned
+from kubereach.preflight.admission import admit
+from kubereach.preflight.pull_secret import copies, name_in
+from kubereach.preflight.review import review
+from kubereach.preflight.rights import needed
 from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
@@ -30,14 +36,13 @@ from kubereach.world.alike import Alike, entered
 from kubereach.world.board import Board, is_ready
 from kubereach.world.lag import SliceLag
 from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers, renewed
-from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, render
+from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest, pod_spec, render
+from kubereach.world.places import places
 from kubereach.world.readiness import Readiness
+from kubereach.world.removal import clear, remove_run
 from kubereach.world.self_balancer import SelfBalancer
 from kubereach.world.service import Service
 
-#: applied before all others, in this order: what the others need to exist
-_FIRST = ("namespaces.yaml", "peer.yaml")
-_BASE = ("backend.yaml", "client.yaml", "other-client.yaml", "node.yaml")
 #: seconds after the world is ready in which its data plane may still settle
 _SETTLE = 10.0
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
@@ -79,10 +84,11 @@ class World:
         self._stems = tuple(dict.fromkeys(services))
         self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
         self.context = RunContext(settings, bus, secrets.token_hex(8))
-        prefix = f"{settings.namespace_prefix}-{self.run}"
-        self.namespace, self.other_namespace, self.node_namespace = (
-            f"{prefix}-{end}" for end in ("a", "b", "n")
-        )
+        self.places = places(settings, self.run)
+        self.namespace, self.other_namespace = self.places.services, self.places.other
+        self.node_namespace = self.places.nodes
+        #: Services that need a namespace that this run has not
+        self._absent: dict[str, Unsupported] = {}
         self._api: Api | None = None
         self._cluster: Cluster | None = None
         self._board: Board | None = None
@@ -118,13 +124,23 @@ class World:
         return self._board
 
     def connect(self) -> Cluster:
-        """Facts only; changes nothing. Raises `CannotMeasure` or `UsageError` with a one-line remedy."""
-        self._cluster = inspect(self.api, self.context.settings)
+        """Facts only, and whether we may do what a run does; changes nothing.
+
+        Raises `CannotMeasure` or `UsageError` with a one-line remedy.
+        """
+        api, settings = self.api, self.context.settings
+        with ThreadPoolExecutor(2) as pool:
+            may = pool.submit(review, api, needed(settings))
+            found = pool.submit(inspect, api, settings)
+        may.result()  # its words say more than those of the first request that is refused
+        self._cluster = found.result()
         return self._cluster
 
     def service(self, stem: str) -> Service:
         """The Service of manifests/services/<stem>.yaml. Raises `UsageError` for one that was not asked for."""
         try:
+            if stem in self._absent:
+                raise self._absent[stem]
             return self._services[stem]
         except KeyError:
             raise UsageError(f"no Service of manifests/services/{stem}.yaml is part of this run") from None
@@ -137,21 +153,40 @@ class World:
         Raises `CannotMeasure` as soon as it is clear that a pod cannot start, `UsageError` for a malformed manifest.
         """
         begun = time.monotonic()
-        first = [m for file in _FIRST for m in self._render(self._manifests / file)]
-        rest = [m for file in _BASE for m in self._render(self._manifests / file)]
-        by_stem = {stem: self._render(self._manifests / "services" / f"{stem}.yaml") for stem in self._stems}
-        remove_leftovers(self.api)
+        first, rest = (
+            self.places.fitting([m for file in files for m in self._render(self._manifests / file)])
+            for files in (FIRST, BASE)
+        )
+        secret = self.context.settings.pull_secret
+        if secret[1] and not self.places.given:
+            labels = {MANAGED_BY: "kubereach", RUN: self.run}
+            found = copies(self.api, secret, self.places.all, labels)
+            first += [Manifest(obj, Path("--image-pull-secret"), 1) for obj in found]
+        by_stem = self._by_stem()
+        forbidden: dict[tuple[str, str], str] = {}
+        if self.places.given:
+            clear(self.api, self.places.all, self.context.settings.stop_deadline)
+            everything = [m.obj for m in rest] + [m.obj for some in by_stem.values() for m in some]
+            forbidden = admit(self.api, everything, len(self.cluster.nodes))
+            rest = [manifest for manifest in rest if manifest.place not in forbidden]
+        else:
+            remove_leftovers(self.api)
         self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
         self._board = Board(self.api, f"{RUN}={self.run}")
         self.lag = SliceLag(self._board)
         self._board.noticed = self.lag.noticed
         with ThreadPoolExecutor(8) as pool:
-            followed = [pool.submit(self._board.follow, path) for path in _FOLLOWED]
+            paths = self.places.collections(_FOLLOWED)
+            followed = [pool.submit(self._board.follow, path) for path in paths]
             self._touched = True
-            kinds = ("Namespace", "ServiceAccount ConfigMap")
+            kinds = ("Namespace", "Secret", "ServiceAccount ConfigMap")
             for kind in kinds:
                 list(pool.map(self._create, [m for m in first if m.kind in kind]))
-            self._renewal = Renewal(self.api, (self.namespace, self.other_namespace, self.node_namespace))
+            self._renewal = Renewal(self.api, self.places.alive)
+            if not (self.places.given or self._access.disposable):
+                # before controllers find out, and tell nobody but by events
+                forbidden = admit(self.api, [m.obj for m in rest], len(self.cluster.nodes))
+                rest = [manifest for manifest in rest if manifest.place not in forbidden]
             created = {
                 stem: [pool.submit(self._create, m) for m in manifests] for stem, manifests in by_stem.items()
             }
@@ -160,7 +195,7 @@ class World:
                 self._services[stem] = self._handle([future.result() for future in futures], by_stem[stem])
             for future in followed:
                 future.result()
-        readiness = self._await_pods()
+        readiness = self._await_pods(forbidden)
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + _SETTLE
         from kubereach.diagnosis.doctor import Doctor  # which reads the world
@@ -170,9 +205,22 @@ class World:
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))
         outsides = [self.outside] if isinstance(self.outside, Vantage) else self.outside
-        everyone = (*self.pods, *self.other_pods, *(() if readiness.forbidden else self.nodes), *outsides)
+        others = () if self.places.no_other else self.other_pods
+        everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
+
+    def _by_stem(self) -> dict[str, list[Manifest]]:
+        """The manifests of all Services that can be; why the others cannot is told to those who ask for them."""
+        found: dict[str, list[Manifest]] = {}
+        for stem in self._stems:
+            manifests = self._render(self._manifests / "services" / f"{stem}.yaml")
+            try:
+                self.places.require(manifests)
+                found[stem] = manifests
+            except Unsupported as error:
+                self._absent[stem] = error
+        return found
 
     def _say(self, text: str) -> None:
         self.context.bus.emit(Progress(text))
@@ -190,11 +238,21 @@ class World:
             "peer": peer_program(),
             **more,
         }
-        return render(file, variables, {MANAGED_BY: "kubereach", RUN: self.run})
+        manifests = render(file, variables, {MANAGED_BY: "kubereach", RUN: self.run})
+        if secret := self.context.settings.pull_secret[1]:
+            for manifest in manifests:
+                if manifest.kind == "ServiceAccount":
+                    name_in(manifest.obj, secret)
+        if self.cluster.left_out:
+            for manifest in manifests:
+                if (pod := pod_spec(manifest.obj)) is not None:
+                    pinned(pod, [node.name for node in self.cluster.nodes])
+        return manifests
 
     def _create(self, manifest: Manifest) -> Object:
         obj = manifest.obj
-        if manifest.kind == "Namespace":
+        given = self.places.given and manifest.kind == "ConfigMap"  # which says there that the run lives
+        if manifest.kind == "Namespace" or given:
             obj = {**obj, "metadata": {**obj["metadata"], **renewed()["metadata"]}}
         try:
             with self.balancer.guard(obj):
@@ -209,8 +267,9 @@ class World:
                 raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
             raise CannotMeasure(
                 f"{manifest.kind} {obj['metadata']['name']} cannot be created: {error.message or error.reason}",
-                "kubereach creates namespaces with workloads: use a cluster administrator's context"
-                + (", and look at the quota." if "quota" in error.message else "."),
+                "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
+                if error.status == 403 and "quota" not in error.message
+                else "See `kubectl get resourcequota`, and what the message names.",
             ) from error
 
     def _handle(self, created: Sequence[Object], manifests: Sequence[Manifest]) -> Service:
@@ -227,8 +286,9 @@ class World:
                 return Service(self, obj, self.context.settled, written)
         raise UsageError(f"{manifests[0].file if manifests else 'manifest'}: no Service in it")
 
-    def _await_pods(self) -> Readiness:
+    def _await_pods(self, forbidden: dict[tuple[str, str], str]) -> Readiness:
         readiness = Readiness(self.board, self.api)
+        readiness.forbidden.update(forbidden)
         said = [(-1, -1)]
 
         def done() -> bool:
@@ -269,12 +329,16 @@ class World:
             vantage.is_inside = self.cluster.owns
         self.outside = outsides[0] if len(outsides) == 1 else VantageGroup(outsides)
         self.pods = self._group(self.namespace, "client", POD)
-        self.other_pods = self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
+        self.other_pods = (
+            VantageGroup((), why, feature=SECOND_NAMESPACE)
+            if (why := self.places.no_other)
+            else self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
+        )
         forbidden = readiness.forbidden.get((self.node_namespace, "node"), "")
         self.nodes = (
             VantageGroup((), forbidden) if forbidden else self._group(self.node_namespace, "node", NODE)
         )
-        everyone = [*self.pods, *self.other_pods, *outsides]
+        everyone = [*self.pods, *([] if self.places.no_other else self.other_pods), *outsides]
         VantageGroup(everyone + ([] if forbidden else list(self.nodes))).open()
 
     def _group(self, namespace: str, app: str, kind: str) -> VantageGroup:
@@ -331,6 +395,7 @@ class World:
         created: list[Object] = []
         try:
             manifests = self._render(self._manifests / "temporary" / f"{stem}.yaml", **variables)
+            self.places.require(manifests)
             for manifest in manifests:
                 created.append(self._create(manifest))
                 self._note("create", created[-1])
@@ -366,7 +431,11 @@ class World:
             return len(service.endpoints) >= replicas
 
         limit = self.context.settings.world_deadline
-        if not self.board.wait(done, limit):
+        deadline = time.monotonic() + limit
+        while not self.board.wait(done, min(2.0, max(0.0, deadline - time.monotonic()))):
+            readiness.stuck()
+            if time.monotonic() < deadline:
+                continue
             raise CannotMeasure(
                 f"the pods of {workload['metadata']['name']} are not ready after {limit:.0f} s",
                 "See `kubectl describe pod`.",
@@ -426,7 +495,12 @@ class World:
         if self._touched and self._access.disposable:
             pass
         elif self._touched and self.context.settings.keep:
-            release(self.api, (self.namespace, self.other_namespace, self.node_namespace))
+            release(self.api, self.places.alive)
+        elif self._touched and self.places.given:
+            self._say("removing what this run made")
+            limit = self.context.settings.stop_deadline
+            if left := remove_run(self.api, self.places.all, self.run, limit):
+                self._say(f"still being deleted after {limit:.0f} s: {', '.join(left)}")
         elif self._touched:
             self._delete_namespaces()
         self._touched = False

@@ -120,6 +120,32 @@ def test_quota_and_admission_are_told():
         judge(workload("DaemonSet", "web"), events=[forbidden("web")], begun=10).stuck()
 
 
+def test_a_quota_that_lets_some_pods_in_is_told_too():
+    some = (workload("DaemonSet", "web", desired=3), pod("web-1", ready=True))
+    judge(*some, events=[forbidden("web")], begun=3).stuck()
+    with pytest.raises(CannotMeasure, match="exceeded quota: small") as error:
+        judge(*some, events=[forbidden("web")], begun=10).stuck()
+    assert "kubectl describe resourcequota -n a" in error.value.remedy
+    judge(workload("DaemonSet", "web", desired=1), pod("web-1"), events=[forbidden("web")], begun=10).stuck()
+
+
+def test_a_replica_set_that_may_make_no_pods_is_told():
+    readiness = judge(workload("Deployment", "web", replicas=1), events=[forbidden("web-5d4f8")], begun=10)
+    with pytest.raises(CannotMeasure, match="the pods of a/web cannot be created"):
+        readiness.stuck()
+
+
+@pytest.mark.parametrize(
+    "why", ["exec /usr/bin/python3: exec format error", "no match for platform in manifest"]
+)
+def test_an_image_of_another_architecture_is_told(why):
+    one = pod("web-1", waiting="CrashLoopBackOff")
+    one["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"message": why}}
+    with pytest.raises(CannotMeasure, match=why) as error:
+        judge(one).counts()
+    assert "image_architectures" in error.value.remedy
+
+
 def test_host_network_that_is_forbidden_is_a_missing_feature():
     readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[forbidden("node")], begun=10)
     readiness.stuck()

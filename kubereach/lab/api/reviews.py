@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
 
 from kubereach.lab import status
+from kubereach.lab.admission import may
 from kubereach.lab.api.bodies import Representation, parse_object
 from kubereach.lab.api.context import answer
 from kubereach.lab.pki import ADMIN, ADMIN_GROUP
@@ -14,7 +16,9 @@ from kubereach.lab.registry import now
 from kubereach.lab.resources import Resource
 
 
-def review(resource: Resource, form: Representation, text: bytes, content_type: str) -> web.Response:
+def review(
+    resource: Resource, form: Representation, text: bytes, content_type: str, faults: Collection[str] = ()
+) -> web.Response:
     """Answers a self-subject review. Raises `StatusError`."""
     spec: dict[str, Any] = parse_object(text, content_type, resource).value.get("spec") or {}
     metadata: dict[str, Any] = {}
@@ -29,7 +33,11 @@ def review(resource: Resource, form: Representation, text: bytes, content_type: 
             cause = status.invalid_value("spec.resourceAttributes", spec.get("resourceAttributes"), why)
             raise status.invalid("", "", [cause], resource.group)
         body["spec"] = spec
-        body["status"] = {"allowed": True, "reason": f"{ADMIN_GROUP} may do everything"}
+        asked = spec.get("resourceAttributes") or {}
+        allowed = may(asked.get("verb", ""), asked.get("resource", ""), asked.get("namespace"), faults)
+        body["status"] = {"allowed": allowed}
+        if allowed:
+            body["status"]["reason"] = f"{ADMIN_GROUP} may do everything"
     else:
         body["spec"] = {}
         body["status"] = {

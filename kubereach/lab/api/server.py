@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from aiohttp import web
 
 from kubereach.lab import status
+from kubereach.lab.admission import forbidden, may
 from kubereach.lab.api import discovery, openapi, proxy, reviews, swagger
 from kubereach.lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach.lab.api.context import Context, answer, plain
@@ -169,9 +170,11 @@ class ApiServer:
                 raise status.method_not_allowed()
             if resource.name == "bindings":
                 return self._subresources.bind(target, form, text, content_type)
-            return reviews.review(resource, form, text, content_type)
+            return reviews.review(resource, form, text, content_type, faults)
         if target.subresource not in ("", "status"):
             return self._subresource(request, target, form, text, content_type)
+        if method == "POST" and not may("create", resource.name, target.namespace, faults):
+            raise forbidden("create", resource.name, target.namespace)
         objects, query = self._objects, request.query
         if method in ("GET", "HEAD"):
             watching = target.watch or flag({"watch": query["watch"]} if "watch" in query else {}, "watch")

@@ -1,0 +1,110 @@
+"""Would our pods be let in? Asked by a server-side dry run, and told in the API server's own words.
+
+PodSecurity, ResourceQuota, LimitRange and policy engines all answer it, and nothing comes into being.
+
+Sources: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run,
+https://kubernetes.io/docs/concepts/policy/resource-quotas/
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from kubereach.api import Api, ApiError, Object, path_of
+from kubereach.errors import CannotMeasure, UsageError
+
+_POD_SECURITY = "violates PodSecurity"
+
+
+def admit(api: Api, workloads: Sequence[Object], nodes: int) -> dict[tuple[str, str], str]:
+    """Try a pod of each workload; give those on the host network that are refused, with the reason.
+
+    Raises `CannotMeasure` for any other refusal, and `UsageError` for a namespace that is not there.
+    """
+    wanted = [obj for obj in workloads if pod_of(obj) is not None]
+    with ThreadPoolExecutor(min(8, len(wanted) or 1)) as pool:
+        refusals = list(pool.map(lambda obj: _refusal(api, obj), wanted))
+    forbidden: dict[tuple[str, str], str] = {}
+    for obj, refusal in zip(wanted, refusals, strict=True):
+        if refusal is None:
+            continue
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if refusal.status == 404:
+            raise UsageError(f"--namespace {namespace}: {refusal.message}", "See `kubectl get namespaces`.")
+        pod = pod_of(obj)
+        if pod is not None and pod["spec"].get("hostNetwork") and refusal.status == 403:
+            why = f"pods on the host network are not allowed in {namespace}: {refusal.message}"
+            forbidden[(namespace, name)] = why
+            continue
+        raise CannotMeasure(
+            f"pods like {namespace}/{name} are refused: {refusal.message or refusal.reason}",
+            remedy(namespace, refusal.message),
+        )
+    admitted = [o for o in wanted if (o["metadata"]["namespace"], o["metadata"]["name"]) not in forbidden]
+    _room(api, admitted, nodes)
+    return forbidden
+
+
+def pod_of(workload: Object) -> Object | None:
+    """A pod as the workload's controller would make it, under an account that every namespace has; None without."""
+    if workload["kind"] == "Pod":
+        spec, labels = workload["spec"], workload["metadata"].get("labels") or {}
+    elif "template" in (workload.get("spec") or {}):
+        template = workload["spec"]["template"]
+        spec, labels = template["spec"], template["metadata"].get("labels") or {}
+    else:
+        return None
+    spec = {key: copy.deepcopy(value) for key, value in spec.items() if key != "serviceAccountName"}
+    meta = workload["metadata"]
+    name = {"name": f"kubereach-try-{meta['name']}", "namespace": meta["namespace"]}
+    # no label that a Service of anybody selects by: nothing is made, but webhooks may see it
+    ours = {key: value for key, value in labels.items() if "/" in key}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**name, "labels": ours}, "spec": spec}
+
+
+def _refusal(api: Api, workload: Object) -> ApiError | None:
+    pod = pod_of(workload)
+    assert pod is not None
+    try:
+        api.create(pod, dry_run=True)
+    except ApiError as error:
+        return error
+    return None
+
+
+def remedy(namespace: str, message: str) -> str:
+    """What to do about a refusal of our pods in these words."""
+    if _POD_SECURITY in message:
+        return (
+            f"Our pods satisfy `restricted`; see the labels of namespace {namespace} and what else it says."
+        )
+    if "exceeded quota" in message or "failed quota" in message:
+        return f"See `kubectl describe resourcequota -n {namespace}`: it must leave room for the run's pods."
+    if "usage per" in message:
+        return f"See `kubectl describe limitrange -n {namespace}`: our containers ask for 5m CPU and 24Mi memory."
+    return "An admission policy stands in the way: exempt our namespaces, or give others by --namespace."
+
+
+def _room(api: Api, workloads: Sequence[Object], nodes: int) -> None:
+    """Whether quotas leave room for all pods that the run begins with. Raises `CannotMeasure`."""
+    wanted: dict[str, int] = {}
+    for obj in workloads:
+        namespace = obj["metadata"]["namespace"]
+        each = nodes if obj["kind"] == "DaemonSet" else int((obj.get("spec") or {}).get("replicas", 1))
+        wanted[namespace] = wanted.get(namespace, 0) + each
+    for namespace, pods in wanted.items():
+        quotas = api.find(f"{path_of(('v1', 'Pod'), namespace).rpartition('/')[0]}/resourcequotas") or {}
+        for quota in quotas.get("items") or ():
+            status = quota.get("status") or {}
+            for resource in ("pods", "count/pods"):
+                hard, used = (str((status.get(key) or {}).get(resource, "")) for key in ("hard", "used"))
+                if hard.isdecimal() and int(hard) - int(used if used.isdecimal() else 0) < pods:
+                    name = quota["metadata"]["name"]
+                    raise CannotMeasure(
+                        f"ResourceQuota {namespace}/{name} allows {hard} {resource}, of which {used or 0} are used: "
+                        f"a run begins with {pods}",
+                        f"See `kubectl describe resourcequota -n {namespace}`, or use fewer nodes: "
+                        "--set sample_nodes=N.",
+                    )

@@ -1,0 +1,56 @@
+"""May we? Asked of the API server for everything that a run does, by SelfSubjectAccessReview, before it does anything.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from kubereach.api import Api, ApiError, Object
+from kubereach.errors import CannotMeasure
+from kubereach.preflight.rights import Right
+
+#: all of everything: who may do that need not be asked for each thing
+_ALL = Right("*", "*", ("*",))
+
+
+def review(api: Api, rights: Sequence[Right]) -> None:
+    """Ask for every required right at the same time. Raises `CannotMeasure`, which names what is missing."""
+    if not missing(api, [_ALL]):
+        return
+    if lacking := missing(api, [right for right in rights if not right.optional]):
+        raise CannotMeasure(
+            f"the cluster does not let us {'; '.join(map(str, lacking))}",
+            "An administrator gives a ServiceAccount, or with --user NAME you, just what a run needs: "
+            "kubereach rbac | kubectl apply -f -",
+        )
+
+
+def missing(api: Api, rights: Sequence[Right]) -> list[Right]:
+    """Those that the API server does not grant, each with the verbs that are lacking. None if it cannot be asked."""
+    asked = [(right, verb, name) for right in rights for verb in right.verbs for name in right.names or ("",)]
+    with ThreadPoolExecutor(min(8, len(asked) or 1)) as pool:
+        granted = list(pool.map(lambda one: _granted(api, *one), asked))
+    found = []
+    for right in rights:
+        refused = [v for (r, v, _), yes in zip(asked, granted, strict=True) if r is right and not yes]
+        if refused:
+            found.append(replace(right, verbs=tuple(dict.fromkeys(refused))))
+    return found
+
+
+def _granted(api: Api, right: Right, verb: str, name: str) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes: Object = {"verb": verb, "group": right.group, "resource": resource}
+    more = {"subresource": subresource, "namespace": right.namespace, "name": name}
+    attributes |= {key: value for key, value in more.items() if value}
+    try:
+        status = api.review({"resourceAttributes": attributes})
+    except ApiError as error:
+        if error.status in (403, 404):
+            return True  # a server that does not say: what we may not do shows when we do it
+        raise
+    return bool(status.get("allowed"))
