@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tools import Tools
 
+from kubereach.targets.kind import balancer
+
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
@@ -16,4 +18,6 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     monkeypatch.chdir(tmp_path / "work")
     for variable in ("KIND_VERSION", "KUBECTL_VERSION", "KIND_DOWNLOAD_URL", "KUBECTL_DOWNLOAD_URL"):
         monkeypatch.delenv(variable, raising=False)
+    # whatever really runs on this machine
+    monkeypatch.setattr(balancer, "_processes", lambda _: [])
     return Tools(folder)

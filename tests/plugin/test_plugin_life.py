@@ -193,7 +193,7 @@ def test_workers_of_xdist_refuse_checks(project: Project) -> None:
 @pytest.mark.parametrize(
     "order", [("pytest_kind.plugin", "kubereach.plugin"), ("kubereach.plugin", "pytest_kind.plugin")]
 )
-def test_pytest_kind_shares_its_option(project: Project, order: tuple[str, str]) -> None:
+def test_pytest_kind_shares_its_options(project: Project, order: tuple[str, str]) -> None:
     pytest.importorskip("pytest_kind")
     names = {"pytest_kind.plugin": "pytest-kind", "kubereach.plugin": "kubereach"}
     listed = "\n".join(f"{names[module]} = {module}" for module in order)
@@ -207,12 +207,14 @@ def test_pytest_kind_shares_its_option(project: Project, order: tuple[str, str])
         def test_option(pytestconfig):
             """One value for both."""
             assert pytestconfig.getoption("kubeconfig") == "/some/where"
+            assert pytestconfig.getoption("cluster_name") == "one"
+            assert pytestconfig.getoption("kind_image") is None
             assert pytestconfig.pluginmanager.hasplugin("pytest-kind")
         '''
     )
     # the folder comes first on the path, so that its entry points are the first to be loaded
     code = f"import sys, pytest; sys.path.insert(0, {str(project.path / 'site')!r}); sys.exit(pytest.main())"
-    arguments = ["-p", "no:cacheprovider", "--kubeconfig=/some/where"]
+    arguments = ["-p", "no:cacheprovider", "--kubeconfig=/some/where", "--cluster-name=one"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=project.path,
