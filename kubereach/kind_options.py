@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,12 @@ def chosen(
             raise UsageError(f"--{name} {given}: there is no such file", "Correct the path.")
         return path
 
-    mode, config = one("kind-proxy-mode"), file("kind-config")
+    mode, config, name = one("kind-proxy-mode"), file("kind-config"), one("cluster-name") or DEFAULT_NAME
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise UsageError(
+            f"--cluster-name {name}: not a name for a kind cluster",
+            "Use lower-case letters, digits, - and dots.",
+        )
     if mode and mode not in PROXY_MODES:
         raise UsageError(
             f"--kind-proxy-mode {mode}: there is no such mode", f"Modes: {', '.join(PROXY_MODES)}."
@@ -84,7 +90,7 @@ def chosen(
             "--nodes and --kind-config contradict each other: the file lists the nodes", "Leave out one or the other."
         )  # fmt: skip
     return KindChoice(
-        name=one("cluster-name") or DEFAULT_NAME,
+        name=name,
         keep=bool(value_of(_named("keep-cluster").dest)) or keep,
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,
         image=one("kind-image"),

@@ -11,10 +11,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import ssl
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,13 +62,13 @@ def main(tool: str, words: list[str]) -> int:
 
 @contextmanager
 def state() -> Iterator[dict[str, Any]]:
-    with (FOLDER / "state.json").open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        content = json.load(file)
+    file, new = FOLDER / "state.json", FOLDER / f"state.{os.getpid()}"
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        content = json.loads(file.read_text())
         yield content
-        file.seek(0)
-        file.truncate()
-        json.dump(content, file)
+        new.write_text(json.dumps(content))
+        new.replace(file)  # a test may read at any time
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
@@ -256,6 +254,9 @@ def kubectl(words: list[str]) -> int:
             fail(f"error: timed out waiting for the condition on {what}s/{name}-worker2")
         print(f"{what}/any condition met")
     elif "nodes" in words and live:
+        import ssl  # which take longer to load than all the rest takes
+        import urllib.request
+
         tls = ssl.create_default_context(cafile=live["certificates"]["cluster"]["certificate-authority"])
         user = live["certificates"]["user"]
         tls.load_cert_chain(user["client-certificate"], user["client-key"])

@@ -140,8 +140,9 @@ def test_a_cluster_without_a_network_of_its_own(tools: Tools, tmp_path: Path) ->
 def test_an_api_that_listens_on_another_machine(tools: Tools) -> None:
     tools.mishap(api="down")
     error = error_of(tools)
-    assert error.message.startswith("the nodes of kind cluster pytest-kind are not ready: ")
+    assert error.message.startswith("kind has made the cluster pytest-kind, but `kubectl get nodes` failed: ")
     assert "was refused" in error.message
+    assert "networking.apiServerAddress" in error.remedy
     assert tools.state["clusters"] == {}
 
 

@@ -55,6 +55,7 @@ def test_the_choice_of_a_kind_cluster(tmp_path: Path) -> None:
         ({"target": "kind", "kind_config": "/not/there"}, "--kind-config /not/there: there is no such file"),
         ({"target": "kind", "kind_proxy_mode": "ebpf"}, "--kind-proxy-mode ebpf: there is no such mode"),
         ({"target": "kind", "kind_config": __file__, "nodes": "2"}, "--nodes and --kind-config contradict"),
+        ({"target": "kind", "cluster_name": "../up"}, "--cluster-name ../up: not a name for a kind cluster"),
         ({"kind_proxy_mode": "ipvs"}, "--kind-proxy-mode: there is no kind cluster in this run"),
         ({"context": "prod", "kind_config": __file__}, "--kind-config: there is no kind cluster in this run"),
     ],

@@ -112,10 +112,11 @@ class KindTarget:
                 self._state = _NOTHING  # not ours to delete
             raise
         self._state = _MADE
+        nodes = self._nodes(cluster, "")
         self._await(cluster, "nodes", ("--for=condition=Ready", "node", "--all"), config)
         system = ("--namespace=kube-system", "--for=condition=Ready", "pod", "--all")
         self._await(cluster, "system pods", system, config)
-        return self._nodes(cluster, "")
+        return nodes
 
     def _await(self, cluster: Cluster, what: str, condition: tuple[str, ...], config: dict[str, Any]) -> None:
         """Wait until all are ready, by kubectl. Raises `CannotMeasure`."""
