@@ -67,7 +67,9 @@ class BesideRunner:
             if work is not None:
                 self._works[item] = work
         for slow, at_once in ((True, AT_ONCE), (False, QUICK_AT_ONCE)):
+            # what needs something for itself would have to wait until nobody uses it: it begins
             waiting = [work for item, work in self._works.items() if is_slow(item) is slow]
+            waiting.sort(key=lambda work: not work.changes)
             for number in range(min(at_once, len(waiting))):
                 name = f"{'slow' if slow else 'quick'} checks {number}"
                 threading.Thread(target=self._run, args=(waiting,), name=name, daemon=True).start()

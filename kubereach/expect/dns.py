@@ -11,7 +11,7 @@ from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
-from kubereach.expect.reach import STOP_AFTER, hold_length
+from kubereach.expect.reach import CONVERGED, STOP_AFTER, hold_length
 from kubereach.expect.telling import tell
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings
@@ -49,13 +49,16 @@ def hold(
     length: int,
     within: float | None,
 ) -> None:
-    """Converge and then hold, where `right` says whether an answer is as expected."""
+    """Converge and then hold, where `right` says whether an answer is as expected.
+
+    Replicas of a server follow a change one after the other: one right answer says nothing of the next.
+    """
 
     def all_right(path: Path, result: SeriesResult) -> bool:
         return all(right(path, probe.answer) for probe in result.probes)
 
     converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
-    late = converge(converging, lambda path: series(path, 1), all_right, within)
+    late = converge(converging, lambda path: series(path, min(length, CONVERGED)), all_right, within)
     held = [path for path in seen if path not in late]
     results = run_all([(path.vantage, series(path, length)) for path in held])
     for path, result in zip(held, results, strict=True):

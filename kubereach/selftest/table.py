@@ -282,21 +282,25 @@ TABLE: dict[str, Row] = {
     "proxy.node-port-on-cluster-ip": by("clusterip.not-on-node-port"),
     "proxy.node-port-one-address": by(
         "affinity.sticks", "lifecycle.type-changes", "loadbalancer.includes-node-port",
-        "nodeport.closed-after", "nodeport.every-node", "nodeport.explicit", "nodeport.external-local",
+        "nodeport.closed-after", "nodeport.every-node", "nodeport.explicit",
         "nodeport.from-nodes", "nodeport.from-pods", "nodeport.source-ip-cluster", "nodes.mesh",
         "ports.udp",
+        # its endpoint may be on the very node whose address serves node ports
+        perhaps=["nodeport.external-local"],
     ),
     "proxy.not-ready-included": by(
         "endpoints.live-connections", "endpoints.ready-only", "endpoints.rolling-update"
     ),
     "proxy.one-node-stuck": by(
-        "affinity.endpoint-gone", "affinity.switched", "clusterip.allocated",
+        "affinity.switched", "clusterip.allocated",
         "endpoints.live-connections", "endpoints.manual", "endpoints.ready-only",
         "endpoints.replaced-pod", "endpoints.rolling-update", "endpoints.scale",
         "endpoints.udp-after-replacement", "lifecycle.type-changes", "loadbalancer.source-ranges",
         "nodeport.closed-after", "ports.changed", "ports.same-number-two-protocols",
         "topology.prefer-same-node",
         noted=["lifecycle.convergence"],
+        # which endpoint goes is up to the first client: the one of the node may have been at the other
+        perhaps=["affinity.endpoint-gone"],
     ),
     "proxy.other-mode": by(noted=["proxy.mode"]),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),

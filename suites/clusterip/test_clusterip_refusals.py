@@ -10,6 +10,7 @@ from kubereach.expect import expect
     "clusterip.no-endpoints-refused",
     level=CORE,
     needs=HOST_NETWORK,
+    changes="pods",  # their rations of ICMP errors, which others must not use up meanwhile
     source="https://kubernetes.io/docs/reference/networking/virtual-ips/",
 )
 def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):

@@ -72,10 +72,10 @@ def test_rolling_update(world, other_pods):
     with world.create("own-pods", name="rolling", replicas=2, pre_stop=3) as service:
         expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
+        # the old pods are not forgotten when they have gone, but when nobody sends anything to them any more
         with expect(other_pods).to_keep_reaching(service):
             service.workload.roll_out()
-
-        expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
+            expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
 
 @check(
