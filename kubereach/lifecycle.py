@@ -134,9 +134,8 @@ class Run:
         if self._handlers:
             self._target.watch(self._target_lost)
         self._description = access.description
-        if access.self_load_balancer and not any(
-            "self_load_balancer=" in a for a in self._options.assignments
-        ):
+        given = {assignment.partition("=")[0].strip() for assignment in self._options.assignments}
+        if access.self_load_balancer and not given & {"self_load_balancer", "self-load-balancer"}:
             self._settings = replace(self._settings, self_load_balancer=True)
         stems = service_stems(self._manifests)
         used = {

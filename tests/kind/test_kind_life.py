@@ -144,7 +144,7 @@ def test_other_engines_are_kind_s_business(tools: Tools, engine: str) -> None:
 def test_addresses_come_from_cloud_provider_kind_when_it_runs(tools: Tools) -> None:
     access = tools.target().open()
     assert access.self_load_balancer
-    assert "load-balancer addresses of our own: cloud-provider-kind is not seen to run" in access.description
+    assert "load balancers by nobody: cloud-provider-kind is not seen to run" in access.description
     image = "registry.k8s.io/cloud-provider-kind/cloud-controller-manager:v0.9.0"
     tools.set(clusters={}, containers=[["envoyproxy/envoy:v1.33.2", "kindccm-ABC"], [image, "nice_name"]])
     access = tools.target().open()

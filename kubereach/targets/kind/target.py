@@ -201,9 +201,7 @@ class KindTarget:
         other = balancer.others(images.out) if images else ""
         if other:
             return f"load balancers by {other}", False
-        if self._settings.self_load_balancer:
-            return "load-balancer addresses of our own", False
-        return f"load-balancer addresses of our own: {balancer.PROVIDER} is not seen to run", True
+        return f"load balancers by nobody: {balancer.PROVIDER} is not seen to run", True
 
 
 def _inside(node: dict[str, Any]) -> list[str]:
