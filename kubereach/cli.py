@@ -39,6 +39,12 @@ exit codes: 0 conforms, or partial; 1 does not conform; 2 wrong usage; 3 could n
 """
 
 _RUN_EXAMPLES = """\
+examples:
+  kubereach run --quick 'nodeport.*'
+  kubereach run --context prod --require loadbalancer
+  kubereach run --target kind --keep-cluster --kind-proxy-mode nftables
+  kubereach run --target kind --cluster-name mine --kind-config mine.yaml -- --junitxml junit.xml
+
 what comes after -- goes to pytest: -v (every check), -x (stop at the first failure), --lf (what failed
 before), --junitxml=FILE, -k EXPRESSION, --collect-only. --set takes the names of this table:
 

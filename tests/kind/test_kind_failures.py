@@ -15,6 +15,8 @@ from tools import ROOT, Tools
 from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.kind_options import KindChoice
 from kubereach.settings import Settings
+from kubereach.targets.kind.commands import Done
+from kubereach.targets.kind.failures import told
 
 
 def error_of(
@@ -50,6 +52,46 @@ def test_the_daemon_is_down(tools: Tools) -> None:
     assert error.message == "the container engine does not answer at unix:///var/run/docker.sock"
     assert "systemctl start docker" in error.remedy
     assert not tools.calls("kind")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if "
+            "the daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory",
+            "the container engine does not answer at unix:///var/run/docker.sock",
+        ),
+        (
+            "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
+            "this user may not speak to the container engine at unix:///var/run/docker.sock",
+        ),
+        (
+            'error during connect: Get "http://docker.example.com/v1.50/info": command [ssh -l u -- h docker system '
+            "dial-stdio] has exited with exit status 255",
+            'the container engine cannot be reached: Get "http://docker.example.com/v1.50/info": command [ssh -l u ',
+        ),
+        (
+            "Cannot connect to Podman. Please verify your connection to the Linux system using `podman system "
+            "connection list`, or try `podman machine init` and `podman machine start`",
+            "the container engine does not answer",
+        ),
+        (
+            'cannot access containerd socket "/run/containerd/containerd.sock": no such file or directory',
+            "the container engine does not answer at /run/containerd/containerd.sock",
+        ),
+        (
+            "ERROR: running kind with rootless provider requires cgroup v2, see https://kind.sigs.k8s.io/docs/user/rootless/",
+            "a rootless container engine cannot run kind here: it requires cgroup v2",
+        ),
+        ("ERROR: unknown flag: --kubeconfig", "the kind that is used is too old: it has no --kubeconfig"),
+        ("", "`docker info` failed: exit code 3"),
+    ],
+)
+def test_words_of_other_engines_and_versions(words: str, message: str) -> None:
+    error = told(Done(("docker", "info"), 3, "", words), "A remedy.")
+    assert error.message.startswith(message)
+    assert error.remedy
 
 
 def test_the_user_may_not_speak_to_the_daemon(tools: Tools) -> None:

@@ -39,10 +39,14 @@ _KNOWN = (
         "Join its group: `sudo usermod -aG docker $USER`, then log in again; or run it rootless.",
     ),
     _Known(
-        r"(?:Cannot connect to the (?:Docker daemon|Podman socket)|failed to connect to the docker API)"
-        r"(?: at ([^\s;]+?)[.;]?(?:\s|$))?",
+        r"(?:Cannot connect to the Docker daemon|failed to connect to the docker API)(?: at ([^\s;]+?)[.;]?(?:\s|$))?",
         "the container engine does not answer at {0}",
         "Start it (`sudo systemctl start docker`, or Docker Desktop), or correct DOCKER_HOST or `docker context use`.",
+    ),
+    _Known(
+        r'(?:Cannot connect to (?:the )?Podman|cannot access containerd socket(?: "([^"]+)")?)',
+        "the container engine does not answer at {0}",
+        "Start it: `podman machine start`, or `sudo systemctl start containerd`.",
     ),
     _Known(
         r"error during connect: (.+)",
