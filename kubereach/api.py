@@ -16,14 +16,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-import yaml
 from cryptography import x509
-from kubernetes import config
 from kubernetes.client import ApiClient
 from kubernetes.stream.ws_client import create_websocket
 from websocket import WebSocketException
 
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.connection import configuration, proxy_of
+from kubereach.errors import CannotMeasure
 from kubereach.targets import ClusterAccess
 
 Object = dict[str, Any]
@@ -76,17 +75,9 @@ class Api:
     """
 
     def __init__(self, access: ClusterAccess) -> None:
-        try:
-            self._client: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
-                config_file=str(access.kubeconfig) if access.kubeconfig else None,
-                context=access.context,
-                persist_config=False,
-            )
-        except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            raise UsageError(
-                f"the kubeconfig cannot be used: {_one_line(error)}", "See `kubectl config view`."
-            ) from error
-        self._configuration = self._client.configuration
+        self._configuration = configuration(access)
+        self._client = ApiClient(self._configuration)
+        self._proxy = proxy_of(self._configuration)
         self.host: str = self._configuration.host.rstrip("/")
         self.description = access.description
 
@@ -100,6 +91,10 @@ class Api:
         if not file:
             return ""
         return Path(file).read_text(encoding="ascii")
+
+    @property
+    def _where(self) -> str:
+        return f"{self.host} (through the proxy {self._proxy})" if self._proxy else self.host
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "kubereach"}
@@ -128,7 +123,7 @@ class Api:
                     preload_content=not stream,
                 )
             except (urllib3.exceptions.HTTPError, OSError, ssl.SSLError) as error:
-                raise unreachable(self.host, error, self._configuration.cert_file) from error
+                raise unreachable(self._where, error, self._configuration.cert_file) from error
             if response.status < 400:
                 return response
             if pause is None or not _may_be_repeated(method, response):
@@ -301,10 +296,6 @@ def unreachable(host: str, error: BaseException, certificate: str | None = None)
         f"the API server {host} cannot be reached: {reason}",
         "Is the cluster up, and the kubeconfig's server address right? Try `kubectl version`.",
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _root(error: BaseException) -> str:

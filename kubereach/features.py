@@ -69,11 +69,17 @@ _SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 _PORTS = (10250, 22, 30000, 31000, 32767)
 
 
-def detect(cluster: ClusterFacts, settings: Settings, elsewhere: str = "") -> dict[str, Finding]:
+def detect(
+    cluster: ClusterFacts, settings: Settings, elsewhere: str = "", inside: str = ""
+) -> dict[str, Finding]:
     """A `Finding` for every feature there is. Takes at most ``settings.outside_timeout`` seconds.
 
-    `elsewhere` says why the outside is not this machine, but a place that the target knows to be right.
+    `elsewhere` says why the outside is not this machine, but a place that the target knows to be right;
+    `inside` why this machine is no outside at all.
     """
+    if inside and settings.outside_via:
+        elsewhere, inside = "--outside-via says", ""
+
     names = [node.name for node in cluster.nodes]
     found = {
         name: Finding(True, "not decided before the run: the first use decides", False)
@@ -86,9 +92,17 @@ def detect(cluster: ClusterFacts, settings: Settings, elsewhere: str = "") -> di
     found[OTHER_NAMESPACE] = Finding(
         len(given) != 1, f"--namespace names {', '.join(given)}" if given else "the run makes its namespaces"
     )
-    found[OUTSIDE] = _outside([node.address for node in cluster.nodes], settings.outside_timeout, elsewhere)
+    found[OUTSIDE] = (
+        Finding(False, inside)
+        if inside
+        else _outside([node.address for node in cluster.nodes], settings.outside_timeout, elsewhere)
+    )
     found |= cluster.findings
-    found[OUTSIDE_DUAL] = _outside_dual(cluster.nodes, settings.outside_timeout, elsewhere)
+    found[OUTSIDE_DUAL] = (
+        Finding(False, inside)
+        if inside
+        else _outside_dual(cluster.nodes, settings.outside_timeout, elsewhere)
+    )
     name = settings.external_name
     found[EXTERNAL_NAME] = Finding(
         bool(name), f"--external-name {name}" if name else "no --external-name is given"

@@ -156,7 +156,7 @@ class Run:
             world = World(access, self._settings, self._bus, self._manifests, services)
         self._bus.emit(Progress("connecting to the cluster"))
         cluster = world.connect()
-        self._runner.features = detect(cluster, self._settings, access.outside_why)
+        self._runner.features = detect(cluster, self._settings, access.outside_why, access.no_outside)
         ids = tuple(dict.fromkeys(check.id for check in checks))
         self._runner.version = str(cluster.describe().get("version", ""))
         self._bus.emit(RunStarted(self._target.name, ids, cluster.describe()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import secrets
 import ssl
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -55,6 +56,9 @@ class Pki:
             .add_extension(self._ca_identifier, critical=False)
             .sign(self._ca_key, hashes.SHA256())
         )
+        #: bearer tokens that open the API: the one that is in every pod, and those that were asked for
+        self.pod_token = secrets.token_urlsafe(32)
+        self.tokens = {self.pod_token}
         self.ca_pem = ca.public_bytes(serialization.Encoding.PEM)
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

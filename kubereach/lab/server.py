@@ -71,10 +71,12 @@ class LabServer:
         await asyncio.gather(*(network.start() for network in self.networks))
         for network in self.networks:
             await self.outside.do(attach_node, network)
-        ca = self.pki.ca_pem.decode()
+        ca, token = self.pki.ca_pem.decode(), self.pki.pod_token
         folder = Path(RUN, "pods")
         self.kubelets = [
-            Kubelet(self.config, network, self.registry, self.processes, self.feeder.attach, folder, ca)
+            Kubelet(
+                self.config, network, self.registry, self.processes, self.feeder.attach, folder, ca, token
+            )
             for network in self.networks
         ]
         load_balancer = LoadBalancerController(self.config, self.registry, self.outside)

@@ -20,6 +20,13 @@ class ClusterAccess:
     description: str
     #: the cluster goes when the target is closed, and all that is in it: nothing of a run needs to be removed
     disposable: bool = False
+    #: the API server is on this machine: no proxy is on the way to it, whatever the environment says
+    direct: bool = False
+    #: in a pod: the folder of its service account, in place of a kubeconfig; and the API server's HOST:PORT then
+    service_account: Path | None = None
+    #: why this machine is not outside of the cluster; empty if it is
+    no_outside: str = ""
+    server: str = ""
     #: the command line that starts Python where the outside is; empty: this machine is the outside
     outside_via: str = ""
     #: why the outside is not this machine but that, in words

@@ -17,11 +17,14 @@ import yaml
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.targets import ClusterAccess
 
+#: where a pod finds its service account
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
 _Entry = tuple[dict[str, Any], Path]
 
 
 class ExistingTarget:
-    """A context of the kubeconfig; without one the current context, as for kubectl."""
+    """A context of the kubeconfig; without one the current context; in a pod its service account, as for kubectl."""
 
     name = "existing"
 
@@ -38,6 +41,8 @@ class ExistingTarget:
         Raises `UsageError` for a missing or malformed file, an unknown context and dangling references, and
         `CannotMeasure` when the plugin that gets the credentials is not installed.
         """
+        if access := self._service_account():
+            return access
         files = self._files()
         documents = [(_read(file), file) for file in files]
         contexts = _named(documents, "contexts")
@@ -58,6 +63,25 @@ class ExistingTarget:
     def close(self) -> None:
         """Nothing was started."""
 
+    def _service_account(self) -> ClusterAccess | None:
+        """The way in from a pod, where nothing names a kubeconfig and there is none."""
+        host, port = (self._environment.get(f"KUBERNETES_SERVICE_{word}", "") for word in ("HOST", "PORT"))
+        named = self._given or self._context or self._environment.get("KUBECONFIG")
+        if named or not (host and port and (SERVICE_ACCOUNT / "token").exists()) or self._default().exists():
+            return None
+        words = f"the cluster of this pod (https://{host}:{port})"
+        return ClusterAccess(
+            None,
+            None,
+            words,
+            service_account=SERVICE_ACCOUNT,
+            server=f"{host}:{port}",
+            no_outside="kubereach runs in a pod of the cluster, which is not outside of it (--outside-via)",
+        )
+
+    def _default(self) -> Path:
+        return Path(self._environment.get("HOME", "~")).expanduser() / ".kube/config"
+
     def _files(self) -> list[Path]:
         variable = self._environment.get("KUBECONFIG", "")
         if self._given:
@@ -65,10 +89,7 @@ class ExistingTarget:
         elif variable:
             files, origin = [Path(p).expanduser() for p in variable.split(os.pathsep) if p], "$KUBECONFIG"
         else:
-            files, origin = (
-                [Path(self._environment.get("HOME", "~")).expanduser() / ".kube/config"],
-                "the default",
-            )
+            files, origin = [self._default()], "the default"
         present = [file for file in files if file.exists()]
         if not present:
             raise UsageError(

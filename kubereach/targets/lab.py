@@ -52,7 +52,8 @@ class LabTarget:
             raise CannotMeasure(error.message, error.remedy) from error
         nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
         stacks = ", dual stack" if self._dual_stack else ""
-        return ClusterAccess(self._lab.kubeconfig, None, f"embedded lab, {nodes}{stacks}", disposable=True)
+        words = f"embedded lab, {nodes}{stacks}"
+        return ClusterAccess(self._lab.kubeconfig, None, words, disposable=True, direct=True)
 
     def watch(self, lost: Callable[[str], None]) -> None:
         """The lab's end, however it came, would leave every connection hanging: nothing is there to refuse it."""

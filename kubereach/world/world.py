@@ -15,6 +15,7 @@ from pathlib import Path
 from kubereach import peer
 from kubereach.api import Api, ApiError, Object, object_path
 from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
+from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.cluster import Cluster, inspect
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
@@ -204,7 +205,11 @@ class World:
         for service in self._services.values():
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))
-        outsides = [self.outside] if isinstance(self.outside, Vantage) else self.outside
+        outsides: Sequence[Vantage] = ()
+        if isinstance(self.outside, Vantage):
+            outsides = (self.outside,)
+        elif len(self.outside):
+            outsides = self.outside
         others = () if self.places.no_other else self.other_pods
         everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
@@ -324,10 +329,15 @@ class World:
             if via
             else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
         )
-        outsides = [here, *further_outsides(settings.outside_via, wire, self.context)]
+        outsides = further_outsides(settings.outside_via, wire, self.context)
+        if not self._access.no_outside:
+            outsides.insert(0, here)
         for vantage in outsides:
             vantage.is_inside = self.cluster.owns
-        self.outside = outsides[0] if len(outsides) == 1 else VantageGroup(outsides)
+        lacking = "" if outsides else self._access.no_outside
+        self.outside = (
+            outsides[0] if len(outsides) == 1 else VantageGroup(outsides, lacking, feature=OUTSIDE_FEATURE)
+        )
         self.pods = self._group(self.namespace, "client", POD)
         self.other_pods = (
             VantageGroup((), why, feature=SECOND_NAMESPACE)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kubereach.api import Api
 from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.targets.existing import ExistingTarget
 
@@ -134,3 +135,41 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         ExistingTarget(None, None, {"HOME": str(tmp_path)}).open()
     with pytest.raises(UsageError, match="Is a directory"):
         ExistingTarget(tmp_path, None, {}).open()
+
+
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    (folder / "token").write_text("t")
+    monkeypatch.setattr("kubereach.targets.existing.SERVICE_ACCOUNT", folder)
+    return folder
+
+
+def test_a_pod_has_its_service_account(tmp_path: Path, account: Path) -> None:
+    access = ExistingTarget(None, None, {**IN_A_POD, "HOME": str(tmp_path)}).open()
+    assert (access.kubeconfig, access.service_account, access.server) == (None, account, "10.96.0.1:443")
+    assert access.description == "the cluster of this pod (https://10.96.0.1:443)"
+    assert "not outside" in access.no_outside
+
+
+def test_what_is_named_goes_before_the_service_account(tmp_path: Path, account: Path) -> None:
+    path = kubeconfig(tmp_path)
+    environment = {**IN_A_POD, "HOME": str(tmp_path)}
+    assert ExistingTarget(path, None, environment).open().kubeconfig == path
+    assert ExistingTarget(None, None, {**environment, "KUBECONFIG": str(path)}).open().kubeconfig == path
+    (account / "token").unlink()
+    with pytest.raises(UsageError, match="no kubeconfig at"):
+        ExistingTarget(None, None, environment).open()
+
+
+def test_an_empty_token_is_told(tmp_path: Path, account: Path) -> None:
+    (account / "token").write_text("")
+    access = ExistingTarget(None, None, {**IN_A_POD, "HOME": str(tmp_path)}).open()
+    with pytest.raises(
+        UsageError, match="the pod's service account cannot be used: Token file exists but empty"
+    ):
+        Api(access)

@@ -14,7 +14,9 @@ from kubereach.world.world import peer_program
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 # overlays are no objects, and neither is kind's configuration
 FILES = sorted(
-    file for file in MANIFESTS.rglob("*.yaml") if file.parent.name != "overlays" and file.name != "kind.yaml"
+    file
+    for file in MANIFESTS.rglob("*.yaml")
+    if file.parent.name not in ("overlays", "in-cluster") and file.name != "kind.yaml"
 )
 VARIABLES = {
     "namespace": "kubereach-x-a",

@@ -79,7 +79,7 @@ class ApiServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            if request.path not in _PUBLIC and not _has_certificate(request):
+            if request.path not in _PUBLIC and not self._knows(request):
                 raise status.unauthorized()
             return await self._route(request)
         except StatusError as error:
@@ -89,6 +89,14 @@ class ApiServer:
         except Exception as error:
             _log.exception("%s %s", request.method, request.path)
             return answer(status.internal_error(f"{type(error).__name__}: {error}").status, code=500)
+
+    def _knows(self, request: web.BaseRequest) -> bool:
+        """Whether the client has shown a certificate, or a token of the lab's."""
+        transport = request.transport
+        if transport is not None and transport.get_extra_info("peercert"):
+            return True
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and token.strip() in self._context.pki.tokens
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
@@ -249,11 +257,6 @@ def _refusal(error: StatusError, warnings: Iterable[str] = ()) -> web.Response:
     if seconds := (error.status.get("details") or {}).get("retryAfterSeconds"):
         response.headers["Retry-After"] = str(seconds)
     return response
-
-
-def _has_certificate(request: web.BaseRequest) -> bool:
-    transport = request.transport
-    return transport is not None and bool(transport.get_extra_info("peercert"))
 
 
 async def _body(request: web.BaseRequest) -> bytes:

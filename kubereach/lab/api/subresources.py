@@ -152,7 +152,7 @@ class Subresources:
             raise status.StatusError(429, "TooManyRequests", message, details)
 
     def token(self, target: Target, form: Representation, text: bytes, content_type: str) -> web.Response:
-        """A token in the form of a JWT. The lab accepts client certificates only, so it opens nothing."""
+        """A token in the form of a JWT, which opens the API for as long as the lab lives."""
         account = self.registry.get("serviceaccounts", target.namespace, target.name)
         spec = parse_object(text, content_type, _TOKEN).value.get("spec") or {}
         seconds = spec.get("expirationSeconds") or _TOKEN_SECONDS
@@ -162,6 +162,7 @@ class Subresources:
         claims = {"sub": user, "exp": int(expires.timestamp())}
         parts = [json.dumps({"alg": "none"}).encode(), json.dumps(claims).encode(), secrets.token_bytes(32)]
         jwt = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+        self.objects.context.pki.tokens.add(jwt)
         body = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",

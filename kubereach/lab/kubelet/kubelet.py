@@ -26,6 +26,7 @@ class Kubelet:
         feed_dns: Callable[[], Awaitable[socket.socket]],
         folder: Path,
         ca: str,
+        token: str,
     ) -> None:
         self.config = config
         self.network = network
@@ -34,7 +35,7 @@ class Kubelet:
         self.feed_dns = feed_dns
         self.pods_folder = folder
         self.ca = ca
-        self.token = "a-lab-has-no-service-account-tokens"
+        self.token = token
         self.workers: dict[str, PodWorker] = {}
         registry.subscribe(self._on_change)
 
