@@ -83,7 +83,7 @@ class Check:
     function: str = ""
     #: waits for pods or time-outs: it runs beside the others, and not in a quick run
     slow: bool = False
-    #: fixtures that it changes: no check that uses one of them runs at the same time
+    #: fixtures that it changes, or wears out: no check that uses one of them runs at the same time
     changes: tuple[str, ...] = ()
 
     @property
@@ -107,7 +107,7 @@ def check(
     without which the check is unsupported; `source` is the address of the text that asks for it. A `slow` check waits
     for pods of its own or for time-outs: more of them run at once, they may change nothing that others use, and they
     probe from `other_pods`, `nodes` or pods of their own. All checks run beside others: `changes` names the fixtures
-    of which this one changes the objects.
+    of which this one changes the objects, or uses up what is limited.
 
     Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing
     docstring. That an id is declared once only is seen when all tests are collected.

@@ -6,7 +6,12 @@ from kubereach.check import CORE, DOCS, INFO, check
 from kubereach.expect import expect
 
 
-@check("clusterip.burst", level=CORE, source=DOCS + "service/#type-clusterip")
+@check(
+    "clusterip.burst",
+    level=CORE,
+    changes="pods",  # whatever limits a client's connections, others of the same client must not meet that limit
+    source=DOCS + "service/#type-clusterip",
+)
 def test_burst(clusterip, pods):
     """500 connections at once from one client are all answered.
 
