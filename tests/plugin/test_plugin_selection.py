@@ -74,7 +74,7 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
             ["kubereach: no quick check is selected: *", "  Leave out --quick."],
         ),
         (["-k", "nothing"], ["kubereach: no check is left to run", "*"]),
-        (["--target=moon"], ["kubereach: --target moon: no such target", "  Targets: lab, existing."]),
+        (["--target=moon"], ["kubereach: --target moon: no such target", "  Targets: lab, kind, existing."]),
         (["--target=lab", "--context=x"], ["kubereach: --target lab has no use for --context*", "*"]),
         (["--context=x", "--dual-stack"], ["kubereach: --dual-stack: a cluster's IP families are its own*"]),
         (["--context=x", "--fault=y"], ["kubereach: --fault y: only the lab can have faults", "*"]),
