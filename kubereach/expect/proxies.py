@@ -5,9 +5,11 @@ Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kubereach.cluster import Node
+from kubereach.diagnosis.finding import PROXY, Finding
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK, Answer, in_words
@@ -35,7 +37,12 @@ def modes(vantages: Sequence[Vantage], others: Mapping[str, str]) -> None:
     kinds = set(found.values())
     tell(vantages[0], f"{next(iter(kinds))} on every node" if len(kinds) == 1 else words)
     if len(kinds) > 1:
-        raise NotConforming([Failure("nodes", "service proxy", "the same mode on every node", words)])
+        usual = Counter(found.values()).most_common(1)[0][0]
+        odd = [vantage for vantage in vantages if found[vantage.name] != usual]
+        finding = _finding("it has another mode than elsewhere", odd, words)
+        raise NotConforming(
+            [Failure("nodes", "service proxy", "the same mode on every node", words, finding=finding)]
+        )
 
 
 def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
@@ -49,10 +56,27 @@ def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
         got = f"status {answer.detail}" if answer.outcome == OK else in_words({answer.outcome: 1})
         if got != "status 200":
             where = f"http://{hosts[vantage]}:{HEALTH_PORT}/healthz"
-            failures.append(Failure(vantage.name, where, "status 200", got))
+            finding = _finding("it says that it is not healthy", [vantage], f"{where}: {got}")
+            failures.append(Failure(vantage.name, where, "status 200", got, finding=finding))
     if failures:
         raise NotConforming(failures)
     tell(vantages[0], f"status 200 on each of {len(answers)} nodes")
+
+
+def _finding(what: str, vantages: Sequence[Vantage], evidence: str) -> Finding:
+    """Of vantages that are nodes: what their service proxies say of themselves needs no further probe."""
+    return Finding(
+        PROXY,
+        "service proxy",
+        what,
+        tuple(vantage.name.rpartition("@")[2] for vantage in vantages),
+        (evidence,),
+        tuple(
+            f"kubectl -n kube-system get pods -o wide --field-selector spec.nodeName={vantage.node}"
+            "  # the service proxy's, then its logs"
+            for vantage in vantages
+        ),
+    )
 
 
 def _ask(

@@ -161,7 +161,7 @@ FAULTS: dict[str, Fault] = {
     "proxy.labels-ignored": Fault(
         "Services that labels say are for another proxy, or for none, are served", PROXY
     ),
-    "proxy.localhost-on-one-node": Fault("one node serves node ports on 127.0.0.1", PROXY, nodes=(0,)),
+    "proxy.localhost-on-one-node": Fault("one node serves node ports on 127.0.0.1", PROXY),
     "proxy.manual-ignored": Fault("EndpointSlices that no controller has written are not read", PROXY),
     "proxy.masquerade-all": Fault("pods' own addresses are lost at cluster IPs", PROXY),
     "proxy.no-hairpin": Fault(
