@@ -44,13 +44,13 @@ _TABLE = (
     _right(_CORE, "pods", "list watch create patch delete", _OURS),
     _right(_CORE, "pods/exec", "create get", _OURS),
     _right(_CORE, "services", "list watch create patch delete", _OURS),
-    _right(_CORE, "configmaps", "list create patch delete", _OURS),
-    _right(_CORE, "serviceaccounts", "list create delete", _OURS),
+    _right(_CORE, "configmaps", "create", _OURS),
+    _right(_CORE, "serviceaccounts", "create", _OURS),
     _right(_CORE, "events", "list", _OURS, optional=True),
     _right(_CORE, "resourcequotas", "list", _OURS, optional=True),
-    _right(_APPS, "daemonsets", "list watch create delete", _OURS),
+    _right(_APPS, "daemonsets", "list watch create", _OURS),
     _right(_APPS, "deployments", "list watch create patch delete", _OURS),
-    _right(_APPS, "statefulsets", "list watch create delete", _OURS),
+    _right(_APPS, "statefulsets", "list watch create", _OURS),
     _right(_DISCOVERY, "endpointslices", "list watch create patch delete", _OURS),
     # facts: the address of the API server, cluster DNS, the cluster's domain and authority, ranges of addresses
     _right(_CORE, "services", "get", _DEFAULT, "kubernetes"),
@@ -64,6 +64,13 @@ _TABLE = (
 )
 #: only where the run makes its namespaces itself
 _NAMESPACES = (_right(_CORE, "namespaces", "list watch create patch delete", _EVERYWHERE),)
+#: only where they are given: what we have made goes with our namespaces, and has to be found and deleted in others
+_GIVEN = (
+    _right(_CORE, "configmaps", "list patch delete", _OURS),
+    _right(_CORE, "serviceaccounts", "list delete", _OURS),
+    _right(_APPS, "daemonsets", "delete", _OURS),
+    _right(_APPS, "statefulsets", "delete", _OURS),
+)
 #: what can only be asked by dry run is asked in the default namespace then
 _DRY_RUNS = (_right(_CORE, "services", "create", _DEFAULT, optional=True),)
 _SELF_BALANCER = (_right(_CORE, "services/status", "patch", _OURS),)
@@ -73,7 +80,7 @@ def needed(settings: Settings) -> list[Right]:
     """What a run with these settings does, in its given namespaces or, without any, in ones of its own everywhere."""
     given = settings.given_namespaces
     table = _TABLE + (_SELF_BALANCER if settings.self_load_balancer else ())
-    table += () if given else _NAMESPACES + _DRY_RUNS
+    table += _GIVEN if given else _NAMESPACES + _DRY_RUNS
     found = list(_placed(table, given))
     namespace, secret = settings.pull_secret
     if secret and not given:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.conftest import Runner, RunResult
+from tests.conformance.conftest import WHOLE, Runner, RunResult
 
 _PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 _RUN = '{python} -m kubereach run --kubeconfig "$KUBECONFIG" --report-dir {report}'
@@ -77,6 +77,30 @@ def test_given_namespaces_keep_what_is_not_ours(run_suite: Runner) -> None:
     assert 'namespaces "four" not found' in parts["nowhere"] and "code 2" in parts["nowhere"]
 
 
+_KILLED = """
+kubectl create namespace one; kubectl create namespace two
+kubectl -n one create configmap theirs --from-literal=a=b
+{python} -m kubereach run --kubeconfig "$KUBECONFIG" --namespace one,two --report-dir {report} >/dev/null & run=$!
+until kubectl -n one get pods -o name | grep -q backend; do sleep 0.1; done
+kill -9 $run; wait $run
+echo "== at once"; RUN --namespace one,two clusterip.from-pod; echo "code $?"
+for name in one two; do kubectl -n $name annotate --overwrite configmap kubereach-peer kubereach.io/renewed=1000; done
+echo "== later"; RUN --namespace one,two clusterip.from-pod; echo "code $?"
+for name in one two; do kubectl -n $name get deploy,ds,sts,pods,svc,cm,sa -o name; done
+"""
+
+
+def test_what_a_killed_run_left_in_given_namespaces_is_removed_by_the_next(run_suite: Runner) -> None:
+    result = in_lab(run_suite, _KILLED, "--nodes", "1")
+    parts = parts_of(result.output)
+    assert "namespace one is in use by the run" in parts["at once"] and "code 2" in parts["at once"], (
+        result.output
+    )
+    assert "1 passed" in parts["later"] and "code 0" in parts["later"]
+    left = parts["later"].partition("code 0")[2].split()
+    assert set(left) == {"configmap/theirs", "configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+
 _TWO = """
 run() {
   {python} -m kubereach run --quick --kubeconfig "$KUBECONFIG" --report-dir {report}/$1 >{report}.$1 2>&1
@@ -91,7 +115,8 @@ kubectl get namespaces -o name
 
 
 def test_two_runs_at_once_do_not_notice_each_other(run_suite: Runner) -> None:
-    result = in_lab(run_suite, _TWO, "--nodes", "2")
+    script = _TWO.replace("--quick ", "") if WHOLE else _TWO
+    result = in_lab(run_suite, script, "--nodes", "2")
     assert "first 0" in result.output and "second 0" in result.output, result.output
     assert "failed" not in result.output and "not measured" not in result.output
     assert "namespace/kubereach-" not in result.output
