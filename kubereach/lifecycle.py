@@ -262,8 +262,8 @@ class Run:
             return
         try:
             logs = self._target.export_logs(self._report_folder)
-        except (KubereachError, OSError) as error:
-            self._bus.emit(Progress(f"no logs: {error}"))
+        except (KubereachError, OSError, KeyboardInterrupt) as error:
+            self._bus.emit(Progress(f"no logs: {error or 'interrupted'}"))
             return
         if logs and self._output:
             self._output.say(f"logs of the cluster: {logs}")

@@ -189,7 +189,12 @@ def write_kubeconfig(file: Path, name: str) -> None:
 def delete(name: str) -> int:
     note(f'Deleting cluster "{name}" ...')
     with state() as now:
-        if now["mishaps"].get("delete"):
+        mishap = now["mishaps"].get("delete", "")
+    if mishap == "hang":
+        (FOLDER / "hangs").touch()
+        time.sleep(120)
+    with state() as now:
+        if mishap:
             fail(f'ERROR: failed to delete cluster "{name}": failed to delete nodes: command "docker rm -f -v '
                  f'{name}-control-plane" failed with error: exit status 1\n\nCommand Output: Error response from '
                  "daemon: cannot remove container: device or resource busy")  # fmt: skip
@@ -228,6 +233,11 @@ def load(words: list[str], _name: str, cluster: dict[str, Any]) -> int:
 
 def logs(words: list[str], name: str, cluster: dict[str, Any]) -> int:
     folder = Path(words[-1])
+    with state() as now:
+        hangs = now["mishaps"].get("logs") == "hang"
+    if hangs:
+        (FOLDER / "hangs").touch()
+        time.sleep(120)
     for node in cluster["nodes"]:
         (folder / node).mkdir(parents=True)
         (folder / node / "kubelet.log").write_text("a line\n")

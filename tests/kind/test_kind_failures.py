@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -270,9 +272,8 @@ def test_a_working_folder_that_cannot_be_written_to(tools: Tools) -> None:
     assert "working folder" in error.remedy
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_leaves_no_half_a_cluster(tools: Tools, number: signal.Signals) -> None:
-    tools.mishap(create="hang")
+def interrupted(tools: Tools, begun: Callable[[], bool], number: signal.Signals) -> str:
+    """What a run says that gets a signal as soon as `begun`; it must say that nothing was measured."""
     run = subprocess.Popen(
         [sys.executable, "-m", "kubereach", "run", "--target", "kind", "--quick", "--report-dir", "report"],
         env={**os.environ, "PATH": f"{tools.bin}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
@@ -282,9 +283,43 @@ def test_a_run_that_is_interrupted_leaves_no_half_a_cluster(tools: Tools, number
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not tools.state["clusters"] and time.monotonic() < deadline and run.poll() is None:
+    while not begun() and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.05)
     run.send_signal(number)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == 3, output
+    return output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_leaves_no_half_a_cluster(tools: Tools, number: signal.Signals) -> None:
+    tools.mishap(create="hang")
+    output = interrupted(tools, lambda: bool(tools.state["clusters"]), number)
     assert tools.state["clusters"] == {}, output
+
+
+def test_who_does_not_wait_for_logs_gets_rid_of_the_cluster_all_the_same(tools: Tools) -> None:
+    tools.mishap(wait="node", logs="hang")
+    output = interrupted(tools, (tools.folder / "hangs").exists, signal.SIGINT)
+    assert "the nodes of kind cluster pytest-kind are not ready" in output
+    assert tools.state["clusters"] == {}, output
+
+
+def test_who_does_not_wait_for_the_end_is_told_what_is_left(tools: Tools) -> None:
+    tools.mishap(create="kubeadm", delete="hang")
+    output = interrupted(tools, (tools.folder / "hangs").exists, signal.SIGINT)
+    assert "Kubernetes does not come up in the nodes" in output, "the first failure is the run's"
+    target = tools.target()
+    tools.mishap(create="")
+    target.open()
+    hangs = tools.folder / "hangs"
+    hangs.unlink()
+
+    def press() -> None:
+        while not hangs.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(CannotMeasure, match="interrupted while deleting the kind cluster pytest-kind"):
+        target.close()

@@ -155,11 +155,15 @@ class Cluster(KindCluster):  # type: ignore[misc]
 
     def delete(self) -> None:
         """Delete the cluster, and the kubeconfig if it is ours. Raises `CannotMeasure`."""
-        done = self._kind("delete", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}")
+        remedy = f"`kind delete cluster --name {self.name}`"
+        words = ["delete", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}"]
+        try:
+            done = self._kind(*words)
+        except KeyboardInterrupt:
+            raise CannotMeasure(f"interrupted while deleting the kind cluster {self.name}", remedy) from None
         if not done.ok:
             raise CannotMeasure(
-                f"the kind cluster {self.name} could not be deleted: {told(done, '').message}",
-                f"`kind delete cluster --name {self.name}`",
+                f"the kind cluster {self.name} could not be deleted: {told(done, '').message}", remedy
             )
         self.record.remove()
         if self._own_kubeconfig:
