@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kubereach.errors import CannotMeasure
 
-#: seconds that a command which is told to end may take to do so
-_PATIENCE = 10.0
+#: seconds that a command which is told to end may take to do so, before it is killed
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
