@@ -467,6 +467,11 @@ class World:
         raise NotConforming([Failure("API", f"{manifest.kind} {name}", "refused", f"accepted with {given}")])
 
     @property
+    def external_ip(self) -> str:
+        """An address that is nobody's (RFC 5737), and not the one that another run at the same time takes."""
+        return f"203.0.113.{1 + int.from_bytes(self.run.encode(), 'big') % 254}"
+
+    @property
     def host_port(self) -> int:
         """The first of ten ports of the nodes that are the run's own: no node ports, and none that clients get."""
         return 21000 + int.from_bytes(self.run.encode(), "big") % 800 * 10

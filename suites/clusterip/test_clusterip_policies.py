@@ -43,6 +43,6 @@ def test_external_ips(world, other_pods, nodes):
     Whoever leads such an address to the nodes relies on them to take it up. Clusters may forbid the field, since it
     lets a Service take any address over.
     """
-    with world.create("over-backend", name="external", spec={"externalIPs": ["203.0.113.77"]}) as service:
+    with world.create("over-backend", name="external", spec={"externalIPs": [world.external_ip]}) as service:
         for port in ("http", "datagram"):
             expect(other_pods + nodes).to_reach(service.external_ip(port), backends=service.endpoints)
