@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from kubereach.lab.pki import ADMIN
 from kubereach.lab.status import StatusError
 
 #: of the cluster itself, which is let in
 _SYSTEM = "kube-system"
+_ENFORCE = "pod-security.kubernetes.io/enforce"
 _WORDS = {
     "api.quota": "exceeded quota: pods, requested: pods=1, used: pods=0, limited: pods=0",
     "api.pod-security": 'violates PodSecurity "restricted:latest": seccompProfile (pod or container "peer" must set '
@@ -20,6 +22,18 @@ _WORDS = {
 def of_pod(namespace: str, faults: Collection[str]) -> str:
     """api.quota, api.pod-security and api.limit-range: why a pod is refused, else empty."""
     return "" if namespace == _SYSTEM else next((_WORDS[name] for name in _WORDS if name in faults), "")
+
+
+def of_level(spec: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Why the PodSecurity level of a namespace, by its `labels`, refuses a pod on the host network; else empty.
+
+    Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
+    level = labels.get(_ENFORCE, "privileged")
+    if level not in ("baseline", "restricted") or not spec.get("hostNetwork"):
+        return ""
+    version = labels.get(f"{_ENFORCE}-version", "latest")
+    return f'violates PodSecurity "{level}:{version}": host namespaces (hostNetwork=true)'
 
 
 def may(verb: str, resource: str, namespace: str | None, faults: Collection[str]) -> bool:

@@ -300,7 +300,9 @@ class Registry:
         priority = spec.get("priorityClassName")
         if priority and priority not in PRIORITIES:
             why = f"no PriorityClass with name {priority} was found"
-        if why := admission.of_pod(namespace, self.config.faults) or why:
+        level = (self.find("namespaces", None, namespace) or {}).get("metadata", {}).get("labels") or {}
+        why = admission.of_pod(namespace, self.config.faults) or why or admission.of_level(spec, level)
+        if why:
             raise status.forbidden("pods", metadata.get("name", ""), why)
 
     @staticmethod

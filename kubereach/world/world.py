@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kubereach import peer
 from kubereach.api import Api, ApiError, Object, object_path
+from kubereach.check import HOST_NETWORK
 from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.cluster import Cluster, inspect
@@ -444,6 +445,9 @@ class World:
         deadline = time.monotonic() + limit
         while not self.board.wait(done, min(2.0, max(0.0, deadline - time.monotonic()))):
             readiness.stuck()
+            meta = workload["metadata"]
+            if why := readiness.forbidden.get((meta["namespace"], meta["name"])):
+                raise Unsupported(why, feature=HOST_NETWORK)
             if time.monotonic() < deadline:
                 continue
             raise CannotMeasure(

@@ -77,6 +77,20 @@ def test_given_namespaces_keep_what_is_not_ours(run_suite: Runner) -> None:
     assert 'namespaces "four" not found' in parts["nowhere"] and "code 2" in parts["nowhere"]
 
 
+_RESTRICTED = """
+kubectl create namespace one; kubectl label namespace one pod-security.kubernetes.io/enforce=restricted
+RUN --namespace one clusterip.from-pod clusterip.from-node endpoints.host-network nodeport.from-nodes; echo "code $?"
+kubectl -n one get pods,ds -o name
+"""
+
+
+def test_a_namespace_without_the_host_network_has_no_node_vantages(run_suite: Runner) -> None:
+    result = in_lab(run_suite, _RESTRICTED, "--nodes", "2")
+    assert "1 passed, 3 unsupported" in result.output and "code 0" in result.output, result.output
+    assert 'violates PodSecurity "restricted:latest": host namespaces' in result.output
+    assert result.output.rstrip().endswith("code 0"), "all of ours has gone"
+
+
 _KILLED = """
 kubectl create namespace one; kubectl create namespace two
 kubectl -n one create configmap theirs --from-literal=a=b
