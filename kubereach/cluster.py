@@ -14,6 +14,7 @@ from kubereach import offers
 from kubereach.address import Address
 from kubereach.api import Api, ApiError, Object
 from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
+from kubereach.endpointslices import slices_of
 from kubereach.errors import CannotMeasure
 from kubereach.features import Finding
 from kubereach.names import search_list
@@ -237,12 +238,8 @@ def _dns(api: Api) -> Dns | None:
         return None
     service = min(services, key=lambda s: (s["metadata"]["name"] != "kube-dns", s["metadata"]["name"]))
     name = service["metadata"]["name"]
-    slices = api.items(
-        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
-        labelSelector=f"kubernetes.io/service-name={name}",
-    )
     replicas = []
-    for endpoint_slice in slices:
+    for endpoint_slice in slices_of(api, "kube-system", name):
         ports = [p["port"] for p in endpoint_slice.get("ports") or [] if p.get("protocol") == "UDP"]
         for endpoint in endpoint_slice.get("endpoints") or []:
             if ports and endpoint.get("conditions", {}).get("ready", True):

@@ -35,6 +35,11 @@ class Cause:
     #: failures that were examined, which weigh more than those put down to it by their topic
     examined: int = 0
 
+    def explains(self, check: str) -> None:
+        """The check fails of it."""
+        if check not in self.checks:
+            self.checks.append(check)
+
     @property
     def sentence(self) -> str:
         """What, where, and what was seen there first."""
@@ -62,8 +67,7 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
         same = [cause for cause in found.values() if cause.examined and (lost or cause.layer == layer)]
         if same:
             cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))
-            if check not in cause.checks:
-                cause.checks.append(check)
+            cause.explains(check)
             continue
         seen = f"{failure.address}: {failure.got}"
         if failure.expected:
@@ -71,8 +75,7 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
         cause = found.setdefault(
             (layer, _OBJECTS.get(layer, layer)), Cause(layer, _OBJECTS.get(layer, layer))
         )
-        if check not in cause.checks:
-            cause.checks.append(check)
+        cause.explains(check)
         if len(cause.what) < _MOST:
             cause.what.append(seen)
             cause.evidence += [line for line in failure.evidence if line not in cause.evidence]
@@ -99,8 +102,7 @@ _OBJECTS = {
 def _add(found: dict[tuple[str, str], Cause], check: str, finding: Finding) -> None:
     cause = found.setdefault((finding.layer, finding.object), Cause(finding.layer, finding.object))
     cause.examined += 1
-    if check not in cause.checks:
-        cause.checks.append(check)
+    cause.explains(check)
     if _EVERY in (*cause.nodes, *finding.nodes):
         cause.nodes = (_EVERY,)
     else:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubereach.address import Address
-from kubereach.api import Object, path_of
+from kubereach.api import Object
+from kubereach.endpointslices import slices_of
 from kubereach.world.board import is_ready
 from kubereach.world.self_balancer import ingress_of
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
-
-_NAMED_BY = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True)
@@ -133,14 +132,13 @@ def _target(port: Object, pod: Object) -> int:
 
 
 def _listed(world: World, namespace: str, name: str, port: str | None, family: int) -> dict[str, Endpoint]:
-    path = path_of(("discovery.k8s.io/v1", "EndpointSlice"), namespace)
     names = {
         one["ip"]: pod["metadata"]["name"]
         for pod in world.board.all("Pod", namespace)
         for one in pod.get("status", {}).get("podIPs") or ()
     }
     found = {}
-    for part in world.api.items(path, labelSelector=f"{_NAMED_BY}={name}"):
+    for part in slices_of(world.api, namespace, name):
         if part.get("addressType") != ("IPv6" if family == 6 else "IPv4"):
             continue
         numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") == (port or "")]

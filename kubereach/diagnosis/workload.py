@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from kubereach.api import Object
 from kubereach.diagnosis.finding import API, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Subject
-from kubereach.world.board import is_ready
+from kubereach.endpointslices import SERVICE
+from kubereach.world.board import has_condition, is_ready
 from kubereach.world.matching import differences
 
 if TYPE_CHECKING:
@@ -52,11 +53,7 @@ def _last_ones(subject: Subject) -> list[Object]:
     return [
         pod
         for pod in subject.pods
-        if pod["metadata"].get("deletionTimestamp")
-        and any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in pod.get("status", {}).get("conditions") or ()
-        )
+        if pod["metadata"].get("deletionTimestamp") and has_condition(pod, "Ready")
     ]
 
 
@@ -125,7 +122,7 @@ def slices_wrong(subject: Subject) -> Finding | None:
 def _slices(subject: Subject, what: str, lines: list[str]) -> Finding:
     meta = subject.service["metadata"]
     see = (
-        f"kubectl -n {meta['namespace']} get endpointslices -l kubernetes.io/service-name={meta['name']} -o yaml",
+        f"kubectl -n {meta['namespace']} get endpointslices -l {SERVICE}={meta['name']} -o yaml",
         f"kubectl -n {meta['namespace']} get pods -o wide",
         "kubectl -n kube-system logs -l component=kube-controller-manager --tail=50",
     )

@@ -122,7 +122,10 @@ class Board:
 
 def is_ready(pod: Object) -> bool:
     """Ready, and not on its way out."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return not pod["metadata"].get("deletionTimestamp") and has_condition(pod, "Ready")
+
+
+def has_condition(obj: Object, kind: str) -> bool:
+    """Whether a condition of this type is true in its status."""
+    conditions = obj.get("status", {}).get("conditions") or ()
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

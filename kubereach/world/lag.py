@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from kubereach.api import Object
+from kubereach.endpointslices import SERVICE, service_of
 from kubereach.world.board import Board, is_ready
 
-_NAMED_BY = "kubernetes.io/service-name"
 #: (namespace, name) of a Service
 Key = tuple[str, str]
 
@@ -68,7 +68,7 @@ def _concerns(service: Object, new: Object, old: Object | None) -> bool:
         return bool(new["metadata"]["name"] == name)
     labels = [(obj["metadata"].get("labels") or {}) for obj in (new, old) if obj]
     if new["kind"] == "EndpointSlice":
-        return any(one.get(_NAMED_BY) == name for one in labels)
+        return any(one.get(SERVICE) == name for one in labels)
     return any(wanted.items() <= one.items() for one in labels)
 
 
@@ -99,7 +99,7 @@ def _listed(slices: list[Object], name: str) -> frozenset[str]:
     return frozenset(
         address
         for part in slices
-        if (part["metadata"].get("labels") or {}).get(_NAMED_BY) == name
+        if service_of(part) == name
         for endpoint in part.get("endpoints") or ()
         if (endpoint.get("conditions") or {}).get("ready", True)
         for address in endpoint["addresses"]

@@ -12,6 +12,7 @@ from kubereach.api import Object, object_path, path_of
 from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
 from kubereach.diagnosis.finding import BALANCER
+from kubereach.endpointslices import slices_of
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
 from kubereach.outcome import OK
@@ -326,8 +327,7 @@ class Service:
     @property
     def listed(self) -> frozenset[str]:
         """Addresses in its EndpointSlices, whatever their conditions, as the API has them now."""
-        path = path_of(("discovery.k8s.io/v1", "EndpointSlice"), self.namespace)
-        slices = self._world.api.items(path, labelSelector=f"kubernetes.io/service-name={self.name}")
+        slices = slices_of(self._world.api, self.namespace, self.name)
         return frozenset(
             address
             for part in slices

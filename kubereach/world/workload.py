@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kubereach.api import Object, path_of
+from kubereach.endpointslices import service_of
 from kubereach.errors import CannotMeasure
 from kubereach.events import Changed
 from kubereach.settling import ENDPOINTS
@@ -78,7 +79,7 @@ class Workload:
         return any(
             endpoint.get("conditions", {}).get("ready", True)
             for part in self._world.board.all("EndpointSlice", self._service.namespace)
-            if (part["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == self._service.name
+            if service_of(part) == self._service.name
             for endpoint in part.get("endpoints") or ()
         )
 
