@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.lab_start import measure_start
 from benchmarks.probe_rate import measure_rates
+from benchmarks.whole_run import measure_runs
 
 Row = tuple[str, str, float]
 
@@ -43,6 +44,7 @@ def main() -> int:
     for line in done.stdout.splitlines():
         what, measured, ratio = line.split("\t")
         rows.append((what, measured, float(ratio)))
+    rows += measure_runs()
     table = "\n".join(f"| {what} | {measured} | {ratio:.1f} |" for what, measured, ratio in rows)
     sys.stdout.write(table + "\n")
     if args.write:

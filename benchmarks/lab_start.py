@@ -15,7 +15,7 @@ _REPEATS = 5
 
 def measure_start() -> list[tuple[str, str, float]]:
     """Rows (what, measured, ratio to a bare Python's start)."""
-    python = _median(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
+    python = bare_python()
     rows = []
     for nodes in (1, 3, 5):
         seconds = _median(lambda nodes=nodes: Lab(LabConfig(nodes=nodes)))
@@ -23,6 +23,11 @@ def measure_start() -> list[tuple[str, str, float]]:
             (f"lab of {nodes} up and Ready / start of a bare Python", f"{seconds:.2f} s", seconds / python)
         )
     return rows
+
+
+def bare_python() -> float:
+    """Seconds that the start and end of a Python take that does nothing: the yardstick of all else."""
+    return _median(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
 
 
 def _median(make: Callable[[], object]) -> float:

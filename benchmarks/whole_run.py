@@ -1,0 +1,36 @@
+"""How long `kubereach run` takes by the shell's clock, against the start of a lab and of a bare Python."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.lab_start import bare_python
+
+_RUNS = 3
+#: command-line options by what they make of a run
+_KINDS = {"quick run": ["--quick"], "whole run": [], "whole run, dual stack": ["--dual-stack"]}
+
+
+def measure_runs() -> list[tuple[str, str, float]]:
+    """Rows of the table: the median of a few runs on three nodes each. Raises CalledProcessError unless all conform."""
+    python = bare_python()
+    rows = []
+    for kind, options in _KINDS.items():
+        taken = statistics.median(_seconds(options) for _ in range(_RUNS))
+        rows.append((f"{kind}, three nodes / start of a bare Python", f"{taken:.1f} s", taken / python))
+    return rows
+
+
+def _seconds(options: list[str]) -> float:
+    with tempfile.TemporaryDirectory(prefix="kubereach-benchmark-") as folder:
+        begun = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "kubereach", "run", f"--report-dir={folder}", *options],
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.perf_counter() - begun
