@@ -6,6 +6,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY kubereach kubereach
 COPY suites suites
 COPY manifests manifests
+COPY docs/report-v1.schema.json docs/
 RUN pip wheel --no-cache-dir --wheel-dir /wheels .
 
 FROM python:3.13-slim

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -84,3 +87,31 @@ def test_the_workflow_runs_the_kind_target_and_publishes_what_it_says() -> None:
     scripts = "\n".join(step.get("run", "") for step in steps)
     assert "kubereach run --target kind" in scripts
     assert "GITHUB_STEP_SUMMARY" in scripts
+
+
+def test_what_the_dockerfile_copies_is_enough_for_a_wheel(tmp_path: Path) -> None:
+    copied = [
+        line.split()[1:] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")
+    ]
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for *sources, to in copied:
+        for source in sources:
+            assert source in allowed, f".dockerignore keeps {source} away"
+            target = tmp_path / to / Path(source).name if to.endswith("/") else tmp_path / to
+            if (ROOT / source).is_dir():
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / source, target, symlinks=True, ignore=ignore)
+            else:
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, target)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = (tmp_path / "out").iterdir()
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in (
+        "report/report-v1.schema.json",
+        "_data/manifests/peer.yaml",
+        "_data/suites/dns/test_dns_names.py",
+    ):
+        assert f"kubereach/{name}" in names
