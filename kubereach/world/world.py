@@ -19,6 +19,7 @@ from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.cluster import Cluster, inspect
 from kubereach.context import RunContext
+from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.nodes import pinned
@@ -200,9 +201,7 @@ class World:
         readiness = self._await_pods(forbidden)
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + _SETTLE
-        from kubereach.diagnosis.doctor import Doctor  # which reads the world
-
-        self.context.examine = Doctor(self).examine
+        self.context.examine = OnCall(self).examine
         for service in self._services.values():
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))
