@@ -27,7 +27,7 @@ from kubereach.selection import check_of
 #: slow checks at once: each makes pods and keeps some probes going, and too many would measure this machine
 AT_ONCE = 8
 #: other checks at once: each has a few probes in flight at every vantage
-QUICK_AT_ONCE = 4
+QUICK_AT_ONCE = 5
 #: seconds that an item's work took, for its report
 SECONDS = pytest.StashKey[float]()
 

@@ -51,7 +51,8 @@ def hold(
 ) -> None:
     """Converge and then hold, where `right` says whether an answer is as expected.
 
-    Replicas of a server follow a change one after the other: one right answer says nothing of the next.
+    Replicas of a server follow a change one after the other: one right answer says nothing of the next. A first attempt
+    that was as long as the hold, and right, is the hold.
     """
 
     def all_right(path: Path, result: SeriesResult) -> bool:
@@ -59,12 +60,13 @@ def hold(
 
     converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
     late = converge(converging, lambda path: series(path, min(length, CONVERGED)), all_right, within)
-    held = [path for path in seen if path not in late]
+    held = [path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)]
     results = run_all([(path.vantage, series(path, length)) for path in held])
     for path, result in zip(held, results, strict=True):
-        path.converged = max(path.converged, 0.0)
         path.result = result
     for path in seen:
+        if path not in late:
+            path.converged = max(path.converged, 0.0)
         measurable(path)
 
 

@@ -19,9 +19,8 @@ def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
     A client that is refused can try elsewhere; one that hears nothing hangs until its time-out. Packets that are
     dropped here mean a service proxy without reject rules (kubernetes #17359, #60124).
     """
-    for port in ("http", "datagram"):
-        expect(pods).to_be_refused(noendpoints.vip(port), control=clusterip)
-        expect(nodes).to_be_refused(noendpoints.vip(port), control=clusterip)
+    both = [noendpoints.vip("http"), noendpoints.vip("datagram")]
+    expect(pods + nodes).to_be_refused(both, control=clusterip)
 
 
 @check("clusterip.undeclared-port", level=CORE, source=DOCS + "service/#field-spec-ports")
