@@ -41,6 +41,9 @@ def test_the_job_measures_the_cluster_that_it_is_in(tmp_path: Path, run_suite: R
     (job,) = (d for d in parts if d["kind"] == "Job")
     container = job["spec"]["template"]["spec"]["containers"][0]
     container["args"] += ["clusterip.from-pod", "dns.qualified", "nodeport.every-node", "dns.internal-only"]
+    # a lab's image is this machine's own files: what is mounted at /tmp would hide a checkout there
+    container["volumeMounts"] = [m for m in container["volumeMounts"] if m["mountPath"] != "/tmp"]
+    container.setdefault("env", []).append({"name": "TMPDIR", "value": "/report"})
     # the lab has no RBAC, and no such kinds
     kept = [d for d in parts if not d["apiVersion"].startswith("rbac.")]
     file = tmp_path / "kubereach.yaml"
