@@ -13,6 +13,8 @@ from kubereach.lab import syscalls
 
 #: in every container's own mount namespace, so that one path serves all
 _NEW_ROOT = "/run/kubereach/root"
+#: the checkout, or the folder of installed packages, that this file is in
+_CODE = str(Path(__file__).resolve().parents[2])
 #: not the host's: empty and writable in every container
 _EMPTY = frozenset({"tmp", "run", "lost+found"})
 #: bound as it is, since making it read-only breaks what programs write there about themselves
@@ -73,8 +75,8 @@ def _build_root(sandbox: Sandbox) -> None:
     for name, mode in (("run", 0o755), ("tmp", 0o1777)):
         Path(root, name).mkdir(exist_ok=True)
         Path(root, name).chmod(mode)
-    for prefix in {sys.prefix, sys.base_prefix}:
-        # An interpreter below /tmp or /run, as in a fresh clone there, must stay visible.
+    for prefix in {_CODE, sys.prefix, sys.base_prefix}:
+        # A fresh clone below /tmp or /run, and its interpreter, must stay visible.
         if prefix.split("/")[1] in _EMPTY:
             Path(root + prefix).mkdir(parents=True, exist_ok=True)
             syscalls.mount(prefix, root + prefix, None, syscalls.MS_BIND | syscalls.MS_REC)
