@@ -39,6 +39,9 @@ class Settings:
     )
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
     converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
+    settle_deadline: float = _setting(
+        10.0, "and this long once our pods are ready, before the first failure counts"
+    )
     troubled_deadline: float = _setting(
         3.0,
         "and this long, or three times as long as the slowest change so far, where a vantage has already failed a "

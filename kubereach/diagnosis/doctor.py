@@ -22,6 +22,7 @@ from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
 from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
 from kubereach.vantage import Series, Vantage
+from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE, POD
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ class Doctor:
         known = {cell.vantage for cell in cells}
         everybody = network.direct(self._bench, self._group(path), endpoints, series)
         whole = [*cells, *(cell for cell in everybody if cell.vantage not in known)]
+        if path.vantage.kind == NODE_VANTAGE and self._world.pods.members:
+            # a node does not forward its own packets: where those of pods fail too, they tell more
+            pods = network.direct(self._bench, self._world.pods, endpoints, series)
+            whole = whole if all(cell.good for cell in pods) else pods
         found = network.locate(whole, self._short, series)
         if found is not None and found.layer != WORKLOAD:
             bad = frozenset((c.vantage.node, c.endpoint.node) for c in whole if not c.good)

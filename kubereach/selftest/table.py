@@ -60,8 +60,8 @@ _NODE_PORT_CONTROLLED = ("clusterip.internal-only", "clusterip.not-on-node-port"
 _NODE_PORT_MEASURED = ("lifecycle.convergence", "nodeport.localhost", "signals.paths")
 #: of runs in which changes take 8 s
 _PATIENT = (
-    "--set=converge_deadline=30", "--set=troubled_deadline=30", "--set=load_balancer_deadline=30",
-    "--set=convergence_budget=5",
+    "--set=settle_deadline=30", "--set=converge_deadline=30", "--set=troubled_deadline=30",
+    "--set=load_balancer_deadline=30", "--set=convergence_budget=5",
 )  # fmt: skip
 
 #: by name, sorted

@@ -46,8 +46,6 @@ from kubereach.world.removal import clear, remove_run
 from kubereach.world.self_balancer import SelfBalancer
 from kubereach.world.service import Service
 
-#: seconds after the world is ready in which its data plane may still settle
-_SETTLE = 10.0
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _FOLLOWED = (
@@ -200,7 +198,7 @@ class World:
                 future.result()
         readiness = self._await_pods(forbidden)
         self._open_vantages(readiness)
-        self.context.settled = time.monotonic() + _SETTLE
+        self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
         for service in self._services.values():
             service.settled = self.context.settled
