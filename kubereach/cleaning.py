@@ -13,7 +13,7 @@ from kubereach.errors import CannotMeasure
 from kubereach.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
 from kubereach.world.board import Board
-from kubereach.world.leftovers import NAMESPACES, RENEWED, is_dead
+from kubereach.world.leftovers import NAMESPACES, is_dead, is_kept
 from kubereach.world.manifests import MANAGED_BY
 from kubereach.world.removal import remove_run, runs_in
 
@@ -38,13 +38,16 @@ def leftovers(namespaces: Sequence[Object], now: float) -> list[Leftover]:
         labels = meta.get("labels") or {}
         if labels.get(MANAGED_BY) != "kubereach":
             continue
-        state = DEAD if is_dead(namespace, now) else ALIVE
-        if RENEWED not in (meta.get("annotations") or {}):
-            state = KEPT
-        if meta.get("deletionTimestamp"):
-            state = GOING
+        state = GOING if meta.get("deletionTimestamp") else _state(namespace, now)
         found.append(Leftover(meta["name"], state))
     return sorted(found, key=lambda one: one.name)
+
+
+def _state(obj: Object, now: float) -> str:
+    """What became of the run that made the object."""
+    if is_kept(obj):
+        return KEPT
+    return DEAD if is_dead(obj, now) else ALIVE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,9 +122,7 @@ def clean_given(
     found = {run: obj for namespace in namespaces for run, obj in runs_in(api, namespace).items()}
     wanted = []
     for run, obj in sorted(found.items()):
-        state = DEAD if is_dead(obj, time.time()) else ALIVE
-        if RENEWED not in (obj["metadata"].get("annotations") or {}):
-            state = KEPT
+        state = _state(obj, time.time())
         if state == DEAD or (kept and state == KEPT):
             wanted.append(run)
         say(f"run {run}: {state}" + (", to be removed" if run in wanted else ""))

@@ -18,7 +18,7 @@ from pathlib import Path
 from kubereach import peer
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, UsageError
-from kubereach.vantage.streams import Broken
+from kubereach.vantage.streams import Broken, PipeStream
 from kubereach.vantage.vantage import OUTSIDE, OutsideVantage, StreamBroke
 from kubereach.vantage.wire import Wire
 
@@ -80,7 +80,7 @@ def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str
     return [*words, *ours]
 
 
-class CommandStream:
+class CommandStream(PipeStream):
     """A prober that a command has started. Raises `CannotMeasure` when the command cannot be started at all."""
 
     def __init__(self, words: Sequence[str], arguments: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ class CommandStream:
         # a file and no pipe: nobody reads what ssh and docker may have to say meanwhile
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 whole(words, arguments, len(program)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -102,10 +102,8 @@ class CommandStream:
             raise CannotMeasure(
                 f"{words[0]} cannot be started: {error.strerror}", "Correct --outside-via."
             ) from error
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        super().__init__(process)
         os.set_blocking(self._in, False)
-        os.set_blocking(self._out, False)
         try:
             self.send(program)
         except Broken as error:
@@ -113,18 +111,6 @@ class CommandStream:
             raise CannotMeasure(
                 f"{' '.join(words)}: {error}", "Try it by hand: it must start Python >= 3.8 without asking."
             ) from error
-
-    def fileno(self) -> int:
-        return self._out
-
-    def receive(self) -> bytes:
-        try:
-            data = os.read(self._out, 1 << 20)
-        except BlockingIOError:
-            return b""
-        if not data:
-            raise Broken(self._said())
-        return data
 
     def send(self, data: bytes) -> None:
         deadline = time.monotonic() + _PATIENCE
@@ -138,7 +124,6 @@ class CommandStream:
             raise Broken(self._said() or str(error)) from error
 
     def _said(self) -> str:
-        """The last line of its standard error, else how it ended."""
         try:
             code: int | None = self._process.wait(2)
         except subprocess.TimeoutExpired:
@@ -150,15 +135,7 @@ class CommandStream:
         return "it ended" if code is None else f"it ended with exit code {code} and said nothing"
 
     def close(self) -> None:
-        """The prober ends when its standard input does."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        super().close()
         self._errors.close()
 
 

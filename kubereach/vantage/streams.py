@@ -92,15 +92,13 @@ class ExecStream:
             return  # it is closed already
 
 
-class ProcessStream:
-    """A prober that is a process on this machine, for the outside vantage."""
+class PipeStream:
+    """What streams over the pipes of a process have in common; a subclass sends, and says how the process ended."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        assert process.stdin is not None and process.stdout is not None
+        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
         os.set_blocking(self._out, False)
 
     def fileno(self) -> int:
@@ -112,10 +110,36 @@ class ProcessStream:
         except BlockingIOError:
             return b""
         if not data:
-            assert self._process.stderr is not None
-            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise Broken(said[-1] if said else "the process ended")
+            raise Broken(self._said())
         return data
+
+    def _said(self) -> str:
+        """The last line of its standard error, else how it ended."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The prober ends when its standard input does."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class ProcessStream(PipeStream):
+    """A prober that is a process on this machine, for the outside vantage."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        pipe = subprocess.PIPE
+        super().__init__(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0))
+
+    def _said(self) -> str:
+        assert self._process.stderr is not None
+        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        return said[-1] if said else "the process ended"
 
     def send(self, data: bytes) -> None:
         try:
@@ -123,14 +147,3 @@ class ProcessStream:
                 data = data[os.write(self._in, data) :]
         except OSError as error:
             raise Broken(str(error)) from error
-
-    def close(self) -> None:
-        """The prober ends when its standard input does."""
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

@@ -39,6 +39,11 @@ def is_dead(namespace: Object, now: float) -> bool:
         return False
 
 
+def is_kept(namespace: Object) -> bool:
+    """Whether the run that made the namespace has left it for a look at it: see `release`."""
+    return RENEWED not in (namespace["metadata"].get("annotations") or {})
+
+
 def release(api: Api, paths: Sequence[str]) -> None:
     """Take the renewal away from what is to stay: nobody renews it, and nobody shall miss it."""
     for path in paths:

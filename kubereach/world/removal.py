@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from kubereach.api import Api, Object, object_path, path_of
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.world.board import Board
-from kubereach.world.leftovers import RENEWED, is_dead
+from kubereach.world.leftovers import is_dead, is_kept
 from kubereach.world.manifests import MANAGED_BY, RUN
 
 #: what makes other objects goes first
@@ -71,7 +71,7 @@ def clear(api: Api, namespaces: Sequence[str], seconds: float) -> list[str]:
             if is_dead(obj, time.time()):
                 dead[run] = None
                 continue
-            kept = RENEWED not in (obj["metadata"].get("annotations") or {})
+            kept = is_kept(obj)
             raise UsageError(
                 f"namespace {namespace} is in use by the run {run}" + (", which was kept" if kept else ""),
                 f"kubereach clean --kept --namespace {namespace} removes it."

@@ -508,21 +508,24 @@ class World:
             self._renewal = None
         if self._board is not None:
             self._board.stop()
-        if self._touched and self._access.disposable:
-            pass
-        elif self._touched and self.context.settings.keep:
-            release(self.api, self.places.alive)
-        elif self._touched and self.places.given:
-            self._say("removing what this run made")
-            limit = self.context.settings.stop_deadline
-            if left := remove_run(self.api, self.places.all, self.run, limit):
-                self._say(f"still being deleted after {limit:.0f} s: {', '.join(left)}")
-        elif self._touched:
-            self._delete_namespaces()
+        if self._touched and not self._access.disposable:
+            self._remove()
         self._touched = False
         if self._api is not None:
             self._api.close()
             self._api = None
+
+    def _remove(self) -> None:
+        """Remove what this run made, or let go of it if it is to be kept."""
+        if self.context.settings.keep:
+            release(self.api, self.places.alive)
+        elif self.places.given:
+            self._say("removing what this run made")
+            limit = self.context.settings.stop_deadline
+            if left := remove_run(self.api, self.places.all, self.run, limit):
+                self._say(f"still being deleted after {limit:.0f} s: {', '.join(left)}")
+        else:
+            self._delete_namespaces()
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""
