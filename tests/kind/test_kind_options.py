@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from kubereach import cli, kind_options, options
 from kubereach.errors import UsageError
@@ -128,6 +129,10 @@ def test_cloud_provider_kind_is_found_among_processes(tmp_path: Path) -> None:
     before = balancer.running(engine)
     process = subprocess.Popen(["cloud-provider-kind", "60"], executable=sleep)
     try:
+        # a new program has no words yet for a moment after exec
+        for attempt in Retrying(stop=stop_after_delay(5), wait=wait_fixed(0.01)):
+            with attempt:
+                assert Path(f"/proc/{process.pid}/cmdline").read_bytes()
         numbers = [
             number for number, program in balancer._processes(Path("/proc")) if program == balancer.PROVIDER
         ]
