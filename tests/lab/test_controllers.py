@@ -204,7 +204,7 @@ def test_a_namespace_goes_with_all_that_is_in_it(lab: LabAccess) -> None:
     pod["terminationGracePeriodSeconds"] = 1
     pod["containers"][0]["command"] = ["sh", "-c", "trap : TERM; while :; do sleep 0.1; done"]
     create(lab, "going", slow)
-    create(lab, "going", service("NodePort", [port(1, nodePort=30555)]))
+    create(lab, "going", service("NodePort", [port(1, nodePort=30055)]))
     lab.ready_pods("going", 2)
     gone = lab.delete("/api/v1/namespaces/going")
     assert gone["status"]["phase"] == "Terminating"
@@ -236,9 +236,9 @@ def refusal(lab: LabAccess, space: str, obj: Object) -> str:
 
 
 def test_node_ports_and_cluster_addresses_are_nobody_elses(lab: LabAccess, space: str) -> None:
-    create(lab, space, service("NodePort", [port(1, nodePort=30556)], "a", clusterIP="10.96.77.77"))
+    create(lab, space, service("NodePort", [port(1, nodePort=30056)], "a", clusterIP="10.96.77.77"))
     assert "provided port is already allocated" in refusal(
-        lab, space, service("NodePort", [port(1, nodePort=30556)], "b")
+        lab, space, service("NodePort", [port(1, nodePort=30056)], "b")
     )
     assert "provided IP is already allocated" in refusal(
         lab, space, service("ClusterIP", [port(1)], "b", clusterIP="10.96.77.77")
@@ -250,7 +250,7 @@ def test_node_ports_and_cluster_addresses_are_nobody_elses(lab: LabAccess, space
         lab, space, service("ClusterIP", [port(1)], "b", clusterIP="10.97.0.1")
     )
     lab.delete(at(space, "services", "a"))
-    again = create(lab, space, service("NodePort", [port(1, nodePort=30556)], "b", clusterIP="10.96.77.77"))
+    again = create(lab, space, service("NodePort", [port(1, nodePort=30056)], "b", clusterIP="10.96.77.77"))
     assert again["spec"]["clusterIP"] == "10.96.77.77"
 
 

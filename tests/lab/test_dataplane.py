@@ -323,7 +323,7 @@ def all_services(family: str) -> list[Object]:
             spec["ipFamilyPolicy"] = "RequireDualStack"
         if spec["type"] != "ClusterIP":
             for port in spec["ports"]:
-                port["nodePort"] = 30800 + number
+                port["nodePort"] = 30010 + number
         if one["metadata"]["name"] == "deaf":
             spec["ports"] = [{**PORTS[0], "targetPort": 9}]
     return made

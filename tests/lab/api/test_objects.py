@@ -37,19 +37,19 @@ def test_a_service_gets_an_address_and_keeps_it(core: client.CoreV1Api, namespac
 
 
 def test_a_node_port_is_free_again_after_deletion(core: client.CoreV1Api, namespace: str) -> None:
-    wanted = service("a", type="NodePort", ports=[{"port": 80, "nodePort": 31999}])
+    wanted = service("a", type="NodePort", ports=[{"port": 80, "nodePort": 30019}])
     core.create_namespaced_service(namespace, wanted)
     with pytest.raises(ApiException, match="provided port is already allocated"):
         core.create_namespaced_service(namespace, {**wanted, "metadata": {"name": "b"}})
     core.delete_namespaced_service("a", namespace)
     again = core.create_namespaced_service(namespace, {**wanted, "metadata": {"name": "b"}})
-    assert again.spec.ports[0].node_port == 31999
+    assert again.spec.ports[0].node_port == 30019
     core.delete_namespaced_service("b", namespace)
 
 
 def test_a_refused_service_takes_no_numbers(core: client.CoreV1Api, server: Server, namespace: str) -> None:
     before = server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken))
-    ports = [{"name": "a", "port": 80, "nodePort": 31998}, {"name": "b", "port": 81, "nodePort": 1}]
+    ports = [{"name": "a", "port": 80, "nodePort": 30018}, {"name": "b", "port": 81, "nodePort": 1}]
     with pytest.raises(ApiException, match="not in the valid range"):
         core.create_namespaced_service(namespace, service("a", type="NodePort", ports=ports))
     assert server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken)) == before

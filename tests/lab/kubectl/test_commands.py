@@ -267,7 +267,7 @@ def test_what_is_watched(kubectl: Kubectl) -> None:
 
 
 def test_services_by_their_generators(kubectl: Kubectl, lab: LabAccess) -> None:
-    port = 30900 + programs.minor(kubectl.program)
+    port = 30030 + programs.minor(kubectl.program) % 50
     kubectl.ok("create", "service", "clusterip", "c", "--tcp=80:8080")
     kubectl.ok("create", "service", "clusterip", "h", "--clusterip=None")
     kubectl.ok("create", "service", "nodeport", "n", "--tcp=80:8080", f"--node-port={port}")

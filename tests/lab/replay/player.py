@@ -120,6 +120,8 @@ class Player:
         self.http = http
         self.scenario = scenario
         self.pairs = pairs
+        for recorded, asked in scenario.ports.items():
+            pairs.meet("number", str(recorded), str(asked))
         self.space = scenario.space
         self.steps = scenario.steps()
         self.outcome = Outcome(scenario.name, len(self.steps))

@@ -41,6 +41,9 @@ class Scenario:
     makes_namespace: bool = True
     #: the scenario whose objects this one goes on with
     follows: Scenario | None = None
+    #: node ports that a recorded client chose -> what is asked for instead. Those lie in the band that is given on
+    #: request only (KEP-3668), so that none can have been allocated to another Service before
+    ports: Mapping[int, int] = field(default_factory=dict)
     #: makes what the recording's namespace held at its beginning
     prepare: Callable[[Player], None] | None = None
     #: what was done before a step other than by the API's recorded requests

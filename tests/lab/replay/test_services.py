@@ -15,12 +15,14 @@ _OWNERSHIP = (
 CREATE = Scenario(
     "service-create",
     "golden-svc",
+    ports={32123: 30001, 32222: 30002, 32130: 30003},
     exceptions={51: "the lab's cluster DNS serves no metrics: kube-dns has no such port and annotations"},
 )
 ERRORS = Scenario(
     "service-errors",
     "golden-svc",
     follows=CREATE,
+    ports={32333: 30004, 32200: 30005},
     exceptions={
         "name ''": "the lab says that a name is required, and not what allocating an address without one leads to",
     },
@@ -29,6 +31,7 @@ UPDATES = Scenario(
     "service-updates",
     "golden-svc",
     follows=ERRORS,
+    ports={32150: 30006},
     exceptions={
         "PUT ClusterIP to ExternalName without addresses": _OWNERSHIP,
         "headless PUT without clusterIP": _OWNERSHIP,
