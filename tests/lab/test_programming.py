@@ -47,8 +47,9 @@ class World:
     def label(self, pod: str, app: str) -> None:
         self.lab.patch(f"{self.path}/pods/{pod}", {"metadata": {"labels": {"app": app}}})
 
-    def connect(self, address: str, timeout: float) -> socket.socket:
-        (made,) = self.lab.sockets(self.client, 1)
+    def connect(self, address: str, timeout: float, node: str = "") -> socket.socket:
+        """A connection from the client pod, or from a node."""
+        (made,) = self.lab.sockets(node or self.client, 1)
         made.settimeout(timeout)
         try:
             made.connect((address, 80))
@@ -219,3 +220,76 @@ def test_a_burst_of_services_is_programmed(world: World) -> None:
     begin = time.monotonic()
     for address in addresses:
         world.wait_until_answering(address, begin)
+
+
+def served_by(world: World, address: str, node: str = "") -> str:
+    """Who answers at an address, "" for nobody."""
+    try:
+        with world.connect(address, 0.5, node) as made:
+            return ask(made)
+    except OSError:
+        return ""
+
+
+def wait_until_served_by(world: World, address: str, name: str, node: str = "") -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (seen := served_by(world, address, node)) != name:
+        assert time.monotonic() < deadline, f"{address} is served by {seen or 'nobody'}, not {name}"
+
+
+@pytest.mark.parametrize("by", ["externalIPs", "loadBalancer", "both"])
+def test_two_services_may_ask_for_one_address(world: World, by: str) -> None:
+    """The first has it, the second goes without until it is free; nothing else is held up by that."""
+    shared = "203.0.113.77"
+
+    def ask_for_it(name: str) -> str:
+        """Make a Service for the shared address and one endpoint; returns its cluster IP."""
+        world.label(name, name)
+        if by == "externalIPs" or (by == "both" and name == "a"):
+            return str(world.service(name, name, externalIPs=[shared])["spec"]["clusterIP"])
+        # the lab's own load balancer gives each its own address: this one comes from somebody else's
+        made = world.service(name, name, type="LoadBalancer", loadBalancerClass="example.com/none")
+        ingress = {"status": {"loadBalancer": {"ingress": [{"ip": shared}]}}}
+        world.lab.patch(f"{world.path}/services/{name}/status", ingress)
+        return str(made["spec"]["clusterIP"])
+
+    first = ask_for_it("a")
+    wait_until_served_by(world, shared, "a")
+    second = ask_for_it("b")
+    wait_until_served_by(world, second, "b")
+    assert [served_by(world, shared) for _ in range(5)] == ["a"] * 5
+    # what comes after them is programmed too
+    wait_until_served_by(world, world.service("later", "b")["spec"]["clusterIP"], "b")
+    world.lab.delete(f"{world.path}/services/a")
+    wait_until_served_by(world, shared, "b")
+    assert served_by(world, first) == ""
+    world.lab.delete(f"{world.path}/services/b")
+    wait_until_served_by(world, shared, "")
+
+
+def test_services_that_ask_for_one_address_at_once(world: World) -> None:
+    """In one burst, and when both get their endpoints back: the same one on every node, and all else works."""
+    shared = "203.0.113.78"
+    for pod in ("a", "b"):
+        world.label(pod, pod)
+
+    async def create_all() -> list[Object]:
+        given = [("first", "a"), ("second", "b"), ("third", "b")]
+        calls = (asyncio.to_thread(world.service, n, app, externalIPs=[shared]) for n, app in given)
+        return list(await asyncio.gather(*calls))
+
+    def wait_until_all_is_programmed() -> None:
+        """Every node takes changes in their order: when the last is there, all are."""
+        last = world.service(f"last-{time.monotonic_ns()}", "last")["spec"]["clusterIP"]
+        for node in world.lab.config.node_names:
+            wait_until_served_by(world, last, "client", node)
+
+    world.label("client", "last")
+    asyncio.run(create_all())
+    for apps in (("a", "b"), ("nobody", "nobody"), ("a", "b")):
+        for pod, app in zip(("a", "b"), apps, strict=True):
+            world.label(pod, app)
+        wait_until_all_is_programmed()
+        holders = {served_by(world, shared, node) for node in world.lab.config.node_names}
+        assert len(holders) == 1
+        assert ("" in holders) == (apps[0] == "nobody")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from kubereach.lab.config import AddressPlan, LabConfig
 from kubereach.lab.network import NetworkError, NodeNetwork
 from kubereach.lab.proxy.base import base_rules, table
+from kubereach.lab.proxy.claims import Claims, Key
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, end_tcp, udp_frontends
 from kubereach.lab.proxy.healthcheck import HealthChecks
 from kubereach.lab.proxy.keeping import Keeping
@@ -33,9 +34,6 @@ _NOT_OURS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/
 #: faults of the last node's health and mode
 _OF_ONE_NODE = {"proxy.other-mode", "proxy.unhealthy"}
 
-#: (namespace, name) of a Service
-Key = tuple[str, str]
-
 
 class _Proxier:
     """One IP family of a node's service proxy: kube-proxy too has a proxier for each (KEP-563)."""
@@ -45,6 +43,7 @@ class _Proxier:
         self._plan = plan
         self._network = network
         self._applied: dict[Key, Rules] = {}
+        self._claims = Claims()
         self._flows = UdpFlows(network)
         self._keeping = Keeping(config.faults, plan, network.number == config.nodes - 1)
 
@@ -53,12 +52,16 @@ class _Proxier:
         address = self._plan.node_address(self._network.number)
         await self._network.nft(base_rules(self._config, self._plan, address))
 
-    async def sync(self, found: Mapping[Key, tuple[Object | None, list[Object]]]) -> None:
-        """Program what these Services are now; those that are None are gone. Raises NetworkError."""
+    async def sync(self, found: Mapping[Key, tuple[Object | None, list[Object]]]) -> set[Key]:
+        """Program what these Services are now; those that are None are gone. Raises NetworkError.
+
+        Returns the Services that have to be looked at once more: what they wait for has become free.
+        """
         fresh: dict[Key, Rules] = {}
-        frontends: dict[Frontend, frozenset[Backend]] = {}
+        udp: dict[Key, dict[Frontend, frozenset[Backend]]] = {}
         for key, (service, slices) in found.items():
-            fresh[key] = Rules() if service is None else self._desired(service, slices, frontends)
+            udp[key] = {}
+            fresh[key] = Rules() if service is None else self._desired(service, slices, udp[key])
             fresh[key] = self._keeping.rules(key, service, self._applied.get(key, Rules()), fresh[key])
         if "proxy.twins-confused" in self._config.faults:
             gone = [
@@ -67,6 +70,7 @@ class _Proxier:
             fresh |= {
                 key: Rules() for key, rules in self._applied.items() if _twin(rules) in filter(None, gone)
             }
+        fresh, freed = self._claims.settle(fresh)
         changes = [(self._applied.get(key, Rules()), rules) for key, rules in fresh.items()]
         for script in transactions(table(self._plan), changes):
             await self._network.nft(script)
@@ -75,11 +79,23 @@ class _Proxier:
                 self._applied[key] = rules
             else:
                 self._applied.pop(key, None)
-        outdated = self._flows.outdated(frontends)
+        outdated = self._flows.outdated(self._served(udp))
         if "proxy.conntrack-not-flushed" not in self._config.faults:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
             await end_tcp(self._network, self._plan, _emptied(changes))
+        return freed
+
+    def _served(
+        self, udp: Mapping[Key, Mapping[Frontend, frozenset[Backend]]]
+    ) -> dict[Frontend, frozenset[Backend]]:
+        """The UDP frontends of Services but for those at which another Service is served."""
+        return {
+            (address, port): backends
+            for key, frontends in udp.items()
+            for (address, port), backends in frontends.items()
+            if self._claims.holds(key, ("service-ips", f"{address} . udp . {port}"))
+        }
 
     def _desired(
         self, service: Object, slices: Iterable[Object], frontends: dict[Frontend, frozenset[Backend]]
@@ -136,7 +152,8 @@ class ServiceProxy:
         # what one node alone is to get wrong the last one does
         ill = config.faults if network.number == config.nodes - 1 else config.faults - _OF_ONE_NODE
         self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn, ill)
-        self._dirty: set[Key] = set()
+        #: in the order in which they changed, which is the same on every node
+        self._dirty: dict[Key, None] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -148,7 +165,7 @@ class ServiceProxy:
         await self._checks.start()
         self._registry.subscribe(self._on_change)
         for service in self._registry.list("services"):
-            self._dirty.add((service["metadata"]["namespace"], service["metadata"]["name"]))
+            self._dirty[service["metadata"]["namespace"], service["metadata"]["name"]] = None
         await self._sync()
 
     def _on_change(self, _verb: str, resource: str, new: Object, _old: Object | None) -> None:
@@ -168,7 +185,7 @@ class ServiceProxy:
             self._notice(key)
 
     def _notice(self, key: Key) -> None:
-        self._dirty.add(key)
+        self._dirty[key] = None
         self._idle.clear()
         self._wake.set()
 
@@ -187,11 +204,12 @@ class ServiceProxy:
         await self._idle.wait()
 
     async def _sync(self) -> None:
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, {}
         found = {key: self._find(*key) for key in dirty}
         try:
             for proxier in self._proxiers:
-                await proxier.sync(found)
+                for key in await proxier.sync(found):
+                    self._notice(key)
         except NetworkError:
             log.exception("%s: rules refused", self._network.name)
         for key, (service, slices) in found.items():

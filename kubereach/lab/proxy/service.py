@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Any
 
 from kubereach.lab.config import AddressPlan
@@ -202,7 +203,8 @@ class _ServicePort:
         return "drop" if self.endpoints else "goto reject-chain"
 
     def _external_address(self, rules: Rules, address: str, chain: str, reachable: list[Endpoint]) -> None:
-        key = f"{address} . {self.protocol} . {self.port['port']}"
+        # one address may be written in several ways, by several Services
+        key = f"{ip_address(address)} . {self.protocol} . {self.port['port']}"
         if self.endpoints:
             rules.elements["service-ips", key] = f"goto {chain}"
         if not reachable:
