@@ -164,13 +164,15 @@ class Registry:
         new = copy_object(old)
         mutate(new)
         self._keep_identity(kind, new, old)
+        if new == old:
+            return old  # what is stored has its defaults and is valid
         if subresource == "status":
-            new = {**copy_object(old), "metadata": new["metadata"], "status": new.get("status") or {}}
+            new = {**old, "metadata": new["metadata"], "status": new.get("status") or {}}
             prune(new["metadata"])
             strategy.prepare_status(new, old)
             causes = strategy.validate_metadata(new, old) + strategy.validate_status(new, old)
         elif subresource == "finalize":
-            new = {**copy_object(old), "spec": new.get("spec") or {}}
+            new = {**old, "spec": new.get("spec") or {}}
             causes = []
         else:
             prune(new)
