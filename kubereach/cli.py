@@ -191,7 +191,13 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     if chosen.target == "lab" and not {"--collect-only", "--co"} & set(pytest_arguments):
         from kubereach.targets.lab import LabTarget
 
-        target = LabTarget(chosen.nodes, chosen.faults, dual_stack=chosen.dual_stack)
+        target = LabTarget(
+            chosen.nodes,
+            chosen.faults,
+            dual_stack=chosen.dual_stack,
+            proxy_mode=chosen.proxy_mode,
+            version=chosen.kubernetes_version,
+        )
         target.begin()  # it comes up while this process loads what it needs
     try:
         return _pytest(namespace, suites, pytest_arguments, target)
@@ -218,6 +224,9 @@ def _pytest(
         # its options are ours here, and loading it for nothing would take a fifth of a second
         "-p",
         "no:pytest-kind",
+        # comes with httpx, loads asyncio, and no suite is asynchronous
+        "-p",
+        "no:anyio",
         *options.to_pytest(namespace),
     ]
     if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):

@@ -90,12 +90,11 @@ class PortAllocator:
         size = self.last - self.first + 1
         band = min(max(16, size // 32), 128) if size > 32 else 0
         for low, high in ((self.first + band, self.last), (self.first, self.first + band - 1)):
-            if high < low:
-                continue
-            for port in random.sample(range(low, high + 1), high - low + 1):
-                if port not in self._taken:
-                    self._taken.add(port)
-                    return port
+            free = [port for port in range(low, high + 1) if port not in self._taken]
+            if free:
+                port = random.choice(free)
+                self._taken.add(port)
+                return port
         return None
 
     def free(self, port: int) -> None:

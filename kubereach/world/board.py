@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from operator import itemgetter
 
 from kubereach.api import Api, ApiError, Object
 from kubereach.errors import CannotMeasure
@@ -27,7 +29,8 @@ class Board:
     def __init__(self, api: Api, selector: str) -> None:
         self._api = api
         self._selector = selector
-        self._objects: dict[Key, Object] = {}
+        #: kind -> (namespace, name) -> object
+        self._objects: defaultdict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._stopped = False
@@ -59,18 +62,19 @@ class Board:
 
     def _note(self, change: str, obj: Object, namespace: str = "") -> None:
         """A change, or a new list of the objects of a kind in a namespace, which is empty for all."""
-        old = self._objects.get(key_of(obj)) if change != "LISTED" else None
+        old = None
         with self._changed:
             if change == "LISTED":
-                kind = str(obj["kind"]).removesuffix("List")
-                gone = [key for key in self._objects if key[0] == kind and namespace in ("", key[1])]
-                for key in gone:
-                    del self._objects[key]
-                self._objects.update((key_of(item), item) for item in obj["items"])
-            elif change == "DELETED":
-                self._objects.pop(key_of(obj), None)
+                same = self._objects[str(obj["kind"]).removesuffix("List")]
+                for place in [place for place in same if namespace in ("", place[0])]:
+                    del same[place]
+                same.update((key_of(item)[1:], item) for item in obj["items"])
             else:
-                self._objects[key_of(obj)] = obj
+                kind, namespace, name = key_of(obj)
+                same = self._objects[kind]
+                old = same.pop((namespace, name), None)
+                if change != "DELETED":
+                    same[namespace, name] = obj
             self._changed.notify_all()
         if self.noticed:
             for new in obj["items"] if change == "LISTED" else [obj]:
@@ -87,13 +91,13 @@ class Board:
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         with self._changed:
-            return self._objects.get((kind, namespace, name))
+            return self._objects[kind].get((namespace, name))
 
     def all(self, kind: str, namespace: str = "") -> list[Object]:
         """The objects of a kind, in a namespace or everywhere, by name."""
         with self._changed:
-            found = [o for k, o in self._objects.items() if k[0] == kind and namespace in ("", k[1])]
-        return sorted(found, key=lambda o: (o["metadata"].get("namespace", ""), o["metadata"]["name"]))
+            found = [item for item in self._objects[kind].items() if namespace in ("", item[0][0])]
+        return [obj for _, obj in sorted(found, key=itemgetter(0))]
 
     def wait(self, done: Callable[[], bool], seconds: float, beat: float = 1.0) -> bool:
         """Wait until `done()`, which is asked at every change and at least every `beat` seconds. False: out of time.

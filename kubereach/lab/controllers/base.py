@@ -114,13 +114,12 @@ def owner_reference(owner: Object) -> Object:
 def owned(registry: Registry, resource: str, owner: Object) -> list[Object]:
     """Objects in the owner's namespace that it controls."""
     uid = owner["metadata"]["uid"]
-    return registry.list(
-        resource,
-        owner["metadata"]["namespace"],
-        where=lambda obj: any(
-            o["uid"] == uid and o.get("controller") for o in obj["metadata"].get("ownerReferences") or []
-        ),
-    )
+    return [
+        obj
+        for obj in registry.iterate(resource, owner["metadata"]["namespace"])
+        for reference in obj["metadata"].get("ownerReferences") or ()
+        if reference["uid"] == uid and reference.get("controller")
+    ]
 
 
 def being_deleted(obj: Object) -> bool:
