@@ -108,12 +108,23 @@ def test_a_tcp_probe_and_a_liveness_probe(lab: LabAccess, space: str) -> None:
     create(lab, space, yaml.safe_load(text))
     command = ["sh", "-c", "touch /tmp/alive; sleep 1000"]
     probe = {"exec": {"command": ["cat", "/tmp/alive"]}, "periodSeconds": 1, "failureThreshold": 1}
+    probe["timeoutSeconds"] = PATIENCE  # a busy machine is no reason to restart
     create(lab, space, pod("living", command, container={"livenessProbe": probe}))
     lab.pod(space, "tcp", is_ready)
     lab.pod(space, "living", is_ready)
     lab.exec(space, "living", "rm", "/tmp/alive")
     again = lab.pod(space, "living", lambda p: is_ready(p) and state(p)["restartCount"] == 1)
     assert state(again)["lastState"]["terminated"]["exitCode"] != 0
+
+
+def test_a_process_has_time_to_begin_before_its_liveness_counts(lab: LabAccess, space: str) -> None:
+    command = ["sh", "-c", "sleep 0.3; touch /tmp/alive; sleep 1000"]
+    probe = {"exec": {"command": ["cat", "/tmp/alive"]}, "periodSeconds": 5, "failureThreshold": 1}
+    create(lab, space, pod("slow", command, container={"livenessProbe": probe}))
+    lab.pod(space, "slow", is_ready)
+    lab.exec(space, "slow", "sh", "-c", "until test -e /tmp/alive; do sleep 0.05; done")
+    slow = lab.get(f"/api/v1/namespaces/{space}/pods/slow")
+    assert (state(slow)["restartCount"], is_ready(slow)) == (0, True)
 
 
 def test_restarts_back_off(lab: LabAccess, space: str) -> None:

@@ -120,10 +120,14 @@ class Prober:
         self._failed = failed
 
     async def run(self, verdict: bool | None) -> None:
-        """Probe for as long as that is wanted, beginning from `verdict`; None if there is none yet."""
+        """Probe for as long as that is wanted, beginning from `verdict`; None if there is none yet.
+
+        What is taken to be good already is first probed after a whole period: a kubelet's ticker comes at some time
+        within it, and a process that has only just begun has made nothing that could be looked at.
+        """
         probe = self._probe
         period = float(probe.get("periodSeconds", 10))
-        await asyncio.sleep(probe.get("initialDelaySeconds", 0))
+        await asyncio.sleep(probe.get("initialDelaySeconds", 0) or (period if verdict else 0))
         streak, interval, latest, early = 0, self.FIRST_INTERVAL, verdict, False
         while True:
             reason = await self._run()
