@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from kubereach.collect import suites_folder
 from kubereach.lab.syscalls import die_with_parent
 from kubereach.selftest.processors import Processors
 from kubereach.selftest.trial import Ended, Trial
+from kubereach.world.manifests import preload
 
 #: what a run loads sooner or later
 _PRELOAD = (
@@ -64,6 +66,7 @@ class Pool:
         """Yield every trial as it ends; `tick` is called now and then. Ends all of them when it is left early."""
         for name in _PRELOAD:
             importlib.import_module(name)
+        preload(suites_folder().parent / "manifests")
         gc.collect()
         gc.freeze()
         waiting = list(trials)

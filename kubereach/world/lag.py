@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from typing import cast
 
 from kubereach.api import Object
-from kubereach.endpointslices import SERVICE, service_of
+from kubereach.endpointslices import service_of
 from kubereach.world.board import Board, is_ready
 
 #: (namespace, name) of a Service
@@ -33,7 +34,7 @@ class SliceLag:
         if new["kind"] not in ("Pod", "EndpointSlice", "Service"):
             return
         namespace = new["metadata"].get("namespace", "")
-        concerned = [s for s in self._board.all("Service", namespace) if _concerns(s, new, old)]
+        concerned = self._concerned(namespace, new, old)
         if not concerned:
             return
         slices = self._board.all("EndpointSlice", namespace)
@@ -49,6 +50,18 @@ class SliceLag:
                 else:
                     self._since.setdefault(key, now)
 
+    def _concerned(self, namespace: str, new: Object, old: Object | None) -> list[Object]:
+        """The Services with a selector whose own change it is, or that of their pods or EndpointSlices."""
+        versions = [obj for obj in (new, old) if obj]
+        if new["kind"] == "Pod":
+            labels = [(pod["metadata"].get("labels") or {}).items() for pod in versions]
+            services = self._board.all("Service", namespace)
+            return [s for s in services if (w := _selector(s)) and any(w <= one for one in labels)]
+        is_slice = new["kind"] == "EndpointSlice"
+        names = {service_of(obj) if is_slice else obj["metadata"]["name"] for obj in versions}
+        found = [self._board.get("Service", namespace, name) for name in names]
+        return [service for service in found if service is not None and _selector(service)]
+
     def longest(self, namespace: str, name: str) -> float:
         """Seconds that the Service's EndpointSlices lagged behind its pods at most, up to now if they still do."""
         key = (namespace, name)
@@ -58,22 +71,12 @@ class SliceLag:
             return max(self._longest.get(key, 0.0), still)
 
 
-def _concerns(service: Object, new: Object, old: Object | None) -> bool:
-    """Whether a change is one of the Service's own selector, of its pods or of its EndpointSlices."""
-    wanted = service["spec"].get("selector")
-    if not wanted:
-        return False
-    name = service["metadata"]["name"]
-    if new["kind"] == "Service":
-        return bool(new["metadata"]["name"] == name)
-    labels = [(obj["metadata"].get("labels") or {}) for obj in (new, old) if obj]
-    if new["kind"] == "EndpointSlice":
-        return any(one.get(SERVICE) == name for one in labels)
-    return any(wanted.items() <= one.items() for one in labels)
+def _selector(service: Object) -> Set[tuple[str, str]]:
+    return cast("Set[tuple[str, str]]", (service["spec"].get("selector") or {}).items())
 
 
 def _ready(pods: list[Object], service: Object) -> frozenset[str]:
-    wanted = service["spec"]["selector"].items()
+    wanted = _selector(service)
     chosen = [pod for pod in pods if wanted <= (pod["metadata"].get("labels") or {}).items()]
     # what is not ready may be listed all the same, where the Service asks for it: no lag is then seen
     unready = service["spec"].get("publishNotReadyAddresses", False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -52,7 +54,7 @@ def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str
     An object that names no namespace gets the variable ``namespace``. Raises `UsageError` naming file and document.
     """
     try:
-        text = _TEMPLATES.from_string(file.read_text(encoding="utf-8")).render(variables)
+        text = _template(file.read_text(encoding="utf-8")).render(variables)
     except OSError as error:
         raise UsageError(
             f"{file}: {error.strerror}", "Each fixture of a check needs its manifest."
@@ -64,6 +66,19 @@ def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str
         Manifest(_complete(document, f"{file}, document {number}", variables, labels), file, number)
         for number, document in enumerate(_documents(file, text), 1)
     ]
+
+
+def preload(folder: Path) -> None:
+    """Compile all templates of a folder now, for a process that is going to fork."""
+    for file in folder.rglob("*.yaml"):
+        with contextlib.suppress(jinja2.TemplateError):
+            _template(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    # most files are rendered by several checks, and compiling one takes as long as ten renderings
+    return _TEMPLATES.from_string(text)
 
 
 def pod_spec(obj: Object) -> Object | None:
