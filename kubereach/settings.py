@@ -100,6 +100,9 @@ class Settings:
     outside_via: str | None = _setting(
         None, "further outside vantages: commands that start Python elsewhere, separated by line breaks"
     )
+    signal_requests: int = _setting(
+        200, "requests of signals.paths on each path: a percent of errors is two of them"
+    )
     conntrack_share: float = _setting(
         0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
     )

@@ -17,16 +17,17 @@ from kubereach.outcome import OK, in_words
 from kubereach.vantage import Vantage
 from kubereach.vantage.group import run_all
 
-#: probes of one path: a percent is two of them
-COUNT = 200
-#: errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
-BROKEN = COUNT // 10
+#: the share of errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
+BROKEN = 0.1
 
 
 def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_signal`."""
     seen = paths(vantages, addresses)
-    asked = [replace(series_for(path, COUNT), stop_after=BROKEN) for path in seen]
+    asked = []
+    for path in seen:
+        count = path.vantage.context.settings.signal_requests
+        asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
     results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result = result
