@@ -164,8 +164,7 @@ class Api:
             raise
 
     def items(self, path: str, **query: object) -> list[Object]:
-        found: list[Object] = self.get(path, **query)["items"]
-        return found
+        return self.get(path, **query).get("items") or []
 
     def create(self, obj: Object, dry_run: bool = False) -> Object:
         meta = obj["metadata"]

@@ -21,6 +21,7 @@ from kubereach.names import search_list
 from kubereach.nodes import ZONE, LeftOut, choose, in_words
 from kubereach.offers import Offers
 from kubereach.settings import Settings
+from kubereach.versions import of_server, untried
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Cluster:
         """For reports: plain values, no secrets."""
         return {
             "version": self.version,
+            **({"version note": note} if (note := untried(self.version)) else {}),
             "api server": self.host,
             "nodes": [node.name for node in self.nodes],
             "node addresses": [node.address for node in self.nodes],
@@ -162,7 +164,7 @@ class Cluster:
 
 def inspect(api: Api, settings: Settings) -> Cluster:
     """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
-    version = str(api.get("/version").get("gitVersion", "unknown"))  # alone and first: can we get in at all?
+    version = of_server(api.get("/version"))  # alone and first: can we get in at all?
     # where we may create Services: what is only tried there is never made
     tries = (*settings.given_namespaces, "default")[0]
     try:
@@ -193,7 +195,9 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     except ApiError as error:
         raise CannotMeasure(
             f"we may not look at the cluster: {error}",
-            "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",
+            # what a very old server does not serve is no matter of rights
+            (untried(version) if error.status == 404 else "")
+            or "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",
         ) from error
     if not found:
         why = "; ".join(in_words(left_out))
@@ -224,7 +228,7 @@ def _nodes(usable: list[Object]) -> list[Node]:
     result = []
     for item in usable:
         name = item["metadata"]["name"]
-        inside = [a["address"] for a in item["status"].get("addresses", []) if a["type"] == "InternalIP"]
+        inside = [a["address"] for a in item["status"].get("addresses") or () if a["type"] == "InternalIP"]
         ranges = item["spec"].get("podCIDRs") or ()
         zone = (item["metadata"].get("labels") or {}).get(ZONE, "")
         result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone))
@@ -242,7 +246,7 @@ def _dns(api: Api) -> Dns | None:
     for endpoint_slice in slices_of(api, "kube-system", name):
         ports = [p["port"] for p in endpoint_slice.get("ports") or [] if p.get("protocol") == "UDP"]
         for endpoint in endpoint_slice.get("endpoints") or []:
-            if ports and endpoint.get("conditions", {}).get("ready", True):
+            if ports and (endpoint.get("conditions") or {}).get("ready") is not False:
                 pod = (endpoint.get("targetRef") or {}).get("name", "")
                 replicas += [DnsReplica(pod, address, ports[0]) for address in endpoint["addresses"]]
     replicas.sort(key=lambda replica: (replica.pod, replica.address))
@@ -253,7 +257,7 @@ def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
     """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
     found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
     if found:
-        ranges = [cidr for item in found["items"] for cidr in item["spec"].get("cidrs", [])]
+        ranges = [cidr for item in found.get("items") or () for cidr in item["spec"].get("cidrs") or ()]
         if ranges:
             return tuple(ranges)
     impossible: Object = {
@@ -275,10 +279,10 @@ def _domain(api: Api, settings: Settings) -> str:
     if settings.cluster_domain:
         return settings.cluster_domain.strip(".")
     corefile = api.find("/api/v1/namespaces/kube-system/configmaps/coredns")
-    text = str((corefile or {}).get("data", {}).get("Corefile", ""))
+    text = str(((corefile or {}).get("data") or {}).get("Corefile", ""))
     match = re.search(r"^\s*kubernetes\s+(\S+)", text, re.MULTILINE)
     if match and match[1] != "{":
         return match[1].strip(".")
     kubeadm = api.find("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
-    data = yaml.safe_load((kubeadm or {}).get("data", {}).get("ClusterConfiguration", "")) or {}
+    data = yaml.safe_load(((kubeadm or {}).get("data") or {}).get("ClusterConfiguration", "")) or {}
     return str(data.get("networking", {}).get("dnsDomain") or "cluster.local")

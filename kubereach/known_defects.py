@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from kubereach.versions import parsed
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class KnownDefect:
 
     @property
     def versions(self) -> str:
-        """``1.32 to 1.36``."""
+        """``1.32 to 1.37``."""
         return " to ".join(f"{major}.{minor}" for major, minor in (self.since, self.until))
 
     def __str__(self) -> str:
@@ -31,8 +32,8 @@ KNOWN = {
     "endpoints.udp-after-scale-to-zero": KnownDefect(
         "kubernetes #139628 (and pull request #141371)",
         (1, 32),
-        (1, 36),
-        "a Service without endpoints, and a deleted one, keep their UDP flows to the old pod",
+        (1, 37),
+        "a Service without endpoints (until 1.36), and a deleted one, keep their UDP flows to the old pod",
     ),
 }
 
@@ -40,7 +41,7 @@ KNOWN = {
 def known_defect(check: str, version: str) -> KnownDefect | None:
     """The known defect that a failure of `check` is put down to in a cluster of this version (``v1.36.2``)."""
     defect = KNOWN.get(check)
-    found = re.match(r"v?(\d+)\.(\d+)", version)
+    found = parsed(version)
     if defect is None or found is None:
         return None
-    return defect if defect.since <= (int(found[1]), int(found[2])) <= defect.until else None
+    return defect if defect.since <= found <= defect.until else None

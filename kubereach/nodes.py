@@ -66,7 +66,7 @@ def _unusable(item: Object, settings: Settings) -> str:
     architecture = labels.get(_ARCHITECTURE, "")
     if runs_on and architecture and architecture not in runs_on:
         return f"{architecture} node: the image is for {', '.join(sorted(runs_on))} (image_architectures)"
-    conditions = {c["type"]: c["status"] for c in (item.get("status") or {}).get("conditions", [])}
+    conditions = {c["type"]: c["status"] for c in (item.get("status") or {}).get("conditions") or ()}
     if conditions.get("Ready") != "True":
         return "not ready"
     if spec.get("unschedulable"):

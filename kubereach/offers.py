@@ -10,6 +10,8 @@ from kubereach.features import Finding
 
 #: values of spec.trafficDistribution, with the name that PreferSameZone had before Kubernetes 1.34
 SAME_NODE, SAME_ZONE, CLOSE = "PreferSameNode", "PreferSameZone", "PreferClose"
+#: the version of Kubernetes that takes a value by default (gate PreferSameTrafficDistribution)
+_SINCE = {SAME_NODE: "1.34", SAME_ZONE: "1.34"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def _refusal(api: Api, namespace: str, distribution: str) -> str:
     try:
         made = api.create(_service(namespace, {"trafficDistribution": distribution}), dry_run=True)
     except ApiError as error:
-        return f"trafficDistribution {distribution} is refused: {_reason(error)}"
+        since = f", which came with Kubernetes {_SINCE[distribution]}," if distribution in _SINCE else ""
+        return f"trafficDistribution {distribution}{since} is refused: {_reason(error)}"
     if made["spec"].get("trafficDistribution") != distribution:
-        return "the API server knows no spec.trafficDistribution: it came with Kubernetes 1.30"
+        # what a server does not know, or has a feature gate for that is off, it drops without a word
+        return "the API server keeps no spec.trafficDistribution: it does so by default since Kubernetes 1.31"
     return ""

@@ -16,7 +16,13 @@ def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Cal
     if options.target == "lab":
         from kubereach.targets.lab import LabTarget
 
-        return LabTarget(options.nodes, options.faults, dual_stack=options.dual_stack)
+        return LabTarget(
+            options.nodes,
+            options.faults,
+            dual_stack=options.dual_stack,
+            proxy_mode=options.proxy_mode,
+            version=options.kubernetes_version,
+        )
     if options.target == "kind":
         from kubereach.targets.kind.target import KindTarget
 

@@ -43,6 +43,14 @@ OPTIONS = (
     *kind_options.SHARED,
     *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
+    Option(
+        "proxy-mode", "kube-proxy's mode that the lab plays: nftables (default), iptables", metavar="MODE"
+    ),
+    Option(
+        "kubernetes-version",
+        "the version that the lab plays, such as 1.29 (default: 1.36)",
+        metavar="VERSION",
+    ),
     Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
     Option(
         "image-pull-secret", "a Secret to pull that image with; the default namespace's", metavar="[NS/]NAME"
@@ -98,6 +106,9 @@ class RunOptions:
     kubeconfig: Path | None = None
     nodes: int = 3
     dual_stack: bool = False
+    #: of the lab; None is its default
+    proxy_mode: str | None = None
+    kubernetes_version: str | None = None
     kind: KindChoice = field(default_factory=KindChoice)
     faults: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
@@ -232,6 +243,9 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         raise UsageError(
             f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
         )
+    proxy_mode, version = (
+        _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version")
+    )
     dual_stack = bool(value_of(_option("dual-stack").dest))
     if dual_stack and target == "existing":
         raise UsageError(
@@ -256,6 +270,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         kubeconfig=config_file,
         nodes=nodes or 3,
         dual_stack=dual_stack,
+        proxy_mode=proxy_mode,
+        kubernetes_version=version,
         kind=kind,
         faults=faults,
         checks=many("check"),
@@ -305,6 +321,17 @@ def _number_of_nodes(text: str | None) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise UsageError(f"--nodes {text}: not a number of nodes", "The lab takes 1 to 100 nodes.")
     return int(text)
+
+
+def _lab_alone(name: str, value: str | None, target: str) -> str | None:
+    """The value of an option that says what the lab is to play. Raises `UsageError` for another target."""
+    if value and target != "lab":
+        kind = f" (for kind there is --kind-{name})" if target == "kind" and name == "proxy-mode" else ""
+        raise UsageError(
+            f"--{name} {value}: a cluster's own is what it is, only the lab's can be chosen{kind}",
+            f"Leave out --{name}, or the target.",
+        )
+    return value
 
 
 def _known(option: str, given: tuple[str, ...], known: dict[str, str]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from kubereach.lab.config import LabConfig
+from kubereach.lab import versions
+from kubereach.lab.config import PROXY_MODES, LabConfig
 from kubereach.lab.faults import FAULTS
 from kubereach.lab.launch import Lab, LabError
 
@@ -44,6 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
     )
     parser.add_argument("--dual-stack", action="store_true", help="IPv6 beside IPv4, which stays primary")
+    parser.add_argument(
+        "--proxy-mode",
+        choices=PROXY_MODES,
+        default="nftables",
+        help="the mode of kube-proxy that the nodes have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kubernetes-version",
+        default=versions.DEFAULT,
+        metavar="VERSION",
+        help=f"the version to play, 1.{versions.OLDEST} to 1.{versions.NEWEST} (default: %(default)s)",
+    )
     parser.add_argument(
         "--fault",
         default="",
@@ -79,6 +92,8 @@ def main(args: argparse.Namespace) -> int:
         config = LabConfig(
             nodes=args.nodes,
             dual_stack=args.dual_stack,
+            proxy_mode=args.proxy_mode,
+            version=versions.named(args.kubernetes_version),
             faults=frozenset(filter(None, args.fault.split(","))),
             images=_images(args.image),
         )

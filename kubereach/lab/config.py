@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from kubereach.lab import versions
 from kubereach.lab.faults import check_faults
+
+#: modes of kube-proxy that the lab can play
+PROXY_MODES = ("nftables", "iptables")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -90,8 +94,10 @@ class LabConfig:
     outside_address6: str = "fc00:f853:ccd:e793::1"
     #: port of the API server on the first node
     api_port: int = 6443
-    #: what /version answers; its behaviour is what the lab imitates
-    version: str = "v1.36.2"
+    #: what kube-proxy's mode is on every node: what clients see differs, see kubereach/lab/proxy/modes.py
+    proxy_mode: str = "nftables"
+    #: what /version answers; its behaviour is what the lab imitates, see kubereach/lab/versions.py
+    version: str = versions.DEFAULT
     #: the zones that nodes are in, in turn: three nodes are in a, b and a; none: nodes have no zone
     zones: Sequence[str] = ("a", "b")
     #: image (with or without its tag) -> the command of this machine that stands for its entry point; a container's
@@ -103,7 +109,17 @@ class LabConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 200:
             raise ValueError(f"a lab has 1 to 200 nodes, not {self.nodes}")
+        if self.proxy_mode not in PROXY_MODES:
+            raise ValueError(
+                f"the lab has no proxy mode {self.proxy_mode}: it plays {', '.join(PROXY_MODES)}"
+            )
+        versions.named(self.version)
         check_faults(self.faults)
+
+    @property
+    def minor(self) -> int:
+        """The minor version of Kubernetes, to be compared with those of `kubereach.lab.versions`."""
+        return versions.minor_of(self.version)
 
     @property
     def node_names(self) -> list[str]:

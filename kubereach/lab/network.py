@@ -182,7 +182,7 @@ class NodeNetwork(Host):
         sysctl("ipv4/ip_forward", "0" if last and "node.forwarding-off" in self._config.faults else "1")
         if "node.conntrack-forgets" in self._config.faults:
             sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1")
-        if "proxy.localhost-on-one-node" in self._config.faults:
+        if self._config.proxy_mode == "iptables" or "proxy.localhost-on-one-node" in self._config.faults:
             sysctl("ipv4/conf/all/route_localnet", "1")
         nft("".join(_pod_network_rules(self._config, plan, self.number) for plan in self._config.plans))
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 
-from kubereach.lab import admission, mistakes, status
+from kubereach.lab import admission, mistakes, status, versions
 from kubereach.lab.allocation import ServiceAllocator
 from kubereach.lab.config import LabConfig
 from kubereach.lab.defaults import Strategy, strategy_of
@@ -123,7 +123,7 @@ class Registry:
             metadata.pop(key, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = now()
-        if kind.generation:
+        if self._counted(kind):
             metadata["generation"] = 1
         prune(new)
         name = metadata.get("name", "")
@@ -187,7 +187,11 @@ class Registry:
             return old
         # being scheduled is no change of what the pod is to be
         bound = resource == "pods" and new["spec"].get("nodeName") != old["spec"].get("nodeName")
-        if kind.generation and not bound and any(new.get(key) != old.get(key) for key in kind.spec_fields):
+        if (
+            self._counted(kind)
+            and not bound
+            and any(new.get(key) != old.get(key) for key in kind.spec_fields)
+        ):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         if dry_run:
             return new
@@ -275,6 +279,11 @@ class Registry:
         self.events.record(involved, type, reason, message, source, host=host, field_path=field_path)
 
     # inside
+
+    def _counted(self, kind: Resource) -> bool:
+        """Whether objects of this kind have a metadata.generation."""
+        young = kind.name == "pods" and self.config.minor < versions.POD_GENERATION
+        return kind.generation and not young
 
     def _check_namespace(self, kind: Resource, metadata: Object) -> None:
         if not kind.namespaced:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubereach.lab import versions
+
 _OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _READ_WRITE = ("get", "patch", "update")
 
@@ -35,6 +37,8 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     #: metadata.generation is counted: it goes up whenever spec changes
     generation: bool = False
+    #: the minor version of Kubernetes that serves it first; 0: they all do
+    since: int = 0
     #: where the spec is, for kinds whose desired state has another name
     spec_fields: tuple[str, ...] = ("spec",)
 
@@ -181,6 +185,14 @@ RESOURCES: tuple[Resource, ...] = (
     ),
     Resource("networkpolicies", "NetworkPolicy", _NET, short_names=("netpol",), generation=True),
     Resource(
+        "servicecidrs",
+        "ServiceCIDR",
+        _NET,
+        namespaced=False,
+        subresources=(_status("ServiceCIDR"),),
+        since=versions.SERVICE_CIDRS,
+    ),
+    Resource(
         "poddisruptionbudgets",
         "PodDisruptionBudget",
         "policy",
@@ -227,9 +239,11 @@ BY_PATH: dict[tuple[str, str, str], Resource] = {
 }
 
 
-def group_versions() -> dict[str, list[Resource]]:
-    """Every served ``group/version`` (``v1`` for core) with its resources, core first."""
+def group_versions(minor: int) -> dict[str, list[Resource]]:
+    """Every ``group/version`` (``v1`` for core) that a minor version serves, with its resources, core first."""
     served: dict[str, list[Resource]] = {"v1": []}
     for resource in (*RESOURCES, EVENTS_V1, *REVIEWS):
+        if minor < resource.since:
+            continue
         served.setdefault(resource.api_version, []).append(resource)
     return served

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from kubereach.lab import versions
 from kubereach.lab.config import LabConfig
 from kubereach.lab.kubelet.images import DNS_IMAGE
 from kubereach.lab.registry import Registry, now
@@ -22,6 +23,8 @@ def create_system(config: LabConfig, registry: Registry) -> None:
     for number in range(config.nodes):
         create_node(config, registry, number)
     _api_service(config, registry)
+    if config.minor >= versions.SERVICE_CIDRS:
+        _service_ranges(config, registry)
     _cluster_dns(config, registry)
 
 
@@ -126,6 +129,22 @@ def _memory() -> int:
         if line.startswith("MemTotal:"):
             return int(line.split()[1])
     return 0
+
+
+def _service_ranges(config: LabConfig, registry: Registry) -> None:
+    """The ranges that cluster IPs are of, as the API server itself writes them down (KEP-1880)."""
+    meta = {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]}
+    cidrs = [str(plan.services) for plan in config.plans]
+    registry.create("servicecidrs", {"metadata": meta, "spec": {"cidrs": cidrs}})
+    message = "Kubernetes Service CIDR is ready"
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": now(), "reason": "", "message": message}
+    registry.update(
+        "servicecidrs",
+        None,
+        "kubernetes",
+        lambda found: found.update(status={"conditions": [ready]}),
+        subresource="status",
+    )
 
 
 def _api_service(config: LabConfig, registry: Registry) -> None:

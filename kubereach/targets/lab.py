@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 
 from kubereach.errors import CannotMeasure, UsageError
-from kubereach.lab import Lab, LabConfig, LabError
+from kubereach.lab import Lab, LabConfig, LabError, versions
+from kubereach.lab.config import PROXY_MODES
 from kubereach.targets import ClusterAccess
 
 
@@ -16,10 +17,20 @@ class LabTarget:
 
     name = "lab"
 
-    def __init__(self, nodes: int = 3, faults: tuple[str, ...] = (), *, dual_stack: bool = False) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        faults: tuple[str, ...] = (),
+        *,
+        dual_stack: bool = False,
+        proxy_mode: str | None = None,
+        version: str | None = None,
+    ) -> None:
         self._nodes = nodes
         self._dual_stack = dual_stack
         self._faults = faults
+        self._proxy_mode = proxy_mode
+        self._version = version
         self._lab: Lab | None = None
 
     def begin(self) -> None:
@@ -29,8 +40,15 @@ class LabTarget:
             self._lab.begin()
 
     def _made(self) -> Lab:
-        faults = frozenset(self._faults)
-        return Lab(LabConfig(nodes=self._nodes, dual_stack=self._dual_stack, faults=faults))
+        return Lab(
+            LabConfig(
+                nodes=self._nodes,
+                dual_stack=self._dual_stack,
+                faults=frozenset(self._faults),
+                proxy_mode=self._proxy_mode or PROXY_MODES[0],
+                version=versions.named(self._version or versions.DEFAULT),
+            )
+        )
 
     def open(self) -> ClusterAccess:
         """Start the lab and move this process into its namespaces, so that it is the outside.
@@ -52,7 +70,8 @@ class LabTarget:
             raise CannotMeasure(error.message, error.remedy) from error
         nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
         stacks = ", dual stack" if self._dual_stack else ""
-        words = f"embedded lab, {nodes}{stacks}"
+        mode = f", {self._proxy_mode}" if self._proxy_mode else ""
+        words = f"embedded lab, {nodes}{stacks}{mode}"
         return ClusterAccess(self._lab.kubeconfig, None, words, disposable=True, direct=True)
 
     def watch(self, lost: Callable[[str], None]) -> None:

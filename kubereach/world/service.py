@@ -24,6 +24,7 @@ from kubereach.world.clients import EVERYBODY, ranges_of
 from kubereach.world.family import InFamily
 from kubereach.world.matching import differences
 from kubereach.world.pending import diagnose
+from kubereach.world.readiness import Readiness
 from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress
 from kubereach.world.workload import Workload
 
@@ -394,7 +395,7 @@ class Service:
     def _no_address(self, waited: float) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/events"
         found = self._world.api.find(path, fieldSelector=f"involvedObject.name={self.name}") or {}
-        said = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items", [])]
+        said = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items") or ()]
         pending = diagnose(self._world.api)
         taken = CLEANUP in (self.obj["metadata"].get("finalizers") or ())
         if said or taken:
@@ -459,7 +460,7 @@ class Service:
         else:
             written = self._world.balancer.assign(self._world.api, self.obj, ip_mode)
         if ingress_of(written)[0].get("ipMode") != ip_mode:
-            raise Unsupported("the API server keeps no ipMode: it came with Kubernetes 1.30")
+            raise Unsupported("the API server keeps no ipMode: it does so by default since Kubernetes 1.30")
         self._world.board.wait(lambda: ingress_of(self.obj) == ingress_of(written), 5)
         self.changed()
         return self.ingress()
@@ -612,6 +613,6 @@ class Service:
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline
-        if not self._world.board.wait(done, limit):
+        if not Readiness(self._world.board, self._world.api).wait(done, limit):
             raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
         self.changed(ENDPOINTS)

@@ -11,6 +11,7 @@ from kubereach.errors import CannotMeasure
 from kubereach.events import Changed
 from kubereach.settling import ENDPOINTS
 from kubereach.world.board import is_ready
+from kubereach.world.readiness import Readiness
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service
@@ -23,7 +24,8 @@ _REVISION = "kubereach.io/revision"
 class Workload:
     """The Deployment of a Service's name. Each method waits until what it asked for is so.
 
-    Raises `CannotMeasure` when that takes longer than ``settings.world_deadline`` seconds.
+    Raises `CannotMeasure` as soon as it is clear that a pod cannot start, or when it takes longer than
+    ``settings.world_deadline`` seconds.
     """
 
     def __init__(self, world: World, service: Service) -> None:
@@ -77,7 +79,7 @@ class Workload:
     def _called_ready(self) -> bool:
         """Whether an EndpointSlice of the Service says that one of its endpoints is ready."""
         return any(
-            endpoint.get("conditions", {}).get("ready", True)
+            (endpoint.get("conditions") or {}).get("ready") is not False
             for part in self._world.board.all("EndpointSlice", self._service.namespace)
             if service_of(part) == self._service.name
             for endpoint in part.get("endpoints") or ()
@@ -113,7 +115,7 @@ class Workload:
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline
-        if not self._world.board.wait(done, limit):
+        if not Readiness(self._world.board, self._world.api).wait(done, limit):
             raise CannotMeasure(
                 f"no {what} of {self._service.name} within {limit:.0f} s", "See `kubectl get pods`."
             )

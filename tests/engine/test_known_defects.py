@@ -11,15 +11,15 @@ from tests.conformance.conftest import ROOT
 CHECK = "endpoints.udp-after-scale-to-zero"
 
 
-@pytest.mark.parametrize("version", ["v1.36.2", "v1.32.0-gke.100", "1.33+"])
+@pytest.mark.parametrize("version", ["v1.36.2", "v1.37.0", "v1.32.0-gke.100", "1.33+"])
 def test_versions_that_have_it(version):
     defect = known_defect(CHECK, version)
     assert defect is not None
     assert "#139628" in str(defect)
-    assert "1.32 to 1.36" in str(defect)
+    assert "1.32 to 1.37" in str(defect)
 
 
-@pytest.mark.parametrize("version", ["v1.37.0", "v1.31.9", "v2.0.1", "unknown", ""])
+@pytest.mark.parametrize("version", ["v1.38.0", "v1.31.9", "v2.0.1", "unknown", ""])
 def test_versions_that_do_not(version):
     assert known_defect(CHECK, version) is None
 

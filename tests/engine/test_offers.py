@@ -48,7 +48,7 @@ def test_a_server_that_knows_no_such_field() -> None:
     found = offers.ask(Server(forgets=["PreferSameZone", "PreferSameNode", "PreferClose"]))
     assert not found.same_zone
     assert not found.same_node_finding().present
-    assert "1.30" in found.same_zone_finding(["a", "b"]).evidence
+    assert "1.31" in found.same_zone_finding(["a", "b"]).evidence
 
 
 def test_one_zone_or_a_node_without_any_is_not_enough() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from lab_access import IMAGES, LabAccess
@@ -29,8 +30,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
 @pytest.fixture(scope="session")
 def dual_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
     """A lab with IPv6 beside IPv4, otherwise as `lab`."""
-    with Lab(LabConfig(dual_stack=True)) as started:
-        access = LabAccess(started, tmp_path_factory.mktemp("dual-lab"))
+    yield from _started(LabConfig(dual_stack=True), tmp_path_factory.mktemp("dual-lab"))
+
+
+@pytest.fixture(scope="session")
+def iptables_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
+    """A lab whose clients see kube-proxy's iptables mode, with IPv6 beside IPv4."""
+    config = LabConfig(dual_stack=True, proxy_mode="iptables")
+    yield from _started(config, tmp_path_factory.mktemp("iptables-lab"))
+
+
+def _started(config: LabConfig, folder: Path) -> Iterator[LabAccess]:
+    with Lab(config) as started:
+        access = LabAccess(started, folder)
         yield access
         logged = access.log()
         access.close()

@@ -240,11 +240,11 @@ def test_a_known_defect_is_named_with_its_issue(project: Project) -> None:
             "reported",
             "  endpoints.udp-after-scale-to-zero: seen twice",
             "* endpoints.udp-after-scale-to-zero  (info)",
-            "  known defect of Kubernetes 1.32 to 1.36, kubernetes #139628*",
+            "  known defect of Kubernetes 1.32 to 1.37, kubernetes #139628*",
         ]
     )
     passed, known = project.report["checks"]
     assert known["verdict"] == "noted"
-    assert known["known_defect"]["versions"] == "1.32 to 1.36"
+    assert known["known_defect"]["versions"] == "1.32 to 1.37"
     assert known["notes"] == ["seen twice"]
     assert passed["known_defect"] is None

@@ -516,6 +516,10 @@ COLUMNS: dict[str, Printer] = {
         (_NAME, Column("Controller"), Column("Parameters"), _AGE),
         lambda obj: [obj["metadata"]["name"], obj["spec"].get("controller", ""), _NONE, _age(obj)],
     ),
+    "servicecidrs": Printer(
+        (_NAME, Column("CIDRs"), _AGE),
+        lambda obj: [obj["metadata"]["name"], ",".join(obj["spec"]["cidrs"]), _age(obj)],
+    ),
     "leases": Printer((_NAME, Column("Holder"), _AGE), _lease),
     "controllerrevisions": Printer(
         (_NAME, Column("Controller"), Column("Revision"), _AGE),

@@ -42,10 +42,10 @@ def health(path: str, query: Mapping[str, str]) -> str:
     return "".join(f"[+]{check} ok\n" for check in _CHECKS) + f"{path.strip('/')} check passed\n"
 
 
-def groups() -> dict[str, dict[str, list[Resource]]]:
-    """Group -> version -> resources; the core group is empty."""
+def groups(minor: int) -> dict[str, dict[str, list[Resource]]]:
+    """Group -> version -> resources that a minor version of Kubernetes serves; the core group is empty."""
     served: dict[str, dict[str, list[Resource]]] = {}
-    for resources in group_versions().values():
+    for resources in group_versions(minor).values():
         for resource in resources:
             served.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
     return served
@@ -61,9 +61,9 @@ def legacy_versions(config: LabConfig) -> Object:
     }
 
 
-def group(name: str) -> Object | None:
+def group(minor: int, name: str) -> Object | None:
     """``/apis/<group>``, or None."""
-    versions = groups().get(name)
+    versions = groups(minor).get(name)
     if not name or versions is None:
         return None
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
@@ -74,15 +74,15 @@ def _group(name: str, versions: Mapping[str, Any]) -> Object:
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
-def group_list() -> Object:
+def group_list(minor: int) -> Object:
     """``/apis``"""
-    listed = [_group(name, versions) for name, versions in groups().items() if name]
+    listed = [_group(name, versions) for name, versions in groups(minor).items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
 
-def resource_list(group_name: str, version_name: str) -> Object | None:
+def resource_list(minor: int, group_name: str, version_name: str) -> Object | None:
     """``/api/v1`` or ``/apis/<group>/<version>``, or None."""
-    resources = groups().get(group_name, {}).get(version_name)
+    resources = groups(minor).get(group_name, {}).get(version_name)
     if resources is None:
         return None
     entries: list[Object] = []
@@ -134,7 +134,7 @@ def _subresource(resource: Resource, sub: Subresource) -> Object:
     return {**entry, "kind": sub.kind, "verbs": list(sub.verbs)}
 
 
-def aggregated(form: Representation, *, core: bool) -> Object:
+def aggregated(minor: int, form: Representation, *, core: bool) -> Object:
     """``/api`` or ``/apis`` with everything below it in one answer."""
     items = [
         {
@@ -148,7 +148,7 @@ def aggregated(form: Representation, *, core: bool) -> Object:
                 for version_name, resources in versions.items()
             ],
         }
-        for name, versions in groups().items()
+        for name, versions in groups(minor).items()
         if (name == "") == core
     ]
     return {
@@ -187,7 +187,7 @@ def _aggregated(resource: Resource) -> Object:
     return entry
 
 
-def root_paths() -> Object:
+def root_paths(minor: int) -> Object:
     """``/``"""
     paths = [
         "/api",
@@ -200,7 +200,7 @@ def root_paths() -> Object:
         "/readyz",
         "/version",
     ]
-    for name, versions in groups().items():
+    for name, versions in groups(minor).items():
         if name:
             paths += [f"/apis/{name}", *(f"/apis/{name}/{version_name}" for version_name in versions)]
     return {"paths": sorted(paths)}

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from kubereach.lab import selectors, status
+from kubereach.lab import selectors, status, versions
 from kubereach.lab.api import protobuf, tables, yaml_body
 from kubereach.lab.api.bodies import (
     YAML,
@@ -41,7 +41,7 @@ from kubereach.lab.store import copy_object
 
 #: these answer a DELETE with the object as it was; the others with a Status
 _DELETED_OBJECT = frozenset({"namespaces", "pods", "services", "serviceaccounts"})
-_DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+_ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _ORPHANS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
@@ -57,14 +57,14 @@ _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 Predicate = Callable[[Object], bool]
 
 
-def warnings_of(resource: Resource, obj: Mapping[str, Any] | None = None) -> list[str]:
-    """What a real server warns of when it answers about a kind, or about this object of it."""
-    found = [_DEPRECATED[resource.name]] if resource.name in _DEPRECATED else []
+def warnings_of(minor: int, resource: Resource, obj: Mapping[str, Any] | None = None) -> list[str]:
+    """What a real server of a minor version warns of when it answers about a kind, or about this object of it."""
+    found = [_ENDPOINTS] if resource.name == "endpoints" and minor >= versions.ENDPOINTS_DEPRECATED else []
     if resource.name == "services" and obj is not None:
         spec = obj.get("spec") or {}
-        if spec.get("externalIPs"):
+        if spec.get("externalIPs") and minor >= versions.EXTERNAL_IPS_DEPRECATED:
             found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
-        if spec.get("trafficDistribution") == "PreferClose":
+        if spec.get("trafficDistribution") == "PreferClose" and minor >= versions.PREFER_SAME:
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
     if resource.name == "endpointslices" and obj is not None and obj.get("addressType") == "FQDN":
         found.append("spec.addressType: FQDN endpoints are deprecated")
@@ -108,7 +108,7 @@ class Objects:
     def get(self, target: Target, form: Representation, query: Mapping[str, str]) -> web.Response:
         obj = self.registry.get(target.resource.name, target.namespace, target.name)
         obj = shown(target.resource, obj)
-        warnings = warnings_of(target.resource)
+        warnings = warnings_of(self.context.config.minor, target.resource)
         if form.convert == "Table":
             revision = obj["metadata"]["resourceVersion"]
             table = tables.table(target.resource, [obj], {"resourceVersion": revision}, form.version, query)
@@ -141,7 +141,7 @@ class Objects:
             if wanted is None:
                 metadata["remainingItemCount"] = left
         items = [shown(resource, obj) for obj in items]
-        warnings = warnings_of(resource)
+        warnings = warnings_of(self.context.config.minor, resource)
         if form.convert == "Table":
             table = tables.table(resource, items, metadata, form.version, query)
             return answer(table, form=form, warnings=warnings)
@@ -195,7 +195,7 @@ class Objects:
         )
         _check_namespace(obj, target)
         stored = self._create(resource, obj, options.dry_run)
-        warnings += warnings_of(resource, stored)
+        warnings += warnings_of(self.context.config.minor, resource, stored)
         return answer(shown(resource, stored), code=201, form=form, warnings=warnings)
 
     def _create(self, resource: Resource, obj: Object, dry_run: bool) -> Object:
@@ -235,7 +235,7 @@ class Objects:
             subresource=target.subresource or None,
             dry_run=options.dry_run,
         )
-        warnings += warnings_of(resource, stored)
+        warnings += warnings_of(self.context.config.minor, resource, stored)
         return answer(shown(resource, stored), form=form, warnings=warnings)
 
     def patch(
@@ -274,7 +274,7 @@ class Objects:
             subresource=target.subresource or None,
             dry_run=options.dry_run,
         )
-        warnings += warnings_of(resource, stored)
+        warnings += warnings_of(self.context.config.minor, resource, stored)
         return answer(shown(resource, stored), form=form, warnings=warnings)
 
     def apply_patch(self, resource: Resource, current: Object, patch: Any, media_type: str) -> Object:
@@ -312,7 +312,7 @@ class Objects:
         options = delete_options(query, _options_body(text))
         existing = self.registry.get(resource.name, target.namespace, target.name)
         obj = self._delete(resource, existing, options)
-        warnings = warnings_of(resource)
+        warnings = warnings_of(self.context.config.minor, resource)
         if resource.name == "jobs" and not options.propagation:
             warnings.append(_ORPHANS)
         left = self.registry.find(resource.name, target.namespace, target.name)
@@ -340,7 +340,7 @@ class Objects:
             "metadata": {"resourceVersion": self.registry.revision},
             "items": [without_kind(shown(resource, obj)) for obj in deleted],
         }
-        return answer(body, form=form, warnings=warnings_of(resource))
+        return answer(body, form=form, warnings=warnings_of(self.context.config.minor, resource))
 
     def _delete(self, resource: Resource, obj: Object, options: DeleteOptions) -> Object:
         """Deletes one object; returns its last state. Raises `StatusError`."""

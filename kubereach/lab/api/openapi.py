@@ -14,6 +14,7 @@ from typing import Any
 from kubereach.lab.api.bodies import encode
 from kubereach.lab.api.discovery import groups
 from kubereach.lab.api.schemas import Schemas
+from kubereach.lab.config import LabConfig
 from kubereach.lab.resources import Resource
 from kubereach.lab.status import Object
 
@@ -21,12 +22,12 @@ _PREFIX = "#/$defs/"
 _COMPONENT = "#/components/schemas/"
 
 
-def index(version: str) -> Object:
+def index(config: LabConfig) -> Object:
     """The paths of the documents; the hash lets clients keep them."""
-    digest = hashlib.sha256(version.encode()).hexdigest()[:32].upper()
+    digest = hashlib.sha256(config.version.encode()).hexdigest()[:32].upper()
     paths = {}
-    for name, versions in groups().items():
-        for version_name in versions:
+    for name, served in groups(config.minor).items():
+        for version_name in served:
             path = f"apis/{name}/{version_name}" if name else f"api/{version_name}"
             paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
     return {"paths": paths}
@@ -35,14 +36,14 @@ def index(version: str) -> Object:
 class Documents:
     """The documents, made once each."""
 
-    def __init__(self, schemas: Schemas, version: str) -> None:
+    def __init__(self, schemas: Schemas, config: LabConfig) -> None:
         self._schemas = schemas
-        self._version = version
+        self._config = config
         self.document = lru_cache(maxsize=None)(self._document)
 
     def _document(self, group: str, version: str) -> bytes | None:
         """The document of a group and version as JSON; None if it is not served."""
-        resources = groups().get(group, {}).get(version)
+        resources = groups(self._config.minor).get(group, {}).get(version)
         if resources is None:
             return None
         needed: dict[str, Any] = {}
@@ -54,7 +55,7 @@ class Documents:
             self._collect(name, needed)
             for path, operations in operations_of(resource, f"{_COMPONENT}{name}"):
                 paths[path] = operations
-        major_minor = ".".join(self._version.removeprefix("v").split(".")[:2])
+        major_minor = ".".join(self._config.version.removeprefix("v").split(".")[:2])
         return encode(
             {
                 "openapi": "3.0.0",

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from kubereach.lab import status
+from kubereach.lab import status, versions
 from kubereach.lab.api import upgrade
 from kubereach.lab.api.context import Context, plain
 from kubereach.lab.api.remote_command import feed
@@ -46,7 +46,8 @@ async def port_forward(request: web.BaseRequest, context: Context, target: Targe
             await Forwarder(response, dial).run()
         return response
     offered = request.headers.get("Sec-WebSocket-Protocol", "")
-    if _TUNNEL in (protocol.strip() for protocol in offered.split(",")):
+    tunnelled = context.config.minor >= versions.PORT_FORWARD_WEBSOCKETS
+    if tunnelled and _TUNNEL in (protocol.strip() for protocol in offered.split(",")):
         socket = await upgrade.websocket(request, (_TUNNEL,))
         if socket is None:
             return web.Response(status=403)

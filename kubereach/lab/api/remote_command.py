@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from kubereach.lab import status
+from kubereach.lab import status, versions
 from kubereach.lab.api import upgrade
 from kubereach.lab.api.context import Context, plain
 from kubereach.lab.api.requests import Target, flag
@@ -177,7 +177,8 @@ async def _serve(
         return await start(pod, container, wants)
 
     if upgrade.wanted(request) == "websocket":
-        socket = await upgrade.websocket(request, _WEBSOCKET_PROTOCOLS)
+        new = context.config.minor >= versions.V5_STREAMS
+        socket = await upgrade.websocket(request, _WEBSOCKET_PROTOCOLS if new else _WEBSOCKET_PROTOCOLS[1:])
         if socket is None:
             return web.Response(status=403)
         await _Command(_WebSocketChannels(socket, wants), command).run(begin)

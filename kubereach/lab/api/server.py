@@ -54,8 +54,8 @@ class ApiServer:
         self._context = Context(registry, runtime, pki, config, schemas)
         self._objects = Objects(self._context)
         self._subresources = Subresources(self._objects)
-        self._documents = openapi.Documents(schemas, config.version)
-        self._swagger = swagger.Swagger(schemas, config.version)
+        self._documents = openapi.Documents(schemas, config)
+        self._swagger = swagger.Swagger(schemas, config)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._count = 0
@@ -103,15 +103,17 @@ class ApiServer:
         parts = path.strip("/").split("/")
         if parts[0] in ("api", "apis") and len(parts) >= (3 if parts[0] == "api" else 4):
             target = parse_path(path)
+            if self._context.config.minor < target.resource.since:
+                raise status.no_such_path()
             try:
                 return await self._resource(request, target)
             except StatusError as error:
-                return _refusal(error, warnings_of(target.resource))
+                return _refusal(error, warnings_of(self._context.config.minor, target.resource))
         found = self._static(request, path.rstrip("/") or "/", parts)
         if found is None:
             if parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) == 3):
                 group = parts[1] if parts[0] == "apis" else ""
-                if group in discovery.groups():
+                if group in discovery.groups(self._context.config.minor):
                     raise status.no_such_path()
             return plain("404 page not found\n", 404)
         if request.method not in ("GET", "HEAD"):
@@ -133,22 +135,22 @@ class ApiServer:
         if parts[:2] == ["openapi", "v3"]:
             return self._openapi(parts[2:])
         if path == "/":
-            return answer(discovery.root_paths())
+            return answer(discovery.root_paths(config.minor))
         body = None
         if parts[0] == "api" and len(parts) == 2:
-            body = discovery.resource_list("", parts[1])
+            body = discovery.resource_list(config.minor, "", parts[1])
         elif parts[0] == "apis" and len(parts) == 2:
-            body = discovery.group(parts[1])
+            body = discovery.group(config.minor, parts[1])
         elif parts[0] == "apis" and len(parts) == 3:
-            body = discovery.resource_list(parts[1], parts[2])
+            body = discovery.resource_list(config.minor, parts[1], parts[2])
         return answer(body) if body is not None else None
 
     def _groups(self, request: web.BaseRequest, *, core: bool) -> web.Response:
         form = negotiate(request.headers.get("Accept", ""), discovery=True)
+        config = self._context.config
         if form.convert != "APIGroupDiscoveryList":
-            config = self._context.config
-            return answer(discovery.legacy_versions(config) if core else discovery.group_list())
-        response = answer(discovery.aggregated(form, core=core))
+            return answer(discovery.legacy_versions(config) if core else discovery.group_list(config.minor))
+        response = answer(discovery.aggregated(config.minor, form, core=core))
         kind = f"g=apidiscovery.k8s.io;v={form.version};as=APIGroupDiscoveryList"
         response.headers["Content-Type"] = f"{JSON};{kind}"
         response.headers["Vary"] = "Accept"
@@ -157,7 +159,7 @@ class ApiServer:
     def _openapi(self, parts: list[str]) -> web.Response | None:
         if not parts:
             # a real server says text/plain of this JSON
-            return plain(encode(openapi.index(self._context.config.version)).decode())
+            return plain(encode(openapi.index(self._context.config)).decode())
         group, version = ("", parts[-1]) if parts[0] == "api" else (parts[1], parts[-1])
         if len(parts) != (2 if parts[0] == "api" else 3):
             return None

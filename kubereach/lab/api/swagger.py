@@ -14,6 +14,7 @@ from typing import Any
 from kubereach.lab.api.bodies import JSON, encode
 from kubereach.lab.api.openapi import operations_of
 from kubereach.lab.api.schemas import Schemas
+from kubereach.lab.config import LabConfig
 from kubereach.lab.resources import group_versions
 from kubereach.lab.status import Object
 
@@ -27,9 +28,9 @@ _OPERATIONS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
 class Swagger:
     """The document in its two forms, each made when it is first asked for."""
 
-    def __init__(self, schemas: Schemas, version: str) -> None:
+    def __init__(self, schemas: Schemas, config: LabConfig) -> None:
         self._schemas = schemas
-        self._version = version
+        self._config = config
         self._bodies: dict[str, bytes] = {}
 
     def answer(self, accept: str) -> tuple[str, bytes]:
@@ -45,7 +46,7 @@ class Swagger:
     def _document(self) -> Object:
         definitions: dict[str, Any] = {}
         paths: dict[str, Any] = {}
-        for resources in group_versions().values():
+        for resources in group_versions(self._config.minor).values():
             for resource in resources:
                 name = self._schemas.name_of(resource.group, resource.version, resource.kind)
                 if name is None:
@@ -55,7 +56,7 @@ class Swagger:
                     paths[path] = {verb: _operation(value) for verb, value in operations.items()}
         return {
             "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": self._version[1:].rpartition(".")[0]},
+            "info": {"title": "Kubernetes", "version": self._config.version[1:].rpartition(".")[0]},
             "paths": paths,
             "definitions": dict(sorted(definitions.items())),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from kubereach.lab import versions
 from kubereach.lab.defaults import names
 from kubereach.lab.defaults.families import check_changes, check_families
 from kubereach.lab.defaults.strategy import Strategy
@@ -177,6 +178,8 @@ class ServiceStrategy(Strategy):
         super().prepare(new, old)
         spec = new.setdefault("spec", {})
         before = old["spec"] if old is not None else None
+        if self.config.minor < versions.TRAFFIC_DISTRIBUTION:
+            spec.pop("trafficDistribution", None)
         set_defaults(spec)
         if before is not None:
             keep_allocated(spec, before)
@@ -189,7 +192,9 @@ class ServiceStrategy(Strategy):
     def prepare_status(self, new: Object, old: Object) -> None:
         balancer = new.setdefault("status", {}).setdefault("loadBalancer", {})
         for ingress in balancer.get("ingress") or ():
-            if ingress.get("ip"):
+            if self.config.minor < versions.IP_MODE:
+                ingress.pop("ipMode", None)
+            elif ingress.get("ip"):
                 ingress.setdefault("ipMode", "VIP")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
@@ -197,7 +202,7 @@ class ServiceStrategy(Strategy):
         causes: list[Cause] = []
         if old is not None:
             causes += _check_update(spec, old["spec"])
-        return causes + _check_spec(spec)
+        return causes + _check_spec(spec) + _check_distribution(spec, self.config.minor)
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         ingresses = new["status"]["loadBalancer"].get("ingress") or []
@@ -208,7 +213,7 @@ class ServiceStrategy(Strategy):
         for i, ingress in enumerate(ingresses):
             if ip := ingress.get("ip"):
                 causes += names.check_ip(ip, f"{path}[{i}].ip")
-                if ingress["ipMode"] not in ("VIP", "Proxy"):
+                if ingress.get("ipMode", "VIP") not in ("VIP", "Proxy"):
                     causes.append(
                         unsupported_value(f"{path}[{i}].ipMode", ingress["ipMode"], ("VIP", "Proxy"))
                     )
@@ -393,11 +398,15 @@ def _check_policies(spec: Object) -> list[Cause]:
     internal = spec.get("internalTrafficPolicy")
     if internal is not None and internal not in ("Cluster", "Local"):
         causes.append(unsupported_value("spec.internalTrafficPolicy", internal, ("Cluster", "Local")))
-    distribution = spec.get("trafficDistribution")
-    known = ("PreferClose", "PreferSameZone", "PreferSameNode")
-    if distribution is not None and distribution not in known:
-        causes.append(unsupported_value("spec.trafficDistribution", distribution, known, ordered=True))
     return causes
+
+
+def _check_distribution(spec: Object, minor: int) -> list[Cause]:
+    distribution = spec.get("trafficDistribution")
+    known = ["PreferClose", *(["PreferSameZone", "PreferSameNode"] if minor >= versions.PREFER_SAME else [])]
+    if distribution is None or distribution in known:
+        return []
+    return [unsupported_value("spec.trafficDistribution", distribution, known, ordered=True)]
 
 
 STRATEGIES: dict[str, type[Strategy]] = {"services": ServiceStrategy}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubereach.lab.config import AddressPlan, LabConfig
+from kubereach.lab.proxy.modes import Mode, mode_of
 
 MASQUERADE_MARK = "0x4000"
 
@@ -15,13 +16,14 @@ def table(plan: AddressPlan) -> str:
 def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     """Maps, hooks and helper chains of a family; the Services only add elements to the maps and chains of their own.
 
-    Source: KEP-3866; the outcomes that it must give are those of kube-proxy's nftables mode.
+    Source: KEP-3866; the outcomes that it must give are those of kube-proxy's mode that the lab has.
     """
     ip, address = plan.nft, f"ipv{plan.version}_addr"
+    mode = mode_of(config.proxy_mode, plan)
     key = f"{address} . inet_proto . inet_service"
     refuse = "drop" if "proxy.no-reject" in config.faults else "reject"
     node_addresses = _node_port_addresses(config, plan, node_address)
-    more_maps, more_rules = _served_besides(config, plan)
+    more_maps, more_rules = _served_besides(config, plan, mode)
     endpoint_check = f"ct state new {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services"
     return f"""
     table {table(plan)} {{
@@ -36,14 +38,11 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
 
         chain reject-chain {{ {refuse}; }}
         chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
-        chain cluster-ips-check {{
-            {ip} daddr @cluster-ips reject comment "a port that the Service does not declare"
-            {ip} daddr {plan.services} drop comment "an address that no Service has"
-        }}
+        chain cluster-ips-check {{ {mode.undeclared} }}
         chain firewall-check {{ {ip} daddr . meta l4proto . th dport vmap @firewall-ips; }}
         chain services {{
             {ip} daddr . meta l4proto . th dport vmap @service-ips
-            {ip} daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
+            {mode.at_node} meta l4proto . th dport vmap @service-nodeports
             {more_rules}
         }}
 
@@ -53,7 +52,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
         }}
         chain filter-input {{
             type filter hook input priority -110;
-            ct state new {ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports
+            ct state new {mode.at_node} meta l4proto . th dport vmap @no-endpoint-nodeports
             {endpoint_check}
         }}
         chain filter-forward {{
@@ -69,7 +68,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
             # after translation, as in filter-forward: a node's own traffic to an address under a Local policy is
             # short-cut to the endpoints of other nodes, and only what was not is dropped
             type filter hook output priority -90;
-            {endpoint_check}
+            {mode.told_on_node} {endpoint_check}
             ct state new jump cluster-ips-check
         }}
         chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
@@ -95,7 +94,7 @@ def _node_port_addresses(config: LabConfig, plan: AddressPlan, node_address: str
     return f"elements = {{ {node_address}{', 127.0.0.1' if localhost else ''} }};"
 
 
-def _served_besides(config: LabConfig, plan: AddressPlan) -> tuple[str, str]:
+def _served_besides(config: LabConfig, plan: AddressPlan, mode: Mode) -> tuple[str, str]:
     """Maps and rules of what faults serve where nothing else is: what was given up, and ports that nobody declared."""
     ip, address = plan.nft, f"ipv{plan.version}_addr"
     maps, rules = "", ""
@@ -105,7 +104,7 @@ def _served_besides(config: LabConfig, plan: AddressPlan) -> tuple[str, str]:
         map kept-nodeports {{ type inet_proto . inet_service : verdict; }}"""
         rules += f"""
             {ip} daddr . meta l4proto . th dport vmap @kept-ips
-            {ip} daddr @nodeport-ips meta l4proto . th dport vmap @kept-nodeports"""
+            {mode.at_node} meta l4proto . th dport vmap @kept-nodeports"""
     if "proxy.undeclared-ports" in config.faults:
         maps += f"""
         map any-port-ips {{ type {address} : verdict; }}"""

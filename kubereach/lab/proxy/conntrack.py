@@ -2,7 +2,8 @@
 
 A TCP connection ends with its endpoint. UDP has no end that the kernel could see: as long as a client goes on sending
 from one port, its flow is translated as it was at first, also to an endpoint that has gone.
-Source: kube-proxy's cleaning of stale entries (pkg/proxy/conntrack of Kubernetes 1.31 and later).
+Source: kube-proxy's cleaning of stale entries (pkg/proxy/conntrack of Kubernetes), and what changed in it: kubernetes
+#127318 (1.32), #139629 (1.37).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
+from kubereach.lab import versions
 from kubereach.lab.config import AddressPlan
 from kubereach.lab.network import Host
 from kubereach.lab.proxy import ctnetlink
@@ -32,20 +34,29 @@ _OPEN = 400_000
 class UdpFlows:
     """The UDP flows of one node through Services: which of them may be stale, and their end."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, plan: AddressPlan, minor: int) -> None:
+        """`minor` is Kubernetes' minor version: what becomes of flows without an endpoint has changed twice."""
         self._host = host
+        self._family = socket.AF_INET if plan.version == 4 else socket.AF_INET6
+        self._compares = minor >= versions.FLOWS_COMPARED
+        self._forgets = self._compares and minor < versions.EMPTIED_FLOWS_ENDED
         #: every endpoint that a flow to this frontend may still be translated to
         self._used: dict[Frontend, frozenset[Backend]] = {}
 
-    def outdated(self, wanted: Mapping[Frontend, frozenset[Backend]]) -> dict[Frontend, frozenset[Backend]]:
+    def outdated(
+        self, wanted: Mapping[Frontend, frozenset[Backend]], deleted: Iterable[Frontend] = ()
+    ) -> dict[Frontend, frozenset[Backend]]:
         """Of the frontends with their serving endpoints, those that may have flows to other endpoints.
 
-        A frontend without serving endpoints keeps its flows, as does that of a deleted Service: they go on to the
-        old pod for as long as it lives. They end when there is somewhere else to go.
+        In some versions a frontend without serving endpoints keeps its flows, as does that of a deleted Service: they
+        go on to the old pod for as long as it lives. They end when there is somewhere else to go.
         """
         found = {}
+        for frontend in deleted:
+            if self._used.pop(frontend, None) and not self._compares:
+                found[frontend] = frozenset[Backend]()
         for frontend, serving in wanted.items():
-            if not serving:
+            if not serving and self._forgets:
                 continue
             if not self._used.get(frontend, serving) <= serving:
                 found[frontend] = serving
@@ -55,15 +66,14 @@ class UdpFlows:
     async def end(self, outdated: Mapping[Frontend, frozenset[Backend]]) -> None:
         """Delete the entries of flows through these frontends to any endpoint but theirs."""
         if outdated:
-            await self._host.do(_delete, outdated)
+            await self._host.do(_delete, outdated, self._family)
 
 
-def _delete(outdated: Mapping[Frontend, frozenset[Backend]]) -> None:
-    # one walk through the kernel's table, which takes it some 20 ms, for each family and port
-    ports = {(_family(backends), port) for (_, port), backends in outdated.items()}
+def _delete(outdated: Mapping[Frontend, frozenset[Backend]], family: int) -> None:
     # as the kernel's addresses are written
     known = {(str(ip_address(host)) if host else "", port): b for (host, port), b in outdated.items()}
-    for family, port in ports:
+    # one walk through the kernel's table, which takes it some 20 ms, for each port
+    for port in {port for _, port in outdated}:
         ctnetlink.end(family, [flow for flow in ctnetlink.udp_flows(family, port) if _stale(flow, known)])
 
 
@@ -72,11 +82,6 @@ def _stale(flow: Flow, outdated: Mapping[Frontend, frozenset[Backend]]) -> bool:
     address, port = flow.to
     backends = outdated.get((address, port), outdated.get(("", port)))
     return backends is not None and flow.by not in backends
-
-
-def _family(backends: Iterable[Backend]) -> int:
-    """The address family of a Service's endpoints, which is that of its frontends."""
-    return socket.AF_INET6 if any(":" in address for address, _ in backends) else socket.AF_INET
 
 
 async def end_tcp(host: Host, plan: AddressPlan, frontends: Collection[Frontend]) -> None:

@@ -39,13 +39,15 @@ class HealthChecks:
         families: Sequence[str],
         report: Callable[[Object, str, str], None],
         faults: Collection[str] = (),
+        mode: str = "nftables",
     ) -> None:
         """`families` as in "IPv4"; `report` records a warning about a Service: object, reason, message."""
         self._host = host
         self._families = families
         self._report = report
         self._always_ok = "proxy.health-check-always-ok" in faults
-        self._mode = "iptables" if "proxy.other-mode" in faults else "nftables"
+        other = "nftables" if mode == "iptables" else "iptables"
+        self._mode = other if "proxy.other-mode" in faults else mode
         self._healthy = "proxy.unhealthy" not in faults
         self._served: dict[Key, tuple[int, Stop | None]] = {}
         self._local: dict[Key, int] = {}

@@ -44,7 +44,9 @@ class _Proxier:
         self._network = network
         self._applied: dict[Key, Rules] = {}
         self._claims = Claims()
-        self._flows = UdpFlows(network)
+        self._flows = UdpFlows(network, plan, config.minor)
+        #: the UDP frontends of each Service that has any
+        self._udp: dict[Key, frozenset[Frontend]] = {}
         self._keeping = Keeping(config.faults, plan, network.number == config.nodes - 1)
 
     async def start(self) -> None:
@@ -79,7 +81,11 @@ class _Proxier:
                 self._applied[key] = rules
             else:
                 self._applied.pop(key, None)
-        outdated = self._flows.outdated(self._served(udp))
+        deleted = [
+            one for key, (service, _) in found.items() if not service for one in self._udp.pop(key, ())
+        ]
+        self._udp |= {key: frozenset(frontends) for key, frontends in udp.items() if frontends}
+        outdated = self._flows.outdated(self._served(udp), deleted)
         if "proxy.conntrack-not-flushed" not in self._config.faults:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
@@ -151,7 +157,8 @@ class ServiceProxy:
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
         # what one node alone is to get wrong the last one does
         ill = config.faults if network.number == config.nodes - 1 else config.faults - _OF_ONE_NODE
-        self._checks = HealthChecks(network, [plan.family for plan in config.plans], self._warn, ill)
+        families = [plan.family for plan in config.plans]
+        self._checks = HealthChecks(network, families, self._warn, ill, config.proxy_mode)
         #: in the order in which they changed, which is the same on every node
         self._dirty: dict[Key, None] = {}
         self._wake = asyncio.Event()

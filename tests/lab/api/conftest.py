@@ -16,10 +16,12 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from kubereach.lab import versions
 from kubereach.lab.api.server import ApiServer
 from kubereach.lab.config import LabConfig
 from kubereach.lab.pki import Pki
 from kubereach.lab.registry import Registry
+from kubereach.lab.system import create_system
 
 from .fake_runtime import FakeRuntime
 
@@ -29,8 +31,10 @@ Result = TypeVar("Result")
 class Server:
     """A running API server; `call` runs a function in its thread, as controllers would."""
 
-    def __init__(self, folder: Path) -> None:
-        self.config = LabConfig(nodes=1)
+    def __init__(self, folder: Path, version: str = "") -> None:
+        """With a `version` it plays that one, and has the objects of the system."""
+        self.config = LabConfig(nodes=1, version=version or versions.DEFAULT)
+        self.has_system = bool(version)
         self.pki = Pki(["127.0.0.1"], ["localhost", "kubernetes.default"])
         self.runtime = FakeRuntime(folder)
         self.folder = folder
@@ -45,8 +49,11 @@ class Server:
         self.kubeconfig.write_text(self.pki.kubeconfig(self.url))
 
     async def _start(self) -> ApiServer:
-        for name in ("default", "kube-system"):
-            self.registry.create("namespaces", {"metadata": {"name": name}})
+        if self.has_system:
+            create_system(self.config, self.registry)
+        else:
+            for name in ("default", "kube-system"):
+                self.registry.create("namespaces", {"metadata": {"name": name}})
         api = ApiServer(self.registry, self.runtime, self.pki, self.config)
         await api.start(self.socket)
         return api
