@@ -119,6 +119,7 @@ FAULTS: dict[str, Fault] = {
         "the last node tracks 200 TCP connections, closed ones too, and drops further ones", NODE, nodes=(-1,)
     ),
     "node.forwarding-off": Fault("the last node does not forward packets", NODE, nodes=(-1,)),
+    "node.full": Fault("no node has CPU left for further pods", NODE),
     "proxy.affinity-forgotten": Fault(
         "a change of endpoints makes clients lose their affinity", PROXY, "kubernetes #71809"
     ),

@@ -236,6 +236,7 @@ TABLE: dict[str, Row] = {
     "node.forwarding-off": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
+    "node.full": stops("Insufficient cpu"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",

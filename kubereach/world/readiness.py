@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
@@ -29,6 +30,8 @@ _OTHER_ARCHITECTURE = (
 )
 #: seconds that a scheduler or a controller may take to change its mind
 _PATIENCE = 5.0
+#: seconds between two looks at why workloads get no pods
+_LOOK = 2.0
 
 
 class Readiness:
@@ -39,18 +42,40 @@ class Readiness:
         self._api = api
         self._begun = time.monotonic()
         self._asked = 0.0
+        #: pods that no node has room for, by uid, with the moment when that was first seen
+        self._unschedulable: dict[str, float] = {}
         #: workloads that the cluster's admission does not let have pods: (namespace, name) to the reason
         self.forbidden: dict[tuple[str, str], str] = {}
 
+    def wait(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `done()`, which may raise to end it. False: out of time.
+
+        Raises `CannotMeasure` as soon as it is clear that a pod cannot start, or cannot be made.
+        """
+        deadline = time.monotonic() + seconds
+
+        def hopeful_or_done() -> bool:
+            if done():
+                return True
+            for pod in self._pods():
+                self._hopeless(pod)
+            return False
+
+        while not self._board.wait(hopeful_or_done, min(_LOOK, max(0.0, deadline - time.monotonic()))):
+            self.stuck()
+            if time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _pods(self) -> list[Object]:
+        """All but those on their way out, which may end in whatever way."""
+        return [pod for pod in self._board.all("Pod") if not pod["metadata"].get("deletionTimestamp")]
+
     def counts(self) -> tuple[int, int]:
-        """(ready, wanted) pods. Raises `CannotMeasure` for a pod that cannot start."""
-        # one that is on its way out may end in whatever way
-        pods = [pod for pod in self._board.all("Pod") if not pod["metadata"].get("deletionTimestamp")]
-        for pod in pods:
-            self._hopeless(pod)
+        """(ready, wanted) pods."""
         ready = wanted = 0
         owned: dict[tuple[str, str], int] = {}
-        for pod in pods:
+        for pod in self._pods():
             owners = pod["metadata"].get("ownerReferences")
             if owners:
                 key = (pod["metadata"]["namespace"], _app(pod))
@@ -78,7 +103,7 @@ class Readiness:
         Raises `CannotMeasure`, but only notes what admission forbids to the node vantages.
         """
         now = time.monotonic()
-        if now - self._begun < 2 or now - self._asked < 2:
+        if now - self._begun < _LOOK or now - self._asked < _LOOK:
             return
         self._asked = now
         for kind in ("DaemonSet", "StatefulSet", "Deployment"):
@@ -95,7 +120,7 @@ class Readiness:
         events = self._api.find(
             f"/api/v1/namespaces/{namespace}/events", fieldSelector="type=Warning,reason=FailedCreate"
         )
-        for event in (events or {}).get("items", []):
+        for event in (events or {}).get("items") or ():
             if not str(event.get("involvedObject", {}).get("name", "")).startswith(name):
                 continue
             message = str(event.get("message", ""))
@@ -123,13 +148,21 @@ class Readiness:
                 )
         if status.get("phase") == "Failed":
             raise CannotMeasure(f"pod {name} failed: {status.get('message') or status.get('reason', '')}")
-        if time.monotonic() - self._begun > _PATIENCE:
-            for condition in status.get("conditions") or ():
-                if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-                    raise CannotMeasure(
-                        f"pod {name} cannot be scheduled: {condition.get('message', '')}",
-                        "The cluster has no room, or taints that our pods do not tolerate.",
-                    )
+        self._without_node(pod, name)
+
+    def _without_node(self, pod: Object, name: str) -> None:
+        conditions = {c["type"]: c for c in pod.get("status", {}).get("conditions") or ()}
+        scheduled = conditions.get("PodScheduled") or {}
+        uid = str(pod["metadata"]["uid"])
+        if scheduled.get("reason") != "Unschedulable":
+            self._unschedulable.pop(uid, None)
+            return
+        since = self._unschedulable.setdefault(uid, time.monotonic())
+        if time.monotonic() - since > _PATIENCE:
+            raise CannotMeasure(
+                f"pod {name} cannot be scheduled: {scheduled.get('message', '')}",
+                "The cluster has no room, or taints that our pods do not tolerate.",
+            )
 
 
 def _desired(workload: Object) -> int:

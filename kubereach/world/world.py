@@ -23,7 +23,7 @@ from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.nodes import pinned
-from kubereach.preflight.admission import admit
+from kubereach.preflight.admission import admit, remedy
 from kubereach.preflight.pull_secret import copies, name_in
 from kubereach.preflight.review import review
 from kubereach.preflight.rights import needed
@@ -270,9 +270,7 @@ class World:
                 raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
             raise CannotMeasure(
                 f"{manifest.kind} {obj['metadata']['name']} cannot be created: {error.message or error.reason}",
-                "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
-                if error.status == 403 and "quota" not in error.message
-                else "See `kubectl get resourcequota`, and what the message names.",
+                _remedy(obj, error),
             ) from error
 
     def _handle(self, created: Sequence[Object], manifests: Sequence[Manifest]) -> Service:
@@ -302,16 +300,13 @@ class World:
             return ready >= wanted > 0
 
         limit = self.context.settings.world_deadline
-        deadline = time.monotonic() + limit
-        while not self.board.wait(done, min(2.0, max(0.0, deadline - time.monotonic()))):
-            readiness.stuck()
-            if time.monotonic() >= deadline:
-                missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
-                ready, wanted = said[0]
-                raise CannotMeasure(
-                    f"{ready} of {wanted} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
-                    "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
-                )
+        if not readiness.wait(done, limit):
+            missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
+            ready, wanted = said[0]
+            raise CannotMeasure(
+                f"{ready} of {wanted} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
+                "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
+            )
         return readiness
 
     # vantages
@@ -432,23 +427,17 @@ class World:
 
     def _await_workload(self, workload: Object, service: Service) -> None:
         readiness = Readiness(self.board, self.api)
-        replicas = int(workload["spec"]["replicas"])
+        replicas, meta = int(workload["spec"]["replicas"]), workload["metadata"]
 
         def done() -> bool:
-            readiness.counts()  # for the error of a pod that cannot start
+            if why := readiness.forbidden.get((meta["namespace"], meta["name"])):
+                raise Unsupported(why, feature=HOST_NETWORK)
             return len(service.endpoints) >= replicas
 
         limit = self.context.settings.world_deadline
-        deadline = time.monotonic() + limit
-        while not self.board.wait(done, min(2.0, max(0.0, deadline - time.monotonic()))):
-            readiness.stuck()
-            meta = workload["metadata"]
-            if why := readiness.forbidden.get((meta["namespace"], meta["name"])):
-                raise Unsupported(why, feature=HOST_NETWORK)
-            if time.monotonic() < deadline:
-                continue
+        if not readiness.wait(done, limit):
             raise CannotMeasure(
-                f"the pods of {workload['metadata']['name']} are not ready after {limit:.0f} s",
+                f"the pods of {meta['name']} are not ready after {limit:.0f} s",
                 "See `kubectl describe pod`.",
             )
 
@@ -546,6 +535,15 @@ class World:
         if not gone:
             left = ", ".join(n["metadata"]["name"] for n in board.all("Namespace"))
             self._say(f"still being deleted after {limit:.0f} s: {left}")
+
+
+def _remedy(obj: Object, error: ApiError) -> str:
+    """What to do about an object that the API server does not take."""
+    if error.status != 403:
+        return "See what the message names."
+    if " cannot create resource " in error.message:
+        return "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
+    return remedy(str(obj["metadata"].get("namespace", "")), error.message)
 
 
 def peer_program() -> str:

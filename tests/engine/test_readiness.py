@@ -50,6 +50,11 @@ def judge(*objects, events=(), begun=None):
     return readiness
 
 
+def look(readiness):
+    """One look at the pods, for something that does not come."""
+    assert not readiness.wait(lambda: False, 0)
+
+
 def test_counts():
     readiness = judge(
         workload("DaemonSet", "web", desired=2),
@@ -84,12 +89,12 @@ def test_a_pod_on_its_way_out_is_not_ready():
 )
 def test_hopeless_pods_end_the_wait(reason):
     with pytest.raises(CannotMeasure, match=f"a/web-1 cannot start: {reason}: because") as error:
-        judge(pod("web-1", waiting=reason)).counts()
+        look(judge(pod("web-1", waiting=reason)))
     assert error.value.remedy
 
 
 def test_creating_containers_is_not_hopeless():
-    judge(pod("web-1", waiting="ContainerCreating")).counts()
+    look(judge(pod("web-1", waiting="ContainerCreating")))
 
 
 def test_unschedulable_gets_some_seconds():
@@ -102,9 +107,33 @@ def test_unschedulable_gets_some_seconds():
             "message": "0/3 nodes are available",
         }
     ]
-    judge(stuck).counts()
+    readiness = judge(stuck)
+    look(readiness)
+    readiness._unschedulable["web-1"] -= 60
     with pytest.raises(CannotMeasure, match="0/3 nodes are available"):
-        judge(stuck, begun=60).counts()
+        look(readiness)
+
+
+def test_who_finds_a_node_after_all_has_all_its_seconds_again():
+    def one(reason):
+        return pod("web-1", conditions=[{"type": "PodScheduled", "status": "?", "reason": reason}])
+
+    readiness = judge(one("Unschedulable"))
+    look(readiness)
+    readiness._unschedulable["web-1"] -= 60
+    for reason in ("", "Unschedulable"):
+        readiness._board._note("MODIFIED", one(reason))
+        look(readiness)
+
+
+def test_while_something_else_is_waited_for_pods_that_cannot_start_end_it():
+    readiness = judge(pod("web-1", waiting="ImagePullBackOff"))
+    assert readiness.wait(lambda: True, 60), "what is so already is not judged any more"
+    with pytest.raises(CannotMeasure, match="ImagePullBackOff"):
+        readiness.wait(lambda: False, 60)
+    some = (workload("Deployment", "web", replicas=2), pod("web-1", ready=True))
+    with pytest.raises(CannotMeasure, match="exceeded quota: small"):
+        judge(*some, events=[forbidden("web-5d4f8")], begun=10).wait(lambda: False, 60)
 
 
 def forbidden(name):
@@ -142,7 +171,7 @@ def test_an_image_of_another_architecture_is_told(why):
     one = pod("web-1", waiting="CrashLoopBackOff")
     one["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"message": why}}
     with pytest.raises(CannotMeasure, match=why) as error:
-        judge(one).counts()
+        look(judge(one))
     assert "image_architectures" in error.value.remedy
 
 

@@ -14,6 +14,9 @@ from kubereach.lab.controllers.placement import node_allows
 from kubereach.lab.registry import now
 from kubereach.lab.selectors import matches_selector
 
+#: what is the cluster's own has its place
+_SYSTEM = "kube-system"
+
 
 class Scheduler(Controller):
     """Puts each new pod on a node, or says why it cannot."""
@@ -50,6 +53,8 @@ class Scheduler(Controller):
             if not reasons[0]:
                 here = (p for p in pods if p["spec"]["nodeName"] == node["metadata"]["name"])
                 reasons = lacking(wanted, node, here)
+            if "node.full" in self.registry.config.faults and namespace != _SYSTEM:
+                reasons = ["Insufficient cpu"]
             refusals.update(reasons)
             if not reasons:
                 fitting.append(node)
