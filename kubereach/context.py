@@ -13,6 +13,7 @@ from kubereach.settings import Settings
 if TYPE_CHECKING:
     from kubereach.diagnosis.finding import Finding
     from kubereach.expect.evidence import Path
+    from kubereach.world.proxies import ServiceProxy
 
 
 @dataclass
@@ -30,3 +31,5 @@ class RunContext:
     slowest: float = 0.0
     #: finds out which layer of a path that failed is broken
     examine: Callable[[Path], Finding | None] | None = None
+    #: what serves Services on a node, by its name: asked only where service proxies lawfully differ
+    proxy_on: Callable[[str], ServiceProxy | None] = lambda _: None

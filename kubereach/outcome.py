@@ -68,6 +68,12 @@ class Answer:
     #: DNS message (base64), addresses, text of a file, or the reason in words
     detail: str = ""
 
+    @property
+    def at_connect(self) -> str:
+        """The name of the error that connect() itself gave, before there was any packet: EHOSTUNREACH; else empty."""
+        said, gave, reason = self.detail.partition("connect() gave ")
+        return reason.partition(":")[0] if gave and not said else ""
+
 
 @dataclass(frozen=True)
 class Probe:

@@ -91,6 +91,7 @@ KINDS = frozenset(
 ERRNO_OUTCOMES = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
+    errno.ECONNABORTED: "reset",
     errno.EPIPE: "reset",
     errno.ETIMEDOUT: "timeout",
     errno.EHOSTUNREACH: "unreachable",
@@ -567,27 +568,37 @@ if TYPE_CHECKING:
 
 
 def flow(series: Series) -> Rows:
-    """Ping over one connection, or from one UDP port, until the series is stopped or the connection breaks."""
+    """Ping over one connection, or from one UDP port, until the series is stopped or the connection breaks.
+
+    A UDP socket may be taken away from under its client too, by who has led it to an endpoint that is gone (socket load
+    balancers do that). A client with a fixed port then opens it again, and so does this one.
+    """
     request = series.request
     udp = request.get("transport") == "udp"
     host, rows, run = request["host"], [], 0
-    sock = socket.socket(
-        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
-    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    port, connected = 0, False
+    sock = socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     sock.settimeout(series.timeout)
-    with sock:
+    try:
         for number in range(series.count):
             last = series.stopped.is_set()
             begun = time.monotonic()
             token = b"kubereach flow %d.%d.%d" % (os.getpid(), series.id, number)
             try:
-                if number == 0:
+                if not connected:
                     sock.connect((host, series.port))
+                    port, connected = sock.getsockname()[1], True
                 row = ping(sock, token, udp, begun + series.timeout)
             except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
                 row = empty_row("timeout")
             except OSError as error:
                 row = empty_row(outcome_of(error.errno or 0), "", str(error))
+                if udp and error.errno == errno.ECONNABORTED:
+                    sock.close()
+                    sock, connected = socket.socket(family, socket.SOCK_DGRAM), False
+                    sock.settimeout(series.timeout)
+                    sock.bind(("", port))
             if row[0] == "ok" and series.nonce and row[3] != series.nonce:
                 row = ("foreign", *row[1:])
             rows.append((row, time.monotonic() - begun, begun))
@@ -602,6 +613,8 @@ def flow(series: Series) -> Rows:
                 if run >= times or (not wanted and begun >= latest):
                     break
             series.stopped.wait(max(0.0, begun + series.spacing - time.monotonic()))
+    finally:
+        sock.close()
     return rows
 
 
@@ -919,7 +932,9 @@ class Prober:
             attempt.token = attempt.token.ljust(series.request.get("size", 0), b".")
         number = sock.connect_ex(address)
         if number not in (0, errno.EINPROGRESS):
-            self._done(attempt, empty_row(outcome_of(number), "", os.strerror(number)))
+            # said by the call itself, before there was any packet: by routes, or by who translates at the socket
+            said = f"connect() gave {errno.errorcode.get(number, number)}: {os.strerror(number)}"
+            self._done(attempt, empty_row(outcome_of(number), "", said))
             return
         attempt.fd = fd = sock.fileno()
         self.attempts[fd] = attempt

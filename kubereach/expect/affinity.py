@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from kubereach.address import Address
-from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
@@ -108,7 +108,15 @@ def moved(
         if result.outcomes[OK] != len(result.probes):
             path.fail("an answer", in_words(result.outcomes))
         stayed += kept[_key(path)] in result.backends
-    if stayed == len(seen) and not any(path.failures for path in seen):
+    all_stayed = stayed == len(seen) and not any(path.failures for path in seen)
+    lingering = [path.vantage.context.proxy_on(path.vantage.node) for path in seen] if all_stayed else []
+    if lingering and all(proxy is not None and proxy.ipvs for proxy in lingering):
+        settle(seen)
+        raise Unsupported(
+            f"{lingering[0]}: IPVS lets a client go only when it has forgotten the client's last connection too, two "
+            "minutes after that was closed (kubernetes #89358)"
+        )
+    if all_stayed:
         seen[0].fail(
             f"some of {len(seen)} clients at another endpoint after {after:g} s of silence",
             "every one of them at the endpoint that it had",

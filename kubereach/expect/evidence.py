@@ -60,6 +60,8 @@ class Path:
     failures: list[Failure] = field(default_factory=list)
     #: what was asked, where it is not what `series_for` gives
     series: Series | None = None
+    #: what the report tells of it, if it conforms
+    note: str = ""
     #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
     judged: Callable[[Answer], bool] | None = None
     wanted: frozenset[str] | None = None

@@ -181,7 +181,7 @@ class Expectation:
 
     # nodes
 
-    def to_have_one_proxy_mode(self, others: Mapping[str, str]) -> None:
+    def to_have_one_proxy_mode(self, others: Mapping[str, object]) -> None:
         """The service proxy of every node says the same of its mode; `others` are what stands for one, by node.
 
         The mode is told in the report. Raises `Unsupported` where neither is known.

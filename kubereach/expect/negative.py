@@ -10,6 +10,7 @@ from kubereach.expect.converge import converge
 from kubereach.expect.evidence import ANSWERED as TAKEN
 from kubereach.expect.evidence import NO_REFUSAL, Path, measurable, paths, settle
 from kubereach.expect.reach import series_for
+from kubereach.expect.telling import tell
 from kubereach.outcome import (
     ANSWERED,
     DENIED,
@@ -17,6 +18,7 @@ from kubereach.outcome import (
     REFUSED,
     TIMEOUT,
     UNANSWERED,
+    UNREACHABLE,
     SeriesResult,
     any_of,
     in_words,
@@ -43,6 +45,26 @@ def refused_outcomes(vantage: Vantage, address: Address) -> frozenset[str]:
     return frozenset({REFUSED})
 
 
+def _refused_at_connect(path: Path, result: SeriesResult) -> bool:
+    """Whether each probe was refused, by connect() itself where not by a packet, and the node's service proxy does so.
+
+    Who translates at the socket has no packet to answer: it lets connect() fail, with EHOSTUNREACH (Cilium) or EPERM
+    (Calico, some releases of Cilium). From anybody else these are no refusals: the first is a route's or a router's,
+    the second a firewall's.
+    """
+    answers = [probe.answer for probe in result.probes]
+    said = {answer.at_connect for answer in answers if answer.outcome != REFUSED}
+    if not said or not said <= {"EHOSTUNREACH", "EPERM"}:
+        return False
+    proxy = path.vantage.context.proxy_on(path.vantage.node)
+    if proxy is None or not proxy.at_connect:
+        return False
+    path.note = (
+        f"{path.vantage.name}: connect() gives {', '.join(sorted(said))}, which is how {proxy} refuses"
+    )
+    return True
+
+
 def negative(
     vantages: Sequence[Vantage],
     addresses: Sequence[Address],
@@ -65,7 +87,12 @@ def negative(
     def conforms(path: Path, result: SeriesResult) -> bool:
         if result.outcomes[TIMEOUT] and rationed(path):
             path.vantage.refusals.empty()
-        return all(probe.answer.outcome in wanted[id(path)] for probe in result.probes)
+        if all(probe.answer.outcome in wanted[id(path)] for probe in result.probes):
+            return True
+        if conforming is None and _refused_at_connect(path, result):
+            wanted[id(path)] |= {UNREACHABLE, DENIED}
+            return True
+        return False
 
     def series(path: Path) -> Series:
         context = path.vantage.context
@@ -105,6 +132,8 @@ def negative(
     for path in seen:
         measurable(path)
         _judge(path, wanted[id(path)])
+    for note in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
+        tell(seen[0].vantage, note)
     _control(vantages, control, "after")
     settle(seen)
 

@@ -20,14 +20,14 @@ from kubereach.vantage.group import run_all
 MODE_PORT, HEALTH_PORT = 10249, 10256
 
 
-def modes(vantages: Sequence[Vantage], others: Mapping[str, str]) -> None:
+def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
     """See `Expectation.to_have_one_proxy_mode`; `others` is what stands for a service proxy on each node."""
     found = {}
     for vantage, answer in _ask(
         vantages, dict.fromkeys(vantages, "127.0.0.1"), MODE_PORT, "/proxyMode"
     ).items():
         said = answer.detail.strip() if answer.outcome == OK else ""
-        found[vantage.name] = said or others.get(vantage.node, "")
+        found[vantage.name] = said or str(others.get(vantage.node, ""))
     unknown = [name for name, mode in found.items() if not mode]
     if len(unknown) == len(found):
         raise Unsupported(

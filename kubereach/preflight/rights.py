@@ -60,6 +60,8 @@ _TABLE = (
     _right(
         _CORE, "configmaps", "get", _SYSTEM, "coredns", "kube-root-ca.crt", "kubeadm-config", optional=True
     ),
+    # which service proxy there is, where they lawfully differ
+    _right(_CORE, "configmaps", "get", _SYSTEM, "kube-proxy", "cilium-config", optional=True),
     _right(_NETWORKING, "servicecidrs", "list", _EVERYWHERE, optional=True),
 )
 #: only where the run makes its namespaces itself

@@ -41,6 +41,7 @@ from kubereach.world.lag import SliceLag
 from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers, renewed
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest, pod_spec, render
 from kubereach.world.places import places
+from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
 from kubereach.world.self_balancer import SelfBalancer
@@ -200,6 +201,7 @@ class World:
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
+        self.context.proxy_on = Proxies(self.api).on
         for service in self._services.values():
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))

@@ -66,12 +66,16 @@ def test_modes_that_are_the_same_and_not(monkeypatch) -> None:
 
 def test_a_replacement_has_no_mode_of_its_own(monkeypatch) -> None:
     told = Told()
-    pod = {"metadata": {"ownerReferences": [{"kind": "DaemonSet"}]}, "spec": {}}
     items = [
-        {"metadata": {**pod["metadata"], "name": name}, "spec": {"nodeName": node}}
-        for name, node in (("cilium-x", "n1"), ("cilium-envoy-x", "n1"), ("cilium-y", "n2"), ("other", "n2"))
+        {
+            "metadata": {"name": f"{owner}-x", "ownerReferences": [{"kind": "DaemonSet", "name": owner}]},
+            "spec": {"nodeName": node},
+        }
+        for owner, node in (("cilium", "n1"), ("cilium-envoy", "n1"), ("cilium", "n2"), ("other", "n2"))
     ]
-    found = proxies_by_node(SimpleNamespace(find=lambda _: {"items": items}))
+    found = proxies_by_node(
+        SimpleNamespace(find=lambda path: {"items": items} if path.endswith("pods") else None)
+    )
     answering(monkeypatch, proxies, Answer(REFUSED), Answer(REFUSED))
     proxies.modes(nodes(told), found)
     assert told == ["a replacement: Cilium (eBPF) on every node"]

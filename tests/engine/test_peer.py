@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import signal
 import socket
 import struct
@@ -548,3 +549,33 @@ def test_no_local_port_is_used_again_soon(vantage):
     result = vantage.run(Series("http", "127.0.0.1", Odd(note_and_reset).port, count=500, stop_after=0))
     assert result.outcomes["reset"] + result.outcomes["protocol"] == 500
     assert len(set(ports)) == 500
+
+
+def test_what_connect_itself_says(vantage):
+    """A broadcast address is nobody's to connect to: the call fails, and no packet is sent."""
+    (probe,) = vantage.run(Series("tcp", "255.255.255.255", 80)).probes
+    assert (probe.answer.outcome, probe.answer.at_connect) == ("unreachable", "ENETUNREACH")
+
+
+def test_what_a_packet_says_is_told_apart(vantage):
+    (probe,) = vantage.run(Series("tcp", "127.0.0.1", unused_port())).probes
+    assert (probe.answer.outcome, probe.answer.at_connect) == ("refused", "")
+
+
+def test_a_udp_flow_whose_socket_is_taken_away_goes_on_from_its_port(serve, monkeypatch):
+    """Socket load balancers end the sockets of clients whose endpoint has gone: ECONNABORTED."""
+    real, ports, fail = peer.ping, [], [False, False, True, False, False]
+
+    def ping(sock, *rest):
+        ports.append(sock.getsockname()[1])
+        if fail[len(ports) - 1]:
+            raise OSError(errno.ECONNABORTED, "Software caused connection abort")
+        return real(sock, *rest)
+
+    monkeypatch.setattr(peer, "ping", ping)
+    request = {"id": 1, "kind": "flow", "host": "127.0.0.1", "transport": "udp", "count": 5, "spacing": 0.01}
+    series = peer.Series({**request, "port": serve("a").ports["udp"], "nonce": NONCE})
+    series.stopped = threading.Event()
+    rows = peer.flow(series)
+    assert [row[0] for row, _, _ in rows] == ["ok", "ok", "reset", "ok", "ok"]
+    assert len(set(ports)) == 1
