@@ -1,7 +1,8 @@
-"""The states that pods and their events went through, for reads that caught one in passing.
+"""The states that objects went through, for reads that caught one in passing.
 
-A slow cluster was read while a container was just being created; a quick one is in that state for milliseconds. So such
-an answer is compared, as strictly as any other, with every state that there has been since the scenario began.
+A slow cluster was read while a container was just being created; a quick one is in that state for milliseconds, and a
+quick reader on a busy machine comes too late for it. So such an answer is compared, as strictly as any other, with
+every state that there has been since the scenario began.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import httpx
 
@@ -17,56 +18,70 @@ from .scenario import Object
 
 
 class History:
-    """Everything that a watch of the pods and one of the events of a namespace tells."""
+    """Everything that watches of some collections tell."""
 
-    def __init__(self, http: httpx.Client, namespace: str) -> None:
+    def __init__(self, http: httpx.Client, collections: Iterable[str]) -> None:
         self._http = http
-        self._base = f"/api/v1/namespaces/{namespace}"
         self._news = threading.Condition()
-        self._events: dict[str, list[Object]] = {"pods": [], "events": []}
-        for kind in self._events:
-            threading.Thread(target=self._follow, args=(kind,), daemon=True).start()
+        self._events: dict[str, list[Object]] = {path: [] for path in collections}
+        for path in self._events:
+            threading.Thread(target=self._follow, args=(path,), daemon=True).start()
 
-    def _follow(self, kind: str) -> None:
+    def _follow(self, path: str) -> None:
         try:
-            path, times = f"{self._base}/{kind}", httpx.Timeout(10, read=None)
+            times = httpx.Timeout(10, read=None)
             with self._http.stream("GET", path, params={"watch": "true"}, timeout=times) as answer:
                 for line in answer.iter_lines():
                     with self._news:
-                        self._events[kind].append(json.loads(line))
+                        self._events[path].append(json.loads(line))
                         self._news.notify_all()
         except (httpx.HTTPError, httpx.StreamError, OSError):
             return  # the client was closed with the scenario
 
-    def _told(self, kind: str, seen: int, patience: float) -> list[Object]:
+    def _told(self, path: str, seen: int, patience: float) -> list[Object]:
         """What came after the first `seen` events; waits until there is something."""
         with self._news:
-            self._news.wait_for(lambda: len(self._events[kind]) > seen, patience)
-            return self._events[kind][seen:]
+            self._news.wait_for(lambda: len(self._events[path]) > seen, patience)
+            return self._events[path][seen:]
 
-    def states(self, path: str, selector: str, patience: float) -> Iterator[Object]:
-        """The answers that reads of a pod, or of the events about one, could have had; waits for more of them.
+    def states(
+        self, path: str, collection: str, query: Mapping[str, str], patience: float
+    ) -> Iterator[Object]:
+        """The answers that reads of an object, or of a list, could have had; waits for more of them.
 
-        `selector` is the field selector of a list, by the name alone.
+        A list is chosen by one label, or, of events, by the name of the object that they are about.
         """
-        kind, _, name = path.removeprefix(f"{self._base}/").partition("/")
-        wanted = name or selector.partition("=")[2]
+        name = path.removeprefix(collection).strip("/")
         items: dict[str, Object] = {}
         deadline, seen = time.monotonic() + patience, 0
         while True:
-            told = self._told(kind, seen, deadline - time.monotonic())
+            told = self._told(collection, seen, deadline - time.monotonic())
             if not told:
                 return
             seen += len(told)
             for event in told:
                 obj = event["object"]
-                about = obj["metadata"]["name"] if name else obj["involvedObject"]["name"]
-                if about != wanted:
-                    continue
-                if name:
+                own = obj["metadata"]["name"]
+                if name and own == name and event["type"] != "DELETED":
                     yield obj
+                if name or not _chosen(obj, query):
                     continue
-                items[obj["metadata"]["name"]] = obj
-                listed = [item for _, item in sorted(items.items())]
+                items.pop(own, None)
+                if event["type"] != "DELETED":
+                    items[own] = obj
                 version = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-                yield {"kind": "EventList", "apiVersion": "v1", "metadata": version, "items": listed}
+                listed = [item for _, item in sorted(items.items())]
+                kind = {"kind": f"{obj['kind']}List", "apiVersion": obj["apiVersion"]}
+                yield {**kind, "metadata": version, "items": [_item(item) for item in listed]}
+
+
+def _chosen(obj: Object, query: Mapping[str, str]) -> bool:
+    if label := query.get("labelSelector"):
+        key, _, value = label.partition("=")
+        return bool((obj["metadata"].get("labels") or {}).get(key) == value)
+    return bool(obj["involvedObject"]["name"] == query.get("fieldSelector", "").partition("=")[2])
+
+
+def _item(obj: Object) -> Object:
+    """In a list, an object does not say its kind: the list does."""
+    return {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}

@@ -150,7 +150,8 @@ class Player:
         if scenario.makes_namespace and scenario.namespace and scenario.follows is None:
             self.make_namespace()
         if self._passing:
-            self._history = History(self.http, self.space)
+            paths = {_collection(self.pairs.told(self.steps[n]["request"]["path"])) for n in self._passing}
+            self._history = History(self.http, paths)
         if scenario.prepare is not None:
             scenario.prepare(self)
         for number, step in enumerate(self.steps):
@@ -213,10 +214,10 @@ class Player:
     def _in_passing(self, step: Object) -> list[str]:
         """Compare what was recorded with all states that there have been."""
         request, recorded = step["request"], step["response"]
-        selector = (request.get("query") or {}).get("fieldSelector", "")
+        path, query = self.pairs.told(request["path"]), self.pairs.told(request.get("query") or {})
         best: list[str] | None = None
         patience = PATIENCE if self._number not in self.outcome.excepted else 0
-        for state in self._history.states(self.pairs.told(request["path"]), selector, patience):
+        for state in self._history.states(path, _collection(path), query, patience):
             pairs = self.pairs.copy()
             pairs.reading = True
             wrong = list(differences(recorded["body"], state, pairs))

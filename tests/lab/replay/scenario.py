@@ -56,7 +56,7 @@ class Scenario:
     parts: Mapping[Step, Part] = field(default_factory=dict)
     #: reads whose answer must be there at once
     at_once: frozenset[Step] = frozenset()
-    #: reads of pods, or of events about one, that caught a state in passing: see `history`
+    #: reads that caught a state in passing: see `history`
     passing: frozenset[Step] = frozenset()
     #: a watch -> the step before which it was closed
     closes: Mapping[Step, Step] = field(default_factory=dict)
