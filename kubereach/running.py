@@ -10,7 +10,7 @@ import pytest
 
 from kubereach.beside import SECONDS
 from kubereach.check import INFO, Check
-from kubereach.errors import KubereachError, Unsupported
+from kubereach.errors import KubereachError, NotConforming, Unsupported
 from kubereach.events import Bus, CheckFinished, CheckStarted
 from kubereach.features import Finding
 from kubereach.known_defects import known_defect
@@ -98,6 +98,9 @@ class CheckRunner:
         check = check_of(item)
         if check and call.when == "teardown":  # JUnit takes the properties from the last phase
             item.user_properties.append(("verdict", self._current.word if self._current else PASS))
+        if check and call.excinfo and isinstance(call.excinfo.value, (KubereachError, NotConforming)):
+            # pytest would look up the statement in the parsed source, for a text that is replaced below
+            item.repr_failure = lambda excinfo: str(excinfo.value)  # type: ignore[method-assign]
         report = yield
         if check is None or call.excinfo is None:
             return report
