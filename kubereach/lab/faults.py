@@ -38,6 +38,7 @@ FAULTS: dict[str, Fault] = {
     "api.fails-to-read": Fault("one API request in twenty that reads fails with 500", API),
     "api.forbidden": Fault("we may not create Services, and the API server says so when asked", API),
     "api.limit-range": Fault("a limit range asks for more memory than our containers do", API),
+    "api.newer": Fault("the API's objects have fields that no client knows, and null for lists", API),
     "api.node-ports-forced": Fault("LoadBalancer Services get node ports, wanted or not", API),
     "api.node-ports-shared": Fault("ports of a Service with different protocols get one node port", API),
     "api.pod-security": Fault("PodSecurity forbids our pods", API),

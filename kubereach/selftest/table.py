@@ -73,6 +73,7 @@ TABLE: dict[str, Row] = {
     "api.fails-to-read": recovers(),
     "api.forbidden": stops("does not let us create services"),
     "api.limit-range": stops("minimum memory usage"),
+    "api.newer": recovers(),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),
     "api.node-ports-shared": by("nodeport.allocated"),
     "api.pod-security": stops("violates PodSecurity"),

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubereach.lab import status
 from kubereach.lab.admission import forbidden, may
-from kubereach.lab.api import discovery, openapi, proxy, reviews, swagger
+from kubereach.lab.api import discovery, newer, openapi, proxy, reviews, swagger
 from kubereach.lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach.lab.api.context import Context, answer, plain
 from kubereach.lab.api.logs import log
@@ -81,7 +81,7 @@ class ApiServer:
         try:
             if request.path not in _PUBLIC and not self._knows(request):
                 raise status.unauthorized()
-            return await self._route(request)
+            return newer.response(await self._route(request), self._context.config.faults)
         except StatusError as error:
             return _refusal(error)
         except (asyncio.CancelledError, ConnectionResetError):

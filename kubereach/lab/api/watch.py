@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from kubereach.lab import status
-from kubereach.lab.api import tables
+from kubereach.lab.api import newer, tables
 from kubereach.lab.api.bodies import Representation
 from kubereach.lab.api.objects import Predicate, select, shown
 from kubereach.lab.api.requests import ListOptions, Target, list_options
@@ -52,7 +52,8 @@ class _Watch:
         self.query = query
         self.options = options
         self.wanted: Predicate | None = select(self.resource, options)
-        self.plain = not form.convert and self.resource is not EVENTS_V1
+        self.odd = newer.FAULT in registry.config.faults
+        self.plain = not (form.convert or self.odd) and self.resource is not EVENTS_V1
         self.columns_sent = False
         self.lines: deque[bytes] = deque()
         self.news = asyncio.Event()
@@ -103,7 +104,7 @@ class _Watch:
             )
         if self.form.convert == "PartialObjectMetadata":
             return tables.partial_metadata(obj, self.form.version)
-        return obj
+        return newer.newer(obj) if self.odd else obj
 
     def bookmark(self, *, initial_end: bool = False) -> None:
         metadata: Object = {"resourceVersion": self.registry.revision}
