@@ -100,7 +100,7 @@ class CheckRunner:
             item.user_properties.append(("verdict", self._current.word if self._current else PASS))
         if check and call.excinfo and isinstance(call.excinfo.value, (KubereachError, NotConforming)):
             # pytest would look up the statement in the parsed source, for a text that is replaced below
-            item.repr_failure = lambda excinfo: str(excinfo.value)  # type: ignore[method-assign]
+            item.repr_failure = _in_words  # type: ignore[method-assign]
         report = yield
         if check is None or call.excinfo is None:
             return report
@@ -126,6 +126,11 @@ class CheckRunner:
                 finding = self.features.get(need)
                 if finding and not finding.decided:
                     self.features[need] = Finding(False, error.message)
+
+
+def _in_words(excinfo: pytest.ExceptionInfo[BaseException], style: str | None = None) -> str:
+    del style
+    return str(excinfo.value)
 
 
 def _rewrite(report: pytest.TestReport, check: Check, verdict: Verdict) -> None:
