@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubereach.api import Api, Object
-from kubereach.errors import CannotMeasure
+from kubereach.errors import CannotMeasure, UsageError
 from kubereach.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
 from kubereach.world.board import Board
@@ -55,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Removes the namespaces of runs that have died, as the next run would. Everything that kubereach makes is in "
         "namespaces of its own, with the label app.kubernetes.io/managed-by: kubereach."
     )
+    parser.add_argument(
+        "--target",
+        choices=("existing", "kind"),
+        default="existing",
+        help="kind: delete the kind clusters themselves that runs which have died made on this container engine",
+    )
     parser.add_argument("--context", metavar="NAME", help="the context of the kubeconfig")
     parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="the kubeconfig to use")
     parser.add_argument(
@@ -70,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Remove leftovers and wait until they are gone; gives the exit code. Raises `CannotMeasure`, `UsageError`."""
+    if arguments.target == "kind":
+        return _clean_kind(arguments, say)
     target = ExistingTarget(arguments.kubeconfig, arguments.context)
     api = Api(target.open())
     given = namespaces_of(tuple(arguments.namespace))
@@ -80,6 +89,19 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     finally:
         api.close()
         target.close()
+
+
+def _clean_kind(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Delete kind clusters that dead runs left; those that were to be kept are nobody's leftovers."""
+    from kubereach.targets.kind import leftovers as kind_leftovers
+
+    for option in ("context", "kubeconfig", "namespace", "kept"):
+        if getattr(arguments, option):
+            raise UsageError(
+                f"--{option} is for a cluster that exists, not for --target kind",
+                "A kind cluster that was kept is deleted by `kind delete cluster --name NAME`.",
+            )
+    return 0 if kind_leftovers.clean(os.environ, say, dry=arguments.dry_run) else CannotMeasure.exit_code
 
 
 def clean(

@@ -20,4 +20,6 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
         monkeypatch.delenv(variable, raising=False)
     # whatever really runs on this machine
     monkeypatch.setattr(balancer, "_processes", lambda _: [])
-    return Tools(folder)
+    made = Tools(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(made.notes))
+    return made

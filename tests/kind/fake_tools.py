@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -145,10 +146,17 @@ def create(words: list[str], name: str) -> int:
         fail("ERROR: failed to create cluster: unable to decode config: yaml: unmarshal errors:\n"
              "  line 3: field nodez not found in type v1alpha4.Cluster")  # fmt: skip
     note(f'Creating cluster "{name}" ...\n • Ensuring node image ({image}) 🖼  ...')
-    if mishap == "hang":
+    if mishap == "hang-pulling":
+        hang()
+    note(" ✓ Ensuring node image 🖼\n • Preparing nodes 📦  ...")
+    born = time.time()
+    if mishap in ("hang", "hang-later"):
         with state() as now:
-            now["clusters"][name] = {"nodes": [f"{name}-control-plane"], "mishap": "no-admin-conf"}
-        time.sleep(120)
+            half = {"nodes": [f"{name}-control-plane"], "mishap": "no-admin-conf", "born": born}
+            now["clusters"][name] = half
+        if mishap == "hang-later":
+            note(" ✓ Preparing nodes 📦\n • Writing configuration 📜  ...")
+        hang()
     if mishap in CREATE:
         fail(
             f" ✗ Preparing nodes 📦 \nERROR: failed to create cluster: {CREATE[mishap]}".format(
@@ -159,11 +167,17 @@ def create(words: list[str], name: str) -> int:
     nodes = [f"{name}-control-plane", *[f"{name}-worker{n if n > 1 else ''}" for n in range(1, workers + 1)]]
     with state() as now:
         nodes = now.get("live", {}).get("nodes") or nodes
-        now["clusters"][name] = {"nodes": nodes, "mishap": ""}
+        now["clusters"][name] = {"nodes": nodes, "mishap": "", "born": born}
     note(" ✓ Preparing nodes 📦\n ✓ Starting control-plane 🕹️")
     write_kubeconfig(Path(option(words, "kubeconfig")), name)
     note(f'Set kubectl context to "kind-{name}"\nYou can now use your cluster with:')
     return 0
+
+
+def hang() -> NoReturn:
+    (FOLDER / "hangs").write_text(str(os.getpid()))
+    time.sleep(120)
+    sys.exit(1)
 
 
 def write_kubeconfig(file: Path, name: str) -> None:
@@ -191,8 +205,7 @@ def delete(name: str) -> int:
     with state() as now:
         mishap = now["mishaps"].get("delete", "")
     if mishap == "hang":
-        (FOLDER / "hangs").touch()
-        time.sleep(120)
+        hang()
     with state() as now:
         if mishap:
             fail(f'ERROR: failed to delete cluster "{name}": failed to delete nodes: command "docker rm -f -v '
@@ -236,8 +249,7 @@ def logs(words: list[str], name: str, cluster: dict[str, Any]) -> int:
     with state() as now:
         hangs = now["mishaps"].get("logs") == "hang"
     if hangs:
-        (FOLDER / "hangs").touch()
-        time.sleep(120)
+        hang()
     for node in cluster["nodes"]:
         (folder / node).mkdir(parents=True)
         (folder / node / "kubelet.log").write_text("a line\n")
@@ -302,6 +314,14 @@ def docker(words: list[str]) -> int:
             print("[]")
             fail(f"Error response from daemon: No such image: {words[-1]}")
         print("sha256:1")
+    elif words[0] == "ps" and (of := option(words, "filter").removeprefix("label=io.x-k8s.kind.cluster=")):
+        with state() as now:
+            cluster = now["clusters"].get(of)
+        print("\n".join(f"{cluster.get('born', 0)}-{node}" for node in cluster["nodes"]) if cluster else "")
+    elif words[0] == "inspect":
+        for one in words[3:]:
+            born = datetime.fromtimestamp(float(one.partition("-")[0]), timezone.utc)
+            print(json.dumps({"Id": one, "Created": f"{born:%Y-%m-%dT%H:%M:%S}.{born.microsecond:06}789Z"}))
     elif words[0] == "ps":
         print("\n".join("\t".join(one) for one in containers))
     elif words[0] == "pull":

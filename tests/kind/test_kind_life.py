@@ -124,9 +124,11 @@ def test_the_kubeconfig_of_the_user_s_choice_is_written_and_stays(tools: Tools, 
 
 
 def test_the_probe_image_is_loaded_where_the_engine_has_it(tools: Tools) -> None:
-    tools.target().open()
+    first = tools.target()
+    first.open()
     assert tools.calls("kind", "load") == [["kind", "load", "docker-image", "--name=pytest-kind", IMAGE]]
-    tools.set(images=[], clusters={})
+    first.close()
+    tools.set(images=[])
     tools.target().open()
     assert len(tools.calls("kind", "load")) == 1, "the nodes pull it"
 
@@ -142,11 +144,13 @@ def test_other_engines_are_kind_s_business(tools: Tools, engine: str) -> None:
 
 
 def test_addresses_come_from_cloud_provider_kind_when_it_runs(tools: Tools) -> None:
-    access = tools.target().open()
+    first = tools.target()
+    access = first.open()
     assert access.self_load_balancer
     assert "load balancers by nobody: cloud-provider-kind is not seen to run" in access.description
+    first.close()
     image = "registry.k8s.io/cloud-provider-kind/cloud-controller-manager:v0.9.0"
-    tools.set(clusters={}, containers=[["envoyproxy/envoy:v1.33.2", "kindccm-ABC"], [image, "nice_name"]])
+    tools.set(containers=[["envoyproxy/envoy:v1.33.2", "kindccm-ABC"], [image, "nice_name"]])
     access = tools.target().open()
     assert not access.self_load_balancer
     assert "load balancers by cloud-provider-kind (container nice_name)" in access.description

@@ -23,6 +23,8 @@ class Tools:
         self.folder = folder
         self.bin = folder / "bin"
         self.bin.mkdir()
+        #: where runs note the clusters that they make
+        self.notes = folder / "state"
         self.install("kind", "docker", "kubectl")
         info = {"OperatingSystem": "Debian GNU/Linux 13 (trixie)"}
         self.write({"clusters": {}, "images": [IMAGE], "containers": [], "info": info, "mishaps": {}})
@@ -70,5 +72,5 @@ class Tools:
             settings or Settings(),
             ROOT / "manifests/kind.yaml",
             self.said.append,
-            {"PATH": f"{self.bin}", **environment},
+            {"PATH": f"{self.bin}", "XDG_STATE_HOME": str(self.notes), **environment},
         )

@@ -65,6 +65,11 @@ class Cluster(KindCluster):  # type: ignore[misc]
         self.record = Record(folder / "made-with.yaml", self.context)
 
     @property
+    def files(self) -> list[Path]:
+        """What goes with the cluster: what it was made with, and its kubeconfig if the user has named none."""
+        return [self.record.file, *([self.kubeconfig_path] if self._own_kubeconfig else [])]
+
+    @property
     def context(self) -> str:
         """The name of the cluster's context, as kind gives it."""
         return f"kind-{self.name}"
@@ -101,7 +106,8 @@ class Cluster(KindCluster):  # type: ignore[misc]
         file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         words = ["create", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}"]
         words += [f"--image={self.image}"] if self.image else []
-        done = run([str(self.kind_path), *words, f"--config={file}"], self._deadline, heard)
+        command = [str(self.kind_path), *words, f"--config={file}"]
+        done = run(command, self._deadline, heard, outlives=False)
         if not done.ok:
             raise told(done, f"`kind create cluster --config {file} --retain -v 1` says more.")
         self.record.write(self.kubeconfig_path, config, self.image)
@@ -165,9 +171,8 @@ class Cluster(KindCluster):  # type: ignore[misc]
             raise CannotMeasure(
                 f"the kind cluster {self.name} could not be deleted: {told(done, '').message}", remedy
             )
-        self.record.remove()
-        if self._own_kubeconfig:
-            self.kubeconfig_path.unlink(missing_ok=True)
+        for file in self.files:
+            file.unlink(missing_ok=True)
 
     def _kind(self, *words: str) -> Done:
         return run([str(self.kind_path), *words], max(_PATIENCE, self._deadline / 5))

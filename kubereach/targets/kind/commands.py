@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import selectors
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -48,16 +50,35 @@ def _unheard(line: str) -> None:
     """Nobody wants to know as they come."""
 
 
-def run(words: Sequence[str], deadline: float, heard: Callable[[str], None] = _unheard) -> Done:
+#: replaces itself by a command that the kernel kills when its parent dies, which outlasts exec (prctl(2)); Linux alone
+_MORTAL = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]): sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def mortal(words: Sequence[str]) -> list[str]:
+    """The same command, but it does not outlive this process, however that ends; where there is no Linux, as it is."""
+    if platform.system() != "Linux":
+        return list(words)
+    return [sys.executable, "-I", "-S", "-c", _MORTAL, str(os.getpid()), *words]
+
+
+def run(
+    words: Sequence[str], deadline: float, heard: Callable[[str], None] = _unheard, *, outlives: bool = True
+) -> Done:
     """Run a command to its end; `heard` gets the lines of its standard error as they come.
 
-    It has a session of its own, so that Ctrl-C reaches us first: whatever ends the wait ends the command too. Raises
-    `CannotMeasure` when it cannot be started, and when it has not ended after `deadline` seconds.
+    It has a session of its own, so that Ctrl-C reaches us first: whatever ends the wait ends the command too; unless it
+    `outlives` us, SIGKILL of us does so as well. Raises `CannotMeasure` when it cannot be started, and when it has not
+    ended after `deadline` seconds.
     """
     with tempfile.TemporaryFile() as out:
         try:
             process = subprocess.Popen(
-                words,
+                words if outlives else mortal(words),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.PIPE,

@@ -60,23 +60,20 @@ class Record:
     """
 
     def __init__(self, file: Path, cluster: str) -> None:
-        self._file = file
+        self.file = file
         self._cluster = cluster
 
     def write(self, kubeconfig: Path, content: dict[str, Any], image: str | None) -> None:
         made = {"cluster": self._identity(kubeconfig), "image": image, "configuration": content}
-        self._file.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
+        self.file.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
 
     def fits(self, kubeconfig: Path, content: dict[str, Any], image: str | None) -> bool:
         """Whether the cluster behind `kubeconfig` was made with exactly this."""
         try:
-            made = yaml.safe_load(self._file.read_text(encoding="utf-8"))
+            made = yaml.safe_load(self.file.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError):
             return False
         return bool(made == {"cluster": self._identity(kubeconfig), "image": image, "configuration": content})
-
-    def remove(self) -> None:
-        self._file.unlink(missing_ok=True)
 
     def _identity(self, kubeconfig: Path) -> str:
         content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")) or {}

@@ -45,6 +45,25 @@ class Engine:
         """The network that kind puts nodes on."""
         return self._environment.get("KIND_EXPERIMENTAL_DOCKER_NETWORK") or "kind"
 
+    @property
+    def identity(self) -> str:
+        """The same words for the same engine, as far as its client tells."""
+        return f"{self.name} {self._endpoint()}".strip()
+
+    def kind_nodes(self, cluster: str) -> list[tuple[str, str]]:
+        """(id, time of creation) of the containers that are a kind cluster's nodes. Raises `CannotMeasure`.
+
+        kind knows them by this label too: https://github.com/kubernetes-sigs/kind pkg/cluster/constants
+        """
+        label = f"label=io.x-k8s.kind.cluster={cluster}"
+        done = self._run("ps", "-a", "--no-trunc", "--filter", label, "--format", "{{.ID}}")
+        if done.ok and (ids := done.out.split()):
+            done = self._run("inspect", "--format", "{{json .}}", *ids)
+        if not done.ok:
+            raise told(done, f"See what `{self.name} ps` says.")
+        found = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+        return [(str(one.get("Id")), str(one.get("Created"))) for one in found]
+
     def check(self) -> None:
         """Ask the engine what it is, as kind does first of all. Raises `CannotMeasure` when it does not answer."""
         done = self._run("info", "--format", "{{json .}}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from kubereach.errors import CannotMeasure, UsageError
 from kubereach.kind_options import KindChoice
 from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
-from kubereach.targets.kind import balancer, outside
+from kubereach.targets.kind import balancer, notes, outside
 from kubereach.targets.kind.cluster import Cluster
 from kubereach.targets.kind.config import configuration, leaves_the_network_to_others
 from kubereach.targets.kind.engine import Engine
 from kubereach.targets.kind.failures import KNOWN_ISSUES, told
+from kubereach.targets.kind.leftovers import sweep
+from kubereach.targets.kind.notes import HeldNote, Note
 
 _NOTHING, _MAKING, _MADE = range(3)
 
@@ -42,9 +46,10 @@ class KindTarget:
         self._environment = environment
         self._cluster: Cluster | None = None
         self._state = _NOTHING
+        self._note: HeldNote | None = None
 
     def open(self) -> ClusterAccess:
-        """Use the cluster of that name, or make it, which takes a minute or two.
+        """Use the cluster of that name, or make it, which takes a minute or two; first delete those of dead runs.
 
         Raises `UsageError` for a configuration that is none and for options that a cluster which is there does not
         follow; `CannotMeasure` for whatever keeps a cluster from coming up.
@@ -57,8 +62,9 @@ class KindTarget:
         self._cluster = cluster
         cluster.ensure_kind()
         cluster.ensure_kubectl()
+        sweep(engine, self._environment, lambda line: self._say(f"kind: cluster {line}"))
         there = cluster.exists()
-        nodes = self._reuse(cluster, config) if there else self._make(cluster, config)
+        nodes = self._reuse(cluster, config) if there else self._make(cluster, engine, config)
         self._load_image(cluster, engine)
         why = outside.why_not_here(
             engine, [a for n in nodes for a in _inside(n)], self._settings.outside_timeout
@@ -101,22 +107,68 @@ class KindTarget:
         if cluster is not None and (state == _MAKING or (state == _MADE and not self._choice.keep)):
             self._say(f"kind: deleting cluster {cluster.name}")
             cluster.delete()
+            self._forget()
 
-    def _make(self, cluster: Cluster, config: dict[str, Any]) -> list[dict[str, Any]]:
+    def _make(self, cluster: Cluster, engine: Engine, config: dict[str, Any]) -> list[dict[str, Any]]:
         self._say(f"kind: creating cluster {cluster.name}")
+        self._remember(cluster, engine)
         self._state = _MAKING
+
+        def heard(line: str) -> None:
+            if line:
+                self._say(f"kind: {line.strip(' •✓✗.')}")
+                self._note_nodes(cluster, engine, line)
+
         try:
-            cluster.create(config, lambda line: self._say(f"kind: {line.strip(' •✓✗.')}") if line else None)
+            cluster.create(config, heard)
         except CannotMeasure as error:
             if "by somebody else" in error.message:
                 self._state = _NOTHING  # not ours to delete
+                self._forget()
             raise
         self._state = _MADE
+        if self._choice.keep:
+            self._forget()
         nodes = self._nodes(cluster, "")
         self._await(cluster, "nodes", ("--for=condition=Ready", "node", "--all"), config)
         system = ("--namespace=kube-system", "--for=condition=Ready", "pod", "--all")
         self._await(cluster, "system pods", system, config)
         return nodes
+
+    def _remember(self, cluster: Cluster, engine: Engine) -> None:
+        """Note the cluster where a later run finds it, should this one be killed. Raises `CannotMeasure`."""
+        files = [str(file) for file in cluster.files]
+        note = Note(
+            cluster.name, engine.identity, str(cluster.kind_path), str(cluster.kubeconfig_path), files, os.getpid()
+        )  # fmt: skip
+        where = notes.folder(self._environment)
+        try:
+            self._note = notes.begin(where, note)
+        except OSError as error:
+            self._say(f"kind: {where}: {error.strerror}: if this run is killed, nobody deletes the cluster")
+            return
+        if self._note is None:
+            raise CannotMeasure(
+                f"another run is making the kind cluster {cluster.name}",
+                "Wait until it is there, or take another --cluster-name.",
+            )
+
+    def _note_nodes(self, cluster: Cluster, engine: Engine, line: str) -> None:
+        """Note when kind begins to make nodes, and which containers those are as soon as all are there."""
+        held = self._note
+        if held is None or "Preparing nodes" not in line:
+            return
+        if "✓" not in line:
+            held.note.begun = time.time()
+        else:
+            with contextlib.suppress(CannotMeasure):  # then the time has to tell
+                held.note.nodes = [node for node, _ in engine.kind_nodes(cluster.name)]
+        held.write()
+
+    def _forget(self) -> None:
+        if self._note is not None:
+            self._note.remove()
+            self._note = None
 
     def _await(self, cluster: Cluster, what: str, condition: tuple[str, ...], config: dict[str, Any]) -> None:
         """Wait until all are ready, by kubectl. Raises `CannotMeasure`."""

@@ -1,0 +1,120 @@
+"""kind clusters that dead runs have left, and their deletion. None is touched that is not known to be such a one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from kubereach.errors import CannotMeasure
+from kubereach.targets.kind import notes
+from kubereach.targets.kind.commands import run
+from kubereach.targets.kind.engine import Engine
+from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.notes import HeldNote, Note
+
+#: seconds that `kind delete cluster` may take
+_PATIENCE = 120.0
+#: seconds after kind's word that it prepares nodes within which it has made all of their containers
+_PREPARED = 60.0
+#: seconds by which clocks may be apart
+_SLACK = 2.0
+DEAD, ALIVE, OTHER, GONE, ELSEWHERE = (
+    "left by a run that has died",
+    "of a run that goes on",
+    "of that name, but not the one of the run that has died: left alone",
+    "of a run that has died, and gone already",
+    "left by a run that has died, on another container engine",
+)
+
+
+def clean(environment: Mapping[str, str], say: Callable[[str], None], *, dry: bool = False) -> bool:
+    """`sweep` by itself: says of all clusters that runs have made and not deleted what becomes of them."""
+    where = notes.folder(environment)
+    going_on = notes.alive(where)
+    for note in going_on:
+        say(f"{note.cluster}: {ALIVE} (process {note.pid})")
+    left = list(notes.dead(where))
+    for held in left:
+        held.let_go()
+    if not left:
+        if not going_on:
+            say("nothing is left of any run")
+        return True
+    engine = Engine(environment)
+    engine.check()
+    return sweep(engine, environment, say, dry=dry)
+
+
+def sweep(
+    engine: Engine, environment: Mapping[str, str], say: Callable[[str], None], *, dry: bool = False
+) -> bool:
+    """Delete what dead runs have left on this engine, and say so; `dry` says it only.
+
+    False if some could not be deleted, which is said with kind's reason. Whoever deletes by hand, or makes a cluster of
+    that name again, is heeded: only the very containers that the run has made count.
+    """
+    all_went = True
+    for held in notes.dead(notes.folder(environment)):
+        note, state = held.note, _state(held.note, engine)
+        if dry or state == ELSEWHERE:
+            say(f"{note.cluster}: {state}")
+            held.let_go()
+        elif state == DEAD:
+            say(f"{note.cluster}: {state} (process {note.pid}), to be deleted")
+            all_went = _delete(held, environment, say) and all_went
+        elif state == GONE:
+            say(f"{note.cluster}: {state}")
+            _forget(held)
+        else:
+            say(f"{note.cluster}: {state}")
+            held.remove()
+    return all_went
+
+
+def _state(note: Note, engine: Engine) -> str:
+    if note.engine != engine.identity:
+        return ELSEWHERE
+    there = engine.kind_nodes(note.cluster)
+    if not there:
+        return GONE
+    if note.nodes:
+        return DEAD if {one for one, _ in there} <= set(note.nodes) else OTHER
+    # killed before it could look what kind had made
+    span = (note.begun - _SLACK, note.begun + _PREPARED)
+    mine = note.begun and all(span[0] <= _seconds(created) <= span[1] for _, created in there)
+    return DEAD if mine else OTHER
+
+
+def _seconds(created: str) -> float:
+    """An engine's time of a container's creation, in seconds since the epoch; -1 if it cannot be read."""
+    found = re.match(r"(\d+-\d+-\d+T\d+:\d+:\d+)(?:\.\d+)?(Z|[+-]\d+:\d+)$", created)
+    return datetime.fromisoformat(found[1] + found[2].replace("Z", "+00:00")).timestamp() if found else -1.0
+
+
+def _delete(held: HeldNote, environment: Mapping[str, str], say: Callable[[str], None]) -> bool:
+    note = held.note
+    found = note.kind if Path(note.kind).exists() else shutil.which("kind", path=environment.get("PATH"))
+    by_hand = f"`kind delete cluster --name {note.cluster}`"
+    try:
+        if not found:
+            raise CannotMeasure(f"{note.kind} is not there any more")
+        words = ["delete", "cluster", f"--name={note.cluster}", f"--kubeconfig={note.kubeconfig}"]
+        done = run([found, *words], _PATIENCE)
+        if not done.ok:
+            raise told(done, by_hand)
+    except CannotMeasure as error:
+        say(f"{note.cluster} could not be deleted: {error.message}: {by_hand}")
+        held.let_go()
+        return False
+    _forget(held)
+    return True
+
+
+def _forget(held: HeldNote) -> None:
+    """Remove the note, and what went with the cluster: its keys open nothing any more."""
+    for file in held.note.files:
+        Path(file).unlink(missing_ok=True)
+    held.remove()
