@@ -1,0 +1,98 @@
+"""Who must answer for a Service: its pods, read from the pods themselves."""
+
+from __future__ import annotations
+
+from kubereach.api import Object
+from kubereach.endpointslices import slices_of
+from kubereach.vantage import VantageGroup
+from kubereach.vantage.vantage import POD
+from kubereach.world.board import is_ready
+from kubereach.world.matching import differences
+from kubereach.world.service_object import ServiceObject
+
+
+class ServicePods(ServiceObject):
+    """A Service with its endpoints."""
+
+    def _pods(self) -> list[Object]:
+        selector = self.obj["spec"].get("selector")
+        if not selector:
+            return []
+        every = self.obj["spec"].get("publishNotReadyAddresses", False)
+        found = []
+        for pod in self._world.board.all("Pod", self.namespace):
+            labels = pod["metadata"].get("labels") or {}
+            if all(labels.get(key) == value for key, value in selector.items()):
+                there = every and pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")
+                if there or is_ready(pod):
+                    found.append(pod)
+        return found
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """Names of the pods that must serve: selected and ready. Read from the pods, not from EndpointSlices."""
+        return frozenset(pod["metadata"]["name"] for pod in self._pods())
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Their addresses; of a Service without a selector, those of the EndpointSlices in its manifest."""
+        return self._written or frozenset(pod["status"]["podIP"] for pod in self._pods())
+
+    @property
+    def address_of(self) -> dict[str, str]:
+        """Address of each of its pods, by name."""
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
+
+    @property
+    def pod_ips(self) -> dict[str, tuple[str, ...]]:
+        """All addresses of each of its pods, by name."""
+        return {
+            pod["metadata"]["name"]: tuple(one["ip"] for one in pod["status"].get("podIPs") or ())
+            for pod in self._pods()
+        }
+
+    @property
+    def endpoints_by_node(self) -> dict[str, frozenset[str]]:
+        """Names of the pods that must serve, by the node that they are on; nodes without any are left out."""
+        found: dict[str, frozenset[str]] = {}
+        for pod in self._pods():
+            node = str(pod["spec"].get("nodeName", ""))
+            found[node] = found.get(node, frozenset()) | {pod["metadata"]["name"]}
+        return found
+
+    def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
+        """The number that targetPort means at each of its pods: a name means what the pod gives it to."""
+        target = port.get("targetPort", port["port"])
+        found = []
+        for pod in self._pods():
+            declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
+            named = [p["containerPort"] for p in declared if p.get("name") == target]
+            number = target if isinstance(target, int) else named[0] if named else 0
+            found.append((str(pod["metadata"]["name"]), int(number)))
+        return tuple(sorted(found))
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """Addresses in its EndpointSlices, whatever their conditions, as the API has them now."""
+        slices = slices_of(self._world.api, self.namespace, self.name)
+        return frozenset(
+            address
+            for part in slices
+            for endpoint in part.get("endpoints") or []
+            for address in endpoint["addresses"]
+        )
+
+    def mismatches(self) -> list[str]:
+        """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.matching`."""
+        return differences(
+            self.obj["spec"].get("selector") or {}, self._world.board.all("Pod", self.namespace)
+        )
+
+    def own_pods(self, *names_: str) -> VantageGroup:
+        """Vantages inside its own pods (all, or the named ones, ready or not)."""
+        chosen = [
+            pod
+            for pod in self._world.board.all("Pod", self.namespace)
+            if pod["metadata"]["name"] in (names_ or self.endpoints)
+        ]
+        return self._world.vantages(chosen, POD, labelled=True)
