@@ -44,7 +44,9 @@ OPTIONS = (
     *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
     Option(
-        "proxy-mode", "kube-proxy's mode that the lab plays: nftables (default), iptables", metavar="MODE"
+        "proxy-mode",
+        "kube-proxy's mode that the lab plays: nftables (default), iptables, ipvs",
+        metavar="MODE",
     ),
     Option(
         "kubernetes-version",

@@ -15,17 +15,16 @@ from kubereach.expect.telling import tell
 from kubereach.outcome import OK, Answer, in_words
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
+from kubereach.world.proxies import MODE_PATH, MODE_PORT
 
-#: where kube-proxy answers: its mode on the node's loopback address, its health on all addresses
-MODE_PORT, HEALTH_PORT = 10249, 10256
+#: where kube-proxy tells of its health, on all addresses of its node
+HEALTH_PORT = 10256
 
 
 def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
     """See `Expectation.to_have_one_proxy_mode`; `others` is what stands for a service proxy on each node."""
     found = {}
-    for vantage, answer in _ask(
-        vantages, dict.fromkeys(vantages, "127.0.0.1"), MODE_PORT, "/proxyMode"
-    ).items():
+    for vantage, answer in _ask(vantages, dict.fromkeys(vantages, "127.0.0.1"), MODE_PORT, MODE_PATH).items():
         said = answer.detail.strip() if answer.outcome == OK else ""
         found[vantage.name] = said or str(others.get(vantage.node, ""))
     unknown = [name for name, mode in found.items() if not mode]

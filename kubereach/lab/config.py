@@ -11,7 +11,7 @@ from kubereach.lab import versions
 from kubereach.lab.faults import check_faults
 
 #: modes of kube-proxy that the lab can play
-PROXY_MODES = ("nftables", "iptables")
+PROXY_MODES = ("nftables", "iptables", "ipvs")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

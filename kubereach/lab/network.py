@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,8 @@ from kubereach.lab.config import AddressPlan, LabConfig
 
 T = TypeVar("T")
 _SCOPE_LINK = 253
+#: what the mode ipvs of kube-proxy gives Services' addresses to
+_IPVS = "kube-ipvs0"
 _NO_DAD = 0x02  # IFA_F_NODAD: nobody else can have the address, so that it need not be tried for a second
 _NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: other pods of the node are reached through it, not directly
 _NETNS = Path("/run/netns")
@@ -155,6 +157,8 @@ class NodeNetwork(Host):
         self._used: set[str] = set()
         self._ip: Any = None
         self._namespace = -1
+        #: addresses of kube-ipvs0 by IP version
+        self._bound: dict[int, frozenset[str]] = {}
 
     async def start(self) -> None:
         await super().start()
@@ -185,6 +189,24 @@ class NodeNetwork(Host):
         if self._config.proxy_mode == "iptables" or "proxy.localhost-on-one-node" in self._config.faults:
             sysctl("ipv4/conf/all/route_localnet", "1")
         nft("".join(_pod_network_rules(self._config, plan, self.number) for plan in self._config.plans))
+
+    async def bind(self, plan: AddressPlan, addresses: Collection[str]) -> None:
+        """Make just these the family's addresses of kube-ipvs0, which belong to the node itself then."""
+        await self.do(self._bind, plan, frozenset(addresses))
+
+    def _bind(self, plan: AddressPlan, addresses: frozenset[str]) -> None:
+        # a bridge without ports: the kernel of this machine may have no dummy links
+        found = self._ip.link_lookup(ifname=_IPVS)
+        if not found:
+            self._ip.link("add", ifname=_IPVS, kind="bridge")
+            found = self._ip.link_lookup(ifname=_IPVS)
+            self._ip.link("set", index=found[0], state="up")
+        bound = self._bound.get(plan.version, frozenset())
+        for address in bound - addresses:
+            self._ip.addr("delete", index=found[0], address=address, prefixlen=plan.pods.max_prefixlen)
+        for address in addresses - bound:
+            add_address(self._ip, plan, found[0], address, plan.pods.max_prefixlen)
+        self._bound[plan.version] = addresses
 
     @property
     def bridge_port(self) -> str:

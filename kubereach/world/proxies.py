@@ -7,13 +7,15 @@ may be part of another program (k3s, MicroK8s).
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from kubereach.api import Api, Object
 
+#: where kube-proxy tells its mode, to programs of its node: http://127.0.0.1:10249/proxyMode
+MODE_PORT, MODE_PATH = 10249, "/proxyMode"
 _SYSTEM = "/api/v1/namespaces/kube-system"
 _POD_OWNERS = ("DaemonSet", "Node")
 
@@ -54,14 +56,20 @@ def proxies_by_node(api: Api) -> dict[str, ServiceProxy]:
 class Proxies:
     """The service proxies of a cluster, looked at when somebody first wants to know."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, mode_on: Callable[[str], str] = lambda _: "") -> None:
+        """`mode_on` asks the kube-proxy of a node for its mode; "" if it does not answer."""
         self._api = api
+        self._mode_on = functools.cache(mode_on)
 
     def on(self, node: str) -> ServiceProxy | None:
         """What serves Services on a node; None if that cannot be told."""
-        return self.by_node.get(node)
+        found = self.by_node.get(node)
+        if found is not None and found.at_connect:  # whatever kube-proxy may be there besides
+            return found
+        mode = self._mode_on(node)
+        return ServiceProxy(f"kube-proxy in mode {mode}", ipvs=mode == "ipvs") if mode else found
 
-    @cached_property
+    @functools.cached_property
     def by_node(self) -> dict[str, ServiceProxy]:
         pods: dict[str, dict[str, Object]] = {}
         for pod in self._pods():
@@ -92,7 +100,7 @@ class Proxies:
             return not with_kube_proxy
         return told in ("true", "strict") or (told in ("partial", "probe") and not with_kube_proxy)
 
-    @cached_property
+    @functools.cached_property
     def _kube_proxy(self) -> ServiceProxy:
         """kube-proxy, with the mode that its configuration asks for."""
         text = self._settings("kube-proxy").get("config.conf", "")

@@ -23,6 +23,7 @@ from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus, Changed, Progress, WorldReady
 from kubereach.nodes import pinned
+from kubereach.outcome import OK
 from kubereach.preflight.admission import admit, remedy
 from kubereach.preflight.pull_secret import copies, name_in
 from kubereach.preflight.review import review
@@ -30,7 +31,7 @@ from kubereach.preflight.rights import needed
 from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
-from kubereach.vantage import Vantage, VantageGroup
+from kubereach.vantage import Series, Vantage, VantageGroup
 from kubereach.vantage.command import CommandVantage, further_outsides
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
@@ -41,7 +42,7 @@ from kubereach.world.lag import SliceLag
 from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers, renewed
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest, pod_spec, render
 from kubereach.world.places import places
-from kubereach.world.proxies import Proxies
+from kubereach.world.proxies import MODE_PATH, MODE_PORT, Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
 from kubereach.world.self_balancer import SelfBalancer
@@ -201,7 +202,7 @@ class World:
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
-        self.context.proxy_on = Proxies(self.api).on
+        self.context.proxy_on = Proxies(self.api, self._proxy_mode).on
         for service in self._services.values():
             service.settled = self.context.settled
         pods = len(self.board.all("Pod"))
@@ -214,6 +215,15 @@ class World:
         everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
+
+    def _proxy_mode(self, node: str) -> str:
+        """What the kube-proxy of a node says of its mode; "" where it does not, or where we are not on nodes."""
+        series = Series("http", "127.0.0.1", MODE_PORT, more={"path": MODE_PATH, "text": True})
+        for vantage in self.nodes if len(self.nodes) else ():
+            if vantage.node == node:
+                answer = vantage.run(series).probes[0].answer
+                return answer.detail.strip() if answer.outcome == OK else ""
+        return ""
 
     def _by_stem(self) -> dict[str, list[Manifest]]:
         """The manifests of all Services that can be; why the others cannot is told to those who ask for them."""

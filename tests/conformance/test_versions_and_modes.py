@@ -70,19 +70,33 @@ def test_the_iptables_mode(run_suite: Runner) -> None:
     assert notes["nodeport.localhost"] == ["nodeport 127.0.0.1: answers at each of 2 vantages"]
 
 
-@pytest.mark.skipif(not WHOLE, reason="20 s: make nightly has it")
-def test_a_whole_run_in_the_iptables_mode(run_suite: Runner) -> None:
-    result = run_suite(_command("--proxy-mode", "iptables"))
+def test_the_ipvs_mode(run_suite: Runner) -> None:
+    """Affinity outlives its time there, which is no failure of the cluster."""
+    checks = ["clusterip.undeclared-port", "clusterip.no-endpoints-refused", "affinity.expires", "proxy.mode"]
+    result = run_suite(_command("--proxy-mode", "ipvs", "--nodes", "2", *checks))
     assert result.code == 0, result.output
-    assert result.report["verdict"] == "conformant", result.output
-    assert result.ids("unsupported") <= ABSENT.keys()
+    assert result.ids("pass") == {*checks} - {"affinity.expires"}, result.output
+    (message,) = (c["message"] for c in result.report["checks"] if c["id"] == "affinity.expires")
+    assert "kube-proxy in mode ipvs: IPVS lets a client go only when" in message
+
+
+@pytest.mark.parametrize(("mode", "lacking"), [("iptables", set()), ("ipvs", {"affinity.expires"})])
+@pytest.mark.skipif(not WHOLE, reason="20 s each: make nightly has them")
+def test_a_whole_run_in_a_mode(run_suite: Runner, mode: str, lacking: set[str]) -> None:
+    result = run_suite(_command("--proxy-mode", mode))
+    assert result.code == 0, result.output
+    assert result.report["verdict"] == ("partial" if lacking else "conformant"), result.output
+    assert result.ids("unsupported") - ABSENT.keys() == lacking
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--kubernetes-version", "1.28"], "the lab plays Kubernetes 1.29 to 1.37, not 1.28"),
-        (["--proxy-mode", "userspace"], "the lab has no proxy mode userspace: it plays nftables, iptables"),
+        (
+            ["--proxy-mode", "userspace"],
+            "the lab has no proxy mode userspace: it plays nftables, iptables, ipvs",
+        ),
         (["--target", "kind", "--proxy-mode", "ipvs"], "--kind-proxy-mode"),
         (["--context", "prod", "--kubernetes-version", "1.30"], "a cluster's own is what it is"),
     ],

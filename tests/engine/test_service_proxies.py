@@ -79,6 +79,28 @@ def test_nothing_may_be_seen() -> None:
     assert found(path="/nowhere") is None
 
 
+@pytest.mark.parametrize(
+    ("pods", "mode", "words", "ipvs"),
+    [
+        ([], "ipvs", "kube-proxy in mode ipvs", True),
+        ([], "nftables", "kube-proxy in mode nftables", False),
+        ([pod("calico-node")], "iptables", "kube-proxy in mode iptables", False),
+        ([pod("kube-proxy")], "ipvs", "kube-proxy in mode ipvs", True),
+        ([pod("kube-proxy")], "", "which does not tell its mode", False),
+        ([CILIUM], "iptables", "Cilium", False),
+    ],
+)
+def test_kube_proxys_own_word(pods, mode: str, words: str, ipvs: bool) -> None:
+    """k3s and MicroK8s have kube-proxy in a program of theirs: no pod tells of it, but it answers."""
+    asked = []
+    api = SimpleNamespace(find={PODS: {"items": pods}}.get)
+    proxies = Proxies(api, lambda node: asked.append(node) or mode)
+    for _ in range(2):
+        proxy = proxies.on("n1")
+        assert (words in str(proxy), proxy.ipvs) == (True, ipvs)
+    assert len(asked) <= 1, "a node is asked once"
+
+
 def test_null_lists() -> None:
     assert Proxies(SimpleNamespace(find={PODS: {"items": None}}.get)).by_node == {}
     bare = {"metadata": {"name": "x", "ownerReferences": None}, "spec": {}}

@@ -40,6 +40,12 @@ def iptables_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess
     yield from _started(config, tmp_path_factory.mktemp("iptables-lab"))
 
 
+@pytest.fixture(scope="session")
+def ipvs_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabAccess]:
+    """A lab whose clients see kube-proxy's ipvs mode, with IPv6 beside IPv4."""
+    yield from _started(LabConfig(dual_stack=True, proxy_mode="ipvs"), tmp_path_factory.mktemp("ipvs-lab"))
+
+
 def _started(config: LabConfig, folder: Path) -> Iterator[LabAccess]:
     with Lab(config) as started:
         access = LabAccess(started, folder)

@@ -17,12 +17,18 @@ class Affinity:
     """The affinity of one Service port, as far as its specification asks for it."""
 
     def __init__(
-        self, plan: AddressPlan, spec: dict[str, Any], endpoints: int, faults: Collection[str]
+        self,
+        plan: AddressPlan,
+        spec: dict[str, Any],
+        endpoints: int,
+        faults: Collection[str],
+        lingers: int = 0,
     ) -> None:
-        """`endpoints` is how many the Service port has."""
+        """`endpoints` is how many the Service port has, `lingers` for how many seconds more clients are remembered."""
         self.wanted = spec.get("sessionAffinity") == "ClientIP" and "proxy.affinity-ignored" not in faults
         config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
         seconds: float = config.get("timeoutSeconds", _DEFAULT)
+        seconds += lingers
         if "proxy.affinity-too-short" in faults:
             seconds /= 4
         # with its time-out in the name, because the kernel does not change that of a set

@@ -54,6 +54,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
             type filter hook input priority -110;
             ct state new {mode.at_node} meta l4proto . th dport vmap @no-endpoint-nodeports
             {endpoint_check}
+            {mode.incoming}
         }}
         chain filter-forward {{
             type filter hook forward priority -110;

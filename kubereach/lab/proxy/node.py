@@ -13,6 +13,7 @@ from kubereach.lab.proxy.claims import Claims, Key
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, end_tcp, udp_frontends
 from kubereach.lab.proxy.healthcheck import HealthChecks
 from kubereach.lab.proxy.keeping import Keeping
+from kubereach.lab.proxy.modes import mode_of
 from kubereach.lab.proxy.service import Object, Rules, cluster_ip, service_rules
 from kubereach.lab.proxy.transactions import transactions
 from kubereach.lab.registry import Registry
@@ -47,6 +48,7 @@ class _Proxier:
         self._flows = UdpFlows(network, plan, config.minor)
         #: the UDP frontends of each Service that has any
         self._udp: dict[Key, frozenset[Frontend]] = {}
+        self._mode = mode_of(config.proxy_mode, plan, plan.node_address(network.number))
         self._keeping = Keeping(config.faults, plan, network.number == config.nodes - 1)
 
     async def start(self) -> None:
@@ -85,12 +87,20 @@ class _Proxier:
             one for key, (service, _) in found.items() if not service for one in self._udp.pop(key, ())
         ]
         self._udp |= {key: frozenset(frontends) for key, frontends in udp.items() if frontends}
+        if self._mode.binds:
+            await self._network.bind(self._plan, self._addresses())
         outdated = self._flows.outdated(self._served(udp), deleted)
         if "proxy.conntrack-not-flushed" not in self._config.faults:
             await self._flows.end(outdated)
         if "proxy.connections-cut" in self._config.faults:
             await end_tcp(self._network, self._plan, _emptied(changes))
         return freed
+
+    def _addresses(self) -> set[str]:
+        """The addresses that Services are served at, but for the node's own."""
+        at = ("service-ips", "no-endpoint-services")
+        elements = [element for rules in self._applied.values() for element in rules.elements]
+        return {key.partition(" . ")[0] for where, key in elements if where in at}
 
     def _served(
         self, udp: Mapping[Key, Mapping[Frontend, frozenset[Backend]]]
@@ -122,7 +132,7 @@ class _Proxier:
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
         node, zone = self._network.name, self._config.zone(self._network.number)
-        return service_rules(self._plan, node, service, own, captured, self._config.faults, zone)
+        return service_rules(self._plan, node, service, own, captured, self._config.faults, zone, self._mode)
 
 
 def _twin(rules: Rules) -> tuple[object, ...]:

@@ -6,11 +6,12 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kubereach.lab.config import AddressPlan
 from kubereach.lab.proxy.affinity import Affinity
+from kubereach.lab.proxy.modes import Mode, mode_of
 from kubereach.lab.proxy.topology import Endpoint, near
 
 Object = dict[str, Any]
@@ -36,6 +37,7 @@ def service_rules(
     load_balancer: Sequence[str] = (),
     faults: Collection[str] = (),
     zone: str = "",
+    mode: Mode | None = None,
 ) -> Rules:
     """The rules of one family for `service` on `node`, which is in `zone`.
 
@@ -60,7 +62,16 @@ def service_rules(
         endpoints = _endpoints(slices, port.get("name", ""), port["protocol"], faults)
         if "proxy.target-port-ignored" in faults:
             endpoints = [replace(endpoint, port=port["port"]) for endpoint in endpoints]
-        _ServicePort(plan, (node, zone), service, port, endpoints, load_balancer, faults).add_to(rules)
+        _ServicePort(
+            plan,
+            (node, zone),
+            service,
+            port,
+            endpoints,
+            load_balancer,
+            faults,
+            mode or mode_of("nftables", plan),
+        ).add_to(rules)
     return rules
 
 
@@ -120,7 +131,8 @@ class _ServicePort:
         port: Object,
         endpoints: list[Endpoint],
         load_balancer: Sequence[str],
-        faults: Collection[str] = (),
+        faults: Collection[str],
+        mode: Mode,
     ) -> None:
         meta, self.spec = service["metadata"], service["spec"]
         self.plan = plan
@@ -128,9 +140,10 @@ class _ServicePort:
         self.port = port
         self.load_balancer = load_balancer
         self.faults = faults
+        self.mode = mode
         self.protocol = port["protocol"].lower()
         self.endpoints = near(endpoints, *place, faults)
-        self.affinity = Affinity(plan, self.spec, len(endpoints), faults)
+        self.affinity = Affinity(plan, self.spec, len(endpoints), faults, mode.lingers)
         self.local = [e for e in endpoints if e.node == place[0]]
         #: what any policy leads to: what is local need not be what is near
         self.used = sorted({*self.endpoints, *self.local}, key=lambda e: (e.address, e.port))
@@ -199,8 +212,8 @@ class _ServicePort:
             rules.elements["no-endpoint-services", key] = self._refusal()
 
     def _refusal(self) -> str:
-        """No endpoint anywhere is refused; none on this node only, under a Local policy, is dropped."""
-        return "drop" if self.endpoints else "goto reject-chain"
+        """No endpoint anywhere is refused; none on this node only, under a Local policy, as the mode does it."""
+        return self.mode.none_local if self.endpoints else "goto reject-chain"
 
     def _external_address(self, rules: Rules, address: str, chain: str, reachable: list[Endpoint]) -> None:
         # one address may be written in several ways, by several Services
@@ -213,6 +226,9 @@ class _ServicePort:
         ranges = self.plan.own(cidr.strip() for cidr in self.spec.get("loadBalancerSourceRanges") or [])
         if "proxy.source-ranges-ignored" in self.faults:
             ranges = []
+        if any(ip_address(self.mode.own) in ip_network(cidr) for cidr in ranges if self.mode.own):
+            # the node's own packets to an address of its own come from that address (kubernetes #119656)
+            ranges.append(address)
         if ranges and address in self.load_balancer:
             firewall = f"firewall-{self.suffix}"
             rules.chains[firewall] = (f"{self.ip} saddr != {{ {', '.join(ranges)} }} drop",)
@@ -256,7 +272,7 @@ class _ServicePort:
                 f"{self.affinity.lookup(self._name_of(e))} goto {self._chain_of(e)}" for e in endpoints
             )
         choices = ", ".join(f"{i} : goto {self._chain_of(e)}" for i, e in enumerate(endpoints))
-        return (*sticky, f"numgen random mod {len(endpoints)} vmap {{ {choices} }}")
+        return (*sticky, f"numgen {self.mode.choice} mod {len(endpoints)} vmap {{ {choices} }}")
 
     def _endpoint_chains(self, rules: Rules) -> None:
         for endpoint in self.used:
