@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import select
-import socket
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +18,7 @@ from kubereach.check import (
     OUTSIDE_DUAL,
     SCTP,
 )
+from kubereach.reactions import reacting
 from kubereach.settings import Settings
 
 
@@ -64,8 +61,7 @@ class ClusterFacts(Protocol):
 # them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
 _SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 
-# Any answer, an error too, proves that a node can be reached. A firewall may leave only some ports open: the
-# kubelet's, SSH, and three of the node port range.
+# A firewall may leave only some ports open: the kubelet's, SSH, and three of the node port range.
 _PORTS = (10250, 22, 30000, 31000, 32767)
 
 
@@ -125,45 +121,12 @@ def _outside(addresses: Sequence[str], timeout: float, elsewhere: str) -> Findin
     """Whether every node's address reacts to a connection from this machine, within `timeout` seconds."""
     if elsewhere:
         return Finding(True, f"the outside is on the nodes' own network, as {elsewhere}")
-    silent = [address for address in addresses if address not in (reacting := _reacting(addresses, timeout))]
     if not addresses:
         return Finding(False, "no node has an address")
+    reacted = reacting(addresses, _PORTS, timeout)
+    silent = [address for address in addresses if address not in reacted]
     if silent:
         return Finding(
             False, f"no reaction from {', '.join(silent)} on any of ports {', '.join(map(str, _PORTS))}"
         )
-    return Finding(True, f"every node reacts: {', '.join(f'{a} {reacting[a]}' for a in addresses)}")
-
-
-def _reacting(addresses: Sequence[str], timeout: float) -> dict[str, str]:
-    """The first reaction of each address that has one; all are tried at the same time."""
-    reactions: dict[str, str] = {}
-    waiting: dict[int, tuple[socket.socket, str, int]] = {}
-    poll = select.poll()
-    for address in dict.fromkeys(addresses):
-        for port in _PORTS:
-            attempt = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-            attempt.setblocking(False)
-            result = attempt.connect_ex((address, port))
-            if result == errno.EINPROGRESS:
-                waiting[attempt.fileno()] = (attempt, address, port)
-                poll.register(attempt, select.POLLOUT)
-                continue
-            _note(reactions, address, port, result)
-            attempt.close()
-    deadline = time.monotonic() + timeout
-    while waiting and len(reactions) < len(set(addresses)) and (left := deadline - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(left * 1000):
-            attempt, address, port = waiting.pop(descriptor)
-            poll.unregister(descriptor)
-            _note(reactions, address, port, attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-            attempt.close()
-    for attempt, _, _ in waiting.values():
-        attempt.close()
-    return reactions
-
-
-def _note(reactions: dict[str, str], address: str, port: int, result: int) -> None:
-    if result in (0, errno.ECONNREFUSED, errno.ECONNRESET):
-        word = {0: "answers", errno.ECONNREFUSED: "refuses"}.get(result, "resets")
-        reactions.setdefault(address, f"{word} on {port}")
+    return Finding(True, f"every node reacts: {', '.join(f'{a} {reacted[a]}' for a in addresses)}")

@@ -41,6 +41,14 @@ class _Problems:
         if checks:
             self.found.append(f"{what}: {', '.join(sorted(checks))}")
 
+    def locate(self, report: dict[str, Any], fault: str) -> bool | None:
+        """Whether the report says where the fault is, see `locate`; it is a problem if it says another place."""
+        where, located = locate(report, fault)
+        if located is False:
+            place = " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
+            self.found.append(f"located in {where}, not in {place}")
+        return located
+
 
 def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     """Compare a run with its row of the table. Of a quick run only `quick_ids`, the checks in it, count."""
@@ -70,9 +78,7 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     code = 1 if FAIL in expected.values() else 3 if ERROR in expected.values() else 0
     if attributed and not row.perhaps and ended.code != code:
         problems.found.append(f"exit code {ended.code}, not {code}")
-    where, located = ("", None) if trial.healthy else locate(report, trial.fault)
-    if located is False:
-        problems.found.append(f"located in {where}, not in {_place(report, trial.fault)}")
+    located = None if trial.healthy else problems.locate(report, trial.fault)
     return Judgement(
         trial.fault,
         detected,
@@ -133,10 +139,6 @@ def _nodes(report: dict[str, Any], fault: str) -> list[str]:
     return [names[number] for number in FAULTS[fault].nodes]
 
 
-def _place(report: dict[str, Any], fault: str) -> str:
-    return " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
-
-
 def _stopped(ended: Ended) -> Judgement:
     """Of a fault that keeps kubereach from measuring: no verdict on the network, but why there is none."""
     row, report = ended.trial.row, ended.report
@@ -148,9 +150,7 @@ def _stopped(ended: Ended) -> Judgement:
     if not detected:
         said = f"exit code {ended.code}, {error or 'no error'}"
         problems.found.append(f"does not stop with 3 and {row.stopped!r}: {said}")
-    where, located = locate(report, ended.trial.fault)
-    if located is False:
-        problems.found.append(f"located in {where}, not in {_place(report, ended.trial.fault)}")
+    located = problems.locate(report, ended.trial.fault)
     return Judgement(
         ended.trial.fault,
         detected,

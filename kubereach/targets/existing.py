@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.targets import ClusterAccess
+from kubereach.yaml_file import mapping_in
 
 #: where a pod finds its service account
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -127,19 +126,13 @@ class ExistingTarget:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{file}: {error.strerror}", "Name a kubeconfig that can be read with --kubeconfig."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UsageError(
-            f"{file}{line}: not a kubeconfig: malformed YAML", "`kubectl config view` says more."
-        ) from None
-    if not isinstance(content, dict) or not all(
+    content = mapping_in(
+        file,
+        "a kubeconfig",
+        unreadable="Name a kubeconfig that can be read with --kubeconfig.",
+        malformed="`kubectl config view` says more.",
+    )
+    if content is None or not all(
         isinstance(content.get(kind) or [], list) for kind in ("contexts", "clusters", "users")
     ):
         raise UsageError(

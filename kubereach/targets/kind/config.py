@@ -10,6 +10,7 @@ import yaml
 
 from kubereach.errors import UsageError
 from kubereach.kind_options import KindChoice
+from kubereach.yaml_file import mapping_in
 
 _WORKER = {"role": "worker"}
 
@@ -35,17 +36,13 @@ def leaves_the_network_to_others(content: dict[str, Any]) -> bool:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{file}: {error.strerror}", "Name a kind configuration with --kind-config."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UsageError(f"{file}{line}: not a kind configuration: malformed YAML", "Correct it.") from None
-    if not isinstance(content, dict) or content.get("kind") != "Cluster":
+    content = mapping_in(
+        file,
+        "a kind configuration",
+        unreadable="Name a kind configuration with --kind-config.",
+        malformed="Correct it.",
+    )
+    if content is None or content.get("kind") != "Cluster":
         raise UsageError(
             f"{file}: not a kind configuration",
             "It should begin with kind: Cluster and apiVersion: kind.x-k8s.io/v1alpha4.",

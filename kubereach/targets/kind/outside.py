@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import socket
 from collections.abc import Sequence
 
+from kubereach.reactions import reacting
 from kubereach.targets.kind.engine import Engine
 
 #: the API server's, on a control plane; a kubelet's
@@ -17,12 +16,12 @@ def why_not_here(engine: Engine, addresses: Sequence[str], timeout: float) -> st
     """Why this machine cannot be the outside, in words; empty when it can.
 
     A network between may answer for addresses that are not the nodes' own, so what the engine tells comes first; then
-    the first node is tried, which takes at most `timeout` seconds for each port.
+    the first node is tried, which takes at most `timeout` seconds.
     """
     apart = engine.apart()
     if apart or not addresses:
         return apart
-    if any(_reacts(addresses[0], port, timeout) for port in _PORTS):
+    if reacting(addresses[:1], _PORTS, timeout):
         return ""
     return f"{addresses[0]} does not react to connections from here"
 
@@ -39,15 +38,3 @@ def command(engine: Engine, image: str) -> str:
         "app.kubernetes.io/managed-by=kubereach",
     ]
     return shlex.join([engine.path, *words, image, "python3"])
-
-
-def _reacts(address: str, port: int, timeout: float) -> bool:
-    with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)) as attempt:
-        attempt.settimeout(timeout)
-        try:
-            attempt.connect((address, port))
-        except ConnectionRefusedError:
-            return True  # it is there, and said so
-        except OSError:
-            return False
-    return True
