@@ -134,7 +134,10 @@ def milestone(event: RunStarted | WorldReady) -> Text:
     version, nodes = event.cluster.get("version"), event.cluster.get("nodes")
     facts = [f"Kubernetes {version}"] if version else []
     facts += [_counted(len(nodes), "node")] if isinstance(nodes, (list, tuple)) else []
-    return Text(f"target {event.target}: {', '.join([*facts, _counted(len(event.checks), 'check')])}")
+    line = Text(f"target {event.target}: {', '.join([*facts, _counted(len(event.checks), 'check')])}")
+    if note := event.cluster.get("version note"):
+        line.append(f"\n{note}", "yellow")
+    return line
 
 
 def _counted(number: int, noun: str) -> str:

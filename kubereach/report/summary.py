@@ -31,8 +31,6 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         for table in matrix.render(folded, marks, console.width):
             console.print(table)
         console.print(Text(matrix.legend(folded, marks), "dim"))
-    if note := record.cluster.get("version note"):
-        console.print(Text(str(note), "yellow"), soft_wrap=True)
     for absent in left_out(record):
         console.print(Text(absent, "dim"), soft_wrap=True)
     for spread in convergence(record):

@@ -39,7 +39,7 @@ def test_expires(world, spare, other_pods):
     """After timeoutSeconds without a connection a client may go elsewhere; before that it may not.
 
     Every connection begins the time anew. An affinity that never ends keeps clients from new endpoints; one that
-    ends too soon loses sessions (kubernetes #35677, kube-router #910).
+    ends too soon loses sessions (kubernetes #35677, kube-router #910). IPVS adds two minutes (kubernetes #89358).
     """
     spec = {
         "sessionAffinity": "ClientIP",

@@ -17,7 +17,8 @@ def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
     """A Service without ready endpoints refuses at once, from pods and from nodes, TCP and UDP.
 
     A client that is refused can try elsewhere; one that hears nothing hangs until its time-out. Packets that are
-    dropped here mean a service proxy without reject rules (kubernetes #17359, #60124).
+    dropped here mean a service proxy without reject rules (kubernetes #17359, #60124), or one that is told to drop
+    (Cilium's serviceNoBackendResponse). Who translates in connect() refuses by its error: docs/proxies.md.
     """
     both = [noendpoints.vip("http"), noendpoints.vip("datagram")]
     expect(pods + nodes).to_be_refused(both, control=clusterip)
@@ -28,7 +29,8 @@ def test_undeclared_port(clusterip, other_pods):
     """A port that the Service does not declare never answers.
 
     kube-proxy's nftables mode refuses, its iptables mode lets the packet go where it will: either conforms. An answer
-    means that something else has the Service's address.
+    means that something else has the Service's address: with IPVS every node, whose own programs then answer unless
+    kube-proxy's filter keeps them from it (kubernetes #72236).
     """
     expect(other_pods).not_to_be_answered(clusterip.vip().at_port(clusterip.port() + 1), control=clusterip)
 

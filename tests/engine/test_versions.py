@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubereach import versions
+from kubereach.cluster import Cluster
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,17 @@ def test_others_are_named_once() -> None:
     )
     assert "1.40 is newer than 1.37" in versions.untried("v1.40.0")
     assert "does not tell a version" in versions.untried("unknown")
+
+
+@pytest.mark.parametrize("version", ["v1.36.2", "v1.30.4-eks-a737599"])
+def test_a_cluster_that_is_tried_has_no_note(version: str) -> None:
+    assert "version note" not in _cluster(version).describe()
+
+
+def test_a_cluster_that_is_not_has_one() -> None:
+    note = _cluster("v1.27.16-gke.1").describe()["version note"]
+    assert str(note).startswith("Kubernetes 1.27 is older than 1.29")
+
+
+def _cluster(version: str) -> Cluster:
+    return Cluster(version, "", (), "cluster.local", None, (), ("10.96.0.1", 443))

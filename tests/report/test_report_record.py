@@ -233,6 +233,17 @@ def test_plain_progress_is_a_line_for_each_check() -> None:
     ]
 
 
+def test_a_version_that_is_not_tried_is_told_in_the_head() -> None:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    facts = {"version": "v1.27.1", "version note": "Kubernetes 1.27 is older than 1.29", "nodes": ["a"]}
+    PlainProgress(console, ASCII)(RunStarted("existing", ("demo.one",), facts))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "target existing: Kubernetes v1.27.1, 1 node, 1 check",
+        "Kubernetes 1.27 is older than 1.29",
+    ]
+
+
 def test_live_progress_has_no_thread_until_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
