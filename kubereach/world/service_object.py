@@ -12,13 +12,13 @@ from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.settling import CHANGED, Settling
 
 if TYPE_CHECKING:
-    from kubereach.world.world import World
+    from kubereach.world.vantages import Vantages
 
 
 class ServiceObject:
     """The object, always as the API has it: the handle is made once, the Service may change under it."""
 
-    def __init__(self, world: World, created: Object, settled: float, written: Iterable[str] = ()) -> None:
+    def __init__(self, world: Vantages, created: Object, settled: float, written: Iterable[str] = ()) -> None:
         self._world = world
         self._created = created
         #: time.monotonic() until which the data plane may take to follow the last change

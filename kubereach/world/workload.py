@@ -15,7 +15,7 @@ from kubereach.world.readiness import Readiness
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service
-    from kubereach.world.world import World
+    from kubereach.world.vantages import Vantages
 
 #: annotation of the pods' template, changed to have them all replaced
 _REVISION = "kubereach.io/revision"
@@ -28,7 +28,7 @@ class Workload:
     ``settings.world_deadline`` seconds.
     """
 
-    def __init__(self, world: World, service: Service) -> None:
+    def __init__(self, world: Vantages, service: Service) -> None:
         self._world = world
         self._service = service
 

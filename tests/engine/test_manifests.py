@@ -9,7 +9,7 @@ import pytest
 
 from kubereach.errors import UsageError
 from kubereach.world.manifests import MANAGED_BY, RUN, render
-from kubereach.world.world import peer_program
+from kubereach.world.objects import peer_program
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 # overlays are no objects, and neither is kind's configuration

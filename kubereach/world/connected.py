@@ -1,0 +1,79 @@
+"""A run's hold on its cluster: requests to its API, facts of it, and a board of the run's own objects there."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+from kubereach.api import Api, Object
+from kubereach.cluster import Cluster, inspect
+from kubereach.context import RunContext
+from kubereach.errors import CannotMeasure
+from kubereach.events import Bus, Changed, Progress
+from kubereach.preflight.review import review
+from kubereach.preflight.rights import needed
+from kubereach.settings import Settings
+from kubereach.targets import ClusterAccess
+from kubereach.world.board import Board
+from kubereach.world.lag import SliceLag
+from kubereach.world.places import places
+from kubereach.world.self_balancer import SelfBalancer
+
+#: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class Connected:
+    """What all else of a run in a cluster stands on. Nothing of it changes the cluster."""
+
+    def __init__(self, access: ClusterAccess, settings: Settings, bus: Bus) -> None:
+        self._access = access
+        self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
+        self.context = RunContext(settings, bus, secrets.token_hex(8))
+        self.places = places(settings, self.run)
+        self.namespace, self.other_namespace = self.places.services, self.places.other
+        self.node_namespace = self.places.nodes
+        self._api: Api | None = None
+        self._cluster: Cluster | None = None
+        self._board: Board | None = None
+        self.lag: SliceLag | None = None
+        #: gives load-balancer addresses of our own
+        self.balancer = SelfBalancer(settings)
+
+    @property
+    def api(self) -> Api:
+        if self._api is None:
+            self._api = Api(self._access)
+        return self._api
+
+    @property
+    def cluster(self) -> Cluster:
+        if self._cluster is None:
+            raise CannotMeasure("the cluster has not been looked at yet")
+        return self._cluster
+
+    @property
+    def board(self) -> Board:
+        if self._board is None:
+            raise CannotMeasure("the world has not been started yet")
+        return self._board
+
+    def connect(self) -> Cluster:
+        """Facts only, and whether we may do what a run does; changes nothing.
+
+        Raises `CannotMeasure` or `UsageError` with a one-line remedy.
+        """
+        api, settings = self.api, self.context.settings
+        with ThreadPoolExecutor(2) as pool:
+            may = pool.submit(review, api, needed(settings))
+            found = pool.submit(inspect, api, settings)
+        may.result()  # its words say more than those of the first request that is refused
+        self._cluster = found.result()
+        return self._cluster
+
+    def _say(self, text: str) -> None:
+        self.context.bus.emit(Progress(text))
+
+    def _note(self, action: str, obj: Object) -> None:
+        meta = obj["metadata"]
+        self.context.bus.emit(Changed(action, f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}"))

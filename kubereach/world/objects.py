@@ -1,0 +1,234 @@
+"""The objects of a run: those of its manifests, made once for all, and those that single checks make and delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubereach import peer
+from kubereach.api import ApiError, Object, object_path
+from kubereach.check import HOST_NETWORK
+from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
+from kubereach.events import Bus
+from kubereach.nodes import pinned
+from kubereach.preflight.admission import remedy
+from kubereach.preflight.pull_secret import name_in
+from kubereach.settings import Settings
+from kubereach.settling import CREATED
+from kubereach.targets import ClusterAccess
+from kubereach.world.alike import Alike, entered
+from kubereach.world.leftovers import renewed
+from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_spec, render
+from kubereach.world.readiness import Readiness
+from kubereach.world.service import Service
+from kubereach.world.vantages import Vantages
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the API server said to an object that it was not to take."""
+
+    status: int
+    message: str
+
+
+class Objects(Vantages):
+    """A run with its Services: `manifests` is the folder, `services` are stems of manifests/services/*.yaml."""
+
+    def __init__(
+        self, access: ClusterAccess, settings: Settings, bus: Bus, manifests: Path, services: Sequence[str]
+    ) -> None:
+        super().__init__(access, settings, bus)
+        self.manifests = manifests
+        self._stems = tuple(dict.fromkeys(services))
+        #: Services that need a namespace that this run has not
+        self._absent: dict[str, Unsupported] = {}
+        self._node_ports: tuple[int, int] | None = None
+        self._services: dict[str, Service] = {}
+
+    def service(self, stem: str) -> Service:
+        """The Service of manifests/services/<stem>.yaml. Raises `UsageError` for one that was not asked for."""
+        try:
+            if stem in self._absent:
+                raise self._absent[stem]
+            return self._services[stem]
+        except KeyError:
+            raise UsageError(f"no Service of manifests/services/{stem}.yaml is part of this run") from None
+
+    # from manifests
+
+    def _by_stem(self) -> dict[str, list[Manifest]]:
+        """The manifests of all Services that can be; why the others cannot is told to those who ask for them."""
+        found: dict[str, list[Manifest]] = {}
+        for stem in self._stems:
+            manifests = self._render(self.manifests / "services" / f"{stem}.yaml")
+            try:
+                self.places.require(manifests)
+                found[stem] = manifests
+            except Unsupported as error:
+                self._absent[stem] = error
+        return found
+
+    def _render(self, file: Path, **more: object) -> list[Manifest]:
+        variables: dict[str, object] = {
+            "namespace": self.namespace,
+            "other_namespace": self.other_namespace,
+            "node_namespace": self.node_namespace,
+            "image": self.context.settings.image,
+            "nonce": self.context.nonce,
+            "run": self.run,
+            "domain": self.cluster.domain,
+            "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
+            "peer": peer_program(),
+            **more,
+        }
+        manifests = render(file, variables, {MANAGED_BY: "kubereach", RUN: self.run})
+        if secret := self.context.settings.pull_secret[1]:
+            for manifest in manifests:
+                if manifest.kind == "ServiceAccount":
+                    name_in(manifest.obj, secret)
+        if self.cluster.left_out:
+            for manifest in manifests:
+                if (pod := pod_spec(manifest.obj)) is not None:
+                    pinned(pod, [node.name for node in self.cluster.nodes])
+        return manifests
+
+    def _create(self, manifest: Manifest) -> Object:
+        obj = manifest.obj
+        given = self.places.given and manifest.kind == "ConfigMap"  # which says there that the run lives
+        if manifest.kind == "Namespace" or given:
+            obj = {**obj, "metadata": {**obj["metadata"], **renewed()["metadata"]}}
+        try:
+            with self.balancer.guard(obj):
+                created = self.api.create(self.balancer.claimed(obj))
+            if manifest.kind == "Service":
+                self.balancer.serve(self.api, created)
+            return created
+        except ApiError as error:
+            if error.status == 403 and "externalips" in error.message.replace(" ", "").lower():
+                raise Unsupported(f"externalIPs are not allowed here: {error.message}") from error
+            if error.status in (400, 422):
+                raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
+            raise CannotMeasure(
+                f"{manifest.kind} {obj['metadata']['name']} cannot be created: {error.message or error.reason}",
+                _remedy(obj, error),
+            ) from error
+
+    def _handle(self, created: Sequence[Object], manifests: Sequence[Manifest]) -> Service:
+        """The Service among the created objects; the addresses of EndpointSlices beside it are its endpoints."""
+        written = [
+            address
+            for obj in created
+            if obj["kind"] == "EndpointSlice"
+            for endpoint in obj["endpoints"]
+            for address in endpoint["addresses"]
+        ]
+        for obj in created:
+            if obj["kind"] == "Service":
+                return Service(self, obj, self.context.settled, written)
+        raise UsageError(f"{manifests[0].file if manifests else 'manifest'}: no Service in it")
+
+    # of single checks
+
+    @contextmanager
+    def create(self, stem: str, **variables: object) -> Iterator[Service]:
+        """Apply manifests/temporary/<stem>.yaml, wait for its pods, and delete it all at the end of the block."""
+        created: list[Object] = []
+        try:
+            manifests = self._render(self.manifests / "temporary" / f"{stem}.yaml", **variables)
+            self.places.require(manifests)
+            for manifest in manifests:
+                created.append(self._create(manifest))
+                self._note("create", created[-1])
+            service = self._handle(created, manifests)
+            # the handle must see what the API has, from the first moment on
+            self.board.wait(
+                lambda: self.board.get("Service", service.namespace, service.name) is not None, 10
+            )
+            workload = next((o for o in created if o["kind"] == "Deployment"), None)
+            if workload is not None:
+                self._await_workload(workload, service)
+            service.changed(CREATED)
+            yield service
+        finally:
+            for obj in created:
+                self.api.delete(object_path(obj), propagationPolicy="Background")
+                self._note("delete", obj)
+
+    @contextmanager
+    def create_alike(self, stem: str, count: int, *, name: str, **variables: object) -> Iterator[Alike]:
+        """So many Services of manifests/temporary/<stem>.yaml, called name-1 and on, that select the same pods."""
+        numbers = range(1, count + 1)
+        wanted = [self.create(stem, name=f"{name}-{n}", group=name, **variables) for n in numbers]
+        with entered(wanted) as services:
+            yield Alike(services)
+
+    def _await_workload(self, workload: Object, service: Service) -> None:
+        readiness = Readiness(self.board, self.api)
+        replicas, meta = int(workload["spec"]["replicas"]), workload["metadata"]
+
+        def done() -> bool:
+            if why := readiness.forbidden.get((meta["namespace"], meta["name"])):
+                raise Unsupported(why, feature=HOST_NETWORK)
+            return len(service.endpoints) >= replicas
+
+        limit = self.context.settings.world_deadline
+        if not readiness.wait(done, limit):
+            raise CannotMeasure(
+                f"the pods of {meta['name']} are not ready after {limit:.0f} s",
+                "See `kubectl describe pod`.",
+            )
+
+    def refusal(self, stem: str, **variables: object) -> Refusal:
+        """Apply manifests/temporary/<stem>.yaml, which the API server must refuse, and give what it said.
+
+        Raises `NotConforming` when it takes it (and deletes it again).
+        """
+        manifest = self._render(self.manifests / "temporary" / f"{stem}.yaml", **variables)[0]
+        try:
+            created = self.api.create(manifest.obj)
+        except ApiError as error:
+            return Refusal(error.status, error.message)
+        self.api.delete(object_path(created))
+        name = manifest.obj["metadata"]["name"]
+        given = ", ".join(f"{key} {value}" for key, value in variables.items())
+        raise NotConforming([Failure("API", f"{manifest.kind} {name}", "refused", f"accepted with {given}")])
+
+    @property
+    def external_ip(self) -> str:
+        """An address that is nobody's (RFC 5737), and not the one that another run at the same time takes."""
+        return f"203.0.113.{1 + int.from_bytes(self.run.encode(), 'big') % 254}"
+
+    @property
+    def host_port(self) -> int:
+        """The first of ten ports of the nodes that are the run's own: no node ports, and none that clients get."""
+        return 21000 + int.from_bytes(self.run.encode(), "big") % 800 * 10
+
+    def node_port_range(self) -> tuple[int, int]:
+        """The range of node ports, first and last, as the API server tells it when asked for one outside of it."""
+        if self._node_ports is None:
+            refusal = self.refusal("explicit", name="range", node_port=1)
+            match = re.search(r"(\d+)-(\d+)", refusal.message)
+            if match is None:
+                raise NotConforming(
+                    [Failure("API", "node port 1", "refused with the valid range", refusal.message)]
+                )
+            self._node_ports = (int(match[1]), int(match[2]))
+        return self._node_ports
+
+
+def _remedy(obj: Object, error: ApiError) -> str:
+    """What to do about an object that the API server does not take."""
+    if error.status != 403:
+        return "See what the message names."
+    if " cannot create resource " in error.message:
+        return "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
+    return remedy(str(obj["metadata"].get("namespace", "")), error.message)
+
+
+def peer_program() -> str:
+    """The text of peer.py, as it goes into the ConfigMap."""
+    return Path(peer.__file__).read_text(encoding="utf-8")
