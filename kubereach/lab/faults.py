@@ -37,6 +37,7 @@ FAULTS: dict[str, Fault] = {
     "api.exec-forbidden": Fault("the API server forbids exec into pods", API),
     "api.fails-to-read": Fault("one API request in twenty that reads fails with 500", API),
     "api.forbidden": Fault("we may not create Services, and the API server says so when asked", API),
+    "api.late-watch": Fault("watches of workloads tell nothing for their first two seconds", API),
     "api.limit-range": Fault("a limit range asks for more memory than our containers do", API),
     "api.newer": Fault("the API's objects have fields that no client knows, and null for lists", API),
     "api.node-ports-forced": Fault("LoadBalancer Services get node ports, wanted or not", API),

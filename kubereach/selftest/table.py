@@ -72,6 +72,7 @@ TABLE: dict[str, Row] = {
     "api.exec-forbidden": stops("is forbidden"),
     "api.fails-to-read": recovers(),
     "api.forbidden": stops("does not let us create services"),
+    "api.late-watch": recovers(),
     "api.limit-range": stops("minimum memory usage"),
     "api.newer": recovers(),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),

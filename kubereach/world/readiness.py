@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
 from kubereach.preflight.admission import remedy
-from kubereach.world.board import Board, is_ready
+from kubereach.world.board import Board, is_ready, key_of
 
 NEVER_READY = "kubereach.io/never-ready"
 
@@ -30,16 +30,19 @@ _OTHER_ARCHITECTURE = (
 )
 #: seconds that a scheduler or a controller may take to change its mind
 _PATIENCE = 5.0
+#: kinds whose controllers make pods
+WORKLOADS = ("DaemonSet", "StatefulSet", "Deployment")
 #: seconds between two looks at why workloads get no pods
 _LOOK = 2.0
 
 
 class Readiness:
-    """Judges the run's pods and workloads on the board."""
+    """Judges the run's pods and workloads on the board; those among `made` count even before it knows them."""
 
-    def __init__(self, board: Board, api: Api) -> None:
+    def __init__(self, board: Board, api: Api, made: Iterable[Object] = ()) -> None:
         self._board = board
         self._api = api
+        self._awaited = [key_of(obj) for obj in made if obj["kind"] in ("Pod", *WORKLOADS)]
         self._begun = time.monotonic()
         self._asked = 0.0
         #: pods that no node has room for, by uid, with the moment when that was first seen
@@ -73,7 +76,9 @@ class Readiness:
 
     def counts(self) -> tuple[int, int]:
         """(ready, wanted) pods."""
-        ready = wanted = 0
+        ready = 0
+        # a watch may be late: what it has not told of yet is not ready either
+        wanted = sum(self._board.get(*key) is None for key in self._awaited)
         owned: dict[tuple[str, str], int] = {}
         for pod in self._pods():
             owners = pod["metadata"].get("ownerReferences")
@@ -84,7 +89,7 @@ class Readiness:
                 wanted += 1
                 never = NEVER_READY in (pod["metadata"].get("annotations") or {})
                 ready += pod.get("status", {}).get("phase") == "Running" if never else is_ready(pod)
-        for kind in ("DaemonSet", "StatefulSet", "Deployment"):
+        for kind in WORKLOADS:
             for workload in self._board.all(kind):
                 key = (workload["metadata"]["namespace"], workload["metadata"]["name"])
                 if key in self.forbidden:
@@ -106,7 +111,7 @@ class Readiness:
         if now - self._begun < _LOOK or now - self._asked < _LOOK:
             return
         self._asked = now
-        for kind in ("DaemonSet", "StatefulSet", "Deployment"):
+        for kind in WORKLOADS:
             for workload in self._board.all(kind):
                 self._failed_create(workload)
 

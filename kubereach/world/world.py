@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kubereach.api import Object
 from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure
 from kubereach.events import Bus, WorldReady
@@ -92,12 +93,14 @@ class World(Objects):
             created = {
                 stem: [pool.submit(self._create, m) for m in manifests] for stem, manifests in by_stem.items()
             }
-            list(pool.map(self._create, rest))
+            made = list(pool.map(self._create, rest))
             for stem, futures in created.items():
-                self._services[stem] = self._handle([future.result() for future in futures], by_stem[stem])
+                own = [future.result() for future in futures]
+                self._services[stem] = self._handle(own, by_stem[stem])
+                made += own
             for future in followed:
                 future.result()
-        readiness = self._await_pods(forbidden)
+        readiness = self._await_pods(made, forbidden)
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
@@ -115,8 +118,8 @@ class World(Objects):
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
 
-    def _await_pods(self, forbidden: dict[tuple[str, str], str]) -> Readiness:
-        readiness = Readiness(self.board, self.api)
+    def _await_pods(self, made: Sequence[Object], forbidden: dict[tuple[str, str], str]) -> Readiness:
+        readiness = Readiness(self.board, self.api, made)
         readiness.forbidden.update(forbidden)
         said = [(-1, -1)]
 

@@ -40,11 +40,11 @@ def workload(kind, name, replicas=None, desired=None, **spec):
     return {"kind": kind, "metadata": {"name": name, "namespace": "a"}, "spec": body, "status": status}
 
 
-def judge(*objects, events=(), begun=None):
+def judge(*objects, events=(), begun=None, made=()):
     board = Board(None, "")
     for obj in objects:
         board._note("ADDED", obj)
-    readiness = Readiness(board, Events(*events))
+    readiness = Readiness(board, Events(*events), made)
     if begun is not None:
         readiness._begun -= begun
     return readiness
@@ -66,6 +66,15 @@ def test_counts():
         pod("never", app="", owned=False, phase="Running", meta={"annotations": {NEVER_READY: "true"}}),
     )
     assert readiness.counts() == (4, 6)
+
+
+def test_what_a_late_watch_has_not_told_of_is_not_ready():
+    bare, daemons = pod("bare", owned=False, ready=True), workload("DaemonSet", "web", desired=1)
+    assert judge(bare).counts() == (1, 1)
+    late = judge(bare, made=[bare, daemons, {"kind": "Service", "metadata": {"name": "s", "namespace": "a"}}])
+    assert late.counts() == (1, 2)
+    late._board._note("ADDED", daemons)
+    assert late.counts() == (1, 2), "its pod is still missing"
 
 
 def test_a_daemonset_that_its_controller_has_not_seen_is_not_ready():

@@ -32,6 +32,8 @@ _LAST_BOOKMARK_SECONDS = 2.0
 _LONGEST_SECONDS = 1800.0
 #: of one whose connection is dropped
 _DROPPED_SECONDS = 1.0
+#: by which a watch of workloads begins late
+_LATE_SECONDS = 2.0
 
 
 class _Watch:
@@ -165,6 +167,8 @@ async def watch(
     )
     try:
         await response.prepare(request)
+        if "api.late-watch" in registry.config.faults and target.resource.group == "apps":
+            await asyncio.sleep(_LATE_SECONDS)
         while True:
             if watching.lines:
                 text = b"".join(watching.lines)
