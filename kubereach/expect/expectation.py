@@ -104,12 +104,15 @@ class Expectation:
         """
         return flows.keep_reaching(self._vantages, _addresses(where), backends)
 
-    def flow(self, where: Where, *, every: float = flows.PING) -> AbstractContextManager[flows.Flow]:
+    def flow(
+        self, where: Where, *, every: float = flows.PING, count: int = 1
+    ) -> AbstractContextManager[flows.Flow]:
         """Open a TCP connection (port ``line``) or a UDP flow from one port (``datagram``), with a ping every so often.
 
+        `every` is seconds; `count` of them are opened from each vantage to each address.
         Change something in the block, then say what must have become of the flow: `Flow.must_stay`, `Flow.must_move`.
         """
-        return flows.flow(self._vantages, _addresses(where), every)
+        return flows.flow(self._vantages, _addresses(where), every, count)
 
     def to_stick(
         self, where: Where, *, count: int = 50, pause: float = 0.0, kept: affinity.Stuck | None = None

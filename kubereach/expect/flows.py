@@ -80,10 +80,12 @@ def _endless(series: Series) -> Series:
 
 
 class Flow:
-    """One open TCP connection, or one UDP flow from a fixed port, for each vantage and address."""
+    """Open TCP connections, or UDP flows from a fixed port, for each vantage and address: `count` of them."""
 
-    def __init__(self, vantages: Sequence[Vantage], addresses: Sequence[Address], every: float) -> None:
-        self._seen = paths(vantages, addresses)
+    def __init__(
+        self, vantages: Sequence[Vantage], addresses: Sequence[Address], every: float, count: int = 1
+    ) -> None:
+        self._seen = paths(vantages, [address for address in addresses for _ in range(count)])
         self._every = every
         for path in self._seen:
             path.series = self._series(path)
@@ -111,11 +113,14 @@ class Flow:
         """End the flow: every ping was answered, and by one of `pods`. Raises `NotConforming`, `CannotMeasure`."""
         results = [one.stop() for one in self._ongoing]
         self._ended = True
+        broken: set[tuple[str, Address]] = set()
         for path, result in zip(self._seen, results, strict=True):
             path.result = result
             measurable(path)
             wrong = [p for p in result.probes if p.answer.outcome != OK or p.answer.pod not in pods]
-            if wrong:
+            # of several alike one says what there is to say
+            if wrong and (path.vantage.name, path.address) not in broken:
+                broken.add((path.vantage.name, path.address))
                 path.fail(
                     f"every ping answered by {', '.join(sorted(pods))}",
                     f"{in_words(result.outcomes)} of {len(result.probes)} pings",
@@ -188,9 +193,11 @@ def _ping(probe: Probe) -> str:
 
 
 @contextmanager
-def flow(vantages: Sequence[Vantage], addresses: Sequence[Address], every: float) -> Iterator[Flow]:
+def flow(
+    vantages: Sequence[Vantage], addresses: Sequence[Address], every: float, count: int = 1
+) -> Iterator[Flow]:
     """See `Expectation.flow`."""
-    opened = Flow(vantages, addresses, every)
+    opened = Flow(vantages, addresses, every, count)
     try:
         yield opened
     finally:

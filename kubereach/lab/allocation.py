@@ -70,8 +70,9 @@ class AddressAllocator:
 class PortAllocator:
     """Ports of the node-port range, both ends included. One number serves TCP and UDP of one Service."""
 
-    def __init__(self, first: int, last: int) -> None:
-        self.first, self.last = first, last
+    def __init__(self, first: int, last: int, *, keeps: bool = False) -> None:
+        """`keeps`: no number is ever free again."""
+        self.first, self.last, self._keeps = first, last, keeps
         self._taken: set[int] = set()
 
     def take(self, port: int, field: str) -> Cause | None:
@@ -98,7 +99,8 @@ class PortAllocator:
         return None
 
     def free(self, port: int) -> None:
-        self._taken.discard(port)
+        if not self._keeps:
+            self._taken.discard(port)
 
 
 class ServiceAllocator:
@@ -113,7 +115,7 @@ class ServiceAllocator:
         """`plans` are those of the cluster's IP families, the primary one first."""
         self._faults = faults
         self.addresses = {plan.family: AddressAllocator(plan.services) for plan in plans}
-        self.ports = PortAllocator(*node_ports)
+        self.ports = PortAllocator(*node_ports, keeps="api.node-ports-not-freed" in faults)
 
     def allocate(self, service: Object, old: Object | None, *, dry_run: bool = False) -> Callable[[], None]:
         """Takes what `service` needs beyond what `old` has. Raises `StatusError` 422.

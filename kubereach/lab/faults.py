@@ -41,6 +41,7 @@ FAULTS: dict[str, Fault] = {
     "api.limit-range": Fault("a limit range asks for more memory than our containers do", API),
     "api.newer": Fault("the API's objects have fields that no client knows, and null for lists", API),
     "api.node-ports-forced": Fault("LoadBalancer Services get node ports, wanted or not", API),
+    "api.node-ports-not-freed": Fault("the node ports of a deleted Service stay taken", API),
     "api.node-ports-shared": Fault("ports of a Service with different protocols get one node port", API),
     "api.pod-security": Fault("PodSecurity forbids our pods", API),
     "api.quota": Fault("a quota forbids further pods", API),

@@ -76,6 +76,7 @@ TABLE: dict[str, Row] = {
     "api.limit-range": stops("minimum memory usage"),
     "api.newer": recovers(),
     "api.node-ports-forced": by("loadbalancer.no-node-ports"),
+    "api.node-ports-not-freed": by("nodeport.explicit"),
     "api.node-ports-shared": by("nodeport.allocated"),
     "api.pod-security": stops("violates PodSecurity"),
     "api.quota": stops("exceeded quota"),
