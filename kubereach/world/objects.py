@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubereach import peer
 from kubereach.api import ApiError, Object, object_path
 from kubereach.check import HOST_NETWORK
+from kubereach.diagnosis.finding import API
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus
 from kubereach.nodes import pinned
@@ -25,6 +26,9 @@ from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_spec, rende
 from kubereach.world.readiness import Readiness
 from kubereach.world.service import Service
 from kubereach.world.vantages import Vantages
+
+#: Services that may lose their node port to somebody else at just that moment
+_OTHERS_QUICKER = 3
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,30 @@ class Objects(Vantages):
         wanted = [self.create(stem, name=f"{name}-{n}", group=name, **variables) for n in numbers]
         with entered(wanted) as services:
             yield Alike(services)
+
+    @contextmanager
+    def create_with_a_used_node_port(self, stem: str) -> Iterator[tuple[int, Service]]:
+        """The node port of a Service that has just been deleted, and one that asks for it by number.
+
+        Where somebody else was quicker it is another one's port. Raises `NotConforming` if none is ever free again.
+        """
+        numbers: list[int] = []
+        with ExitStack() as stack:
+            for _ in range(_OTHERS_QUICKER):
+                # without pods: while a service proxy still has its rules, nobody answers by them in place of the next
+                with self.create(stem, name="first", node_port=None, app="nobody") as first:
+                    numbers.append(first.node_port())
+                try:
+                    again = stack.enter_context(self.create(stem, name="again", node_port=numbers[-1]))
+                except UsageError as error:
+                    if "already allocated" not in error.message:
+                        raise
+                else:
+                    yield numbers[-1], again
+                    return
+        taken = f"{', '.join(map(str, numbers))}: already allocated"
+        wanted = "its node port to be free once it is gone"
+        raise NotConforming([Failure("API", "Service first", wanted, taken, layer=API)])
 
     def _await_workload(self, workload: Object, service: Service) -> None:
         readiness = Readiness(self.board, self.api)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-
 from kubereach.check import CORE, DOCS, check
-from kubereach.errors import UsageError
 from kubereach.expect import expect
 
 
@@ -28,33 +25,13 @@ def test_explicit(world, other_pods, cluster):
     And it is free again once its Service is gone. Without that, a Service cannot be recreated behind the firewall rules
     and load balancers that know it by its number.
     """
-    with _asked_for_again(world) as (number, again):
+    with world.create_with_a_used_node_port("explicit") as (number, again):
         assert again.node_port() == number, f"asked for {number}, got {again.node_port()}"
         expect(other_pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
         taken = world.refusal("explicit", name="taken", node_port=number)
         assert "already allocated" in taken.message, f"not a clear reason: {taken.message}"
     beyond = world.refusal("explicit", name="beyond", node_port=world.node_port_range()[1] + 1)
     assert "valid ports" in beyond.message, f"not a clear reason: {beyond.message}"
-
-
-@contextmanager
-def _asked_for_again(world):
-    """A number that a Service has had, and one that asks for it now: of another one, where somebody was quicker."""
-    numbers = []
-    with ExitStack() as stack:
-        for _ in range(3):
-            # without pods: while a service proxy still has its rules, no answer of them can be taken for the next one's
-            with world.create("explicit", name="first", node_port=None, app="nobody") as first:
-                numbers.append(first.node_port())
-            try:
-                again = stack.enter_context(world.create("explicit", name="again", node_port=numbers[-1]))
-            except UsageError as error:
-                if "already allocated" not in error.message:
-                    raise
-            else:
-                yield numbers[-1], again
-                return
-    raise AssertionError(f"none of the node ports {numbers} was free again once its Service was gone")
 
 
 @check("nodeport.closed-after", level=CORE, source=DOCS + "service/#type-nodeport")
