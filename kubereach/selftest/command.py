@@ -18,17 +18,20 @@ from kubereach.errors import UsageError
 from kubereach.lab.faults import FAULTS, check_faults
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
-from kubereach.selftest.judging import Judgement, judge
+from kubereach.selftest.judging import Judgement, judge, judge_together
 from kubereach.selftest.pool import Pool
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
-from kubereach.selftest.trial import trials
+from kubereach.selftest.trial import apart, trials
 
 _DESCRIPTION = """\
 Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
 must fail that docs/faults.md names, and the report must name the layer that is at fault.
 """
 _EPILOG = """\
+Narrow faults share runs, up to four at a time: such a run counts if just the checks of all of them fail and each of
+them is located; else they are run one by one. Those named with --fault are always run alone.
+
 It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no
 fault makes fail, and any false alarm on a healthy lab.
 """
@@ -58,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thorough",
         action="store_true",
-        help="full lengths of series for every fault, not for intermittent ones alone",
+        help="each fault in a run of its own, and full lengths of series for all, not for intermittent ones alone",
     )
     parser.add_argument(
         "--quick", action="store_true", help="quick runs: core checks that wait for nothing, of each fault"
@@ -105,9 +108,18 @@ def _run(
     planned = trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
     screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
+    runs = 0
     for ended in pool.run(planned, lambda: screen.tick(pool.running)):
-        judgements.append(judge(ended, quick_ids))
-        screen.ended(judgements[-1])
+        runs += 1
+        names = ended.trial.faults
+        if len(names) > 1:
+            judged = judge_together(ended)
+            planned += [] if judged else apart(ended.trial)
+            screen.shared(names, ended.seconds, as_expected=bool(judged))
+            judgements += judged
+        else:
+            judgements.append(judge(ended, quick_ids))
+            screen.ended(judgements[-1])
     screen.faults(judgements)
     if not faults:
         screen.checks(inverse(TABLE, checks))
@@ -116,7 +128,8 @@ def _run(
     bad = sum(bool(one.problems) for one in judgements) + len(static_problems(checks))
     seconds = sum(one.cpu for one in judgements)
     screen.say(
-        f"\n{len(judgements)} runs, {seconds:.0f} s of CPU time: {f'{bad} wrong' if bad else 'all as it should be'}"
+        f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: "
+        f"{f'{bad} wrong' if bad else 'all as it should be'}"
     )
     return judgements
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.lab.faults import FAULTS
-from kubereach.selftest.table import ABSENT
+from kubereach.selftest.table import ABSENT, TABLE
 from kubereach.selftest.trial import Ended
 from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 
@@ -92,6 +92,26 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     )
 
 
+def judge_together(ended: Ended) -> list[Judgement]:
+    """Of a run with several faults, one for each; none if it is not exactly as all of their rows say."""
+    trial, row, report = ended.trial, ended.trial.row, ended.report
+    if not report or report["run"].get("error") or verdicts(report) != row.verdicts:
+        return []
+    if ended.code != (1 if row.fail else 0):
+        return []
+    judged = []
+    for name in trial.faults:
+        own = TABLE[name].caught_by
+        located = locate(report, name, own)[1]
+        if located is False or (own and located is None):
+            return []
+        detected = True if own else None
+        share = ended.cpu / len(trial.faults)
+        note = "" if own else "recovered"
+        judged.append(Judgement(name, detected, True, located, ended.seconds, share, own, note=note))
+    return judged
+
+
 def verdicts(report: dict[str, Any]) -> dict[str, str]:
     """Every check that did not pass, with its verdict, but what labs have not and defects of Kubernetes itself."""
     found: dict[str, str] = {}
@@ -107,15 +127,22 @@ def _rank(word: str) -> int:
     return _ORDER.index(word) if word in _ORDER else len(_ORDER)
 
 
-def locate(report: dict[str, Any], fault: str) -> tuple[str, bool | None]:
+def locate(
+    report: dict[str, Any], fault: str, checks: Collection[str] | None = None
+) -> tuple[str, bool | None]:
     """What the report's first cause names, the layer and nodes, and whether that is where the fault is.
 
-    None where nothing is diagnosed: no check failed, or the report knows no causes.
+    With `checks`, the first cause of one of these. None where nothing is diagnosed: no check failed, or the report
+    knows no causes.
     """
     causes = report.get("causes")
     failed = any(check["verdict"] == FAIL for check in report["checks"])
     if causes is None or not (causes or failed):
         return "", None
+    if causes and checks is not None:
+        causes = [cause for cause in causes if {*cause["checks"]} & {*checks}]
+        if not causes and not checks:
+            return "", None
     if not causes:
         return "no layer", False
     first = causes[0]

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +62,16 @@ class Pool:
     def running(self) -> list[str]:
         return [one.trial.fault for one in self._running.values()]
 
-    def run(self, trials: Iterable[Trial], tick: Callable[[], None]) -> Iterator[Ended]:
-        """Yield every trial as it ends; `tick` is called now and then. Ends all of them when it is left early."""
+    def run(self, waiting: list[Trial], tick: Callable[[], None]) -> Iterator[Ended]:
+        """Yield every trial as it ends; `tick` is called now and then. Ends all of them when it is left early.
+
+        Trials leave `waiting` as they begin; more may be put there meanwhile.
+        """
         for name in _PRELOAD:
             importlib.import_module(name)
         preload(suites_folder().parent / "manifests")
         gc.collect()
         gc.freeze()
-        waiting = list(trials)
         with selectors.DefaultSelector() as selector, _terminable():
             try:
                 while waiting or self._running:
@@ -91,7 +93,7 @@ class Pool:
         return len(self._running) < self._jobs and self._processors.have_room()
 
     def _start(self, trial: Trial) -> _Running:
-        folder = self._folder / trial.fault.replace(" ", "-").replace(",", "")
+        folder = self._folder / trial.fault.replace(", ", "-").replace(" ", "-").replace(",", "+")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").unlink(missing_ok=True)
         parent = os.getpid()

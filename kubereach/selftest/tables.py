@@ -53,6 +53,16 @@ class Screen:
         elif not self._live:
             self.say(f"{self._marks.reached} {judgement.name}  {judgement.seconds:.0f} s")
 
+    def shared(self, names: Sequence[str], seconds: float, *, as_expected: bool) -> None:
+        """A run with several faults is over; if it is not as expected, each of them will be run alone."""
+        self._done += 1
+        said = ", ".join(names)
+        if not as_expected:
+            self._total += len(names)
+            self.say(f"  {said}: not as they should be together; each alone")
+        elif not self._live:
+            self.say(f"{self._marks.reached} {said}  {seconds:.0f} s")
+
     def _bad(self, judgement: Judgement) -> str:
         lines = [f"{self._marks.failed} {judgement.name}"]
         for problem in judgement.problems:

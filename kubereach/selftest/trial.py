@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kubereach.lab.faults import FAULTS
+from kubereach.selftest.groups import groups, together
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import HEALTHY, TABLE
 
@@ -25,7 +26,7 @@ _NODES = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """What is run: `fault` is a fault's name, or that of a healthy lab."""
+    """What is run: `fault` is a fault's name, several with commas between them, or that of a healthy lab."""
 
     fault: str
     row: Row
@@ -37,10 +38,15 @@ class Trial:
     def healthy(self) -> bool:
         return self.fault in HEALTHY
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The names of the lab's faults."""
+        return () if self.healthy else tuple(self.fault.split(","))
+
     def arguments(self, report: Path) -> list[str]:
         """The command line of the run, after ``kubereach``."""
         full = self.thorough or self.row.full_length or self.healthy
-        small = not (full or FAULTS[self.fault].nodes)
+        small = not (full or any(FAULTS[name].nodes for name in self.faults))
         settings = _DEADLINES if full else _DEADLINES + _SHORT
         return [
             "run",
@@ -66,10 +72,22 @@ class Ended:
 
 
 def trials(faults: Sequence[str] = (), *, quick: bool = False, thorough: bool = False) -> list[Trial]:
-    """The healthy labs and those with the faults asked for (all of them), the longest runs first."""
+    """The healthy labs and those with the faults asked for, the longest runs first.
+
+    Without `faults` it is all of them, narrow ones together unless `thorough`.
+    """
     healthy = [Trial(name, Row(options=options), quick, thorough) for name, options in HEALTHY.items()]
-    chosen = [Trial(name, TABLE[name], quick, thorough) for name in faults or TABLE]
-    return healthy + sorted(chosen, key=_expected_work, reverse=True)
+    shared = not (faults or quick or thorough)
+    chosen = groups(TABLE) if shared else [(name,) for name in faults or TABLE]
+    planned = [
+        Trial(",".join(names), together(TABLE[name] for name in names), quick, thorough) for names in chosen
+    ]
+    return healthy + sorted(planned, key=_expected_work, reverse=True)
+
+
+def apart(trial: Trial) -> list[Trial]:
+    """A run for each of its faults."""
+    return [replace(trial, fault=name, row=TABLE[name]) for name in trial.faults]
 
 
 def _expected_work(trial: Trial) -> int:

@@ -1,0 +1,60 @@
+"""Which faults may share a run: those so narrow that each is known by its own checks.
+
+A run with several faults counts for all of them only if exactly those checks fail that the rows of the table name
+together, each with its verdict, and the report locates each of the faults by its own checks. If anything is otherwise,
+whatever it is, each of them is run alone. So nothing is taken for granted but that no fault is caught in place of
+another one: their checks are of different topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubereach.lab.faults import FAULTS
+from kubereach.selftest.row import Row
+
+#: faults of one run: with more of them, diagnosing them all takes longer than another run
+_MOST = 4
+#: checks that a narrow fault makes fail, at most
+_NARROW = 6
+
+
+def groups(rows: dict[str, Row]) -> list[tuple[str, ...]]:
+    """The faults of these rows, as they are run: alone, or with others of their sort."""
+    alone = [(name,) for name, row in rows.items() if _sort(name, row) is None]
+    made: list[list[str]] = []
+    narrow = [name for name, row in rows.items() if _sort(name, row) is not None]
+    # those with many topics find company hardest
+    for name in sorted(narrow, key=lambda name: -len(_topics([name], rows))):
+        for group in made:
+            fits = len(group) < _MOST and _sort(name, rows[name]) == _sort(group[0], rows[group[0]])
+            if fits and not _topics([name], rows) & _topics(group, rows):
+                group.append(name)
+                break
+        else:
+            made.append([name])
+    return [*alone, *(tuple(group) for group in made)]
+
+
+def together(rows: Iterable[Row]) -> Row:
+    """The row of a run with all their faults."""
+    found = list(rows)
+    if len(found) == 1:
+        return found[0]
+    return Row(
+        fail=frozenset().union(*(row.fail for row in found)),
+        noted=frozenset().union(*(row.noted for row in found)),
+    )
+
+
+def _sort(name: str, row: Row) -> tuple[bool, bool, bool] | None:
+    """What must be alike of faults that share a run; None of one that has its own."""
+    plain = row == Row(fail=row.fail, noted=row.noted)
+    if not plain or len(row.verdicts) > _NARROW:
+        return None
+    # a run that fails has no causes of what is only noted, and one place is looked for among three nodes
+    return bool(row.fail), bool(row.noted), bool(FAULTS[name].nodes)
+
+
+def _topics(names: Iterable[str], rows: dict[str, Row]) -> set[str]:
+    return {check.partition(".")[0] for name in names for check in rows[name].verdicts}

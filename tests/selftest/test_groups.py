@@ -1,0 +1,115 @@
+"""Faults that share a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubereach.selftest.groups import groups, together
+from kubereach.selftest.judging import Judgement, judge_together
+from kubereach.selftest.row import by, recovers, stops
+from kubereach.selftest.table import TABLE
+from kubereach.selftest.trial import Ended, Trial, apart, trials
+
+#: two faults of different topics, and what each makes fail
+NAMES = ("dns.no-ptr", "proxy.no-hairpin")
+PTR, HAIRPIN = ("dns.ptr",), tuple(TABLE["proxy.no-hairpin"].fail)
+
+
+def test_every_fault_is_in_one_run() -> None:
+    found = groups(TABLE)
+    assert sorted(name for group in found for name in group) == sorted(TABLE)
+    assert len(found) < 0.7 * len(TABLE)
+
+
+def test_faults_that_share_a_run_are_told_apart_by_their_checks() -> None:
+    for group in groups(TABLE):
+        topics = [{check.split(".")[0] for check in TABLE[name].verdicts} for name in group]
+        assert sum(map(len, topics)) == len(set().union(*topics)), group
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        by("a.b", error=["a.c"]),
+        by("a.b", options=["--dual-stack"]),
+        by("a.b", perhaps=["*"]),
+        by("a.b", full_length=True),
+        by(*(f"a.{n}" for n in range(7))),
+        stops("is forbidden"),
+        recovers("--dual-stack"),
+    ],
+)
+def test_who_is_run_alone(row: Any) -> None:
+    rows = {"dns.no-ptr": row, "proxy.no-hairpin": by("b.c"), "lb.pending": by("c.d")}
+    assert set(groups(rows)) == {("dns.no-ptr",), ("proxy.no-hairpin", "lb.pending")}
+
+
+def test_faults_of_one_topic_or_sort_keep_apart() -> None:
+    assert len(groups({"dns.no-ptr": by("a.b"), "proxy.no-hairpin": by("a.c")})) == 2
+    assert len(groups({"dns.no-ptr": by("a.b"), "proxy.no-hairpin": by(noted=["b.c"])})) == 2
+    # one is in one place
+    assert len(groups({"dns.no-ptr": by("a.b"), "proxy.other-mode": by("b.c")})) == 2
+
+
+def test_those_asked_for_and_thorough_runs_are_alone() -> None:
+    for planned in (trials(NAMES), trials(thorough=True)):
+        assert all(len(trial.faults) <= 1 for trial in planned)
+    shared = next(trial for trial in trials() if len(trial.faults) > 1)
+    assert f"--fault={','.join(shared.faults)}" in shared.arguments(Path("r"))
+    assert [(one.fault, one.row) for one in apart(shared)] == [(n, TABLE[n]) for n in shared.faults]
+
+
+def cause(layer: str, *checks: str) -> dict[str, Any]:
+    return {"layer": layer, "object": "", "nodes": [], "checks": list(checks)}
+
+
+CAUSES = (cause("dns", *PTR), cause("service-proxy", *HAIRPIN))
+
+
+def judged(
+    *failing: str, causes: Any = CAUSES, code: int = 1, error: Any = None, verdict: str = "fail"
+) -> list[Judgement]:
+    report = {
+        "checks": [{"id": check, "verdict": verdict, "known_defect": None} for check in failing],
+        "causes": list(causes),
+        "features": {},
+        "run": {"error": error},
+        "cluster": {"nodes": ["kubereach-control-plane", "kubereach-worker"]},
+    }
+    row = together(TABLE[name] for name in NAMES)
+    return judge_together(Ended(Trial(",".join(NAMES), row), code, 3.0, 4.0, "", report))
+
+
+def test_a_run_that_is_as_all_of_them_say_counts_for_each() -> None:
+    first, second = judged(*PTR, *HAIRPIN)
+    assert (first.name, first.caught_by, first.cpu) == ("dns.no-ptr", {"dns.ptr"}, 2.0)
+    assert (second.name, second.caught_by) == ("proxy.no-hairpin", set(HAIRPIN))
+    for one in (first, second):
+        assert (one.detected, one.attributed, one.located, one.problems) == (True, True, True, ())
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: judged(*PTR),
+        lambda: judged(*PTR, *HAIRPIN, "nodes.mesh"),
+        lambda: judged(*PTR, *HAIRPIN, verdict="error"),
+        lambda: judged(*PTR, *HAIRPIN, code=3),
+        lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}),
+        lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]),
+        lambda: judged(*PTR, *HAIRPIN, causes=[CAUSES[0], cause("api", *HAIRPIN)]),
+        lambda: judged(*PTR, *HAIRPIN, causes=[cause("dns", *PTR, *HAIRPIN)]),
+    ],
+)
+def test_anything_else_counts_for_none(found: Any) -> None:
+    assert found() == []
+
+
+def test_what_all_recover_from() -> None:
+    report = {"checks": [], "causes": [], "features": {}, "run": {"error": None}, "cluster": {"nodes": []}}
+    names = "api.busy,api.slow"
+    found = judge_together(Ended(Trial(names, together([recovers(), recovers()])), 0, 1.0, 1.0, "", report))
+    assert [(one.detected, one.attributed, one.note) for one in found] == [(None, True, "recovered")] * 2
