@@ -163,7 +163,7 @@ FAULTS: dict[str, Fault] = {
         "load-balancer addresses of ipMode Proxy are captured in the cluster", PROXY
     ),
     "proxy.labels-ignored": Fault(
-        "Services that labels say are for another proxy, or for none, are served", PROXY
+        "Services and EndpointSlices that labels say are for another proxy, or for none, are served", PROXY
     ),
     "proxy.localhost-on-one-node": Fault("one node serves node ports on 127.0.0.1", PROXY),
     "proxy.manual-ignored": Fault("EndpointSlices that no controller has written are not read", PROXY),

@@ -31,6 +31,9 @@ ENDPOINTS_DEPRECATED = 33
 POD_GENERATION = 33
 #: PreferSameZone and PreferSameNode, and a warning of PreferClose (gate PreferSameTrafficDistribution)
 PREFER_SAME = 34
+#: the label service.kubernetes.io/headless keeps EndpointSlices from kube-proxy, and no longer Services too
+#: (kubernetes #134623)
+HEADLESS_ON_SLICES_ALONE = 35
 #: spec.externalIPs come with a warning
 EXTERNAL_IPS_DEPRECATED = 36
 #: flows of Services that have lost their last endpoint are ended again (kubernetes #139629)

@@ -126,13 +126,18 @@ class Service(ServiceWays):
 
     def write_slice(self, number: int, *addresses: str) -> None:
         """Rewrite the addresses of one of its EndpointSlices that were written by hand, counted from 1."""
-        kind = ("discovery.k8s.io/v1", "EndpointSlice")
         endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-        self._world.api.patch(
-            path_of(kind, self.namespace, f"{self.name}-{number}"), {"endpoints": endpoints}
-        )
-        self._world.context.bus.emit(Changed("patch", f"EndpointSlice {self.namespace}/{self.name}-{number}"))
+        self._patch_slice(number, {"endpoints": endpoints})
         self._written = frozenset(addresses)
+
+    def label_slice(self, number: int, key: str, value: str | None) -> None:
+        """Give one of its EndpointSlices that were written by hand a label, or take it away."""
+        self._patch_slice(number, {"metadata": {"labels": {key: value}}})
+
+    def _patch_slice(self, number: int, change: Object) -> None:
+        kind = ("discovery.k8s.io/v1", "EndpointSlice")
+        self._world.api.patch(path_of(kind, self.namespace, f"{self.name}-{number}"), change)
+        self._world.context.bus.emit(Changed("patch", f"EndpointSlice {self.namespace}/{self.name}-{number}"))
         self.changed(ENDPOINTS)
 
     def delete(self) -> None:

@@ -1,4 +1,4 @@
-"""Labels by which a Service is kept from the service proxy."""
+"""Labels by which a Service, or an EndpointSlice, is kept from the service proxy."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ def test_service_proxy_name(world, clusterip, other_pods):
 
 
 @check("labels.headless", slow=True, level=CORE, source=LABELS + "#servicekubernetesioheadless")
-def test_headless(world, clusterip, other_pods):
-    """A Service with the label service.kubernetes.io/headless is left alone by the service proxy while it has it.
+def test_headless(world, clusterip, spare, other_pods):
+    """An EndpointSlice is left alone by the service proxy while it has the label service.kubernetes.io/headless.
 
-    The control plane sets it on the endpoints of headless Services, so that proxies need not follow them; who sets it
-    on a Service means the same.
+    The control plane sets it on the EndpointSlices of headless Services, so that proxies need not follow them. On a
+    Service it means nothing: kube-proxy heeded it there by accident until Kubernetes 1.34 (kubernetes #134623).
     """
-    with world.create("over-backend", name="unproxied", labels={HEADLESS: ""}) as service:
-        _must_be_left_alone(world, service, other_pods)
-        service.set_label(HEADLESS, None)
-        expect(other_pods).to_reach(service, backends=service.endpoints)
-        service.set_label(HEADLESS, "")
+    backend = min(spare.endpoints)
+    with world.create("by-hand", name="unproxied", slices=[[spare.address_of[backend]]]) as service:
+        expect(other_pods).to_reach(service, backends={backend})
+        service.label_slice(1, HEADLESS, "")
         expect(other_pods).not_to_be_answered(service, control=clusterip)
+        service.label_slice(1, HEADLESS, None)
+        expect(other_pods).to_reach(service, backends={backend})
 
 
 def _must_be_left_alone(world, service, vantages):

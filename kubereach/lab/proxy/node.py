@@ -13,6 +13,7 @@ from kubereach.lab.proxy.claims import Claims, Key
 from kubereach.lab.proxy.conntrack import Backend, Frontend, UdpFlows, end_tcp, udp_frontends
 from kubereach.lab.proxy.healthcheck import HealthChecks
 from kubereach.lab.proxy.keeping import Keeping
+from kubereach.lab.proxy.labels import Watched
 from kubereach.lab.proxy.modes import mode_of
 from kubereach.lab.proxy.service import Object, Rules, cluster_ip, service_rules
 from kubereach.lab.proxy.transactions import transactions
@@ -28,9 +29,6 @@ _SLOW = 8.0
 #: who writes EndpointSlices, as a label of them says; the API server's own have none
 _MANAGER = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
-
-#: labels of Services that another service proxy serves, or none
-_NOT_OURS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
 
 #: faults of the last node's health and mode
 _OF_ONE_NODE = {"proxy.other-mode", "proxy.unhealthy"}
@@ -163,7 +161,7 @@ class ServiceProxy:
         self._network = network
         self._registry = registry
         self._slow = "proxy.slow" in config.faults
-        self._heeds_labels = "proxy.labels-ignored" not in config.faults
+        self._watched = Watched(config.minor, config.faults)
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
         # what one node alone is to get wrong the last one does
         ill = config.faults if network.number == config.nodes - 1 else config.faults - _OF_ONE_NODE
@@ -238,9 +236,7 @@ class ServiceProxy:
     def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
         """A Service, None if there is none, and its EndpointSlices."""
         service = self._registry.find("services", namespace, name)
-        if service is None or (
-            self._heeds_labels and service["metadata"].get("labels", {}).keys() & _NOT_OURS
-        ):
+        if service is None or not self._watched.service(service):
             return None, []
         labels = {"kubernetes.io/service-name": name}
-        return service, self._registry.list("endpointslices", namespace, labels=labels)
+        return service, self._watched.slices(self._registry.list("endpointslices", namespace, labels=labels))
