@@ -18,14 +18,17 @@ from kubereach.errors import CannotMeasure, UsageError
 _POD_SECURITY = "violates PodSecurity"
 
 
-def admit(api: Api, workloads: Sequence[Object], nodes: int) -> dict[tuple[str, str], str]:
+def admit(
+    api: Api, workloads: Sequence[Object], nodes: int, *, accounts: bool = False
+) -> dict[tuple[str, str], str]:
     """Try a pod of each workload; give those on the host network that are refused, with the reason.
 
-    Raises `CannotMeasure` for any other refusal, and `UsageError` for a namespace that is not there.
+    `accounts` says that the ServiceAccounts which they name exist already. Raises `CannotMeasure` for any other
+    refusal, and `UsageError` for a namespace that is not there.
     """
     wanted = [obj for obj in workloads if pod_of(obj) is not None]
     with ThreadPoolExecutor(min(8, len(wanted) or 1)) as pool:
-        refusals = list(pool.map(lambda obj: _refusal(api, obj), wanted))
+        refusals = list(pool.map(lambda obj: _refusal(api, obj, accounts), wanted))
     forbidden: dict[tuple[str, str], str] = {}
     for obj, refusal in zip(wanted, refusals, strict=True):
         if refusal is None:
@@ -47,8 +50,12 @@ def admit(api: Api, workloads: Sequence[Object], nodes: int) -> dict[tuple[str, 
     return forbidden
 
 
-def pod_of(workload: Object) -> Object | None:
-    """A pod as the workload's controller would make it, under an account that every namespace has; None without."""
+def pod_of(workload: Object, account: bool = False) -> Object | None:
+    """A pod as the workload's controller would make it; None without.
+
+    It is under its own ServiceAccount if that exists (`account`), else under the one that every namespace has. That one
+    comes a moment after its namespace, from a controller that may have much to do.
+    """
     if workload["kind"] == "Pod":
         spec, labels = workload["spec"], workload["metadata"].get("labels") or {}
     elif "template" in (workload.get("spec") or {}):
@@ -56,7 +63,7 @@ def pod_of(workload: Object) -> Object | None:
         spec, labels = template["spec"], template["metadata"].get("labels") or {}
     else:
         return None
-    spec = {key: copy.deepcopy(value) for key, value in spec.items() if key != "serviceAccountName"}
+    spec = {k: copy.deepcopy(value) for k, value in spec.items() if account or k != "serviceAccountName"}
     meta = workload["metadata"]
     name = {"name": f"kubereach-try-{meta['name']}", "namespace": meta["namespace"]}
     # no label that a Service of anybody selects by: nothing is made, but webhooks may see it
@@ -64,8 +71,8 @@ def pod_of(workload: Object) -> Object | None:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {**name, "labels": ours}, "spec": spec}
 
 
-def _refusal(api: Api, workload: Object) -> ApiError | None:
-    pod = pod_of(workload)
+def _refusal(api: Api, workload: Object, account: bool) -> ApiError | None:
+    pod = pod_of(workload, account)
     assert pod is not None
     try:
         api.create(pod, dry_run=True)
@@ -80,10 +87,16 @@ def remedy(namespace: str, message: str) -> str:
         return (
             f"Our pods satisfy `restricted`; see the labels of namespace {namespace} and what else it says."
         )
+    if "failed quota" in message and "must specify limits" in message:
+        return f"Our containers name no limits: a LimitRange in {namespace} with a `default` fills them in."
     if "exceeded quota" in message or "failed quota" in message:
         return f"See `kubectl describe resourcequota -n {namespace}`: it must leave room for the run's pods."
     if "usage per" in message:
         return f"See `kubectl describe limitrange -n {namespace}`: our containers ask for 5m CPU and 24Mi memory."
+    if "looking up service account" in message:
+        return (
+            "A ServiceAccount is missing there: is kube-controller-manager, which makes `default`, at work?"
+        )
     return "An admission policy stands in the way: exempt our namespaces, or give others by --namespace."
 
 

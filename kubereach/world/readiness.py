@@ -102,6 +102,15 @@ class Readiness:
                 ready += min(owned.get(key, 0), desired)
         return ready, wanted
 
+    def unseen(self) -> list[str]:
+        """The workloads that no controller has looked at yet, which is the first that it does: ``DaemonSet a/web``."""
+        return [
+            f"{kind} {workload['metadata']['namespace']}/{workload['metadata']['name']}"
+            for kind in WORKLOADS
+            for workload in self._board.all(kind)
+            if not (workload.get("status") or {}).get("observedGeneration")
+        ]
+
     def stuck(self) -> None:
         """To be called now and then while nothing is ready: why do workloads get no pods?
 

@@ -88,7 +88,8 @@ class World(Objects):
             self._renewal = Renewal(self.api, self.places.alive)
             if not (self.places.given or self._access.disposable):
                 # before controllers find out, and tell nobody but by events
-                forbidden = admit(self.api, [m.obj for m in rest], len(self.cluster.nodes))
+                bases = [m.obj for m in rest]
+                forbidden = admit(self.api, bases, len(self.cluster.nodes), accounts=True)
                 rest = [manifest for manifest in rest if manifest.place not in forbidden]
             created = {
                 stem: [pool.submit(self._create, m) for m in manifests] for stem, manifests in by_stem.items()
@@ -132,6 +133,11 @@ class World(Objects):
 
         limit = self.context.settings.world_deadline
         if not readiness.wait(done, limit):
+            if unseen := readiness.unseen():
+                raise CannotMeasure(
+                    f"no controller has looked at {', '.join(unseen)} for {limit:.0f} s",
+                    "Is kube-controller-manager at work? See `kubectl -n kube-system get pods,leases`.",
+                )
             missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
             ready, wanted = said[0]
             raise CannotMeasure(

@@ -186,11 +186,15 @@ def refusing(status: int, message: str):
         ),
         (
             'pods "x" is forbidden: failed quota: small: must specify limits.cpu for: peer',
-            "kubectl describe resourcequota -n one",
+            "a LimitRange in one with a `default`",
         ),
         (
             'pods "x" is forbidden: minimum memory usage per Container is 64Mi, but request is 24Mi',
             "kubectl describe limitrange -n one",
+        ),
+        (
+            'pods "x" is forbidden: error looking up service account one/default: serviceaccount "default" not found',
+            "kube-controller-manager",
         ),
         ('admission webhook "validate.kyverno.svc-fail" denied the request', "admission policy"),
     ],
@@ -221,6 +225,13 @@ def test_what_is_tried_is_our_pod_and_nobody_selects_it() -> None:
     assert pod["spec"]["hostNetwork"] and "serviceAccountName" not in pod["spec"]
     assert list(pod["metadata"]["labels"]) == ["kubereach.io/run"]
     assert pod_of({"kind": "Service", "metadata": {"name": "x"}, "spec": {}}) is None
+
+
+def test_accounts_that_exist_are_those_that_are_tried() -> None:
+    # the one of every namespace comes from a controller, which may be late
+    api = Admission()
+    admit(api, [workload("web", serviceAccountName="kubereach")], 3, accounts=True)
+    assert api.tried[0]["spec"]["serviceAccountName"] == "kubereach"
 
 
 def quota(hard: str, used: str, resource: str = "pods") -> dict:
