@@ -44,7 +44,7 @@ Outcomes
                 the node's own rules reject or drop (there is no packet that an ICMP error could answer)
     foreign     an answer, but not from a peer of this run
     timeout     no answer in time, of which what the prober itself could not run is no part. Its detail is ``connected``
-                where it was the connection that got no answer
+                where it was the connection that got no answer, or says that it was the name
     local       the prober could not even try (no file descriptor, no local port): a failure to measure
 """
 
@@ -80,6 +80,11 @@ LINUX = sys.platform.startswith("linux")
 TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None) if LINUX else None
 #: seconds after a time-out's moment at which it is judged, by a process that could run; more means that it could not
 LATE = 0.05
+#: seconds that the resolution of a series' name gets: a resolver asks again after five, and one lost datagram is
+#: for the questions of DNS checks to notice, not for who only goes by a name
+RESOLVING = 6.0
+#: what the detail of a probe says whose series has a name without an address
+NO_ADDRESS = "the name did not resolve"
 #: flags of calls on sockets that need not be non-blocking themselves
 DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
@@ -833,6 +838,8 @@ class Prober:
             return
         attempt = Attempt(series)
         attempt.state = -1
+        if series.timeout >= 1:  # less is impatience on purpose: there will be another attempt
+            attempt.longer = max(0.0, RESOLVING - series.timeout)
         series.under_way += 1
         self._thread(attempt, lambda: ("addresses", *resolve(host, series.request.get("family", 4))))
 
@@ -1109,7 +1116,8 @@ class Prober:
                     self._look(attempt, IN)
                 if attempt in self.threaded or self.attempts.get(attempt.fd) is attempt:
                     asked = attempt.state == 1 and not attempt.series.datagrams
-                    self._done(attempt, empty_row("timeout", "", "connected" if asked else ""))
+                    reason = NO_ADDRESS if attempt.state == -1 else "connected" if asked else ""
+                    self._done(attempt, empty_row("timeout", "", reason))
                 continue
             soonest = min(soonest, attempt.begun + attempt.series.timeout + attempt.longer)
         self.next_check = soonest
@@ -1187,7 +1195,7 @@ class Prober:
             series.under_way -= 1
             self.waiting.append(series)
             return
-        self._done(attempt, empty_row(outcome, "", "the name did not resolve"))
+        self._done(attempt, empty_row(outcome, "", NO_ADDRESS))
 
 
 # --- main ------------------------------------------------------------------------------------------------------------

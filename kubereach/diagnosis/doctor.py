@@ -21,6 +21,7 @@ from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
 from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
+from kubereach.peer import NO_ADDRESS
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE, POD
@@ -69,7 +70,7 @@ class Doctor:
     def _examine(self, path: Path) -> Finding | None:
         world, bench = self._world, self._bench
         subject = subject_of(world, path.address)
-        if path.address.way == "dns" or path.result.outcomes.keys() & _NAMES:
+        if path.address.way == "dns" or _nameless(path):
             named = subject_named(world, names.asked(path), path.address.family) or subject
             if named is not None and named.service["spec"].get("clusterIP") == "None":
                 # its records are what the EndpointSlices say
@@ -221,3 +222,9 @@ class Doctor:
             else "its endpoint answers"
         )
         return [f"{many} directly ({counted([cell.result for cell in cells])})"]
+
+
+def _nameless(path: Path) -> bool:
+    """Whether it goes by a name, and it was the name that did not lead anywhere."""
+    missed = [probe.answer for probe in path.result.probes if probe.answer.outcome != OK]
+    return any(answer.outcome in _NAMES or answer.detail == NO_ADDRESS for answer in missed)

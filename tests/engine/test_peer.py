@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import json
 import signal
 import socket
 import struct
@@ -172,7 +173,23 @@ def test_a_resolver_that_hangs_is_one_time_out():
         asked.set()
     assert b'"rows":[["timeout"' in answers[0]
     assert b'"of":[0]' in answers[0]
+    assert peer.NO_ADDRESS.encode() in answers[0]
     assert prober.under_way == 0
+
+
+def test_a_resolver_that_asks_again_is_waited_for(serve, monkeypatch):
+    """One lost question costs a resolver five seconds: that is no time-out of whoever goes by the name."""
+    backend, answers = serve("a"), []
+    prober = peer.Prober(answers.append)
+    never = threading.Event()
+    monkeypatch.setattr(peer, "resolve", lambda *_: never.wait(1.5) or ("ok", ["127.0.0.1"]))
+    request = {"id": 1, "kind": "http", "host": "slow.test", "port": backend.ports["http"], "nonce": NONCE}
+    prober.submit({**request, "count": 3, "timeout": 1})
+    while not answers:
+        prober.step()
+    told = json.loads(answers[0])
+    assert {row[0] for row in told["rows"]} == {"ok"}
+    assert len(told["of"]) == 3
 
 
 def test_resolve(vantage):
