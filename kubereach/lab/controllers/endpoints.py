@@ -44,8 +44,6 @@ class EndpointSliceController(Controller):
         self._faults = faults
         #: when a controller that is slow looks at a Service (time.monotonic)
         self._due: dict[Key, float] = {}
-        #: the Service whose slices are being written: what we write is no news to us
-        self._writing: Key | None = None
 
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
         if resource == "services":
@@ -57,18 +55,9 @@ class EndpointSliceController(Controller):
         elif resource == "endpointslices":
             labels = new["metadata"].get("labels") or {}
             if labels.get(_MANAGER) == _MANAGED_BY and _NAME in labels:
-                key = (new["metadata"]["namespace"], labels[_NAME])
-                if key != self._writing:
-                    yield key
+                yield new["metadata"]["namespace"], labels[_NAME]
 
     def reconcile(self, namespace: str, name: str) -> None:
-        self._writing = (namespace, name)
-        try:
-            self._reconcile(namespace, name)
-        finally:
-            self._writing = None
-
-    def _reconcile(self, namespace: str, name: str) -> None:
         service = self.registry.find("services", namespace, name)
         if service is None:
             self._times.forget((namespace, name))
