@@ -141,8 +141,6 @@ def locate(
         return "", None
     if causes and checks is not None:
         causes = [cause for cause in causes if {*cause["checks"]} & {*checks}]
-        if not causes and not checks:
-            return "", None
     if not causes:
         return "no layer", False
     first = causes[0]
