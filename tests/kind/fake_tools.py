@@ -148,9 +148,10 @@ def create(words: list[str], name: str) -> int:
     note(f'Creating cluster "{name}" ...\n • Ensuring node image ({image}) 🖼  ...')
     if mishap == "hang-pulling":
         hang()
-    note(" ✓ Ensuring node image 🖼\n • Preparing nodes 📦  ...")
+    if mishap != "hang-unheard":
+        note(" ✓ Ensuring node image 🖼\n • Preparing nodes 📦  ...")
     born = time.time()
-    if mishap in ("hang", "hang-later"):
+    if mishap in ("hang", "hang-later", "hang-unheard"):
         with state() as now:
             half = {"nodes": [f"{name}-control-plane"], "mishap": "no-admin-conf", "born": born}
             now["clusters"][name] = half

@@ -117,7 +117,7 @@ def test_a_run_with_another_name_deletes_it_too(tools: Tools) -> None:
     target.close()
 
 
-@pytest.mark.parametrize("mishap", ["hang", "hang-later"])
+@pytest.mark.parametrize("mishap", ["hang", "hang-later", "hang-unheard"])
 @pytest.mark.parametrize("words", [(), ("keep",)])
 def test_a_half_made_cluster_is_deleted_even_if_it_was_to_be_kept(
     tools: Tools, mishap: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys

@@ -100,14 +100,16 @@ class Cluster(KindCluster):  # type: ignore[misc]
             raise told(done, "See what `kind get clusters` says.")
         return self.name in done.out.split()
 
-    def create(self, config: dict[str, Any], heard: Callable[[str], None]) -> None:
-        """Make the cluster; `heard` gets kind's lines. Raises `KubereachError`."""
+    def create(
+        self, config: dict[str, Any], heard: Callable[[str], None], meanwhile: Callable[[], None]
+    ) -> None:
+        """Make the cluster; `heard` gets kind's lines, `meanwhile` is called all the time. Raises `KubereachError`."""
         file = self.path / "config.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         words = ["create", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}"]
         words += [f"--image={self.image}"] if self.image else []
         command = [str(self.kind_path), *words, f"--config={file}"]
-        done = run(command, self._deadline, heard, outlives=False)
+        done = run(command, self._deadline, heard, meanwhile, outlives=False)
         if not done.ok:
             raise told(done, f"`kind create cluster --config {file} --retain -v 1` says more.")
         self.record.write(self.kubeconfig_path, config, self.image)

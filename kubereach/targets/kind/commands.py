@@ -46,8 +46,16 @@ class Done:
         return f"{self.out}\n{self.err}".strip()
 
 
+#: seconds after which whoever waits for a command is told again that it goes on
+TICK = 0.5
+
+
 def _unheard(line: str) -> None:
     """Nobody wants to know as they come."""
+
+
+def _idle() -> None:
+    """Nobody has anything to do meanwhile."""
 
 
 #: replaces itself by a command that the kernel kills when its parent dies, which outlasts exec (prctl(2)); Linux alone
@@ -67,9 +75,16 @@ def mortal(words: Sequence[str]) -> list[str]:
 
 
 def run(
-    words: Sequence[str], deadline: float, heard: Callable[[str], None] = _unheard, *, outlives: bool = True
+    words: Sequence[str],
+    deadline: float,
+    heard: Callable[[str], None] = _unheard,
+    meanwhile: Callable[[], None] = _idle,
+    *,
+    outlives: bool = True,
 ) -> Done:
     """Run a command to its end; `heard` gets the lines of its standard error as they come.
+
+    `meanwhile` is called every `TICK` seconds or more often.
 
     It has a session of its own, so that Ctrl-C reaches us first: whatever ends the wait ends the command too; unless it
     `outlives` us, SIGKILL of us does so as well. Raises `CannotMeasure` when it cannot be started, and when it has not
@@ -91,7 +106,7 @@ def run(
                 "It must be a program for this machine that may be executed.",
             ) from error
         try:
-            err = _listen(process, time.monotonic() + deadline, heard)
+            err = _listen(process, time.monotonic() + deadline, heard, meanwhile)
         except BaseException:
             _end(process)
             raise
@@ -109,14 +124,20 @@ def run(
         return Done(done.words, done.code, out.read().decode(errors="replace"), err)
 
 
-def _listen(process: subprocess.Popen[bytes], deadline: float, heard: Callable[[str], None]) -> str:
+def _listen(
+    process: subprocess.Popen[bytes],
+    deadline: float,
+    heard: Callable[[str], None],
+    meanwhile: Callable[[], None],
+) -> str:
     """Its standard error until it ends or the deadline has come."""
     assert process.stderr is not None
     whole, rest = b"", b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stderr, selectors.EVENT_READ)
         while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
+            meanwhile()
+            if not selector.select(min(left, TICK)):
                 continue
             data = os.read(process.stderr.fileno(), 1 << 16)
             if not data:

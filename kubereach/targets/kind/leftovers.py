@@ -10,16 +10,16 @@ from pathlib import Path
 
 from kubereach.errors import CannotMeasure
 from kubereach.targets.kind import notes
-from kubereach.targets.kind.commands import run
+from kubereach.targets.kind.commands import TICK, run
 from kubereach.targets.kind.engine import Engine
 from kubereach.targets.kind.failures import told
-from kubereach.targets.kind.notes import HeldNote, Note
+from kubereach.targets.kind.notes import HeldNote
 
 #: seconds that `kind delete cluster` may take
 _PATIENCE = 120.0
 #: seconds after kind's word that it prepares nodes within which it has made all of their containers
 _PREPARED = 60.0
-#: seconds by which clocks may be apart
+#: seconds by which clocks may be apart, and that a container may take to be made
 _SLACK = 2.0
 DEAD, ALIVE, OTHER, GONE, ELSEWHERE = (
     "left by a run that has died",
@@ -58,7 +58,7 @@ def sweep(
     """
     all_went = True
     for held in notes.dead(notes.folder(environment)):
-        note, state = held.note, _state(held.note, engine)
+        note, state = held.note, _state(held, engine)
         if dry or state == ELSEWHERE:
             say(f"{note.cluster}: {state}")
             held.let_go()
@@ -74,7 +74,8 @@ def sweep(
     return all_went
 
 
-def _state(note: Note, engine: Engine) -> str:
+def _state(held: HeldNote, engine: Engine) -> str:
+    note = held.note
     if note.engine != engine.identity:
         return ELSEWHERE
     there = engine.kind_nodes(note.cluster)
@@ -82,10 +83,10 @@ def _state(note: Note, engine: Engine) -> str:
         return GONE
     if note.nodes:
         return DEAD if {one for one, _ in there} <= set(note.nodes) else OTHER
-    # killed before it could look what kind had made
-    span = (note.begun - _SLACK, note.begun + _PREPARED)
-    mine = note.begun and all(span[0] <= _seconds(created) <= span[1] for _, created in there)
-    return DEAD if mine else OTHER
+    # Killed before it could look what kind had made, maybe before it had heard that kind makes them; kind went with it.
+    begin = (note.begun or note.asked) - _SLACK
+    end = note.begun + _PREPARED if note.begun else held.seen + TICK + _SLACK
+    return DEAD if all(begin <= _seconds(created) <= end for _, created in there) else OTHER
 
 
 def _seconds(created: str) -> float:

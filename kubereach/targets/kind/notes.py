@@ -30,7 +30,9 @@ class Note:
     files: list[str] = field(default_factory=list)
     #: the run's process, for people
     pid: int = 0
-    #: when kind began to make the nodes, in seconds since the epoch; 0: not yet
+    #: when kind was asked for the cluster, in seconds since the epoch
+    asked: float = 0.0
+    #: when kind said that it makes the nodes, in seconds since the epoch; 0: not yet
     begun: float = 0.0
     #: ids of the nodes' containers, as soon as all are there
     nodes: list[str] = field(default_factory=list)
@@ -49,6 +51,16 @@ class HeldNote:
         text = json.dumps(asdict(self.note)).encode()
         os.pwrite(self._fd, text + b"\n", 0)
         os.ftruncate(self._fd, len(text) + 1)
+
+    def touch(self) -> None:
+        """Its run goes on."""
+        with contextlib.suppress(OSError):
+            os.utime(self._fd)
+
+    @property
+    def seen(self) -> float:
+        """When its run was last known to go on, in seconds since the epoch."""
+        return os.fstat(self._fd).st_mtime
 
     def let_go(self) -> None:
         """The note stays for others to find."""

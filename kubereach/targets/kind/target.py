@@ -120,7 +120,7 @@ class KindTarget:
                 self._note_nodes(cluster, engine, line)
 
         try:
-            cluster.create(config, heard)
+            cluster.create(config, heard, self._note.touch if self._note else lambda: None)
         except CannotMeasure as error:
             if "by somebody else" in error.message:
                 self._state = _NOTHING  # not ours to delete
@@ -138,9 +138,8 @@ class KindTarget:
     def _remember(self, cluster: Cluster, engine: Engine) -> None:
         """Note the cluster where a later run finds it, should this one be killed. Raises `CannotMeasure`."""
         files = [str(file) for file in cluster.files]
-        note = Note(
-            cluster.name, engine.identity, str(cluster.kind_path), str(cluster.kubeconfig_path), files, os.getpid()
-        )  # fmt: skip
+        kind, kubeconfig = str(cluster.kind_path), str(cluster.kubeconfig_path)
+        note = Note(cluster.name, engine.identity, kind, kubeconfig, files, os.getpid(), time.time())
         where = notes.folder(self._environment)
         try:
             self._note = notes.begin(where, note)
