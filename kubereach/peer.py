@@ -44,7 +44,9 @@ Outcomes
                 the node's own rules reject or drop (there is no packet that an ICMP error could answer)
     foreign     an answer, but not from a peer of this run
     timeout     no answer in time, of which what the prober itself could not run is no part. Its detail is ``connected``
-                where it was the connection that got no answer, or says that it was the name
+                where it was the connection that got no answer, or says that it was the name. Where an answer is wanted
+                and the backend's machine has acknowledged the question, the path has done its work: the backend gets
+                PATIENCE times as long
     local       the prober could not even try (no file descriptor, no local port): a failure to measure
 """
 
@@ -72,6 +74,8 @@ OUT = 4  # EPOLLOUT and POLLOUT
 #: offset of tcpi_total_retrans in Linux's struct tcp_info (include/uapi/linux/tcp.h): eight one-byte fields, then the
 #: 24th 32-bit field. It counts SYN retransmissions too.
 TOTAL_RETRANS = 100
+#: that of tcpi_unacked, the packets sent that nobody has acknowledged: the fifth 32-bit field
+UNACKED = 24
 #: socket.TCP_INFO is 11 on Linux; Python has the name there only
 TCP_INFO = getattr(socket, "TCP_INFO", 11)
 LINUX = sys.platform.startswith("linux")
@@ -85,6 +89,9 @@ LATE = 0.05
 RESOLVING = 6.0
 #: what the detail of a probe says whose series has a name without an address
 NO_ADDRESS = "the name did not resolve"
+#: time-outs that a backend gets to answer in once a question is known to have come to it: our backends ask for so
+#: little CPU that on a machine whose processors are all in use their turn may be seconds away
+PATIENCE = 3
 #: flags of calls on sockets that need not be non-blocking themselves
 DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
@@ -490,13 +497,15 @@ class Attempt:
     It is -1 for the resolution of a series' name, which is no probe, unless it fails.
     """
 
-    __slots__ = ("begun", "data", "fd", "local", "longer", "series", "sock", "state", "token")
+    __slots__ = ("arrived", "begun", "data", "fd", "local", "longer", "series", "sock", "state", "token")
 
     def __init__(self, series: Series) -> None:
         self.series = series
         self.begun = time.monotonic()
         #: seconds that it has over the series' time-out, because the prober could not run for so long
         self.longer = 0.0
+        #: whether its question has come to the other side, found out when its time was over
+        self.arrived = False
         self.data = b""
         self.sock: socket.socket | None = None
         self.fd = -1
@@ -594,7 +603,7 @@ def flow(series: Series) -> Rows:
                 if not connected:
                     sock.connect((host, series.port))
                     port, connected = sock.getsockname()[1], True
-                row = ping(sock, token, udp, begun + series.timeout)
+                row = ping(sock, token, udp, begun, series.timeout)
             except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
                 row = empty_row("timeout")
             except OSError as error:
@@ -623,13 +632,28 @@ def flow(series: Series) -> Rows:
     return rows
 
 
-def ping(sock: socket.socket, token: bytes, udp: bool, deadline: float) -> tuple[Any, ...]:
+def has_arrived(sock: socket.socket) -> bool:
+    """Whether the other side's kernel has acknowledged all that was sent on a TCP connection; false if unknown."""
+    if not LINUX:
+        return False
+    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, UNACKED + 4)
+    return len(info) >= UNACKED + 4 and not struct.unpack_from("I", info, UNACKED)[0]
+
+
+def ping(sock: socket.socket, token: bytes, udp: bool, begun: float, timeout: float) -> tuple[Any, ...]:
     """One question over a socket that is connected, and its answer. Raises OSError."""
     sock.send(token if udp else token + b"\n")
     data = b""
+    deadline, patient = begun + timeout, not udp
     while True:
         sock.settimeout(max(0.001, deadline - time.monotonic()))
-        part = sock.recv(65536)
+        try:
+            part = sock.recv(65536)
+        except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+            if not (patient and has_arrived(sock)):
+                raise
+            deadline, patient = begun + PATIENCE * timeout, False
+            continue
         if not part and not udp:
             return empty_row("reset", "", "closed by the other side")
         data = part if udp else data + part
@@ -1114,6 +1138,9 @@ class Prober:
             if attempt.begun + attempt.series.timeout + attempt.longer <= now:
                 if attempt.sock is not None:
                     self._look(attempt, IN)
+                if self._is_patient(attempt):
+                    soonest = min(soonest, attempt.begun + attempt.series.timeout + attempt.longer)
+                    continue
                 if attempt in self.threaded or self.attempts.get(attempt.fd) is attempt:
                     asked = attempt.state == 1 and not attempt.series.datagrams
                     reason = NO_ADDRESS if attempt.state == -1 else "connected" if asked else ""
@@ -1121,6 +1148,18 @@ class Prober:
                 continue
             soonest = min(soonest, attempt.begun + attempt.series.timeout + attempt.longer)
         self.next_check = soonest
+
+    def _is_patient(self, attempt: Attempt) -> bool:
+        """Whether an attempt whose time is over is waited for longer, once: its question has arrived."""
+        series = attempt.series
+        if attempt.arrived or attempt.state != 1 or self.attempts.get(attempt.fd) is not attempt:
+            return False
+        if series.datagrams or series.kind == "sctp" or "timeout" in series.wanted or attempt.sock is None:
+            return False
+        attempt.arrived = has_arrived(attempt.sock)
+        if attempt.arrived:
+            attempt.longer += series.timeout * (PATIENCE - 1)
+        return attempt.arrived
 
     def _done(self, attempt: Attempt, row: tuple[Any, ...]) -> None:
         now = time.monotonic()

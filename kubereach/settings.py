@@ -31,7 +31,9 @@ class Settings:
     )
     endpoint_miss: float = _setting(1e-9, "chance that a series overlooks an endpoint of a uniform balancer")
     connect_timeout: float = _setting(
-        2.0, "a TCP or HTTP probe without an answer for this long is a time-out; two SYNs fit in"
+        2.0,
+        "a TCP or HTTP probe without an answer for this long is a time-out; two SYNs fit in. Once the backend's "
+        "machine has acknowledged its question it is three times as long: a busy backend has lost nothing",
     )
     udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
     silence: float = _setting(

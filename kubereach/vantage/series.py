@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubereach.peer import PATIENCE
+
 
 @dataclass(frozen=True)
 class Series:
@@ -57,6 +59,6 @@ class Series:
 
     @property
     def longest(self) -> float:
-        """Seconds that the series takes when every probe times out."""
-        rounds = -(-self.count // max(1, self.in_flight)) + 1
+        """Seconds that the series takes when every probe times out, and the last backends are waited for longer."""
+        rounds = -(-self.count // max(1, self.in_flight)) + PATIENCE
         return self.delay + rounds * self.timeout + self.count * self.spacing

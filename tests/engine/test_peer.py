@@ -550,6 +550,50 @@ def test_a_prober_that_could_not_run_gives_everybody_as_much_longer(serve, vanta
     assert future.result(60).outcomes == {"ok": 2000}
 
 
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_a_backend_that_could_not_run_is_waited_for(serve, vantage, kind):
+    """Its kernel has acknowledged the question: the path has done its work, and the backend's turn comes late."""
+    backend = serve("a")
+    backend.process.send_signal(signal.SIGSTOP)
+    future = vantage.submit(
+        Series(kind, "127.0.0.1", backend.ports[kind], count=40, timeout=0.3, nonce=NONCE)
+    )
+    time.sleep(0.5)
+    backend.process.send_signal(signal.SIGCONT)
+    result = future.result(60)
+    assert result.outcomes == {"ok": 40}
+    assert max(probe.seconds for probe in result.probes) > 0.3
+
+
+def test_a_flow_waits_for_a_backend_that_could_not_run(serve, vantage):
+    backend = serve("a")
+    ongoing = begin(
+        vantage, "flow", backend.ports["tcp"], spacing=0.05, timeout=0.3, more={"transport": "tcp"}
+    )
+    backend.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    backend.process.send_signal(signal.SIGCONT)
+    time.sleep(0.2)
+    assert set(ongoing.stop().outcomes) == {"ok"}
+
+
+def test_a_backend_is_not_waited_for_without_end(serve, vantage):
+    backend = serve("a")
+    backend.process.send_signal(signal.SIGSTOP)
+    (probe,) = vantage.run(Series("http", "127.0.0.1", backend.ports["http"], timeout=0.2)).probes
+    assert probe.answer.outcome == "timeout"
+    assert 0.2 * peer.PATIENCE <= probe.seconds < 0.2 * (peer.PATIENCE + 1)
+
+
+def test_who_wants_a_time_out_gets_it_in_time(serve, vantage):
+    backend = serve("a")
+    backend.process.send_signal(signal.SIGSTOP)
+    series = Series("http", "127.0.0.1", backend.ports["http"], timeout=0.2, wanted=("timeout",))
+    (probe,) = vantage.run(series).probes
+    assert probe.answer.outcome == "timeout"
+    assert probe.seconds < 0.4
+
+
 def test_a_time_out_says_whether_there_was_a_connection(vantage):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert outcome(vantage, "http", silent.getsockname()[1], timeout=0.1).detail == "connected"
