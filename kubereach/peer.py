@@ -605,7 +605,7 @@ def flow(series: Series) -> Rows:
                     port, connected = sock.getsockname()[1], True
                 row = ping(sock, token, udp, begun, series.timeout)
             except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
-                row = empty_row("timeout")
+                row = empty_row("timeout", "", "connected" if connected and not udp else "")
             except OSError as error:
                 row = empty_row(outcome_of(error.errno or 0), "", str(error))
                 if udp and error.errno == errno.ECONNABORTED:

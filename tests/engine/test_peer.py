@@ -596,7 +596,10 @@ def test_who_wants_a_time_out_gets_it_in_time(serve, vantage):
 
 def test_a_time_out_says_whether_there_was_a_connection(vantage):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert outcome(vantage, "http", silent.getsockname()[1], timeout=0.1).detail == "connected"
+        port = silent.getsockname()[1]
+        assert outcome(vantage, "http", port, timeout=0.1).detail == "connected"
+        ongoing = begin(vantage, "flow", port, spacing=0.05, timeout=0.1, more={"transport": "tcp"})
+        assert ongoing.stop().probes[-1].answer.detail == "connected"
 
 
 def test_no_local_port_is_used_again_soon(vantage):
