@@ -29,7 +29,7 @@ Run all suites on healthy labs, where every check must pass, and on a lab with e
 must fail that docs/faults.md names, and the report must name the layer that is at fault.
 """
 _EPILOG = """\
-Narrow faults share runs, up to four at a time: such a run counts if just the checks of all of them fail and each of
+Narrow faults share runs, up to six at a time: such a run counts if just the checks of all of them fail and each of
 them is located; else they are run one by one. Those named with --fault are always run alone.
 
 It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no

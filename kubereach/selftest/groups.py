@@ -3,7 +3,8 @@
 A run with several faults counts for all of them only if exactly those checks fail that the rows of the table name
 together, each with its verdict, and the report locates each of the faults by its own checks. If anything is otherwise,
 whatever it is, each of them is run alone. So nothing is taken for granted but that no fault is caught in place of
-another one: their checks are of different topics.
+another one: their checks are of different topics, or, of those few that only info checks tell of or that have options,
+different at least.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from kubereach.lab.faults import FAULTS
 from kubereach.selftest.row import Row
 
 #: faults of one run: with more of them, diagnosing them all takes longer than another run
-_MOST = 4
+_MOST = 6
 #: checks that a narrow fault makes fail, at most
 _NARROW = 6
 
@@ -24,11 +25,11 @@ def groups(rows: dict[str, Row]) -> list[tuple[str, ...]]:
     alone = [(name,) for name, row in rows.items() if _sort(name, row) is None]
     made: list[list[str]] = []
     narrow = [name for name, row in rows.items() if _sort(name, row) is not None]
-    # those with many topics find company hardest
-    for name in sorted(narrow, key=lambda name: -len(_topics([name], rows))):
+    # those with many traits find company hardest
+    for name in sorted(narrow, key=lambda name: -len(_traits([name], rows))):
         for group in made:
             fits = len(group) < _MOST and _sort(name, rows[name]) == _sort(group[0], rows[group[0]])
-            if fits and not _topics([name], rows) & _topics(group, rows):
+            if fits and not _traits([name], rows) & _traits(group, rows):
                 group.append(name)
                 break
         else:
@@ -44,17 +45,23 @@ def together(rows: Iterable[Row]) -> Row:
     return Row(
         fail=frozenset().union(*(row.fail for row in found)),
         noted=frozenset().union(*(row.noted for row in found)),
+        options=found[0].options,
     )
 
 
-def _sort(name: str, row: Row) -> tuple[bool, bool, bool] | None:
+def _sort(name: str, row: Row) -> tuple[bool, bool, bool, tuple[str, ...]] | None:
     """What must be alike of faults that share a run; None of one that has its own."""
-    plain = row == Row(fail=row.fail, noted=row.noted)
+    plain = row == Row(fail=row.fail, noted=row.noted, options=row.options)
     if not plain or len(row.verdicts) > _NARROW:
         return None
     # a run that fails has no causes of what is only noted, and one place is looked for among three nodes
-    return bool(row.fail), bool(row.noted), bool(FAULTS[name].nodes)
+    return bool(row.fail), bool(row.noted), bool(FAULTS[name].nodes), row.options
 
 
-def _topics(names: Iterable[str], rows: dict[str, Row]) -> set[str]:
-    return {check.partition(".")[0] for name in names for check in rows[name].verdicts}
+def _traits(names: Iterable[str], rows: dict[str, Row]) -> set[str]:
+    """What no two faults of a run may have in common."""
+    found: set[str] = set()
+    for row in (rows[name] for name in names):
+        topics = row.fail and not row.options
+        found.update(check.partition(".")[0] if topics else check for check in row.verdicts)
+    return found

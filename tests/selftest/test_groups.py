@@ -9,7 +9,7 @@ import pytest
 
 from kubereach.selftest.groups import groups, together
 from kubereach.selftest.judging import Judgement, judge_together
-from kubereach.selftest.row import by, recovers, stops
+from kubereach.selftest.row import Row, by, recovers, stops
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.trial import Ended, Trial, apart, trials
 
@@ -21,20 +21,24 @@ PTR, HAIRPIN = ("dns.ptr",), tuple(TABLE["proxy.no-hairpin"].fail)
 def test_every_fault_is_in_one_run() -> None:
     found = groups(TABLE)
     assert sorted(name for group in found for name in group) == sorted(TABLE)
-    assert len(found) < 0.7 * len(TABLE)
+    assert len(found) < len(TABLE) / 2
 
 
 def test_faults_that_share_a_run_are_told_apart_by_their_checks() -> None:
     for group in groups(TABLE):
-        topics = [{check.split(".")[0] for check in TABLE[name].verdicts} for name in group]
-        assert sum(map(len, topics)) == len(set().union(*topics)), group
+        rows = [TABLE[name] for name in group]
+        assert len({row.options for row in rows}) == 1
+        for of in (lambda check: check, lambda check: check.split(".")[0]):
+            traits = [{of(check) for check in row.verdicts} for row in rows]
+            assert sum(map(len, traits)) == len(set().union(*traits)), group
+            if rows[0].options or not rows[0].fail:
+                break  # different checks are enough
 
 
 @pytest.mark.parametrize(
     "row",
     [
         by("a.b", error=["a.c"]),
-        by("a.b", options=["--dual-stack"]),
         by("a.b", perhaps=["*"]),
         by("a.b", full_length=True),
         by(*(f"a.{n}" for n in range(7))),
@@ -50,8 +54,25 @@ def test_who_is_run_alone(row: Any) -> None:
 def test_faults_of_one_topic_or_sort_keep_apart() -> None:
     assert len(groups({"dns.no-ptr": by("a.b"), "proxy.no-hairpin": by("a.c")})) == 2
     assert len(groups({"dns.no-ptr": by("a.b"), "proxy.no-hairpin": by(noted=["b.c"])})) == 2
+    assert (
+        len(groups({"dns.no-ptr": by("a.b"), "proxy.no-hairpin": by("b.c", options=["--dual-stack"])})) == 2
+    )
     # one is in one place
     assert len(groups({"dns.no-ptr": by("a.b"), "proxy.other-mode": by("b.c")})) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (by(noted=["a.b"]), by(noted=["a.c"])),
+        (by("a.b", options=["--dual-stack"]), by("a.c", options=["--dual-stack"])),
+    ],
+)
+def test_faults_of_info_checks_and_those_with_options_share_runs_within_a_topic(one: Row, other: Row) -> None:
+    rows = dict(zip(NAMES, (one, other), strict=True))
+    assert groups(rows) == [NAMES]
+    assert together(rows.values()).options == one.options
+    assert len(groups(dict.fromkeys(NAMES, one))) == 2
 
 
 def test_those_asked_for_and_thorough_runs_are_alone() -> None:
