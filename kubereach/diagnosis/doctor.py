@@ -13,7 +13,7 @@ from kubereach.api import ApiError
 from kubereach.diagnosis import names, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
-from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of
+from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
 from kubereach.errors import KubereachError
@@ -71,19 +71,16 @@ class Doctor:
         world, bench = self._world, self._bench
         subject = subject_of(world, path.address)
         if path.address.way == "dns" or _nameless(path):
-            named = subject_named(world, names.asked(path), path.address.family) or subject
-            if named is not None and named.service["spec"].get("clusterIP") == "None":
-                # its records are what the EndpointSlices say
-                wrong = slices_wrong(named) or hostnames_wrong(named) or slices_late(world, named)
-                if wrong is not None:
-                    return wrong
-            return names.walk(world, bench, path, subject, self._short)
+            wrong = self._records_wrong(path, subject)
+            return wrong or names.walk(world, bench, path, subject, self._short)
+        subject = self._followed(path, subject)
         if subject is None:
             return self._without_service(path)
         # where nobody is to answer, pods that are not ready are as they should be
         above = path.miss in _ABOVE
+        of_pods = not above and path.address.way != "health-check"
         wrong = slices_wrong(subject) or slices_late(world, subject)
-        wrong = wrong or (None if above else pods_wrong(world, subject))
+        wrong = wrong or (pods_wrong(world, subject) if of_pods else None)
         if path.miss == evidence.BACKENDS:
             wrong = wrong or hints_wrong(subject)
         if wrong is not None:
@@ -96,6 +93,26 @@ class Doctor:
         return self._beneath(path, subject) or proxy.blamed(
             world, bench, path, subject, self._sound(path, subject)
         )
+
+    def _records_wrong(self, path: Path, subject: Subject | None) -> Finding | None:
+        """What is wrong with the EndpointSlices of a headless Service, which its records are made of."""
+        world, name = self._world, names.asked(path)
+        named = subject_named(world, name, path.address.family) or subject
+        for one in subjects_at(world, name) or ([named] if named else []):
+            if one.service["spec"].get("clusterIP") == "None":
+                wrong = slices_wrong(one) or hostnames_wrong(one) or slices_late(world, one)
+                if wrong is not None:
+                    return wrong
+        return None
+
+    def _followed(self, path: Path, subject: Subject | None) -> Subject | None:
+        """The Service that the path leads to in the end: by a pod's name, or by the name that stands for another."""
+        if subject is None:
+            return subject_named(self._world, path.address.host, path.address.family)
+        spec = subject.service["spec"]
+        if spec.get("type") == "ExternalName":
+            return subject_named(self._world, spec["externalName"], path.address.family) or subject
+        return subject
 
     def _without_service(self, path: Path) -> Finding | None:
         """A pod's own address, or a Service that is gone."""

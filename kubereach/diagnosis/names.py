@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubereach import dnsprobe
+from kubereach.address import Address
 from kubereach.api import Object
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import DNS, NODE, PROXY, Finding
 from kubereach.diagnosis.network import direct, locate
-from kubereach.diagnosis.subject import Endpoint, Subject
+from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
 from kubereach.dnsprobe import ResolvConf
 from kubereach.expect.evidence import Path
-from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, Answer, SeriesResult
+from kubereach.expect.reach import series_for
+from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: questions to each replica
 _TRIES = 60
+#: datagrams to a pod that tell whether the way to it loses any: 1 in 20 goes unnoticed once in a million times
+_DATAGRAMS = 270
 _SPOKEN = frozenset({OK, NODATA, NXDOMAIN, SERVFAIL})
 
 
@@ -48,8 +52,14 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         },
     )
     asked = bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
+    over = ""
+    if path.address.kind != "dns" and all(_truncated(one, right) for one in asked):
+        # all that a resolver has of such an answer is that it must ask again
+        over, series = " over TCP", replace(series, more={**series.more, "transport": "tcp"})
+        asked = bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
     lines = [
-        f"replica {r.pod} ({r.address}): {_said(one, right)}" for r, one in zip(replicas, asked, strict=True)
+        f"replica {r.pod} ({r.address}){over}: {_said(one, right)}"
+        for r, one in zip(replicas, asked, strict=True)
     ]
     silent = [r for r, one in zip(replicas, asked, strict=True) if not _spoke(one)]
     wrong = [
@@ -64,6 +74,9 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     if silent:
         return _silent(world, bench, silent, series, lines, see, short)
     if wrong or not replicas:
+        way = _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in asked) else None
+        if way is not None:
+            return way
         what = "its answers are not what the API says"
         if not replicas:
             what = "it has no endpoints"
@@ -151,6 +164,30 @@ def _addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
 
 def _spoke(result: SeriesResult) -> bool:
     return bool(result.outcomes.keys() & _SPOKEN)
+
+
+def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
+    """Whether every answer is right as far as it goes, and says that it is incomplete."""
+    replies = [dnsprobe.read(p.answer.detail, "A") for p in result.probes if right(p.answer)]
+    return len(replies) == len(result.probes) and all(reply and reply.truncated for reply in replies)
+
+
+def _lossy(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
+    """Whether nothing is wrong but that some questions are not answered."""
+    return _spoke(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
+
+
+def _way(
+    world: World, bench: Bench, vantage: Vantage, replicas: Sequence[DnsReplica], short: dict[str, str]
+) -> Finding | None:
+    """What is wrong with the way to the replicas' nodes, where datagrams to other pods there get lost as well."""
+    pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in _dns_pods(world)}
+    nodes = {pods.get(replica.pod, "") for replica in replicas}
+    echoes = [echo for echo in datagram_endpoints(world) if echo.node in nodes]
+    if not echoes:
+        return None
+    like = series_for(Path(vantage, Address("pod", "udp", echoes[0].address, echoes[0].number)), _DATAGRAMS)
+    return locate(direct(bench, [vantage], echoes, like), short, like)
 
 
 def _said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:

@@ -138,14 +138,29 @@ def _taken(subject: Subject | None) -> Finding | None:
 
 
 def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) -> bool:
-    """Whether the way to the cluster is at fault, not what the cluster does: the Service proxy serves the address."""
+    """Whether the way to the cluster is at fault, not what the cluster does: the same is not missed inside."""
     if path.address.way != "loadbalancer":
         return False
     if subject is None or path.vantage.kind != OUTSIDE:
         # of a Service that is gone nothing should lead anywhere; inside, the service proxy serves the address
         return subject is None
+    if path.miss == evidence.SOURCE:
+        return not _hides_clients(world, bench, path, subject)
     results = bench.run([(v, _series(path, path.address.host)) for v in world.pods])
-    return all(sound(result) for result in results)
+    if path.miss == evidence.MISSING:
+        seen_inside = {pod for result in results for pod in result.backends}
+        return seen_inside >= {endpoint.pod for endpoint in subject.endpoints}
+    wrong = _TOLD.get(path.miss, _lost)
+    return not any(wrong(path, subject, result) for result in results)
+
+
+def _hides_clients(world: World, bench: Bench, path: Path, subject: Subject) -> bool:
+    """Whether pods do not see the client's own address by their nodes' ports either, where no balancer is between."""
+    number, own = int(subject.port.get("nodePort", 0)), {endpoint.node for endpoint in subject.endpoints}
+    nodes = [node for node in world.cluster.nodes if number and node.name in own]
+    results = bench.run([(path.vantage, replace(_series(path, node.address), port=number)) for node in nodes])
+    answers = [probe.answer for result in results for probe in result.probes if probe.answer.outcome == OK]
+    return any(not path.vantage.is_own(answer) for answer in answers)
 
 
 def _other_nodes(world: World, path: Path) -> list[tuple[Vantage, str, str]]:

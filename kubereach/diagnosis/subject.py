@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import dns.exception
+import dns.name
+import dns.reversename
+
 from kubereach.address import Address
 from kubereach.api import Object
 from kubereach.endpointslices import slices_of
@@ -77,6 +81,29 @@ def subject_named(world: World, name: str, family: int = 4) -> Subject | None:
     service = world.board.get("Service", labels[at - 1], labels[at - 2])
     ports = (service or {"spec": {}})["spec"].get("ports")
     return _look(world, service, ports[0], family) if service and ports else None
+
+
+def subjects_at(world: World, name: str) -> list[Subject]:
+    """The headless Services that give a PTR name its target: those that have, or should have, its address."""
+    try:
+        address = dns.reversename.to_address(dns.name.from_text(name))
+    except (dns.exception.DNSException, ValueError):
+        return []
+    family = 6 if ":" in address else 4
+    headless = [s for s in world.board.all("Service") if s["spec"].get("clusterIP") == "None"]
+    found = [_look(world, s, s["spec"]["ports"][0], family) for s in headless if s["spec"].get("ports")]
+    return [one for one in found if address in one.expected or address in one.listed]
+
+
+def datagram_endpoints(world: World) -> list[Endpoint]:
+    """The ready pods of ours that echo datagrams, at the port where they do."""
+    found = []
+    for pod in filter(is_ready, world.board.all("Pod", world.namespace)):
+        name, node = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
+        ports = [port for container in pod["spec"]["containers"] for port in container.get("ports") or ()]
+        numbers = [port["containerPort"] for port in ports if port.get("protocol") == "UDP"]
+        found += [Endpoint(pod["status"]["podIP"], name, node, number) for number in numbers]
+    return found
 
 
 def _port(service: Object, address: Address) -> Object | None:

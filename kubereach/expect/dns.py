@@ -211,9 +211,17 @@ def _difference(wanted: frozenset[str], got: frozenset[str]) -> list[str]:
 
 
 def srv_targets(
-    vantages: Sequence[Vantage], server: Address, name: str, port: int, within: float | None
+    vantages: Sequence[Vantage],
+    server: Address,
+    name: str,
+    port: int,
+    count: int,
+    wanted: frozenset[str] | None,
 ) -> dict[str, frozenset[str]]:
-    """Targets of the SRV records of `name`, for each vantage, all of which must give `port`. Raises `NotConforming`."""
+    """The `count` targets of the SRV records of `name`, which are `wanted` if that is known, for each vantage.
+
+    All records must give `port`. Raises `NotConforming`.
+    """
     seen = paths(vantages, [server])
     message = dnsprobe.query(name, "SRV")
     settings = vantages[0].context.settings
@@ -227,17 +235,19 @@ def srv_targets(
         if found is None or found.rcode != "NOERROR" or found.repeated:
             return False
         pairs = [record.split() for record in found.records]
-        targets[path.vantage.name] = frozenset(target for _, target in pairs)
-        return all(number == str(port) for number, _ in pairs)
+        these = targets[path.vantage.name] = frozenset(target for _, target in pairs)
+        listed = len(these) == count and wanted in (None, these)
+        return listed and all(number == str(port) for number, _ in pairs)
 
-    hold(seen, series, right, 1, within)
+    members = f"{count} targets" if wanted is None else f"the targets {names(wanted)}"
+    hold(seen, series, right, 1, None)
     for path in seen:
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
             found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
             got = f"{found.rcode}, {names(found.records)}" if found else in_words(path.result.outcomes)
-            path.fail(f"SRV {name}: records that all give port {port}", got)
+            path.fail(f"SRV {name}: records with port {port} and {members}", got)
     settle(seen)
     return targets
 

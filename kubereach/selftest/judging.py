@@ -47,6 +47,8 @@ class _Problems:
         if located is False:
             place = " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
             self.found.append(f"located in {where}, not in {place}")
+        for layer, checks in misplaced(report, [fault]).items():
+            self.add(f"put down to {layer}", checks)
         return located
 
 
@@ -99,6 +101,8 @@ def judge_together(ended: Ended) -> list[Judgement]:
         return []
     if ended.code != (1 if row.fail else 0):
         return []
+    if misplaced(report, trial.faults):
+        return []
     judged = []
     for name in trial.faults:
         own = TABLE[name].caught_by
@@ -150,6 +154,25 @@ def locate(
     found = " on ".join(filter(None, [first["layer"], ", ".join(named)]))
     wanted = _nodes(report, fault)
     return found, first["layer"] == FAULTS[fault].layer and (not wanted or named == wanted)
+
+
+def misplaced(report: dict[str, Any], faults: Collection[str]) -> dict[str, set[str]]:
+    """Checks that any cause puts down to a layer in which none of the faults is that they catch, by that layer.
+
+    What may or may not fail with a fault is not looked at.
+    """
+    right: dict[str, set[str]] = {}
+    for fault in faults:
+        for check in TABLE[fault].caught_by:
+            right.setdefault(check, set()).add(FAULTS[fault].layer)
+    found: dict[str, set[str]] = {}
+    for cause in report.get("causes") or ():
+        checks = {
+            check for check in cause["checks"] if cause["layer"] not in right.get(check, {cause["layer"]})
+        }
+        if checks:
+            found.setdefault(cause["layer"], set()).update(checks)
+    return found
 
 
 def _names(report: dict[str, Any]) -> list[str]:

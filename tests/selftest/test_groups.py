@@ -123,6 +123,7 @@ def test_a_run_that_is_as_all_of_them_say_counts_for_each() -> None:
         lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]),
         lambda: judged(*PTR, *HAIRPIN, causes=[CAUSES[0], cause("api", *HAIRPIN)]),
         lambda: judged(*PTR, *HAIRPIN, causes=[cause("dns", *PTR, *HAIRPIN)]),
+        lambda: judged(*PTR, *HAIRPIN, causes=[*CAUSES, cause("api", HAIRPIN[0])]),
     ],
 )
 def test_anything_else_counts_for_none(found: Any) -> None:

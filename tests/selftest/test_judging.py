@@ -70,8 +70,8 @@ def test_a_false_alarm() -> None:
     assert (found.detected, found.attributed, found.problems) == (None, None, ("false alarm: a.b",))
 
 
-def cause(layer: str, *nodes: str, object: str = "something") -> dict[str, Any]:
-    return {"layer": layer, "nodes": list(nodes), "object": object}
+def cause(layer: str, *nodes: str, object: str = "something", checks: Any = ("a.b",)) -> dict[str, Any]:
+    return {"layer": layer, "nodes": list(nodes), "object": object, "checks": list(checks)}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,15 @@ def test_the_layer_of_the_first_cause(causes: list[dict[str, Any]], located: boo
 def test_the_nodes_of_the_first_cause(fault: str, first: dict[str, Any], problem: str) -> None:
     found = judged(by("a.b"), check("a.b", "fail"), fault=fault, causes=[first])
     assert found.problems == ((problem,) if problem else ())
+
+
+def test_no_cause_may_put_what_the_fault_broke_down_to_another_layer() -> None:
+    causes = [cause("dns", checks=["dns.tcp"]), cause("service-proxy", checks=["headless.many", "by.chance"])]
+    failed = [check(one, "fail") for one in ("dns.tcp", "headless.many")]
+    row = by("dns.tcp", "headless.many", perhaps=["by.*"])
+    found = judged(row, *failed, fault="dns.refuses-tcp", causes=causes)
+    assert found.problems == ("put down to service-proxy: headless.many",)
+    assert judged(row, *failed, fault="dns.refuses-tcp", causes=causes[:1]).problems == ()
 
 
 def test_faults_in_one_place_are_looked_for_among_three_nodes() -> None:
