@@ -183,11 +183,13 @@ def _way(
     """What is wrong with the way to the replicas' nodes, where datagrams to other pods there get lost as well."""
     pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in _dns_pods(world)}
     nodes = {pods.get(replica.pod, "") for replica in replicas}
-    echoes = [echo for echo in datagram_endpoints(world) if echo.node in nodes]
+    echoes = datagram_endpoints(world)
     if not echoes:
         return None
     like = series_for(Path(vantage, Address("pod", "udp", echoes[0].address, echoes[0].number)), _DATAGRAMS)
-    return locate(direct(bench, [vantage], echoes, like), short, like)
+    cells = direct(bench, world.pods, echoes, like)
+    lost = any(not c.good and c.vantage.node == vantage.node and c.endpoint.node in nodes for c in cells)
+    return locate(cells, short, like) if lost else None
 
 
 def _said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
