@@ -350,7 +350,7 @@ TABLE: dict[str, Row] = {
     "workload.crash-loop": stops("CrashLoopBackOff"),
     "workload.image-missing": stops("ErrImagePull"),
     "workload.wrong-label": by(
-        *_NODE_PORTED, "headless.hostname-subdomain", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
+        *_NODE_PORTED, error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
     ),
     "workload.wrong-port": by(
         *_NODE_PORTED, "nodeport.external-local", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kubereach.check import CORE, DNS_SPEC, DOCS, EXT, check
 from kubereach.expect import expect
 
@@ -11,7 +13,8 @@ from kubereach.expect import expect
     level=CORE,
     source=DOCS + "dns-pod-service/#pod-hostname-and-subdomain-field",
 )
-def test_hostname_subdomain(subdomain, lonely, pods, cluster):
+@pytest.mark.usefixtures("lonely")
+def test_hostname_subdomain(subdomain, pods, cluster):
     """A pod with a hostname and a subdomain has a name of its own, below the headless Service of that subdomain.
 
     Applications that tell their members by name need it where there is no StatefulSet.
@@ -19,7 +22,7 @@ def test_hostname_subdomain(subdomain, lonely, pods, cluster):
     name = subdomain.member("hermit")
     expect(pods).to_be_told("A", name, subdomain.addresses, by=cluster)
     expect(pods).to_resolve(name, subdomain.addresses)
-    expect(pods).to_reach(subdomain.by_name(name), backends=lonely.endpoints)
+    expect(pods).to_reach(subdomain.by_name(name), backends=subdomain.endpoints)
 
 
 @check(
