@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from kubereach.check import CORE, DNS_SPEC, DOCS, EXT, check
 from kubereach.expect import expect
 
@@ -13,8 +11,7 @@ from kubereach.expect import expect
     level=CORE,
     source=DOCS + "dns-pod-service/#pod-hostname-and-subdomain-field",
 )
-@pytest.mark.usefixtures("lonely")
-def test_hostname_subdomain(subdomain, pods, cluster):
+def test_hostname_subdomain(subdomain, lonely, pods, cluster):  # noqa: ARG001 - lonely has the pod
     """A pod with a hostname and a subdomain has a name of its own, below the headless Service of that subdomain.
 
     Applications that tell their members by name need it where there is no StatefulSet.
