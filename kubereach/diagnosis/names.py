@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kubereach import dnsprobe
 from kubereach.address import Address
-from kubereach.api import Object
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import DNS, NODE, PROXY, Finding
 from kubereach.diagnosis.network import direct, locate
@@ -181,8 +180,8 @@ def _way(
     world: World, bench: Bench, vantage: Vantage, replicas: Sequence[DnsReplica], short: dict[str, str]
 ) -> Finding | None:
     """What is wrong with the way to the replicas' nodes, where datagrams to other pods there get lost as well."""
-    pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in _dns_pods(world)}
-    nodes = {pods.get(replica.pod, "") for replica in replicas}
+    home = _dns_nodes(world)
+    nodes = {home.get(replica.pod, "") for replica in replicas}
     echoes = datagram_endpoints(world)
     if not echoes:
         return None
@@ -202,7 +201,7 @@ def _silent(
     see: tuple[str, ...], short: dict[str, str],
 ) -> Finding:  # fmt: skip
     """Replicas that say nothing: is it they, or the way to them?"""
-    nodes = {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in _dns_pods(world)}
+    nodes = _dns_nodes(world)
     endpoints = [Endpoint(r.address, r.pod, nodes.get(r.pod, ""), r.port) for r in silent]
     group: list[Vantage] = list(world.pods)
     cells = direct(bench, group, endpoints, replace(series, count=3))
@@ -224,5 +223,7 @@ def _silent(
     )
 
 
-def _dns_pods(world: World) -> list[Object]:
-    return world.api.items("/api/v1/namespaces/kube-system/pods", labelSelector="k8s-app=kube-dns")
+def _dns_nodes(world: World) -> dict[str, str]:
+    """The node of each pod of the cluster's DNS."""
+    pods = world.api.items("/api/v1/namespaces/kube-system/pods", labelSelector="k8s-app=kube-dns")
+    return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
