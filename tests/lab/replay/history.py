@@ -11,9 +11,11 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import httpx
 
+from .listener import Listener
 from .scenario import Object
 
 
@@ -21,22 +23,20 @@ class History:
     """Everything that watches of some collections tell."""
 
     def __init__(self, http: httpx.Client, collections: Iterable[str]) -> None:
-        self._http = http
         self._news = threading.Condition()
         self._events: dict[str, list[Object]] = {path: [] for path in collections}
-        for path in self._events:
-            threading.Thread(target=self._follow, args=(path,), daemon=True).start()
+        self._listeners = [
+            Listener(http, path, {"watch": "true"}, partial(self._note, path)) for path in self._events
+        ]
 
-    def _follow(self, path: str) -> None:
-        try:
-            times = httpx.Timeout(10, read=None)
-            with self._http.stream("GET", path, params={"watch": "true"}, timeout=times) as answer:
-                for line in answer.iter_lines():
-                    with self._news:
-                        self._events[path].append(json.loads(line))
-                        self._news.notify_all()
-        except (httpx.HTTPError, httpx.StreamError, OSError):
-            return  # the client was closed with the scenario
+    def _note(self, path: str, line: str) -> None:
+        with self._news:
+            self._events[path].append(json.loads(line))
+            self._news.notify_all()
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
     def _told(self, path: str, seen: int, patience: float) -> list[Object]:
         """What came after the first `seen` events; waits until there is something."""

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,11 @@ from lab_access import LabAccess
 
 from .compare import Pairs, differences, has_chosen_name, shared_part
 from .history import History
+from .listener import PATIENCE, Listener
 from .scenario import Object, Part, Scenario, label, whole_events
 from .streams import play_follow, play_websocket
 from .watches import watch_differences
 
-#: longest wait for a state of the recording, seconds: a busy machine, not a slow lab
-PATIENCE = 15.0
 #: kinds whose status goes on by itself
 _LIVING = frozenset({"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "Scale"})
 _HEADERS = ("content-type", "allow", "location", "retry-after")
@@ -65,47 +65,34 @@ class Outcome:
 
 
 class _Watch:
-    """One watch of the lab, read by a thread of its own."""
+    """One watch of the lab, and what it has told."""
 
     def __init__(self, http: httpx.Client, path: str, query: Any, headers: dict[str, str]) -> None:
         self.events: list[Object] = []
-        self.status = 0
-        self.headers: httpx.Headers = httpx.Headers()
-        self.body: Any = None
         #: the server ended it, and how, if not as one should
         self.ended = False
         self.broken = ""
         self.news = threading.Condition()
         self._closing = False
-        self._response: httpx.Response | None = None
-        self._answered = threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(http, path, query, headers), daemon=True)
-        self._thread.start()
-        if not self._answered.wait(PATIENCE):
-            raise AssertionError(f"the watch of {path} was not answered")
+        self._listener = Listener(http, path, query, self._note, headers=headers, ended=self._end)
+        answer = self._listener.begun()
+        self.status, self.headers = answer.status_code, answer.headers
 
-    def _read(self, http: httpx.Client, path: str, query: Any, headers: dict[str, str]) -> None:
-        try:
-            times = httpx.Timeout(PATIENCE, read=None)
-            with http.stream("GET", path, params=query, headers=headers, timeout=times) as r:
-                self._response, self.status, self.headers = r, r.status_code, r.headers
-                self._answered.set()
-                for line in r.iter_lines():
-                    with self.news:
-                        self.events.append(json.loads(line))
-                        self.news.notify_all()
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            self.broken = str(error)
-        finally:
-            self._answered.set()
-            with self.news:
-                self.ended = not self._closing
-                self.news.notify_all()
+    def _note(self, line: str) -> None:
+        with self.news:
+            self.events.append(json.loads(line))
+            self.news.notify_all()
+
+    def _end(self, reason: str) -> None:
+        with self.news:
+            self.broken = reason
+            self.ended = not self._closing
+            self.news.notify_all()
 
     def close(self) -> None:
-        """Stop listening; the stream itself goes with the client."""
         with self.news:
             self._closing = True
+        self._listener.close()
 
     def told(self) -> list[Object]:
         with self.news:
@@ -115,9 +102,11 @@ class _Watch:
 class Player:
     """One scenario being played; what `Scenario.prepare` and `before` get to work with."""
 
-    def __init__(self, lab: LabAccess, http: httpx.Client, scenario: Scenario, pairs: Pairs) -> None:
+    def __init__(self, lab: LabAccess, opened: ExitStack, scenario: Scenario, pairs: Pairs) -> None:
+        """What is opened here lasts as long as `opened`."""
         self.lab = lab
-        self.http = http
+        self._open = opened
+        self.http = opened.enter_context(lab.open_http())
         self.scenario = scenario
         self.pairs = pairs
         for recorded, asked in scenario.ports.items():
@@ -152,6 +141,7 @@ class Player:
         if self._passing:
             paths = {_collection(self.pairs.told(self.steps[n]["request"]["path"])) for n in self._passing}
             self._history = History(self.http, paths)
+            self._open.callback(self._history.close)
         if scenario.prepare is not None:
             scenario.prepare(self)
         for number, step in enumerate(self.steps):
@@ -346,6 +336,7 @@ class Player:
         headers = {"Accept": request.get("accept", "application/json"), **request.get("headers", {})}
         path, query = self.pairs.told(request["path"]), self.pairs.told(request.get("query"))
         watch = _Watch(self.http, path, query, headers)
+        self._open.callback(watch.close)
         if watch.status != recorded["status"]:
             return [f"status: {watch.status}, recorded {recorded['status']}"]
         self._watches[self._number] = watch
@@ -415,8 +406,8 @@ def _collection(path: str) -> str:
 
 def play(lab: LabAccess, scenario: Scenario, pairs: Pairs) -> Outcome:
     """Play a scenario; `pairs` holds what was paired by the one that it follows, and learns."""
-    with lab.open_http() as http:
-        player = Player(lab, http, scenario, pairs)
+    with ExitStack() as opened:
+        player = Player(lab, opened, scenario, pairs)
         outcome = player.play()
         pairs.lab, pairs.recorded = player.pairs.lab, player.pairs.recorded
         return outcome
