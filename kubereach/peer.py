@@ -632,12 +632,17 @@ def flow(series: Series) -> Rows:
     return rows
 
 
+def tcp_info(sock: socket.socket, offset: int) -> int | None:
+    """The number at an offset of what the kernel tells of a TCP connection (tcp(7), TCP_INFO); None if it does not."""
+    if not LINUX:
+        return None
+    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, offset + 4)
+    return int(struct.unpack_from("I", info, offset)[0]) if len(info) >= offset + 4 else None
+
+
 def has_arrived(sock: socket.socket) -> bool:
     """Whether the other side's kernel has acknowledged all that was sent on a TCP connection; false if unknown."""
-    if not LINUX:
-        return False
-    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, UNACKED + 4)
-    return len(info) >= UNACKED + 4 and not struct.unpack_from("I", info, UNACKED)[0]
+    return tcp_info(sock, UNACKED) == 0
 
 
 def ping(sock: socket.socket, token: bytes, udp: bool, begun: float, timeout: float) -> tuple[Any, ...]:
@@ -1170,10 +1175,8 @@ class Prober:
         retransmits = 0
         sock = attempt.sock
         if sock is not None:
-            if series.strict and LINUX and series.kind != "sctp" and not series.datagrams:
-                info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TOTAL_RETRANS + 4)
-                if len(info) >= TOTAL_RETRANS + 4:
-                    retransmits = struct.unpack_from("I", info, TOTAL_RETRANS)[0]
+            if series.strict and series.kind != "sctp" and not series.datagrams:
+                retransmits = tcp_info(sock, TOTAL_RETRANS) or 0
             if attempt.fd >= 0:
                 self.attempts.pop(attempt.fd, None)
                 self.poller.forget(attempt.fd)

@@ -50,12 +50,15 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
             "transport": (path.series.more if path.series else {}).get("transport", "udp"),
         },
     )
-    asked = bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
-    over = ""
+
+    def ask(series: Series) -> list[SeriesResult]:
+        return bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
+
+    asked, over = ask(series), ""
     if path.address.kind != "dns" and all(_truncated(one, right) for one in asked):
         # all that a resolver has of such an answer is that it must ask again
         over, series = " over TCP", replace(series, more={**series.more, "transport": "tcp"})
-        asked = bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
+        asked = ask(series)
     lines = [
         f"replica {r.pod} ({r.address}){over}: {_said(one, right)}"
         for r, one in zip(replicas, asked, strict=True)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica, Node
-from kubereach.diagnosis.finding import NODE
+from kubereach.diagnosis.finding import DNS, NODE
 from kubereach.dnsprobe import ResolvConf
 from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.expect import (
@@ -271,7 +271,7 @@ class Expectation:
         service: Service,
         port: int,
         *,
-        by: Cluster,
+        by: Server,
         addresses: Collection[str] | None = None,
         names: Collection[str] | None = None,
     ) -> None:
@@ -298,6 +298,7 @@ class Expectation:
                         f"a target for each of {', '.join(sorted(wanted))}",
                         f"none for {missing}",
                         tuple(f"{target} is {address}" for target, address in sorted(pointed.items())),
+                        layer=DNS,  # every name and every address is one that it was told
                     )
                 ]
             )

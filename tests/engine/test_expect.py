@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import dns.message
 import dns.rrset
@@ -302,6 +303,22 @@ def test_records_are_exact_sets(vantage, transport):
     (nodata,) = failures(lambda: told("AAAA", "a.", (), by=server, rcode="NXDOMAIN"))
     assert nodata.got == "NOERROR, none"
     assert failures(lambda: told("A", "b.", (), by=server))[0].got == "NXDOMAIN, none"
+
+
+def test_targets_of_one_address_are_no_members_of_two(vantage):
+    def members(second):
+        records = ["SRV 0 50 80 one.s.", "SRV 0 50 80 two.s."]
+        server = zone(_p__tcp_s=records, one_s=["A 192.0.2.1"], two_s=[f"A {second}"])
+        of = {"one": "192.0.2.1", "two": "192.0.2.2"}
+        service = SimpleNamespace(
+            addresses=tuple(of.values()), address_of=of, fqdn="s.", settled=0.0, srv=lambda: "_p._tcp.s."
+        )
+        expect(vantage).to_find_members(service, 80, by=server)
+
+    members("192.0.2.2")
+    (wrong,) = failures(lambda: members("192.0.2.1"))
+    assert (wrong.got, wrong.layer) == ("none for 192.0.2.2", "dns")
+    assert wrong.evidence == ("one.s. is 192.0.2.1", "two.s. is 192.0.2.1")
 
 
 def test_truncation(vantage):

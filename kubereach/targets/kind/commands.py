@@ -54,7 +54,7 @@ def _unheard(line: str) -> None:
     """Nobody wants to know as they come."""
 
 
-def _idle() -> None:
+def idle() -> None:
     """Nobody has anything to do meanwhile."""
 
 
@@ -78,7 +78,7 @@ def run(
     words: Sequence[str],
     deadline: float,
     heard: Callable[[str], None] = _unheard,
-    meanwhile: Callable[[], None] = _idle,
+    meanwhile: Callable[[], None] = idle,
     *,
     outlives: bool = True,
 ) -> Done:

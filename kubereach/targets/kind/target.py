@@ -17,6 +17,7 @@ from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
 from kubereach.targets.kind import balancer, notes, outside
 from kubereach.targets.kind.cluster import Cluster
+from kubereach.targets.kind.commands import idle
 from kubereach.targets.kind.config import configuration, leaves_the_network_to_others
 from kubereach.targets.kind.engine import Engine
 from kubereach.targets.kind.failures import KNOWN_ISSUES, told
@@ -120,7 +121,7 @@ class KindTarget:
                 self._note_nodes(cluster, engine, line)
 
         try:
-            cluster.create(config, heard, self._note.touch if self._note else lambda: None)
+            cluster.create(config, heard, self._note.touch if self._note else idle)
         except CannotMeasure as error:
             if "by somebody else" in error.message:
                 self._state = _NOTHING  # not ours to delete
