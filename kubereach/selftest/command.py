@@ -22,7 +22,7 @@ from kubereach.selftest.judging import Judgement, judge, judge_together
 from kubereach.selftest.pool import Pool
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
-from kubereach.selftest.trial import apart, trials
+from kubereach.selftest.trial import apart, often, trials
 
 _DESCRIPTION = """\
 Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
@@ -31,6 +31,9 @@ must fail that docs/faults.md names, and the report must name the layer that is 
 _EPILOG = """\
 Narrow faults share runs, up to six at a time: such a run counts if just the checks of all of them fail and each of
 them is located; else they are run one by one. Those named with --fault are always run alone.
+
+An intermittent fault is detected when a run detects it; --times 50 shows how many of 50 do. That all 50 must is what
+their checks promise: docs/faults.md has the probabilities.
 
 It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no
 fault makes fail, and any false alarm on a healthy lab.
@@ -64,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each fault in a run of its own, and full lengths of series for all, not for intermittent ones alone",
     )
     parser.add_argument(
+        "--times",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N runs of each intermittent fault, or of each --fault, by the checks alone that must catch it",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="quick runs: core checks that wait for nothing, of each fault"
     )
     parser.add_argument("--report-dir", metavar="DIR", help="keep each run's report.json and output there")
@@ -79,6 +89,10 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"--fault: {error}") from None
     if args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs}: not a number of runs", "One or more.")
+    if args.times < 0:
+        raise UsageError(f"--times {args.times}: not a number of runs", "One or more.")
+    if args.times and (args.quick or args.thorough):
+        raise UsageError("--times says what is run, and so do --quick and --thorough", "Give one of them.")
     checks = read_checks(suites_folder())
     if args.write:
         return _write(checks)
@@ -105,7 +119,10 @@ def static_problems(checks: Sequence[Check]) -> list[str]:
 def _run(
     args: argparse.Namespace, faults: Sequence[str], checks: Sequence[Check], folder: Path
 ) -> list[Judgement]:
-    planned = trials(faults, quick=args.quick, thorough=args.thorough)
+    if args.times:
+        planned = often(faults, args.times)
+    else:
+        planned = trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
     screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
     runs = 0
@@ -120,8 +137,11 @@ def _run(
         else:
             judgements.append(judge(ended, quick_ids))
             screen.ended(judgements[-1])
-    screen.faults(judgements)
-    if not faults:
+    if args.times:
+        screen.often(judgements)
+    else:
+        screen.faults(judgements)
+    if not (faults or args.times):
         screen.checks(inverse(TABLE, checks))
     for problem in static_problems(checks):
         screen.say(problem)

@@ -32,7 +32,7 @@ everything with it, it says so.
 _LUCK = """
 ## Intermittent faults
 
-The chance that a run overlooks them, calculated:
+The chance that a run overlooks them, calculated; `kubereach selftest --times 50` counts it in 50 runs of each:
 
 | fault | overlooked with a probability of |
 |---|---|

@@ -60,7 +60,7 @@ class Pool:
 
     @property
     def running(self) -> list[str]:
-        return [one.trial.fault for one in self._running.values()]
+        return [one.trial.name for one in self._running.values()]
 
     def run(self, waiting: list[Trial], tick: Callable[[], None]) -> Iterator[Ended]:
         """Yield every trial as it ends; `tick` is called now and then. Ends all of them when it is left early.
@@ -93,7 +93,7 @@ class Pool:
         return len(self._running) < self._jobs and self._processors.have_room()
 
     def _start(self, trial: Trial) -> _Running:
-        folder = self._folder / trial.fault.replace(", ", "-").replace(" ", "-").replace(",", "+")
+        folder = self._folder / trial.name.replace(", ", "-").replace(" ", "-").replace(",", "+")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").unlink(missing_ok=True)
         parent = os.getpid()

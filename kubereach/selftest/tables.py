@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 from kubereach.report.symbols import symbols_for
@@ -79,6 +80,21 @@ class Screen:
             line = f"{one.name:{width}}  {cells[0]:8}  {cells[1]:10}  {cells[2]:7}  {one.seconds:7.1f}"
             note = one.unmeasurable or one.note
             self.say(f"{line}  {note}" if note else line)
+
+    def often(self, judgements: Sequence[Judgement]) -> None:
+        """The table fault x how many of its runs came out as they must, by name."""
+        runs = defaultdict(list)
+        for one in judgements:
+            runs[one.name].append(one)
+        width = max(len(name) for name in [*runs, "fault"])
+        self.say(f"\n{'fault':{width}}  runs  detected  attributed  located")
+        for name, mine in sorted(runs.items()):
+            counts = (
+                sum(bool(one.detected) for one in mine),
+                sum(bool(one.attributed) for one in mine),
+                sum(bool(one.located) for one in mine),
+            )
+            self.say(f"{name:{width}}  {len(mine):4}  {counts[0]:8}  {counts[1]:10}  {counts[2]:7}")
 
     def checks(self, catches: Sequence[Catches]) -> None:
         """The inverse: each check with how many faults it catches, and which only it does."""

@@ -33,6 +33,14 @@ class Trial:
     quick: bool = False
     #: full lengths of series, whatever the fault
     thorough: bool = False
+    #: which run of the fault it is, where there are several
+    number: int = 0
+    #: what is run; all if none is named
+    checks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.fault}#{self.number}" if self.number else self.fault
 
     @property
     def healthy(self) -> bool:
@@ -56,6 +64,7 @@ class Trial:
             *(f"--set={setting}" for setting in settings),
             *self.row.options,
             f"--report-dir={report}",
+            *self.checks,
         ]
 
 
@@ -83,6 +92,21 @@ def trials(faults: Sequence[str] = (), *, quick: bool = False, thorough: bool = 
         Trial(",".join(names), together(TABLE[name] for name in names), quick, thorough) for names in chosen
     ]
     return healthy + sorted(planned, key=_expected_work, reverse=True)
+
+
+def often(faults: Sequence[str], times: int) -> list[Trial]:
+    """So many runs of each of these faults, or of each intermittent one, by the checks alone that must catch it.
+
+    A fault that no check has to catch is run with all of them.
+    """
+    planned = []
+    for name in faults or [name for name, row in TABLE.items() if row.overlooked]:
+        row = TABLE[name]
+        if row.caught_by:
+            row = replace(row, error=frozenset(), unsupported=frozenset(), perhaps=())
+        checks = tuple(sorted(row.caught_by))
+        planned += [Trial(name, row, number=number, checks=checks) for number in range(1, times + 1)]
+    return planned
 
 
 def apart(trial: Trial) -> list[Trial]:
