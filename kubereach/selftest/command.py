@@ -119,10 +119,7 @@ def static_problems(checks: Sequence[Check]) -> list[str]:
 def _run(
     args: argparse.Namespace, faults: Sequence[str], checks: Sequence[Check], folder: Path
 ) -> list[Judgement]:
-    if args.times:
-        planned = often(faults, args.times)
-    else:
-        planned = trials(faults, quick=args.quick, thorough=args.thorough)
+    planned = often(faults, args.times) or trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
     screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
     runs = 0
