@@ -58,6 +58,15 @@ def read(detail: str, rdtype: str) -> Reply | None:
     )
 
 
+def kept(detail: str) -> int:
+    """Seconds for which whoever has a reply may keep it: its shortest time to live, also if it says that there is none.
+
+    `detail` is a prober's answer that `read` can read; 0 where nothing in it has a time to live.
+    """
+    message = dns.message.from_wire(base64.b64decode(detail), ignore_trailing=True)
+    return min((rrset.ttl for rrset in [*message.answer, *message.authority]), default=0)
+
+
 def _text(rdata: object, rdtype: str) -> str:
     if rdtype == "SRV":
         return f"{rdata.port} {rdata.target}".lower()  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ A request: ``{"id", "kind", ...}``
     nonce       answers that carry another nonce are outcome ``foreign``
     retransmits true: a connection that needed a retransmission counts as a miss for stop_after
     burst       true: the series may have more probes under way than all series together otherwise have
+    patient     true: where others were answered, a datagram's answer is waited for PATIENCE time-outs
     times       true: the answer tells when each probe began ("at", seconds since the series began)
     dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
     http: path (/who); status: true: who answers does not matter, ``detail`` is the status
@@ -46,7 +47,8 @@ Outcomes
     timeout     no answer in time, of which what the prober itself could not run is no part. Its detail is ``connected``
                 where it was the connection that got no answer, or says that it was the name. Where an answer is wanted
                 and the backend's machine has acknowledged the question, the path has done its work: the backend gets
-                PATIENCE times as long
+                PATIENCE times as long. Nobody acknowledges a datagram: that nothing was lost is seen when its answer
+                comes late, which a `patient` series waits for where other answers have come
     local       the prober could not even try (no file descriptor, no local port): a failure to measure
 """
 
@@ -426,6 +428,7 @@ class Series:
         self.wanted = frozenset(request.get("wanted", ("ok",)))
         self.stop_after = int(request.get("stop_after", 0))
         self.strict = bool(request.get("retransmits"))
+        self.patient = bool(request.get("patient"))
         self.nonce = request.get("nonce")
         self.port = int(request.get("port", 0))
         self.to: list[tuple[int, tuple[Any, ...]]] = []  # (address family, socket address), in turn
@@ -504,7 +507,7 @@ class Attempt:
         self.begun = time.monotonic()
         #: seconds that it has over the series' time-out, because the prober could not run for so long
         self.longer = 0.0
-        #: whether its question has come to the other side, found out when its time was over
+        #: whether its question has come to the other side, or is taken to have, found out when its time was over
         self.arrived = False
         self.data = b""
         self.sock: socket.socket | None = None
@@ -1155,13 +1158,15 @@ class Prober:
         self.next_check = soonest
 
     def _is_patient(self, attempt: Attempt) -> bool:
-        """Whether an attempt whose time is over is waited for longer, once: its question has arrived."""
+        """Whether an attempt whose time is over is waited for longer, once: its question has arrived, or may have."""
         series = attempt.series
         if attempt.arrived or attempt.state != 1 or self.attempts.get(attempt.fd) is not attempt:
             return False
-        if series.datagrams or series.kind == "sctp" or "timeout" in series.wanted or attempt.sock is None:
+        if series.kind == "sctp" or "timeout" in series.wanted or attempt.sock is None:
             return False
-        attempt.arrived = has_arrived(attempt.sock)
+        # of a datagram it is not known: only a late answer tells, where there are answers at all
+        answered = series.patient and any(row[0] in series.wanted for row in series.rows)
+        attempt.arrived = answered if series.datagrams else has_arrived(attempt.sock)
         if attempt.arrived:
             attempt.longer += series.timeout * (PATIENCE - 1)
         return attempt.arrived

@@ -40,7 +40,11 @@ class Settings:
         0.5, "where silence conforms, a probe waits so long for an answer, and longer if its control was slow"
     )
     dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
-    converge_deadline: float = _setting(30.0, "the data plane has this long to follow a change")
+    converge_deadline: float = _setting(
+        30.0,
+        "the data plane has this long to follow a change; names may take as long again, where a DNS cache says that it "
+        "still keeps an answer of before",
+    )
     settle_deadline: float = _setting(
         10.0, "and this long once our pods are ready, before the first failure counts"
     )

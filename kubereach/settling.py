@@ -24,6 +24,12 @@ class Settling(float):
         made.since = now
         return made
 
+    def until(self, moment: float) -> Settling:
+        """The same change, which has until another moment."""
+        made = Settling(moment)
+        made.change, made.since = self.change, self.since
+        return made
+
 
 def origin(settled: float, begun: float) -> tuple[str, float]:
     """(change, moment to measure convergence from) of a path that is tried first at `begun`; "" if none is open."""

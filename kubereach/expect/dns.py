@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from kubereach import dnsprobe
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
+from kubereach.expect.caching import Question, forgetting
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.reach import CONVERGED, STOP_AFTER, hold_length
@@ -48,8 +50,11 @@ def hold(
     right: Callable[[Path, Answer], bool],
     length: int,
     within: float | None,
+    question: Question | None = None,
 ) -> None:
     """Converge and then hold, where `right` says whether an answer is as expected.
+
+    With `question`, what a cache may still hold is waited for, see `kubereach.expect.caching`.
 
     Replicas of a server follow a change one after the other: one right answer says nothing of the next. A first attempt
     that was as long as the hold, and right, is the hold.
@@ -58,10 +63,19 @@ def hold(
     def all_right(path: Path, result: SeriesResult) -> bool:
         return all(right(path, probe.answer) for probe in result.probes)
 
+    def is_wrong(path: Path) -> bool:
+        answers = [probe.answer for probe in path.result.probes]
+        return any(answer.outcome in (OK, NODATA, NXDOMAIN) and not right(path, answer) for answer in answers)
+
     converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
     late = converge(converging, lambda path: series(path, min(length, CONVERGED)), all_right, within)
+    wrong = [path for path in late if is_wrong(path)]
+    cached = forgetting(wrong, question) if wrong and question and within is None else []
+    if cached:
+        still = converge(cached, lambda path: series(path, min(length, CONVERGED)), all_right)
+        late = [path for path in late if path not in cached or path in still]
     held = [path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)]
-    results = run_all([(path.vantage, series(path, length)) for path in held])
+    results = run_all([(path.vantage, replace(series(path, length), patient=True)) for path in held])
     for path, result in zip(held, results, strict=True):
         path.result = result
     for path in seen:
@@ -82,7 +96,8 @@ def resolve(
         return answer.outcome == OK and frozenset(answer.detail.split()) == exactly
 
     count = vantages[0].context.settings.resolve_hold
-    hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within)
+    question = Question("AAAA" if family == 6 else "A", lambda found: found.records == exactly)
+    hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within, question)
     for path in seen:
         path.wanted = exactly
         wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
@@ -111,6 +126,7 @@ def not_resolve(
         lambda _, answer: answer.outcome in accepted,
         count,
         None,
+        Question("A", lambda found: found.rcode == "NXDOMAIN"),
     )
     for path in seen:
         for probe in path.result.probes:
@@ -174,7 +190,8 @@ def told(
         # a truncated answer holds what fits: it must not hold anything else
         return found.records <= wanted if truncated else found.records == wanted
 
-    hold(seen, series, right, hold_length(settings) if thorough else settings.resolve_hold, within)
+    asked = Question(rdtype, lambda found: found.rcode == rcode and found.records == wanted, name)
+    hold(seen, series, right, hold_length(settings) if thorough else settings.resolve_hold, within, asked)
     question = f"{rdtype} {name}"
     for path in seen:
         wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
@@ -240,7 +257,7 @@ def srv_targets(
         return listed and all(number == str(port) for number, _ in pairs)
 
     members = f"{count} targets" if wanted is None else f"the targets {names(wanted)}"
-    hold(seen, series, right, 1, None)
+    hold(seen, series, right, 1, None, Question("SRV", lambda found: len(found.records) == count, name))
     for path in seen:
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.context import RunContext
@@ -96,7 +97,8 @@ def over(
     # by luck, on a path that loses packets.
     done = [path for path in seen if path not in late and path.attempts == 1 and tried >= length]
     held = [path for path in seen if path not in late and path not in done]
-    results = run_all([(path.vantage, series_for(path, length)) for path in held])
+    # what is held is expected to be answered: there a late answer is waited for, while an attempt is soon made again
+    results = run_all([(path.vantage, replace(series_for(path, length), patient=True)) for path in held])
     for path, result in zip(held, results, strict=True):
         if path.converged < 0 and result.outcomes[OK]:
             path.converged = 0.0

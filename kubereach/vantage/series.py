@@ -25,6 +25,8 @@ class Series:
     stop_after: int = 0
     #: a retransmission counts as a miss, and is read from the kernel at all
     retransmits: bool = False
+    #: late datagrams count: a backend that did not run has lost nothing
+    patient: bool = False
     #: not bounded by the vantage's limit of probes in flight
     burst: bool = False
     #: the answer tells when each probe began
@@ -51,6 +53,7 @@ class Series:
             "wanted": self.wanted,
             "stop_after": self.stop_after,
             "retransmits": self.retransmits,
+            "patient": self.patient,
             "burst": self.burst,
             "times": self.times,
             "nonce": self.nonce,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import dns.message
@@ -19,6 +20,7 @@ from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
 from kubereach.settings import Settings
+from kubereach.settling import CHANGED, Settling
 from kubereach.vantage import Series, VantageGroup
 
 
@@ -286,6 +288,57 @@ def zone(**names):
         return reply.to_wire()
 
     return DnsReplica("dns-0", "127.0.0.1", dns_server(answer))
+
+
+def caching(ages, seconds=2):
+    """A DNS server that is told of a change at once, behind a cache that has said before that there is no such name.
+
+    The cache says so for `seconds`, of which it tells what is left if it `ages`.
+    """
+    since = time.monotonic()
+
+    def answer(query):
+        question = query.question[0]
+        reply = dns.message.make_response(query)
+        passed = time.monotonic() - since
+        if passed < seconds or not ages:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+            left = seconds - int(passed) if ages else seconds
+            text = f"ns.x. hostmaster.x. 1 7200 1800 86400 {seconds}"
+            reply.authority = [dns.rrset.from_text("x.", left, "IN", "SOA", text)]
+        else:
+            reply.answer = [dns.rrset.from_text(question.name, 5, "IN", "A", "192.0.2.1")]
+        return reply.to_wire()
+
+    return DnsReplica("dns-0", "127.0.0.1", dns_server(answer))
+
+
+def test_what_a_cache_may_still_hold_is_waited_for(vantage, events):
+    settled = Settling.after(CHANGED, 0.5)
+    expect(vantage).to_be_told("A", "new.x.", {"192.0.2.1"}, by=caching(ages=True), settled=settled)
+    (probed,) = [event for event in events if isinstance(event, Probed)]
+    assert (probed.change, probed.converged > 1.5) == (CHANGED, True)
+
+
+def test_a_server_that_does_not_follow_is_not_taken_for_a_cache(vantage):
+    begun = time.monotonic()
+    settled = Settling.after(CHANGED, 0.5)
+    (failure,) = failures(
+        lambda: expect(vantage).to_be_told("A", "new.x.", {"192.0.2.1"}, by=caching(ages=False), settled=settled)
+    )  # fmt: skip
+    assert failure.got == "NXDOMAIN, none"
+    assert time.monotonic() - begun < 4
+
+
+def test_a_cache_is_not_waited_for_longer_than_for_a_change(vantage, context):
+    context.settings = replace(context.settings, converge_deadline=1.0)
+    begun = time.monotonic()
+    settled = Settling.after(CHANGED, 0.5)
+    server = caching(ages=True, seconds=20)
+    assert failures(
+        lambda: expect(vantage).to_be_told("A", "new.x.", {"192.0.2.1"}, by=server, settled=settled)
+    )
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

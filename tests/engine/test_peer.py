@@ -577,6 +577,30 @@ def test_a_flow_waits_for_a_backend_that_could_not_run(serve, vantage):
     assert set(ongoing.stop().outcomes) == {"ok"}
 
 
+def test_a_datagram_whose_answer_is_late_was_not_lost(serve, vantage):
+    """Nobody acknowledges it, so that only the answer tells; one that could not run for a while still gives it."""
+    backend = serve("a")
+    for patient, outcomes in ((True, {"ok"}), (False, {"ok", "timeout"})):
+        series = Series(
+            "udp", "127.0.0.1", backend.ports["udp"], count=60, spacing=0.02, timeout=0.3, nonce=NONCE, patient=patient
+        )  # fmt: skip
+        future = vantage.submit(series)
+        time.sleep(0.3)
+        backend.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        backend.process.send_signal(signal.SIGCONT)
+        assert set(future.result(60).outcomes) == outcomes
+
+
+def test_datagrams_that_nobody_answers_are_not_waited_for_longer(vantage):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        (probe,) = vantage.run(Series("udp", "127.0.0.1", port, timeout=0.3, patient=True)).probes
+    assert probe.answer.outcome == "timeout"
+    assert probe.seconds < 0.6
+
+
 def test_a_backend_is_not_waited_for_without_end(serve, vantage):
     backend = serve("a")
     backend.process.send_signal(signal.SIGSTOP)

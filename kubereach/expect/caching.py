@@ -1,0 +1,80 @@
+"""DNS answers out of a cache: what was true when it was given may be kept for its time to live, whatever changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from kubereach import dnsprobe
+from kubereach.dnsprobe import Reply, ResolvConf
+from kubereach.expect.evidence import Path
+from kubereach.outcome import NODATA, NXDOMAIN, OK
+from kubereach.settling import Settling
+from kubereach.vantage import Series
+from kubereach.vantage.group import run_all
+
+#: queries that find out whether an answer ages, and seconds between them: times to live are whole seconds
+_QUERIES, _SPACING = 12, 0.1
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and whether a reply to it is as expected; without `name`, it is that of each path's address."""
+
+    rdtype: str
+    right: Callable[[Reply], bool]
+    name: str = ""
+
+
+def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
+    """Those of `late` that a cache is in the way of; their addresses settle when it must have forgotten its answer.
+
+    A cache, such as that of CoreDNS in many clusters, says with an answer for how long it may still be kept: less with
+    each second. It may hold what was true before the change, also that there is no such name, for that long, and no
+    longer than a change may take. A server's own answers do not age: those that are wrong are wrong.
+    Takes a good second where there are such paths, and what is left of the answer's life is not waited for here.
+    """
+    open_paths = [path for path in late if isinstance(path.address.settled, Settling)]
+    asked = [(path, series) for path in open_paths if (series := _series(path, question)) is not None]
+    results = run_all([(path.vantage, series) for path, series in asked])
+    now = time.monotonic()
+    cached = []
+    for (path, _), result in zip(asked, results, strict=True):
+        details = [
+            probe.answer.detail for probe in result.probes if probe.answer.outcome in (OK, NODATA, NXDOMAIN)
+        ]
+        left = {
+            dnsprobe.kept(detail)
+            for detail in details
+            if (found := dnsprobe.read(detail, question.rdtype)) is not None and not question.right(found)
+        }
+        if len(left) == 1 or not details:
+            continue
+        longest = min(max(left, default=-1) + 1, path.vantage.context.settings.converge_deadline)
+        settled = path.address.settled
+        assert isinstance(settled, Settling)
+        path.address = replace(path.address, settled=settled.until(now + longest))
+        cached.append(path)
+    return cached
+
+
+def _series(path: Path, question: Question) -> Series | None:
+    """The queries of a path's own server, or of the first one that the vantage's resolver has; None if it has none."""
+    host, port, name = path.address.host, path.address.port, question.name
+    if path.address.kind == "resolve":
+        servers = ResolvConf.parse(path.vantage.read_file("/etc/resolv.conf")).nameservers
+        if not servers:
+            return None
+        host, port, name = servers[0], 53, name or path.address.host
+    return Series(
+        "dns",
+        host,
+        port,
+        count=_QUERIES,
+        in_flight=1,
+        spacing=_SPACING,
+        timeout=path.vantage.context.settings.dns_timeout,
+        wanted=(OK, NODATA, NXDOMAIN),
+        more={"message": dnsprobe.query(name, question.rdtype), "transport": "udp"},
+    )
