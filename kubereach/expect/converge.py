@@ -53,19 +53,27 @@ def converge(
         return limit
 
     timeout = [IMPATIENT]
+    #: paths whose attempt before was not as patient as any probe
+    hurried: set[int] = set()
 
     def impatient(path: Path) -> Series:
         asked = series(path)
+        hurried.discard(id(path))
         # the last attempt that a path may make is as patient as any probe
-        last = patient or time.monotonic() + timeout[0] >= deadline(path)
-        return asked if last else replace(asked, timeout=min(asked.timeout, timeout[0]))
+        if patient or asked.timeout <= timeout[0] or time.monotonic() + timeout[0] >= deadline(path):
+            return asked
+        hurried.add(id(path))
+        return replace(asked, timeout=timeout[0])
+
+    def due(path: Path) -> bool:
+        """Whether a path gets another attempt; where one has taken until the end, it was not to be in a hurry."""
+        return time.monotonic() < deadline(path) or id(path) in hurried
 
     def attempt() -> bool:
         """Whether another attempt is worth it."""
         tried = time.monotonic()
         results = run_all([(path.vantage, impatient(path)) for path in open_paths])
         timeout[0] *= 2
-        now = time.monotonic()
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result
             path.attempts += 1
@@ -77,10 +85,10 @@ def converge(
                     context = path.vantage.context
                     context.slowest = max(context.slowest, path.converged)
                 open_paths.remove(path)
-        return any(now < deadline(path) for path in open_paths)
+        return any(due(path) for path in open_paths)
 
     def overdue(_: RetryCallState) -> bool:
-        return time.monotonic() >= max((deadline(path) for path in open_paths), default=0.0)
+        return not any(due(path) for path in open_paths)
 
     Retrying(
         retry=retry_if_result(bool),

@@ -166,6 +166,30 @@ def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
     assert 0.25 < events[-1].converged < 15
 
 
+def test_the_last_attempt_is_a_patient_one_also_where_a_hurried_one_took_all_the_time(serve, vantage):
+    """On a busy machine an attempt of many probes may last longer than the change may; its time-outs say nothing."""
+    backend = serve("a")
+    listener = socket.create_server(("127.0.0.1", 0), backlog=500)
+    delays = iter([0.2] * 8 + [0.4] * 4)
+
+    def answer(client, delay):
+        with client, socket.create_connection(("127.0.0.1", backend.ports["http"])) as server:
+            time.sleep(delay)
+            server.sendall(client.recv(1000))
+            client.sendall(server.recv(1000))
+            client.recv(1)
+
+    def run():
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=answer, args=(client, next(delays, 0.0)), daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+    settled = time.monotonic() + 0.3
+    address = Address("clusterip", "http", "127.0.0.1", listener.getsockname()[1], settled=settled)
+    expect(vantage).to_reach(address, backends={"a"})
+
+
 def test_a_path_that_has_had_its_time_is_not_waited_for(vantage):
     address = Address("clusterip", "http", "127.0.0.1", unused_port())
     begun = time.monotonic()
