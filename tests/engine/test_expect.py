@@ -170,7 +170,7 @@ def test_the_last_attempt_is_a_patient_one_also_where_a_hurried_one_took_all_the
     """On a busy machine an attempt of many probes may last longer than the change may; its time-outs say nothing."""
     backend = serve("a")
     listener = socket.create_server(("127.0.0.1", 0), backlog=500)
-    delays = iter([0.2] * 8 + [0.4] * 4)
+    delays = iter([0.2] * 8 + [1.0] * 4)  # more than PATIENCE times what a hurried probe has
 
     def answer(client, delay):
         with client, socket.create_connection(("127.0.0.1", backend.ports["http"])) as server:
