@@ -90,16 +90,18 @@ def test_terminating(world, spare, other_pods):
     Otherwise a Service whose last pods are being replaced refuses connections, though its pods still take them: with
     externalTrafficPolicy Local that is every rolling update of a node's only pod.
     """
-    with world.create("own-pods", name="ending", replicas=2, linger=20) as service:
+    # they are killed as soon as it is measured, but must not be gone before: that takes a busy machine most of a minute
+    with world.create("own-pods", name="ending", replicas=2, linger=90) as service:
         expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
         ending = service.workload.end_all()
-        # a Service that is younger than their end: where it is programmed, so is what came before
-        with world.create("over-backend", name="after-the-end") as younger:
-            expect(other_pods).to_reach(younger, backends=younger.endpoints)
-        expect(other_pods).to_reach(service, backends=ending, every=True)
-
-        service.workload.kill()
+        try:
+            # a Service that is younger than their end: where it is programmed, so is what came before
+            with world.create("over-backend", name="after-the-end") as younger:
+                expect(other_pods).to_reach(younger, backends=younger.endpoints)
+            expect(other_pods).to_reach(service, backends=ending, every=True)
+        finally:
+            service.workload.kill()
         expect(other_pods).not_to_be_answered(service, control=spare)
 
 
