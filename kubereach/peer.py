@@ -30,7 +30,7 @@ A request: ``{"id", "kind", ...}``
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
     transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
-    ready       make the backend in this very pod ready or not (on, port)
+    ready       make the backend in this very pod ready or not (on, port), or end it (end, port)
     stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods`,
                 `times` and `within` ends after so many answers in a row from one of these pods (no pods: after so many
                 pings in a row that nobody answered), or with the first other ping that begins after so many seconds
@@ -179,7 +179,10 @@ class Connection:
 
 
 class Server:
-    """A backend. Tells everyone who it is; its readiness is toggled by ``POST /ready?on=0`` with the run's nonce."""
+    """A backend. Tells everyone who it is.
+
+    With the run's nonce its readiness is toggled by ``POST /ready?on=0``, and it ends by ``POST /end``.
+    """
 
     def __init__(self, pod: str, node: str, nonce: str, ready: bool = True) -> None:
         self.pod = pod
@@ -349,11 +352,15 @@ class Server:
                     return True
                 rest = rest[size:]
             status = b"200 OK"
-            if words[0] == b"POST" and words[1].startswith(b"/ready?on="):
-                if ("\r\nkubereach-nonce: " + self.nonce).encode().lower() in lower:
-                    self.ready = not words[1].endswith(b"0")
-                else:
+            ends = words[1] == b"/end"
+            if words[0] == b"POST" and (ends or words[1].startswith(b"/ready?on=")):
+                if ("\r\nkubereach-nonce: " + self.nonce).encode().lower() not in lower:
                     status = b"403 Forbidden"
+                elif ends:
+                    connection.sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", DONTWAIT)
+                    os._exit(0)
+                else:
+                    self.ready = not words[1].endswith(b"0")
             elif words[1] == b"/ready" and not self.ready:
                 status = b"503 Service Unavailable"
             if words[1].startswith(b"/bytes?size="):
@@ -741,11 +748,12 @@ def http_answer(sock: socket.socket, progress: Callable[[int], None]) -> tuple[b
 
 
 def set_ready(series: Series) -> Rows:
-    """Turn the readiness of the backend in this pod on or off; it is reached over the loopback."""
+    """Turn the readiness of the backend in this pod on or off, or end it; it is reached over the loopback."""
     request, begun = series.request, time.monotonic()
-    ask = "POST /ready?on={} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Nonce: {}\r\n\r\n"
+    path = "/end" if request.get("end") else "/ready?on=" + ("1" if request["on"] else "0")
+    ask = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Nonce: {}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", request["port"]), series.timeout) as sock:
-        sock.sendall(ask.format(1 if request["on"] else 0, series.nonce).encode())
+        sock.sendall(ask.format(path, series.nonce).encode())
         head, _ = http_answer(sock, lambda _: None)
     status = head.split(b"\r\n", 1)[0].decode("latin-1")
     return [

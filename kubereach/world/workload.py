@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from kubereach.endpointslices import service_of
 from kubereach.errors import CannotMeasure
 from kubereach.events import Changed
 from kubereach.settling import ENDPOINTS
+from kubereach.vantage import Series
 from kubereach.world.board import is_ready
 from kubereach.world.readiness import Readiness
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from kubereach.world.service import Service
     from kubereach.world.vantages import Vantages
 
+#: the port that its pods serve HTTP on
+_HTTP = 8080
 #: annotation of the pods' template, changed to have them all replaced
 _REVISION = "kubereach.io/revision"
 
@@ -86,7 +90,14 @@ class Workload:
         )
 
     def kill(self) -> None:
-        """Delete its pods without more of a grace period, until none of them is there any more."""
+        """Delete its pods without more of a grace period, until none of them is there any more.
+
+        They are told to end by themselves too: not every kubelet shortens a grace period that has begun.
+        """
+        end = Series("ready", port=_HTTP, nonce=self._world.context.nonce, more={"end": True})
+        for vantage in self._service.own_pods(*(pod["metadata"]["name"] for pod in self.pods)):
+            with contextlib.suppress(CannotMeasure):  # one that has gone already
+                vantage.run(end)
         for pod in self.pods:
             namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
             self._world.api.delete(path_of(("v1", "Pod"), namespace, name), gracePeriodSeconds=1)

@@ -496,6 +496,16 @@ def test_readiness_is_turned_by_the_prober_beside_the_backend(serve, vantage):
     assert get(url) == 200
 
 
+def test_a_backend_ends_when_the_prober_beside_it_says_so(serve, vantage):
+    backend = serve("a")
+    port = backend.ports["http"]
+    stranger = Series("ready", port=port, nonce="another", more={"end": True})
+    assert vantage.run(stranger).probes[0].answer.detail == "HTTP/1.1 403 Forbidden"
+    assert backend.process.poll() is None
+    assert outcome(vantage, "ready", port, more={"end": True}).outcome == "ok"
+    assert backend.process.wait(10) == 0
+
+
 def test_a_backend_that_lingers_serves_on_after_sigterm():
     port = unused_port()
     command = [sys.executable, peer.__file__, "serve", "--http", str(port), "--linger", "0.5"]
