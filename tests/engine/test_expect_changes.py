@@ -6,6 +6,7 @@ import itertools
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from bench import local_vantage
@@ -13,6 +14,7 @@ from test_expect import balancer, failures
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
+from kubereach.events import Told
 from kubereach.expect import affinity, expect, tries
 from kubereach.expect.evidence import LOST, Path
 from kubereach.outcome import Answer, Probe, SeriesResult
@@ -41,6 +43,45 @@ class Relay:
                 back.settimeout(1)
                 back.sendto(data, ("127.0.0.1", port))
                 self.front.sendto(back.recv(65536), client)
+
+
+class Forgetful(Relay):
+    """Loses the answers to the datagrams of these numbers."""
+
+    def __init__(self, port: int, lost: range) -> None:
+        self.lost = lost
+        super().__init__(port)
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            data, client = self.front.recvfrom(65536)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+                back.settimeout(1)
+                back.sendto(data, ("127.0.0.1", self.port))
+                answer = back.recv(65536)
+            if number not in self.lost:
+                self.front.sendto(answer, client)
+
+
+@pytest.mark.parametrize(
+    ("lost", "settling", "conforms"),
+    [
+        (range(40, 42), True, True),
+        (range(40, 42), False, False),
+        (range(0, 10_000, 20), True, False),
+    ],
+    ids=["once, while settling", "once, settled", "again and again"],
+)
+def test_datagrams_that_a_change_loses_are_asked_for_again(serve, vantage, events, lost, settling, conforms):
+    relay = Forgetful(serve("a").ports["udp"], lost)
+    settled = time.monotonic() + 5 if settling else 0.0
+    address = replace(relay.address, settled=settled)
+    if conforms:
+        expect(vantage).to_reach(address)
+        (told,) = [event.text for event in events if isinstance(event, Told)]
+        assert "2 time-out while a change settled" in told
+    else:
+        assert "time-out" in failures(lambda: expect(vantage).to_reach(address))[0].got
 
 
 # --- new connections all the time
