@@ -14,8 +14,11 @@ from kubereach.settling import Settling
 from kubereach.vantage import Series
 from kubereach.vantage.group import run_all
 
-#: queries that find out whether an answer ages, and seconds between them: times to live are whole seconds
-_QUERIES, _SPACING = 12, 0.1
+#: queries that find out whether an answer ages, and seconds between them: times to live are whole seconds, and of
+#: several replicas each has answers of its own, which are seen on both sides of a second
+_QUERIES, _SPACING = 24, 0.1
+#: seconds that an answer may have left which ends before it is seen to age
+_ENDING = 2
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
     A cache, such as that of CoreDNS in many clusters, says with an answer for how long it may still be kept: less with
     each second. It may hold what was true before the change, also that there is no such name, for that long, and no
     longer than a change may take. A server's own answers do not age: those that are wrong are wrong.
-    Takes a good second where there are such paths, and what is left of the answer's life is not waited for here.
+    Takes some two seconds where there are such paths, and what is left of the answer's life is not waited for here.
     """
     open_paths = [path for path in late if isinstance(path.address.settled, Settling)]
     asked = [(path, series) for path in open_paths if (series := _series(path, question)) is not None]
@@ -49,7 +52,7 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
             for detail in details
             if (found := dnsprobe.read(detail, question.rdtype)) is not None and not question.right(found)
         }
-        if len(left) == 1 or not details:
+        if not details or (len(left) == 1 and max(left) > _ENDING):
             continue
         longest = min(max(left, default=-1) + 1, path.vantage.context.settings.converge_deadline)
         settled = path.address.settled
