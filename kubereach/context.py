@@ -23,6 +23,8 @@ class RunContext:
     settings: Settings
     bus: Bus
     nonce: str
+    #: the API server's, as it says it; empty until the run has connected
+    version: str = ""
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
     settled: float = field(default_factory=time.monotonic)
     #: names of vantages for which something has failed, and since when: they are not waited for so long any more

@@ -20,6 +20,7 @@ from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 from kubereach.vantage.vantage import OUTSIDE
+from kubereach.versions import parsed
 
 #: who may answer: the names of pods, or those for each vantage's node
 Backends = Collection[str] | Mapping[str, Collection[str]] | None
@@ -27,6 +28,8 @@ Backends = Collection[str] | Mapping[str, Collection[str]] | None
 OWN = "own"
 #: misses after which a hold series ends: enough to tell what is wrong, and a broken path costs one time-out
 STOP_AFTER = 3
+#: the last version whose kube-proxy forgets all flows of a UDP Service that gets its first endpoint
+_FORGETS_FLOWS = (1, 31)
 #: probes in a row that must be as expected before a path that may still converge counts as converged: an endpoint that
 #: has just been removed is not among the answers of one probe, or of two
 CONVERGED = 12
@@ -133,9 +136,13 @@ def _lost_while_settling(path: Path, result: SeriesResult, begun: float) -> bool
     Until 1.31 kube-proxy, when it has programmed a UDP Service that had no endpoint before, forgets all flows to it
     (``conntrack -D --orig-dst``): the answers then under way are not translated back. That is a part of the change, not
     of the path that comes of it. Of one that loses a share of ``settings.loss`` the second series misses some too.
+    Later versions forget stale flows alone, so that nothing is lost.
     """
+    version = parsed(path.vantage.context.version)
     return (
         path.address.kind == "udp"
+        and version is not None
+        and version <= _FORGETS_FLOWS
         and path.address.settled > begun
         and result.outcomes.keys() == {OK, TIMEOUT}
     )

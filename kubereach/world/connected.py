@@ -69,6 +69,7 @@ class Connected:
             found = pool.submit(inspect, api, settings)
         may.result()  # its words say more than those of the first request that is refused
         self._cluster = found.result()
+        self.context.version = self._cluster.version
         return self._cluster
 
     def _say(self, text: str) -> None:

@@ -64,15 +64,19 @@ class Forgetful(Relay):
 
 
 @pytest.mark.parametrize(
-    ("lost", "settling", "conforms"),
+    ("lost", "settling", "version", "conforms"),
     [
-        (range(40, 42), True, True),
-        (range(40, 42), False, False),
-        (range(0, 10_000, 20), True, False),
+        (range(40, 42), True, "v1.31.9", True),
+        (range(40, 42), False, "v1.31.9", False),
+        (range(40, 42), True, "v1.32.0", False),
+        (range(0, 10_000, 20), True, "v1.31.9", False),
     ],
-    ids=["once, while settling", "once, settled", "again and again"],
+    ids=["once, while settling", "once, settled", "once, of a later version", "again and again"],
 )
-def test_datagrams_that_a_change_loses_are_asked_for_again(serve, vantage, events, lost, settling, conforms):
+def test_datagrams_that_a_change_loses_are_asked_for_again(
+    serve, vantage, events, lost, settling, version, conforms
+):
+    vantage.context.version = version
     relay = Forgetful(serve("a").ports["udp"], lost)
     settled = time.monotonic() + 5 if settling else 0.0
     address = replace(relay.address, settled=settled)
