@@ -18,10 +18,7 @@ from kubereach.world.family import InFamily
 from kubereach.world.readiness import Readiness
 from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress
 from kubereach.world.service_ways import ServiceWays
-from kubereach.world.workload import Workload
-
-#: the port on which our backends take HTTP, see manifests/backend.yaml
-_HTTP = 8080
+from kubereach.world.workload import HTTP, Workload
 
 
 class Service(ServiceWays):
@@ -199,7 +196,7 @@ class Service(ServiceWays):
         """
         nonce = self._world.context.nonce
         for vantage in self.own_pods(*pods):
-            answer = vantage.run(Series("ready", port=_HTTP, nonce=nonce, more={"on": on})).probes[0].answer
+            answer = vantage.run(Series("ready", port=HTTP, nonce=nonce, more={"on": on})).probes[0].answer
             if answer.outcome != OK:
                 raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
             self._world.context.bus.emit(

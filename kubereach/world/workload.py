@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from kubereach.world.service import Service
     from kubereach.world.vantages import Vantages
 
-#: the port that its pods serve HTTP on
-_HTTP = 8080
+#: the port on which our backends take HTTP, see manifests/backend.yaml
+HTTP = 8080
 #: annotation of the pods' template, changed to have them all replaced
 _REVISION = "kubereach.io/revision"
 
@@ -94,7 +94,7 @@ class Workload:
 
         They are told to end by themselves too: not every kubelet shortens a grace period that has begun.
         """
-        end = Series("ready", port=_HTTP, nonce=self._world.context.nonce, more={"end": True})
+        end = Series("ready", port=HTTP, nonce=self._world.context.nonce, more={"end": True})
         for vantage in self._service.own_pods(*(pod["metadata"]["name"] for pod in self.pods)):
             with contextlib.suppress(CannotMeasure):  # one that has gone already
                 vantage.run(end)
