@@ -40,7 +40,7 @@ class Relay:
             if port is None or number % self.every:
                 continue
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
-                back.settimeout(1)
+                back.settimeout(10)
                 back.sendto(data, ("127.0.0.1", port))
                 self.front.sendto(back.recv(65536), client)
 
@@ -56,7 +56,7 @@ class Forgetful(Relay):
         for number in itertools.count():
             data, client = self.front.recvfrom(65536)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
-                back.settimeout(1)
+                back.settimeout(10)
                 back.sendto(data, ("127.0.0.1", self.port))
                 answer = back.recv(65536)
             if number not in self.lost:
