@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kubereach.diagnosis.bench import Bench, counted, sound
 from kubereach.diagnosis.finding import NETWORK, NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint
-from kubereach.outcome import REFUSED, SeriesResult
+from kubereach.outcome import REFUSED, TIMEOUT, SeriesResult
 from kubereach.vantage import Series, Vantage
 
 #: vantages and endpoints that are tried with one another
@@ -55,9 +55,9 @@ def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> F
         return None
     large = series.kind == "transfer" or int(str(series.more.get("size", 0))) > 1000
     what = f"{_size(series)}{series.kind} probes of pods at their own addresses"
-    pod = _dead_pod(cells)
+    pod = _dead_pod(cells, series)
     if pod is not None:
-        return _workload(pod, cells)
+        return _workload(pod, cells, series)
     into = {cell.endpoint.node for cell in bad if not cell.local}
     out_of = {cell.vantage.node for cell in bad if not cell.local}
     nodes = {cell.vantage.node for cell in cells} | {cell.endpoint.node for cell in cells}
@@ -105,28 +105,35 @@ def _both_ways(around: Sequence[Cell], node: str) -> bool:
     return bool(come and go) and not any(come) and not any(go)
 
 
-def _dead_pod(cells: Sequence[Cell]) -> Endpoint | None:
-    """An endpoint that nobody gets an answer of, not even from its own node, where another one there answers.
+def _refuse(cells: Sequence[Cell], series: Series) -> bool:
+    """Whether all of these probes of a pod were refused: the network has brought them there, and nobody listens.
 
-    A refusal comes from the pod's own kernel: the network has brought the packet there, and nobody listens.
+    Of datagrams one refusal is enough where the others are silent: refusals are ICMP errors, which the pod's kernel
+    sends about once a second to a client (icmp(7), icmp_ratelimit).
     """
+    outcomes = {outcome for cell in cells for outcome in cell.result.outcomes}
+    return outcomes == {REFUSED} or (series.kind == "udp" and outcomes == {REFUSED, TIMEOUT})
+
+
+def _dead_pod(cells: Sequence[Cell], series: Series) -> Endpoint | None:
+    """An endpoint that nobody gets an answer of, not even from its own node, where another one there answers."""
     for endpoint in {cell.endpoint: None for cell in cells}:
         mine = [cell for cell in cells if cell.endpoint == endpoint]
         if any(cell.good for cell in mine):
             continue
-        refused = all(set(cell.result.outcomes) == {REFUSED} for cell in mine)
         at_home = any(cell.local for cell in mine)
         others = [cell for cell in cells if cell.endpoint != endpoint and cell.endpoint.node == endpoint.node]
-        if refused or (at_home and any(cell.good for cell in others)):
+        if _refuse(mine, series) or (at_home and any(cell.good for cell in others)):
             return endpoint
     return None
 
 
-def _workload(endpoint: Endpoint, cells: Sequence[Cell]) -> Finding:
+def _workload(endpoint: Endpoint, cells: Sequence[Cell], series: Series) -> Finding:
     mine = [cell for cell in cells if cell.endpoint == endpoint]
-    refused = all(set(cell.result.outcomes) == {REFUSED} for cell in mine)
     where = f"port {endpoint.number} of pod {endpoint.pod} ({endpoint.address})"
-    what = f"nobody listens on {where}" if refused else f"{where} does not answer, wherever it is asked from"
+    what = f"{where} does not answer, wherever it is asked from"
+    if _refuse(mine, series):
+        what = f"nobody listens on {where}"
     lines = tuple(f"from {cell.vantage.name}: {counted([cell.result])}" for cell in mine)
     see = (f"kubectl describe pod {endpoint.pod}", f"kubectl exec {endpoint.pod} -- ss -lntu")
     return Finding(WORKLOAD, "pods", what, (), lines, see)

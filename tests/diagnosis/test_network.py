@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from typing import Any, cast
@@ -104,6 +105,21 @@ def test_a_pod_that_refuses_everybody_has_nobody_who_listens() -> None:
     found = locate(cells(lambda _, pod: pod.node == "two", REFUSED), SHORT, HTTP)
     assert found and found.layer == WORKLOAD
     assert "nobody listens on port 8080" in found.sentence
+
+
+def test_refusals_of_datagrams_are_rationed() -> None:
+    """Where one client has used up its ration, the silence of a port that others are refused at says nothing."""
+    refused = cells(lambda *_: True, REFUSED, nodes=("one", "two"))
+    rationed = [
+        replace(cell, result=result(TIMEOUT)) if cell.vantage.node != cell.endpoint.node else cell
+        for cell in refused
+    ]
+    found = locate(rationed, SHORT, Series("udp"))
+    assert found and found.layer == WORKLOAD
+    assert "nobody listens on port 8080" in found.sentence
+    # a connection's refusal is a packet as any other
+    found = locate(rationed, SHORT, HTTP)
+    assert found and found.layer == NETWORK
 
 
 def test_a_single_node_that_does_not_reach_its_own_pods() -> None:
