@@ -104,7 +104,9 @@ def broken_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 def _run_broken(breakage: str, folder: Path) -> RunResult:
-    run = "{python} -m kubereach run --kubeconfig=$KUBECONFIG --report-dir {report} --quick --set converge_deadline=8"
+    # what does not come is waited for in nearly every check
+    soon = "--set converge_deadline=8 --set dns_timeout=1"
+    run = f"{{python}} -m kubereach run --kubeconfig=$KUBECONFIG --report-dir {{report}} --quick {soon}"
     script = f"set -e\n{breakage}\n{run}"
     command = ["{python}", "-m", "kubereach", "lab", "run", "--", "sh", "-c", script]
     return run_command(command, folder, timeout=300)

@@ -9,6 +9,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,14 +33,21 @@ def _keeper(run: int) -> int:
     )
 
 
-@pytest.mark.parametrize("moment", ["target lab", "world ready", "dns.exact-address"])
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_nothing_is_left(victim: str, moment: str, tmp_path: Path) -> None:
-    before = Machine.now()
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended of which something was killed, and how many seconds later."""
+
+    code: int
+    output: str
+    seconds: float
+
+
+def _killed(victim: str, moment: str, reports: Path) -> Ended:
+    """Start a run, kill the victim when the run says `moment`, and wait until no process of it is left."""
     mark = f"KUBEREACH_TEST_MARK={uuid.uuid4()}"
     name, value = mark.split("=")
     run = subprocess.Popen(
-        [sys.executable, "-u", "-m", "kubereach", "run", "--report-dir", str(tmp_path)],
+        [sys.executable, "-u", "-m", "kubereach", "run", "--report-dir", str(reports)],
         cwd=ROOT,
         env={**os.environ, name: value, "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
@@ -54,15 +63,28 @@ def test_nothing_is_left(victim: str, moment: str, tmp_path: Path) -> None:
     begun = time.monotonic()
     output = run.stdout.read()
     code = run.wait(60)
+    seconds = time.monotonic() - begun
     wait_until_unmarked(mark)
+    return Ended(code, output, seconds)
+
+
+@pytest.mark.parametrize("moment", ["target lab", "world ready", "dns.exact-address"])
+def test_nothing_is_left(moment: str, tmp_path: Path) -> None:
+    """A run for each victim, all at the same time: they know nothing of one another."""
+    before = Machine.now()
+    with ThreadPoolExecutor(len(VICTIMS)) as pool:
+        runs = {
+            victim: pool.submit(_killed, victim, moment, tmp_path / str(number))
+            for number, victim in enumerate(VICTIMS)
+        }
+    ended = {victim: run.result() for victim, run in runs.items()}
     assert Machine.now() == before
-    if victim == "the run":
-        assert code == -signal.SIGKILL
-        return
-    # A lab that is gone is nobody's verdict on the network.
-    assert "Traceback" not in output, output
-    assert code == 3, output
-    assert time.monotonic() - begun < 30
+    assert ended.pop("the run").code == -signal.SIGKILL
+    for victim, run in ended.items():
+        # A lab that is gone is nobody's verdict on the network.
+        assert "Traceback" not in run.output, f"{victim}\n{run.output}"
+        assert run.code == 3, f"{victim}\n{run.output}"
+        assert run.seconds < 30, f"{victim}\n{run.output}"
 
 
 def test_the_next_run_is_green(run_suite: Runner) -> None:

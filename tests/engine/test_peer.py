@@ -270,7 +270,7 @@ def test_a_series_stops_after_misses(vantage):
 
 def test_series_do_not_wait_for_one_another(serve, vantage):
     backend = serve("a")
-    slow = vantage.submit(Series("tcp", "127.0.0.1", Odd(lambda _: None).port, timeout=2.0))
+    slow = vantage.submit(Series("tcp", "127.0.0.1", Odd(lambda _: None).port, timeout=1.0))
     assert vantage.run(Series("http", "127.0.0.1", backend.ports["http"], count=50)).outcomes == {"ok": 50}
     assert not slow.done()
     assert slow.result(30).outcomes == {"timeout": 1}
@@ -285,7 +285,7 @@ def test_spacing_and_delay(serve, vantage):
 
 def test_in_flight_is_bounded_over_all_series(vantage):
     odd = Odd(lambda _: None)
-    series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=1.0)
+    series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=0.5)
     futures = [vantage.submit(series) for _ in range(2)]
     time.sleep(0.4)  # the first probes are under way, none is over
     assert len(odd.kept) == 16

@@ -26,6 +26,8 @@ SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
 A, B = "kubereach-worker", "kubereach-worker2"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 _numbers = count()
+#: seconds without an answer that are a silence: where there is one, it comes within milliseconds
+_SILENCE = 3
 
 ECHO = """\
 import socket, threading
@@ -525,14 +527,15 @@ def test_each_family_has_its_own_source_ranges_and_external_addresses(here: Spac
         )
         here.slices(name, {"IPv4", "IPv6"}, 1)
 
-    async def answers(address: str) -> bool:
+    async def answers(address: str, patience: float) -> bool:
         try:
-            return (await ask(lab, client, address)).startswith("e ")
+            return (await asyncio.wait_for(ask(lab, client, address), patience)).startswith("e ")
         except asyncio.TimeoutError:
             return False
 
     async def all_of(addresses: dict[str, str]) -> dict[str, bool]:
-        found = await asyncio.gather(*(answers(address) for address in addresses.values()))
+        patience = {name: PATIENCE if expected[name] else _SILENCE for name in addresses}
+        found = await asyncio.gather(*(answers(addresses[name], patience[name]) for name in addresses))
         return dict(zip(addresses, found, strict=True))
 
     addresses = {f"{name} {family}": of(family, here.balanced(name, 2)) for name in ranges for family in BOTH}
