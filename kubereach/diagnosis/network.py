@@ -99,10 +99,23 @@ def _all_of(bad: Sequence[Cell], node: str) -> bool:
 
 
 def _both_ways(around: Sequence[Cell], node: str) -> bool:
-    """Whether nothing of a node works: neither what comes from other nodes nor what goes to them."""
-    come = [cell.good for cell in around if cell.endpoint.node == node and not cell.local]
-    go = [cell.good for cell in around if cell.vantage.node == node and not cell.local]
-    return bool(come and go) and not any(come) and not any(go)
+    """Whether nothing of a node works, neither what comes from other nodes nor what goes to them.
+
+    Among several others it is enough that something fails on the way from each of them and to each of them: what a node
+    is short of may still suffice for some.
+    """
+    come: dict[str, list[bool]] = {}
+    go: dict[str, list[bool]] = {}
+    for cell in around:
+        if not cell.local and cell.endpoint.node == node:
+            come.setdefault(cell.vantage.node, []).append(cell.good)
+        elif not cell.local:
+            go.setdefault(cell.endpoint.node, []).append(cell.good)
+    if not (come and go):
+        return False
+    if min(len(come), len(go)) > 1:
+        return not any(all(good) for good in [*come.values(), *go.values()])
+    return not any(any(good) for good in [*come.values(), *go.values()])
 
 
 def _refuse(cells: Sequence[Cell], series: Series) -> bool:

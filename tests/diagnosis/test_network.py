@@ -107,6 +107,16 @@ def test_a_pod_that_refuses_everybody_has_nobody_who_listens() -> None:
     assert "nobody listens on port 8080" in found.sentence
 
 
+def test_a_node_that_is_short_of_something_for_all_others() -> None:
+    """Some connections fail, to and from each of the others."""
+
+    def fails(node: str, pod: Endpoint) -> bool:
+        return (node == "two") != (pod.node == "two") and pod.pod.endswith("1")
+
+    found = locate(cells(fails), SHORT, HTTP)
+    assert found and (found.layer, found.nodes) == (NODE, ("two",))
+
+
 def test_refusals_of_datagrams_are_rationed() -> None:
     """Where one client has used up its ration, the silence of a port that others are refused at says nothing."""
     refused = cells(lambda *_: True, REFUSED, nodes=("one", "two"))

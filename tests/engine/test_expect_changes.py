@@ -88,6 +88,30 @@ def test_datagrams_that_a_change_loses_are_asked_for_again(
         assert "time-out" in failures(lambda: expect(vantage).to_reach(address))[0].got
 
 
+class Moving(Relay):
+    """Hands datagrams on to one backend, and after so many to another one."""
+
+    def __init__(self, first: int, second: int, after: int) -> None:
+        self.second, self.after = second, after
+        super().__init__(first)
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            data, client = self.front.recvfrom(65536)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+                back.settimeout(10)
+                back.sendto(data, ("127.0.0.1", self.second if number >= self.after else self.port))
+                self.front.sendto(back.recv(65536), client)
+
+
+def test_endpoints_that_follow_one_another_are_not_all_of_them(serve, vantage):
+    """A series that is under way when one endpoint takes the place of another sees both, though never together."""
+    relay = Moving(serve("a").ports["udp"], serve("b").ports["udp"], 60)
+    address = replace(relay.address, settled=time.monotonic() + 1.0)
+    (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a", "b"}, every=True))
+    assert failure.got == "none of a"
+
+
 # --- new connections all the time
 
 
