@@ -36,13 +36,23 @@ class Relay:
     def _run(self) -> None:
         for number in itertools.count():
             data, client = self.front.recvfrom(65536)
-            port = self.port
-            if port is None or number % self.every:
+            port = self._backend(number)
+            if port is None:
                 continue
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
                 back.settimeout(10)
                 back.sendto(data, ("127.0.0.1", port))
-                self.front.sendto(back.recv(65536), client)
+                answer = back.recv(65536)
+            if self._answers(number):
+                self.front.sendto(answer, client)
+
+    def _backend(self, number: int) -> int | None:
+        """Where the datagram of this number goes."""
+        return None if number % self.every else self.port
+
+    def _answers(self, number: int) -> bool:
+        """Whether the answer to it gets back."""
+        return True
 
 
 class Forgetful(Relay):
@@ -52,15 +62,8 @@ class Forgetful(Relay):
         self.lost = lost
         super().__init__(port)
 
-    def _run(self) -> None:
-        for number in itertools.count():
-            data, client = self.front.recvfrom(65536)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
-                back.settimeout(10)
-                back.sendto(data, ("127.0.0.1", self.port))
-                answer = back.recv(65536)
-            if number not in self.lost:
-                self.front.sendto(answer, client)
+    def _answers(self, number: int) -> bool:
+        return number not in self.lost
 
 
 @pytest.mark.parametrize(
@@ -95,13 +98,8 @@ class Moving(Relay):
         self.second, self.after = second, after
         super().__init__(first)
 
-    def _run(self) -> None:
-        for number in itertools.count():
-            data, client = self.front.recvfrom(65536)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
-                back.settimeout(10)
-                back.sendto(data, ("127.0.0.1", self.second if number >= self.after else self.port))
-                self.front.sendto(back.recv(65536), client)
+    def _backend(self, number: int) -> int | None:
+        return self.second if number >= self.after else self.port
 
 
 def test_endpoints_that_follow_one_another_are_not_all_of_them(serve, vantage):
