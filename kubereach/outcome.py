@@ -139,12 +139,16 @@ class SeriesResult:
         return SeriesResult(self.probes + other.probes, self.seconds + other.seconds)
 
 
+def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Most frequent first, equals by name: what is the same reads the same in every report."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
 def in_words(outcomes: Mapping[str, int]) -> str:
     """``12 ok, 3 time-out``: for failures, most frequent first; a single probe without its count."""
     if sum(outcomes.values()) == 1:
         return next(WORDS.get(word, word) for word, count in outcomes.items() if count)
-    ordered = sorted(outcomes.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count} {WORDS.get(word, word)}" for word, count in ordered if count)
+    return ", ".join(f"{count} {WORDS.get(word, word)}" for word, count in ranked(outcomes) if count)
 
 
 def any_of(words: Sequence[str] | frozenset[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kubereach.diagnosis.subject import Subject
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
-from kubereach.outcome import OK, REFUSED, RESET, TIMEOUT, in_words
+from kubereach.outcome import OK, REFUSED, RESET, TIMEOUT, in_words, ranked
 
 if TYPE_CHECKING:
     from kubereach.world.world import World
@@ -75,4 +75,4 @@ def _strangers(world: World, path: Path, subject: Subject) -> Counter[str]:
 
 
 def _names(counts: Counter[str]) -> str:
-    return " and ".join(name for name, _ in counts.most_common(2))
+    return " and ".join(name for name, _ in ranked(counts)[:2])

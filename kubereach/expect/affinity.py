@@ -16,7 +16,7 @@ from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.outcome import OK, SeriesResult, in_words
+from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
@@ -84,7 +84,7 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
         )
     before = kept.get(_key(path)) if kept is not None else None
     apart = f", {pause:g} s apart" if pause else ""
-    spread = ", ".join(f"{pod} {number}" for pod, number in result.backends.most_common())
+    spread = ", ".join(f"{pod} {number}" for pod, number in ranked(result.backends))
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
     if before:
         expected = f"{before}, as before, for all of {len(result.probes)} connections{apart}"

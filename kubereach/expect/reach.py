@@ -15,7 +15,7 @@ from kubereach.expect import evidence as missed
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.telling import tell
-from kubereach.outcome import OK, TIMEOUT, SeriesResult, in_words
+from kubereach.outcome import OK, TIMEOUT, SeriesResult, in_words, ranked
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
@@ -226,12 +226,12 @@ def _misses(
 
 def _evidence(result: SeriesResult) -> list[str]:
     reasons = Counter(p.answer.detail for p in result.probes if p.answer.outcome != OK and p.answer.detail)
-    lines = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]
+    lines = [f"{count} x {reason}" for reason, count in ranked(reasons)[:3]]
     return [*lines, f"answered by {_shares(result.backends)}"] if result.backends else lines
 
 
 def _shares(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.most_common(6))
+    return ", ".join(f"{name} ({count})" for name, count in ranked(counts)[:6])
 
 
 def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
