@@ -122,14 +122,16 @@ def _run(
     planned = often(faults, args.times) or trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
     screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
-    runs = 0
+    runs = shared_wrong = 0
     for ended in pool.run(planned, lambda: screen.tick(pool.running)):
         runs += 1
         names = ended.trial.faults
         if len(names) > 1:
-            judged = judge_together(ended)
-            planned += [] if judged else apart(ended.trial)
-            screen.shared(names, ended.seconds, as_expected=bool(judged))
+            judged, problems = judge_together(ended)
+            if problems:
+                shared_wrong += 1
+                planned += apart(ended.trial)
+            screen.shared(names, ended.seconds, problems)
             judgements += judged
         else:
             judgements.append(judge(ended, quick_ids))
@@ -144,10 +146,10 @@ def _run(
         screen.say(problem)
     bad = sum(bool(one.problems) for one in judgements) + len(static_problems(checks))
     seconds = sum(one.cpu for one in judgements)
-    screen.say(
-        f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: "
-        f"{f'{bad} wrong' if bad else 'all as it should be'}"
-    )
+    verdict = f"{bad} wrong" if bad else "all as it should be"
+    if shared_wrong:
+        verdict += f", {shared_wrong} shared not so at first, see above"
+    screen.say(f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: {verdict}")
     return judgements
 
 

@@ -41,14 +41,28 @@ class _Problems:
         if checks:
             self.found.append(f"{what}: {', '.join(sorted(checks))}")
 
+    def compare(self, found: dict[str, str], expected: dict[str, str], unrelated: str) -> None:
+        """The verdicts of a run that are not as expected; `unrelated` is what those are called that nobody expects."""
+        self.add("not caught by", expected.keys() - found.keys())
+        self.add(unrelated, found.keys() - expected.keys())
+        wrong = {check for check in expected.keys() & found.keys() if expected[check] != found[check]}
+        self.add("another verdict", {f"{check} ({found[check]}, not {expected[check]})" for check in wrong})
+
+    def stopped(self, report: dict[str, Any]) -> None:
+        if error := (report["run"].get("error") or {}).get("message", ""):
+            self.found.append(f"could not measure: {error}")
+
+    def misplaced(self, report: dict[str, Any], faults: Collection[str]) -> None:
+        for layer, checks in misplaced(report, faults).items():
+            self.add(f"put down to {layer}", checks)
+
     def locate(self, report: dict[str, Any], fault: str) -> bool | None:
         """Whether the report says where the fault is, see `locate`; it is a problem if it says another place."""
         where, located = locate(report, fault)
         if located is False:
             place = " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
             self.found.append(f"located in {where}, not in {place}")
-        for layer, checks in misplaced(report, [fault]).items():
-            self.add(f"put down to {layer}", checks)
+        self.misplaced(report, [fault])
         return located
 
 
@@ -56,9 +70,9 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     """Compare a run with its row of the table. Of a quick run only `quick_ids`, the checks in it, count."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
     if not report:
-        last = (ended.output.strip().splitlines() or ["nothing"])[-1]
-        why = (f"no report, exit code {ended.code}; its last words: {last}",)
-        return Judgement(trial.fault, False, False, None, ended.seconds, ended.cpu, problems=why)
+        return Judgement(
+            trial.fault, False, False, None, ended.seconds, ended.cpu, problems=(_last_words(ended),)
+        )
     if row.needs and not report["features"].get(row.needs, {}).get("present"):
         evidence = str(report["features"].get(row.needs, {}).get("evidence", f"{row.needs} is absent"))
         return Judgement(trial.fault, None, None, None, ended.seconds, ended.cpu, unmeasurable=evidence)
@@ -67,13 +81,9 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     found = {check: word for check, word in verdicts(report).items() if not row.is_open(check)}
     expected = {check: word for check, word in row.verdicts.items() if not trial.quick or check in quick_ids}
     problems = _Problems()
-    problems.add("not caught by", expected.keys() - found.keys())
-    unrelated = found.keys() - expected.keys()
-    problems.add("false alarm" if trial.healthy or not row.verdicts else "unrelated failure", unrelated)
-    wrong = {check for check in expected.keys() & found.keys() if expected[check] != found[check]}
-    problems.add("another verdict", {f"{check} ({found[check]}, not {expected[check]})" for check in wrong})
-    if error := (report["run"].get("error") or {}).get("message", ""):
-        problems.found.append(f"could not measure: {error}")
+    alarm = trial.healthy or not row.verdicts
+    problems.compare(found, expected, "false alarm" if alarm else "unrelated failure")
+    problems.stopped(report)
     attributed = not problems.found
     caught = frozenset(check for check, word in verdicts(report).items() if word in (FAIL, NOTED))
     detected = bool(found.keys() & expected.keys()) if expected else None
@@ -94,26 +104,34 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     )
 
 
-def judge_together(ended: Ended) -> list[Judgement]:
-    """Of a run with several faults, one for each; none if it is not exactly as all of their rows say."""
+def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
+    """Of a run with several faults, one for each; none if it is not exactly as all of their rows say, and why not."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
-    if not report or report["run"].get("error") or verdicts(report) != row.verdicts:
-        return []
-    if ended.code != (1 if row.fail else 0):
-        return []
-    if misplaced(report, trial.faults):
-        return []
+    if not report:
+        return [], [_last_words(ended)]
+    problems = _Problems()
+    problems.compare(verdicts(report), row.verdicts, "unrelated failure")
+    problems.stopped(report)
+    code = 1 if row.fail else 0
+    if ended.code != code:
+        problems.found.append(f"exit code {ended.code}, not {code}")
+    problems.misplaced(report, trial.faults)
     judged = []
     for name in trial.faults:
         own = TABLE[name].caught_by
-        located = locate(report, name, own)[1]
+        where, located = locate(report, name, own)
         if located is False or (own and located is None):
-            return []
+            problems.found.append(f"{name} located in {where or 'no layer'}")
         detected = True if own else None
         share = ended.cpu / len(trial.faults)
         note = "" if own else "recovered"
         judged.append(Judgement(name, detected, True, located, ended.seconds, share, own, note=note))
-    return judged
+    return ([], problems.found) if problems.found else (judged, [])
+
+
+def _last_words(ended: Ended) -> str:
+    last = (ended.output.strip().splitlines() or ["nothing"])[-1]
+    return f"no report, exit code {ended.code}; its last words: {last}"
 
 
 def verdicts(report: dict[str, Any]) -> dict[str, str]:

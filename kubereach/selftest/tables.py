@@ -50,26 +50,26 @@ class Screen:
         """One trial is over: its problems at once, or, where there is no live line, that it is done."""
         self._done += 1
         if judgement.problems:
-            self.say(self._bad(judgement))
+            self._problems(f"{self._marks.failed} {judgement.name}", judgement.problems)
         elif not self._live:
             self.say(f"{self._marks.reached} {judgement.name}  {judgement.seconds:.0f} s")
 
-    def shared(self, names: Sequence[str], seconds: float, *, as_expected: bool) -> None:
-        """A run with several faults is over; if it is not as expected, each of them will be run alone."""
+    def shared(self, names: Sequence[str], seconds: float, problems: Sequence[str]) -> None:
+        """A run with several faults is over; if anything in it is not as expected, each will be run alone."""
         self._done += 1
         said = ", ".join(names)
-        if not as_expected:
+        if problems:
             self._total += len(names)
-            self.say(f"  {said}: not as they should be together; each alone")
+            self._problems(f"  {said}: not as they should be together; each alone", problems)
         elif not self._live:
             self.say(f"{self._marks.reached} {said}  {seconds:.0f} s")
 
-    def _bad(self, judgement: Judgement) -> str:
-        lines = [f"{self._marks.failed} {judgement.name}"]
-        for problem in judgement.problems:
+    def _problems(self, title: str, problems: Sequence[str]) -> None:
+        lines = [title]
+        for problem in problems:
             wrapped = textwrap.wrap(problem, self._width, initial_indent="    ", subsequent_indent="      ")
             lines += wrapped
-        return "\n".join(lines)
+        self.say("\n".join(lines))
 
     def faults(self, judgements: Sequence[Judgement]) -> None:
         """The table fault x (detected, attributed, located, seconds), by name."""

@@ -92,7 +92,7 @@ CAUSES = (cause("dns", *PTR), cause("service-proxy", *HAIRPIN))
 
 def judged(
     *failing: str, causes: Any = CAUSES, code: int = 1, error: Any = None, verdict: str = "fail"
-) -> list[Judgement]:
+) -> tuple[list[Judgement], list[str]]:
     report = {
         "checks": [{"id": check, "verdict": verdict, "known_defect": None} for check in failing],
         "causes": list(causes),
@@ -105,33 +105,57 @@ def judged(
 
 
 def test_a_run_that_is_as_all_of_them_say_counts_for_each() -> None:
-    first, second = judged(*PTR, *HAIRPIN)
+    (first, second), problems = judged(*PTR, *HAIRPIN)
+    assert problems == []
     assert (first.name, first.caught_by, first.cpu) == ("dns.no-ptr", {"dns.ptr"}, 2.0)
     assert (second.name, second.caught_by) == ("proxy.no-hairpin", set(HAIRPIN))
     for one in (first, second):
         assert (one.detected, one.attributed, one.located, one.problems) == (True, True, True, ())
 
 
+NO_CAUSE = [
+    f"another verdict: {', '.join(f'{check} (error, not fail)' for check in sorted((*PTR, *HAIRPIN)))}"
+]
+
+
 @pytest.mark.parametrize(
-    "found",
+    ("found", "why"),
     [
-        lambda: judged(*PTR),
-        lambda: judged(*PTR, *HAIRPIN, "nodes.mesh"),
-        lambda: judged(*PTR, *HAIRPIN, verdict="error"),
-        lambda: judged(*PTR, *HAIRPIN, code=3),
-        lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}),
-        lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]),
-        lambda: judged(*PTR, *HAIRPIN, causes=[CAUSES[0], cause("api", *HAIRPIN)]),
-        lambda: judged(*PTR, *HAIRPIN, causes=[cause("dns", *PTR, *HAIRPIN)]),
-        lambda: judged(*PTR, *HAIRPIN, causes=[*CAUSES, cause("api", HAIRPIN[0])]),
+        (lambda: judged(*PTR), [f"not caught by: {', '.join(sorted(HAIRPIN))}"]),
+        (lambda: judged(*PTR, *HAIRPIN, "nodes.mesh"), ["unrelated failure: nodes.mesh"]),
+        (lambda: judged(*PTR, *HAIRPIN, verdict="error"), NO_CAUSE),
+        (lambda: judged(*PTR, *HAIRPIN, code=3), ["exit code 3, not 1"]),
+        (lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}), ["could not measure: lost"]),
+        (lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]), ["proxy.no-hairpin located in no layer"]),
+        (
+            lambda: judged(*PTR, *HAIRPIN, causes=[CAUSES[0], cause("api", *HAIRPIN)]),
+            [f"put down to api: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in api"],
+        ),
+        (
+            lambda: judged(*PTR, *HAIRPIN, causes=[cause("dns", *PTR, *HAIRPIN)]),
+            [f"put down to dns: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in dns"],
+        ),
+        (
+            lambda: judged(*PTR, *HAIRPIN, causes=[*CAUSES, cause("api", HAIRPIN[0])]),
+            [f"put down to api: {HAIRPIN[0]}"],
+        ),
     ],
 )
-def test_anything_else_counts_for_none(found: Any) -> None:
-    assert found() == []
+def test_anything_else_counts_for_none_and_says_why(found: Any, why: list[str]) -> None:
+    assert found() == ([], why)
 
 
 def test_what_all_recover_from() -> None:
     report = {"checks": [], "causes": [], "features": {}, "run": {"error": None}, "cluster": {"nodes": []}}
     names = "api.busy,api.slow"
-    found = judge_together(Ended(Trial(names, together([recovers(), recovers()])), 0, 1.0, 1.0, "", report))
+    found, problems = judge_together(
+        Ended(Trial(names, together([recovers(), recovers()])), 0, 1.0, 1.0, "", report)
+    )
     assert [(one.detected, one.attributed, one.note) for one in found] == [(None, True, "recovered")] * 2
+    assert problems == []
+
+
+def test_a_run_without_a_report_says_its_last_words() -> None:
+    row = together(TABLE[name] for name in NAMES)
+    ended = Ended(Trial(",".join(NAMES), row), 2, 3.0, 4.0, "begun\nno room\n", {})
+    assert judge_together(ended) == ([], ["no report, exit code 2; its last words: no room"])
