@@ -31,6 +31,13 @@ class Settling(float):
         return made
 
 
+def not_before(settled: float, moment: float) -> float:
+    """`settled`, or `moment` if that is later: what has yet to follow a change still has to."""
+    if settled >= moment:
+        return settled
+    return settled.until(moment) if isinstance(settled, Settling) else moment
+
+
 def origin(settled: float, begun: float) -> tuple[str, float]:
     """(change, moment to measure convergence from) of a path that is tried first at `begun`; "" if none is open."""
     if isinstance(settled, Settling) and settled > begun:

@@ -29,6 +29,7 @@ from kubereach.expect import (
 )
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
+from kubereach.settling import not_before
 from kubereach.vantage import Vantage, VantageGroup
 from kubereach.world.service import Service
 
@@ -225,7 +226,7 @@ class Expectation:
 
         `settled` is when a Service's last change has settled: ``service.settled``.
         """
-        limit = max(settled, self._vantages[0].context.settled)
+        limit = not_before(settled, self._vantages[0].context.settled)
         family = 6 if any(":" in address for address in addresses) else 4
         dns.resolve(self._vantages, _names(name), addresses, family, limit, within)
 
@@ -343,7 +344,7 @@ class Expectation:
             raise NotConforming(failures)
 
     def _servers(self, by: Server, settled: float) -> list[Address]:
-        limit = max(settled, self._vantages[0].context.settled)
+        limit = not_before(settled, self._vantages[0].context.settled)
         if isinstance(by, Cluster):
             if by.dns is None:
                 raise CannotMeasure(

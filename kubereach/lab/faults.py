@@ -46,6 +46,7 @@ FAULTS: dict[str, Fault] = {
     "api.pod-security": Fault("PodSecurity forbids our pods", API),
     "api.quota": Fault("a quota forbids further pods", API),
     "api.slow": Fault("the API takes 0.3 s longer for every answer", API),
+    "dns.caches": Fault("DNS keeps each answer, as CoreDNS with `cache` does, for 12 s", DNS),
     "dns.case-sensitive": Fault("names in capital letters are not found", DNS),
     "dns.cross-namespace-leak": Fault("a short name finds another namespace's Service", DNS),
     "dns.down": Fault("cluster DNS answers nothing", DNS),

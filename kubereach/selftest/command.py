@@ -29,8 +29,9 @@ Run all suites on healthy labs, where every check must pass, and on a lab with e
 must fail that docs/faults.md names, and the report must name the layer that is at fault.
 """
 _EPILOG = """\
-Narrow faults share runs, up to six at a time: such a run counts if just the checks of all of them fail and each of
-them is located; else they are run one by one. Those named with --fault are always run alone.
+Narrow faults share runs, up to six at a time, and so do those that nothing may fail by: such a run counts if just the
+checks of all of them fail and each of them is located; else it is said what was otherwise, and they are run one by one.
+Those named with --fault are always run alone.
 
 An intermittent fault is detected when a run detects it; --times 50 shows how many of 50 do. That all 50 must is what
 their checks promise: docs/faults.md has the probabilities.

@@ -28,7 +28,9 @@ def groups(rows: dict[str, Row]) -> list[tuple[str, ...]]:
     # those with many traits find company hardest
     for name in sorted(narrow, key=lambda name: -len(_traits([name], rows))):
         for group in made:
-            fits = len(group) < _MOST and _sort(name, rows[name]) == _sort(group[0], rows[group[0]])
+            # nothing is diagnosed where nothing fails
+            small = len(group) < _MOST or not rows[name].verdicts
+            fits = small and _sort(name, rows[name]) == _sort(group[0], rows[group[0]])
             if fits and not _traits([name], rows) & _traits(group, rows):
                 group.append(name)
                 break

@@ -81,6 +81,7 @@ TABLE: dict[str, Row] = {
     "api.pod-security": stops("violates PodSecurity"),
     "api.quota": stops("exceeded quota"),
     "api.slow": recovers(),
+    "dns.caches": recovers(),
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.down": by(

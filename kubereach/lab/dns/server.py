@@ -30,6 +30,8 @@ import dns.rrset
 from kubereach.lab.dns.zone import Answer, Zone
 
 TTL = 30
+#: seconds for which a server with a cache keeps an answer, as CoreDNS's plugin cache does
+_CACHED = 12
 _DAY = 86400
 _CACHED_ANSWERS = 4096
 #: seconds for which a stale server goes on answering what it has answered
@@ -49,6 +51,8 @@ class DnsServer:
         # Answers of one record are the same every time but for the query's id: worth keeping until the records change.
         self._cache: dict[bytes, bytes] = {}
         self._cached_since = time.monotonic()
+        #: by name and type: what a server with a cache goes on answering, and when it was first answered
+        self._kept: dict[tuple[str, str], tuple[Answer, float]] = {}
         self._faults: frozenset[str] = frozenset()
 
     def apply(self, message: dict[str, Any]) -> None:
@@ -105,11 +109,15 @@ class DnsServer:
         if kind in ("AXFR", "IXFR"):
             reply.set_rcode(dns.rcode.REFUSED)
             return reply, False
-        found = self._zone.answer(question.name.to_text(omit_final_dot=True), kind)
+        name = question.name.to_text(omit_final_dot=True)
+        caches = "dns.caches" in self._faults
+        found, ttl = self._from_cache(name, kind) if caches else (self._zone.answer(name, kind), TTL)
+        if "dns.kept-long" in self._faults:
+            ttl = _DAY
         reply.set_rcode(dns.rcode.from_text(found.rcode))
         if found.authoritative:
             reply.flags |= dns.flags.AA
-        self._fill(reply, question.name, found)
+        self._fill(reply, question.name, found, ttl)
         if (
             found.soa
             and kind == "SOA"
@@ -117,17 +125,26 @@ class DnsServer:
             and question.name.to_text(True).lower() == found.soa
         ):
             reply.answer, reply.authority = reply.authority, []
-        return reply, len(found.answer) <= 1
+        return reply, len(found.answer) <= 1 and not caches
 
-    def _fill(self, reply: dns.message.Message, name: dns.name.Name, found: Answer) -> None:
-        ttl = _DAY if "dns.kept-long" in self._faults else TTL
+    def _from_cache(self, name: str, kind: str) -> tuple[Answer, int]:
+        """What was answered last, for as long as it may be kept, and how many seconds that is still."""
+        now, key = time.monotonic(), (name.lower(), kind)
+        found, since = self._kept.get(key, (None, 0.0))
+        if found is None or now >= since + _CACHED:
+            found, since = self._zone.answer(name, kind), now
+            if len(self._kept) < _CACHED_ANSWERS:
+                self._kept[key] = found, since
+        return found, _CACHED - int(now - since)
+
+    def _fill(self, reply: dns.message.Message, name: dns.name.Name, found: Answer, ttl: int) -> None:
         for section, records in ((reply.answer, found.answer), (reply.additional, found.additional)):
             for owner, kind, data in records:
                 _add(section, name if not owner else dns.name.from_text(owner), kind, data, ttl)
         if found.soa:
             zone = found.soa
             text = f"ns.dns.{zone}. hostmaster.{zone}. {self._serial} 7200 1800 86400 {TTL}"
-            _add(reply.authority, dns.name.from_text(zone), "SOA", text)
+            _add(reply.authority, dns.name.from_text(zone), "SOA", text, min(ttl, TTL))
 
     def _to_wire(self, query: dns.message.Message, reply: dns.message.Message, limit: int | None) -> bytes:
         if limit is None:
@@ -216,7 +233,7 @@ def _rrsets(records: list[tuple[dns.rrset.RRset, Any]]) -> list[dns.rrset.RRset]
     for rrset, record in records:
         if not made or made[-1].name != rrset.name or made[-1].rdtype != rrset.rdtype:
             made.append(dns.rrset.RRset(rrset.name, rrset.rdclass, rrset.rdtype))
-        made[-1].add(record, TTL)
+        made[-1].add(record, rrset.ttl)
     return made
 
 

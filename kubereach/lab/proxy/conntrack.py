@@ -46,8 +46,9 @@ class UdpFlows:
     def outdated(
         self, wanted: Mapping[Frontend, frozenset[Backend]], deleted: Iterable[Frontend] = ()
     ) -> dict[Frontend, frozenset[Backend]]:
-        """Of the frontends with their serving endpoints, those that may have flows to other endpoints.
+        """Of the frontends with their serving endpoints, those with flows to end: to any endpoint but the given ones.
 
+        To 1.31 it is all flows of a frontend that gets its first endpoint, with the answers that are under way.
         In some versions a frontend without serving endpoints keeps its flows, as does that of a deleted Service: they
         go on to the old pod for as long as it lives. They end when there is somewhere else to go.
         """
@@ -58,7 +59,9 @@ class UdpFlows:
         for frontend, serving in wanted.items():
             if not serving and self._forgets:
                 continue
-            if not self._used.get(frontend, serving) <= serving:
+            if serving and not self._used.get(frontend) and not self._compares:
+                found[frontend] = frozenset()
+            elif not self._used.get(frontend, serving) <= serving:
                 found[frontend] = serving
             self._used[frontend] = serving
         return found
