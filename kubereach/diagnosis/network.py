@@ -42,7 +42,8 @@ def direct(
 
 
 def _at(series: Series, endpoint: Endpoint) -> Series:
-    return replace(series, host=endpoint.address, port=endpoint.number)
+    # a datagram that a busy backend answers late has not been lost by the network
+    return replace(series, host=endpoint.address, port=endpoint.number, patient=True)
 
 
 def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> Finding | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import cast
 
 from kubereach.api import Object
@@ -19,15 +19,21 @@ Key = tuple[str, str]
 
 
 class SliceLag:
-    """Keeps, for each Service with a selector, since when its EndpointSlices say something else than its pods."""
+    """Keeps, for each Service with a selector, since when its EndpointSlices say something else than its pods.
+
+    Of each address on its own: while pods come and go all the time, slices may follow each at once and never agree.
+    """
 
     def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
         self._board = board
         self._clock = clock
-        self._since: dict[Key, float] = {}
+        #: by Service and address
+        self._since: dict[Key, dict[str, float]] = {}
         #: the longest that a Service had to wait, in seconds
         self._longest: dict[Key, float] = {}
         self._lock = threading.Lock()
+        #: of what several watches tell at once, what is looked at last is the last
+        self._looking = threading.Lock()
 
     def noticed(self, old: Object | None, new: Object) -> None:
         """To be called after the board has taken a change in."""
@@ -37,18 +43,23 @@ class SliceLag:
         concerned = self._concerned(namespace, new, old)
         if not concerned:
             return
-        slices = self._board.all("EndpointSlice", namespace)
-        pods = self._board.all("Pod", namespace)
-        now = self._clock()
-        with self._lock:
-            for service in concerned:
-                key = (namespace, service["metadata"]["name"])
-                if _listed(slices, key[1]) == _ready(pods, service):
-                    began = self._since.pop(key, None)
-                    if began is not None:
-                        self._longest[key] = max(self._longest.get(key, 0.0), now - began)
-                else:
-                    self._since.setdefault(key, now)
+        with self._looking:
+            slices = self._board.all("EndpointSlice", namespace)
+            pods = self._board.all("Pod", namespace)
+            differing = {
+                (namespace, name): _listed(slices, name) ^ _ready(pods, service)
+                for service in concerned
+                for name in [service["metadata"]["name"]]
+            }
+            with self._lock:
+                self._take(differing, self._clock())
+
+    def _take(self, differing: Mapping[Key, Set[str]], now: float) -> None:
+        for key, addresses in differing.items():
+            before = self._since.get(key, {})
+            ended = [now - began for address, began in before.items() if address not in addresses]
+            self._longest[key] = max([self._longest.get(key, 0.0), *ended])
+            self._since[key] = {address: before.get(address, now) for address in addresses}
 
     def _concerned(self, namespace: str, new: Object, old: Object | None) -> list[Object]:
         """The Services with a selector whose own change it is, or that of their pods or EndpointSlices."""
@@ -66,9 +77,8 @@ class SliceLag:
         """Seconds that the Service's EndpointSlices lagged behind its pods at most, up to now if they still do."""
         key = (namespace, name)
         with self._lock:
-            began = self._since.get(key)
-            still = self._clock() - began if began is not None else 0.0
-            return max(self._longest.get(key, 0.0), still)
+            now = self._clock()
+            return max([self._longest.get(key, 0.0), *(now - b for b in self._since.get(key, {}).values())])
 
 
 def _selector(service: Object) -> Set[tuple[str, str]]:

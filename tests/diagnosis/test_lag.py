@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -68,6 +69,40 @@ def test_a_pod_that_has_lost_its_label(scene: Scene) -> None:
     scene.now += 4
     scene.listed()
     assert scene.lag.longest("n", "web") == 4
+
+
+def test_pods_that_come_and_go_and_are_each_listed_soon(scene: Scene) -> None:
+    scene.pod("p1", "10.0.0.1")
+    for number in range(2, 9):
+        scene.now += 1
+        # the next one is there before slices tell of the one before
+        scene.pod(f"p{number}", f"10.0.0.{number}")
+        scene.now += 0.1
+        scene.listed(*(f"10.0.0.{n}" for n in range(1, number)))
+    assert scene.lag.longest("n", "web") == pytest.approx(1.2)
+
+
+def test_what_a_watch_saw_before_the_last_change_does_not_count(scene: Scene) -> None:
+    """The watches of pods and of slices are threads of their own: the one that looks first may come to write last."""
+    looked, listed = threading.Event(), threading.Event()
+    found = scene.board.all
+
+    def look(kind: str, namespace: str = "") -> list[Object]:
+        objects = found(kind, namespace)
+        if kind == "Pod" and threading.current_thread() is late:
+            looked.set()
+            listed.wait(0.5)
+        return objects
+
+    scene.board.all = look  # type: ignore[method-assign]
+    late = threading.Thread(target=scene.pod, args=("a", "10.0.0.1"))
+    late.start()
+    assert looked.wait(5)
+    scene.listed("10.0.0.1")
+    listed.set()
+    late.join()
+    scene.now += 60
+    assert scene.lag.longest("n", "web") == 0
 
 
 def test_what_concerns_others_is_no_lag(scene: Scene) -> None:
