@@ -18,11 +18,11 @@ from kubereach.errors import UsageError
 from kubereach.lab.faults import FAULTS, check_faults
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
-from kubereach.selftest.judging import Judgement, judge, judge_together
+from kubereach.selftest.judging import Judgement, judge, judge_together, lacking
 from kubereach.selftest.pool import Pool
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
-from kubereach.selftest.trial import apart, often, trials
+from kubereach.selftest.trial import Ended, Trial, apart, often, trials
 
 _DESCRIPTION = """\
 Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
@@ -135,8 +135,10 @@ def _run(
             screen.shared(names, ended.seconds, problems)
             judgements += judged
         else:
-            judgements.append(judge(ended, quick_ids))
-            screen.ended(judgements[-1])
+            judged = [judge(ended, quick_ids), *_without(planned, ended)]
+            for one in judged:
+                screen.ended(one)
+            judgements += judged
     if args.times:
         screen.often(judgements)
     else:
@@ -152,6 +154,16 @@ def _run(
         verdict += f", {shared_wrong} shared not so at first, see above"
     screen.say(f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: {verdict}")
     return judgements
+
+
+def _without(planned: list[Trial], ended: Ended) -> list[Judgement]:
+    """Those of `planned` that cannot be measured on this machine, as a healthy lab has told: they need no run."""
+    if not ended.trial.healthy:
+        return []
+    hopeless = [trial for trial in planned if lacking(trial.row, ended.report)]
+    for trial in hopeless:
+        planned.remove(trial)
+    return [judge(Ended(trial, 0, 0.0, 0.0, "", ended.report)) for trial in hopeless]
 
 
 def _keep(judgements: Sequence[Judgement], file: Path) -> None:

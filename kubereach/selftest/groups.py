@@ -16,8 +16,10 @@ from kubereach.selftest.row import Row
 
 #: faults of one run: with more of them, diagnosing them all takes longer than another run
 _MOST = 6
-#: checks that a narrow fault makes fail, at most
-_NARROW = 6
+#: checks that a narrow fault keeps from passing, at most
+_NARROW = 8
+#: options that only give a check something to ask for, and change nothing for others
+_FOR_ONE_CHECK = ("--lb-provider=", "--external-name=")
 
 
 def groups(rows: dict[str, Row]) -> list[tuple[str, ...]]:
@@ -46,24 +48,30 @@ def together(rows: Iterable[Row]) -> Row:
         return found[0]
     return Row(
         fail=frozenset().union(*(row.fail for row in found)),
+        error=frozenset().union(*(row.error for row in found)),
         noted=frozenset().union(*(row.noted for row in found)),
-        options=found[0].options,
+        options=tuple(dict.fromkeys(option for row in found for option in row.options)),
     )
 
 
 def _sort(name: str, row: Row) -> tuple[bool, bool, bool, tuple[str, ...]] | None:
     """What must be alike of faults that share a run; None of one that has its own."""
-    plain = row == Row(fail=row.fail, noted=row.noted, options=row.options)
-    if not plain or len(row.verdicts) > _NARROW:
+    plain = row == Row(fail=row.fail, error=row.error, noted=row.noted, options=row.options)
+    if not plain or len(row.verdicts) > _NARROW or (row.error and not row.fail):
         return None
     # a run that fails has no causes of what is only noted, and one place is looked for among three nodes
-    return bool(row.fail), bool(row.noted), bool(FAULTS[name].nodes), row.options
+    return bool(row.fail), bool(row.noted), bool(FAULTS[name].nodes), _options(row)
+
+
+def _options(row: Row) -> tuple[str, ...]:
+    """Those that make the run another one for every check."""
+    return tuple(option for option in row.options if not option.startswith(_FOR_ONE_CHECK))
 
 
 def _traits(names: Iterable[str], rows: dict[str, Row]) -> set[str]:
     """What no two faults of a run may have in common."""
     found: set[str] = set()
     for row in (rows[name] for name in names):
-        topics = row.fail and not row.options
+        topics = row.fail and not _options(row)
         found.update(check.partition(".")[0] if topics else check for check in row.verdicts)
     return found

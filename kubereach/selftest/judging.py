@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.lab.faults import FAULTS
+from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
 from kubereach.selftest.trial import Ended
 from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
@@ -73,8 +74,7 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
         return Judgement(
             trial.fault, False, False, None, ended.seconds, ended.cpu, problems=(_last_words(ended),)
         )
-    if row.needs and not report["features"].get(row.needs, {}).get("present"):
-        evidence = str(report["features"].get(row.needs, {}).get("evidence", f"{row.needs} is absent"))
+    if evidence := lacking(row, report):
         return Judgement(trial.fault, None, None, None, ended.seconds, ended.cpu, unmeasurable=evidence)
     if row.stopped:
         return _stopped(ended)
@@ -102,6 +102,14 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
         tuple(problems.found),
         note="" if expected or trial.healthy else "recovered",
     )
+
+
+def lacking(row: Row, report: dict[str, Any]) -> str:
+    """Why this machine cannot have the fault, by the report of a run on it; empty if it can."""
+    if not (row.needs and report):
+        return ""
+    feature = report["features"].get(row.needs, {})
+    return "" if feature.get("present") else str(feature.get("evidence", f"{row.needs} is absent"))
 
 
 def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubereach.selftest.command import _without
 from kubereach.selftest.groups import groups, together
 from kubereach.selftest.judging import Judgement, judge_together
 from kubereach.selftest.row import Row, by, recovers, stops
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.trial import Ended, Trial, apart, trials
 
+#: options that other checks than those that ask for them do not see
+FOR_ONE_CHECK = re.compile("--(lb-provider|external-name)=")
 #: two faults of different topics, and what each makes fail
 NAMES = ("dns.no-ptr", "proxy.no-hairpin")
 PTR, HAIRPIN = ("dns.ptr",), tuple(TABLE["proxy.no-hairpin"].fail)
@@ -27,21 +31,26 @@ def test_every_fault_is_in_one_run() -> None:
 def test_faults_that_share_a_run_are_told_apart_by_their_checks() -> None:
     for group in groups(TABLE):
         rows = [TABLE[name] for name in group]
-        assert len({row.options for row in rows}) == 1
+        # what else a run is asked for with the option of one must be nothing to the others
+        options = {option for row in rows for option in row.options}
+        assert (
+            all(FOR_ONE_CHECK.match(option) for option in options) or len({row.options for row in rows}) == 1
+        )
         for of in (lambda check: check, lambda check: check.split(".")[0]):
             traits = [{of(check) for check in row.verdicts} for row in rows]
             assert sum(map(len, traits)) == len(set().union(*traits)), group
-            if rows[0].options or not rows[0].fail:
+            if "--dual-stack" in options or not rows[0].fail:
                 break  # different checks are enough
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        by("a.b", error=["a.c"]),
+        by(error=["a.c"]),
+        by("a.b", unsupported=["a.c"]),
         by("a.b", perhaps=["*"]),
         by("a.b", full_length=True),
-        by(*(f"a.{n}" for n in range(7))),
+        by(*(f"a.{n}" for n in range(9))),
         stops("is forbidden"),
         recovers("--dual-stack"),
     ],
@@ -49,6 +58,35 @@ def test_faults_that_share_a_run_are_told_apart_by_their_checks() -> None:
 def test_who_is_run_alone(row: Any) -> None:
     rows = {"dns.no-ptr": row, "proxy.no-hairpin": by("b.c"), "lb.pending": by("c.d")}
     assert set(groups(rows)) == {("dns.no-ptr",), ("proxy.no-hairpin", "lb.pending")}
+
+
+def test_an_option_for_one_check_and_a_broken_control_keep_nobody_apart() -> None:
+    rows = {
+        "dns.no-ptr": by("a.b", error=["c.d"]),
+        "lb.pending": by("b.c", options=["--lb-provider=metallb"]),
+    }
+    assert groups(rows) == [("dns.no-ptr", "lb.pending")]
+    shared = together(rows.values())
+    assert shared.options == ("--lb-provider=metallb",)
+    assert shared.verdicts == {"a.b": "fail", "b.c": "fail", "c.d": "error"}
+    rows["lb.pending"] = by("c.e", options=["--lb-provider=metallb"])
+    assert len(groups(rows)) == 2
+
+
+def test_what_a_healthy_lab_tells_cannot_be_measured_is_not_run() -> None:
+    sctp = Trial("proxy.sctp-ignored", TABLE["proxy.sctp-ignored"])
+    other = Trial("dns.no-ptr", TABLE["dns.no-ptr"])
+    report = {"features": {"sctp": {"present": False, "evidence": "kernels without SCTP"}}}
+    planned = [sctp, other]
+    assert _without(planned, Ended(other, 1, 1.0, 1.0, "", report)) == []
+    healthy = trials()[0]
+    assert _without(planned, Ended(healthy, 3, 1.0, 1.0, "no lab", {})) == []
+    assert planned == [sctp, other]
+    (found,) = _without(planned, Ended(healthy, 0, 1.0, 1.0, "", report))
+    assert (found.name, found.unmeasurable, found.problems) == (sctp.fault, "kernels without SCTP", ())
+    assert planned == [other]
+    report["features"]["sctp"] = {"present": True}
+    assert _without([sctp], Ended(healthy, 0, 1.0, 1.0, "", report)) == []
 
 
 def test_faults_of_one_topic_or_sort_keep_apart() -> None:
