@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import pytest
 
+from kubereach.diagnosis.bench import Bench
 from kubereach.diagnosis.finding import NETWORK, NODE, WORKLOAD
-from kubereach.diagnosis.network import Cell, locate
+from kubereach.diagnosis.network import Cell, direct, locate
 from kubereach.diagnosis.subject import Endpoint
 from kubereach.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.vantage import Series, Vantage
@@ -135,3 +136,17 @@ def test_refusals_of_datagrams_are_rationed() -> None:
 def test_a_single_node_that_does_not_reach_its_own_pods() -> None:
     found = locate(cells(lambda *_: True, nodes=("one",)), SHORT, HTTP)
     assert found and (found.layer, found.nodes) == (NODE, ("one",))
+
+
+def test_a_datagram_that_a_busy_pod_answers_late_is_waited_for() -> None:
+    seen: list[Series] = []
+
+    def run(wanted: list[tuple[Vantage, Series]]) -> list[SeriesResult]:
+        seen.extend(series for _, series in wanted)
+        return [result(OK) for _ in wanted]
+
+    vantage = cells(lambda *_: False)[0].vantage
+    endpoint = Endpoint("10.0.0.1", "pod", "one", 8080)
+    (cell,) = direct(cast("Bench", SimpleNamespace(run=run)), [vantage], [endpoint], Series("udp"))
+    assert cell.good
+    assert [(series.host, series.port, series.patient) for series in seen] == [("10.0.0.1", 8080, True)]
