@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from benchmarks.lab_start import bare_python
+from benchmarks.yardstick import beside
 
 _RUNS = 3
 #: command-line options by what they make of a run
@@ -17,11 +16,10 @@ _KINDS = {"quick run": ["--quick"], "whole run": [], "whole run, dual stack": ["
 
 def measure_runs() -> list[tuple[str, str, float]]:
     """Rows of the table: the median of a few runs on three nodes each. Raises CalledProcessError unless all conform."""
-    python = bare_python()
     rows = []
     for kind, options in _KINDS.items():
-        taken = statistics.median(_seconds(options) for _ in range(_RUNS))
-        rows.append((f"{kind}, three nodes / start of a bare Python", f"{taken:.1f} s", taken / python))
+        taken, ratio = beside(lambda options=options: _seconds(options), _RUNS)
+        rows.append((f"{kind}, three nodes / start of a bare Python", f"{taken:.1f} s", ratio))
     return rows
 
 
