@@ -35,23 +35,21 @@ class Refused(Exception):
         self.body = body
 
 
-def _tls(lab: LabAccess) -> tuple[str, ssl.SSLContext, dict[str, str]]:
-    """The server's ``host:port``, a context with the client's certificate, and the files that it was made of."""
+def _connected(lab: LabAccess) -> tuple[str, ssl.SSLSocket]:
+    """The server's address, and a connection to it with the client's certificate."""
     told = yaml.safe_load(lab.kubeconfig.read_text())
     cluster, user = told["clusters"][0]["cluster"], told["users"][0]["user"]
-    files = {"ca_certs": cluster["certificate-authority"]}
-    files |= {"certfile": user["client-certificate"], "keyfile": user["client-key"]}
-    context = ssl.create_default_context(cafile=files["ca_certs"])
-    context.load_cert_chain(files["certfile"], files["keyfile"])
-    return cluster["server"].removeprefix("https://"), context, files
+    context = ssl.create_default_context(cafile=cluster["certificate-authority"])
+    context.load_cert_chain(user["client-certificate"], user["client-key"])
+    host, port = cluster["server"].removeprefix("https://").split(":")
+    return host, context.wrap_socket(
+        socket.create_connection((host, int(port)), PATIENCE), server_hostname=host
+    )
 
 
 def upgraded(lab: LabAccess, path: str, query: dict[str, Any], *protocols: str) -> SpdyClient:
     """A connection that a POST has changed over to SPDY. Raises `Refused`."""
-    address, context, _ = _tls(lab)
-    host, port = address.split(":")
-    raw = socket.create_connection((host, int(port)), PATIENCE)
-    connection = context.wrap_socket(raw, server_hostname=host)
+    host, connection = _connected(lab)
     lines = [f"POST {path}?{urlencode(query, doseq=True)} HTTP/1.1", f"Host: {host}", "Content-Length: 0"]
     lines += ["Connection: Upgrade", "Upgrade: SPDY/3.1"]
     lines += [f"X-Stream-Protocol-Version: {protocol}" for protocol in protocols]
@@ -95,11 +93,21 @@ class TlsBytes:
     def sendall(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
+            left = left[self.send(left) :]
+
+    def send(self, data: bytes | memoryview) -> int:
+        while True:
             try:
                 with self._lock:
-                    left = left[self._connection.send(left) :]
+                    return self._connection.send(data)
             except ssl.SSLWantWriteError:
                 select.select([], [self._connection], [])
+
+    def gettimeout(self) -> float | None:
+        return None
+
+    def settimeout(self, _: float | None) -> None:
+        """Whoever has this for a socket may set what it likes: `recv` and `send` wait."""
 
     def shutdown(self, how: int) -> None:
         self._connection.shutdown(how)
@@ -112,9 +120,9 @@ class WebSocketBytes:
     """The bytes in the binary messages of a WebSocket, as a socket has them."""
 
     def __init__(self, lab: LabAccess, path: str, protocol: str) -> None:
-        address, _, files = _tls(lab)
+        host, connection = _connected(lab)
         self.socket = create_connection(
-            f"wss://{address}{path}", subprotocols=[protocol], sslopt=files, timeout=PATIENCE
+            f"ws://{host}{path}", subprotocols=[protocol], socket=TlsBytes(connection)
         )
 
     def sendall(self, data: bytes) -> None:
