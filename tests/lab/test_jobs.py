@@ -66,6 +66,17 @@ def test_a_deadline_ends_it(lab: LabAccess, space: str) -> None:
     lab.wait(f"/api/v1/namespaces/{space}/pods", lambda pods: not pods)
 
 
+def test_a_deadline_ends_what_has_never_run(lab: LabAccess, space: str) -> None:
+    """Its pod waits for a ConfigMap that nobody makes; it is held until it is told to have ended."""
+    stuck = job(space, "stuck", "sleep 60", activeDeadlineSeconds=1)
+    pod = stuck["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "v", "configMap": {"name": "nobody-makes-it"}}]
+    pod["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
+    lab.create(stuck)
+    assert ended(lab, space, "stuck", "Failed")["status"]["conditions"][-1]["reason"] == "DeadlineExceeded"
+    lab.wait(f"/api/v1/namespaces/{space}/pods", lambda pods: not pods)
+
+
 def test_it_goes_with_its_pods_when_its_time_is_over(lab: LabAccess, space: str) -> None:
     lab.create(job(space, "brief", "exit 0", ttlSecondsAfterFinished=0))
     lab.wait(f"/apis/batch/v1/namespaces/{space}/jobs", lambda jobs: not jobs)
