@@ -285,7 +285,7 @@ def test_spacing_and_delay(serve, vantage):
 
 def test_in_flight_is_bounded_over_all_series(vantage):
     odd = Odd(lambda _: None)
-    series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=0.5)
+    series = Series("tcp", "127.0.0.1", odd.port, count=20, in_flight=20, timeout=1.0)
     futures = [vantage.submit(series) for _ in range(2)]
     time.sleep(0.4)  # the first probes are under way, none is over
     assert len(odd.kept) == 16
