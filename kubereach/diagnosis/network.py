@@ -114,9 +114,8 @@ def _both_ways(around: Sequence[Cell], node: str) -> bool:
             go.setdefault(cell.endpoint.node, []).append(cell.good)
     if not (come and go):
         return False
-    if min(len(come), len(go)) > 1:
-        return not any(all(good) for good in [*come.values(), *go.values()])
-    return not any(any(good) for good in [*come.values(), *go.values()])
+    works = all if min(len(come), len(go)) > 1 else any
+    return not any(works(good) for good in [*come.values(), *go.values()])
 
 
 def _refuse(cells: Sequence[Cell], series: Series) -> bool:

@@ -151,7 +151,7 @@ def test_a_run_that_is_as_all_of_them_say_counts_for_each() -> None:
         assert (one.detected, one.attributed, one.located, one.problems) == (True, True, True, ())
 
 
-NO_CAUSE = [
+NOT_MEASURED = [
     f"another verdict: {', '.join(f'{check} (error, not fail)' for check in sorted((*PTR, *HAIRPIN)))}"
 ]
 
@@ -161,7 +161,7 @@ NO_CAUSE = [
     [
         (lambda: judged(*PTR), [f"not caught by: {', '.join(sorted(HAIRPIN))}"]),
         (lambda: judged(*PTR, *HAIRPIN, "nodes.mesh"), ["unrelated failure: nodes.mesh"]),
-        (lambda: judged(*PTR, *HAIRPIN, verdict="error"), NO_CAUSE),
+        (lambda: judged(*PTR, *HAIRPIN, verdict="error"), NOT_MEASURED),
         (lambda: judged(*PTR, *HAIRPIN, code=3), ["exit code 3, not 1"]),
         (lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}), ["could not measure: lost"]),
         (lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]), ["proxy.no-hairpin located in no layer"]),

@@ -237,7 +237,7 @@ def _rrsets(records: list[tuple[dns.rrset.RRset, Any]]) -> list[dns.rrset.RRset]
     return made
 
 
-def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str, ttl: int = TTL) -> None:
+def _add(section: list[dns.rrset.RRset], name: dns.name.Name, kind: str, data: str, ttl: int) -> None:
     if kind in ("CNAME", "PTR", "NS", "SRV"):
         data += "."
     rdtype = dns.rdatatype.from_text(kind)

@@ -124,13 +124,14 @@ class PodWorker:
         def mutate(pod: Object) -> None:
             status = pod.setdefault("status", {})
             new_phase = "Failed" if self._failure else phase(pod, init, containers)
-            if self._over and new_phase not in ("Succeeded", "Failed"):
+            finished = new_phase in ("Succeeded", "Failed")
+            if self._over and not finished:
                 # deleted before its containers ran: what has ended is told to have (TerminatePod, kubernetes #115331)
                 new_phase = "Failed"
             status["observedGeneration"] = pod["metadata"].get("generation", 1)
             status["conditions"] = conditions(pod, new_phase, self.sandbox_ready, init, containers)
             # while anything may still run, conditions tell the end and the phase does not
-            if self._over or new_phase not in ("Succeeded", "Failed"):
+            if self._over or not finished:
                 status["phase"] = new_phase
                 if self._failure:
                     status["reason"], status["message"] = self._failure
