@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kubereach.errors import CannotMeasure
 from kubereach.events import Bus
 from kubereach.settings import Settings
 
 if TYPE_CHECKING:
+    from kubereach.address import Address
     from kubereach.diagnosis.finding import Finding
     from kubereach.expect.evidence import Path
     from kubereach.world.proxies import ServiceProxy
+
+
+def _no_world(_: bool) -> AbstractContextManager[tuple[Address, int]]:
+    raise CannotMeasure("a Service can be made in a world alone")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Who answered on a path that was as expected: time.monotonic() and the names of pods."""
+
+    at: float
+    pods: frozenset[str]
 
 
 @dataclass
@@ -35,3 +50,8 @@ class RunContext:
     examine: Callable[[Path], Finding | None] | None = None
     #: what serves Services on a node, by its name: asked only where service proxies lawfully differ
     proxy_on: Callable[[str], ServiceProxy | None] = lambda _: None
+    #: makes a Service over the pods on every node, for as long as it is entered: its cluster IP, and its node port if
+    #: it is to have one
+    younger: Callable[[bool], AbstractContextManager[tuple[Address, int]]] = _no_world
+    #: by vantage, protocol, host and port of paths that were as expected: who answered last, and when
+    answered: dict[tuple[str, str, str, int], Answered] = field(default_factory=dict)

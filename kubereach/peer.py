@@ -776,7 +776,9 @@ class Prober:
         self.threaded: set[Attempt] = set()
         self.next_check = float("inf")
         self.ports = local_ports()
-        self.port = self.ports[0] + os.getpid() * 7919 % (self.ports[1] - self.ports[0] + 1)
+        # beginning anywhere: what an earlier prober at this address has left in connection tracking is not met again
+        first, last = self.ports
+        self.port = first + int.from_bytes(os.urandom(4), "big") % (last - first + 1)
         self.token = 0
         self.wake_in, self.wake_out = os.pipe()
         os.set_blocking(self.wake_in, False)

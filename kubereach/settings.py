@@ -63,6 +63,11 @@ class Settings:
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"
     )
+    service_ports: str = _setting(
+        "11000-19999",
+        "Services that checks make have ports of this range, FIRST-LAST, each its own: an address that is given again "
+        "is not taken for its last owner. Firewalls before load balancers must let them through",
+    )
     self_load_balancer: bool = _setting(
         False, "our Services of type LoadBalancer get addresses from us, for what is seen in the cluster"
     )
@@ -118,6 +123,17 @@ class Settings:
     def given_namespaces(self) -> tuple[str, ...]:
         """The namespaces that the user names; empty if the run makes its own."""
         return tuple(name.strip() for name in (self.namespaces or "").split(",") if name.strip())
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """First and last of ``service_ports``. Raises `UsageError` for what is no range of a hundred ports at least."""
+        first, _, last = self.service_ports.partition("-")
+        if first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) - 99 <= 65535 - 99:
+            return int(first), int(last)
+        raise UsageError(
+            f"service_ports {self.service_ports}: not a range of 100 ports or more",
+            "For example 11000-19999.",
+        )
 
     @property
     def pull_secret(self) -> tuple[str, str]:

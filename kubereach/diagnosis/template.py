@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kubereach.expect.evidence import Path
-from kubereach.expect.reach import hold_length, series_for
+from kubereach.expect.hold import hold_length
+from kubereach.expect.reach import series_for
 from kubereach.vantage import Series
 
 #: kinds of which one probe is much already

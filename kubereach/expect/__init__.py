@@ -11,8 +11,9 @@ from kubereach.expect.affinity import tries
 from kubereach.expect.budget import within_budget
 from kubereach.expect.evidence import current_check, informing
 from kubereach.expect.expectation import Expectation, expect
+from kubereach.expect.hold import hold_length
 from kubereach.expect.overlays import cases_of, must_show
-from kubereach.expect.reach import OWN, hold_length
+from kubereach.expect.reach import OWN
 from kubereach.expect.telling import tell
 from kubereach.world import near
 from kubereach.world.balanced import (

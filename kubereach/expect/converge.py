@@ -20,6 +20,23 @@ IMPATIENT = 0.25
 SLOW = 3
 
 
+def latest(path: Path, begun: float, within: float | None = None) -> float:
+    """time.monotonic() until when a path that has been tried since `begun` may converge.
+
+    Where something is broken already, every change would cost the whole deadline, and the run minutes. An answer that
+    is only not the right one yet is still waited for: DNS may be cached for its whole time to live.
+    """
+    context = path.vantage.context
+    limit = begun + within if within is not None else max(path.address.settled, begun)
+    broken = path.result.outcomes.keys() & UNANSWERED
+    since = context.troubled.get(path.vantage.name)
+    if broken and since is not None:
+        # whoever was under way when it broke has as long from then on; and what is slow is not broken
+        longest = max(context.settings.troubled_deadline, SLOW * context.slowest)
+        limit = min(limit, max(since, begun) + longest)
+    return limit
+
+
 def converge(
     seen: Sequence[Path],
     series: Callable[[Path], Series],
@@ -40,17 +57,7 @@ def converge(
     open_paths = list(seen)
 
     def deadline(path: Path) -> float:
-        context = path.vantage.context
-        limit = begun + within if within is not None else max(path.address.settled, begun)
-        # where something is broken already, every change would cost the whole deadline, and the run minutes. An answer
-        # that is only not the right one yet is still waited for: DNS may be cached for its whole time to live.
-        broken = path.result.outcomes.keys() & UNANSWERED
-        since = context.troubled.get(path.vantage.name)
-        if broken and since is not None:
-            # whoever was under way when it broke has as long from then on; and what is slow is not broken
-            longest = max(context.settings.troubled_deadline, SLOW * context.slowest)
-            limit = min(limit, max(since, begun) + longest)
-        return limit
+        return latest(path, begun, within)
 
     timeout = [IMPATIENT]
     #: paths whose attempt before was not as patient as any probe

@@ -13,7 +13,8 @@ from kubereach.errors import CannotMeasure
 from kubereach.expect.caching import Question, forgetting
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
-from kubereach.expect.reach import CONVERGED, STOP_AFTER, hold_length
+from kubereach.expect.hold import hold_length
+from kubereach.expect.reach import CONVERGED, STOP_AFTER
 from kubereach.expect.telling import tell
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings

@@ -12,6 +12,7 @@ from kubereach.check import SCTP
 from kubereach.diagnosis.finding import Finding
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Probed
+from kubereach.expect.hold import Flap
 from kubereach.outcome import LOCAL, Answer, SeriesResult
 from kubereach.vantage import Series, Vantage
 
@@ -62,6 +63,8 @@ class Path:
     series: Series | None = None
     #: what the report tells of it, if it conforms
     note: str = ""
+    #: what it missed after it had converged, before it had settled
+    flap: Flap | None = None
     #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
     judged: Callable[[Answer], bool] | None = None
     wanted: frozenset[str] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -12,15 +11,15 @@ from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect import evidence as missed
-from kubereach.expect.converge import converge
+from kubereach.expect.barrier import await_younger, proves_nothing, remember
+from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
+from kubereach.expect.hold import held, hold_length, spent
 from kubereach.expect.telling import tell
-from kubereach.outcome import OK, TIMEOUT, SeriesResult, in_words, ranked
-from kubereach.settings import Settings
+from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 from kubereach.vantage.vantage import OUTSIDE
-from kubereach.versions import parsed
 
 #: who may answer: the names of pods, or those for each vantage's node
 Backends = Collection[str] | Mapping[str, Collection[str]] | None
@@ -28,24 +27,9 @@ Backends = Collection[str] | Mapping[str, Collection[str]] | None
 OWN = "own"
 #: misses after which a hold series ends: enough to tell what is wrong, and a broken path costs one time-out
 STOP_AFTER = 3
-#: the last version whose kube-proxy forgets all flows of a UDP Service that gets its first endpoint
-_FORGETS_FLOWS = (1, 31)
 #: probes in a row that must be as expected before a path that may still converge counts as converged: an endpoint that
 #: has just been removed is not among the answers of one probe, or of two
 CONVERGED = 12
-
-
-def hold_length(settings: Settings, endpoints: int = 0) -> int:
-    """Probes in a row that must all succeed.
-
-    The smallest n with ``(1 - loss)**n < loss_miss``, and so many that a uniform balancer over `endpoints` leaves one
-    unseen with a probability below ``endpoint_miss`` (by the union bound: ``k * (1 - 1/k)**n``).
-    """
-    length = math.floor(math.log(settings.loss_miss) / math.log(1 - settings.loss)) + 1
-    if endpoints > 1:
-        seen = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
-        length = max(length, math.floor(seen) + 1)
-    return length
 
 
 def series_for(path: Path, count: int = 1) -> Series:
@@ -86,46 +70,99 @@ def over(
     within: float | None = None,
 ) -> None:
     """Each of these paths is answered, as `Expectation.to_reach` has it."""
-    context = seen[0].vantage.context
-    length = hold_length(context.settings, len(backends or ()) if every else 0)
-    # an endpoint that has just been added may still be missing: then a whole series has to show them all
-    tried = length if every else CONVERGED
-    late = converge(
-        [path for path in seen if within is not None or path.address.settled > time.monotonic()],
-        lambda path: series_for(path, tried),
-        lambda path, result: (
-            not _misses(path, result, tried, backends, every, source)
-            and not (every and _changing(result, _of(path, backends)))
-        ),
-        within,
-        patient=False,
-    )
-    # A whole series that was as expected at the first attempt is one that was held. Of several attempts one may be so
-    # by luck, on a path that loses packets.
-    done = [path for path in seen if path not in late and path.attempts == 1 and tried >= length]
-    held = [path for path in seen if path not in late and path not in done]
-    begun = time.monotonic()
-    results = _held(held, length)
-    asked_again = [n for n, path in enumerate(held) if _lost_while_settling(path, results[n], begun)]
-    for n, result in zip(asked_again, _held([held[n] for n in asked_again], length), strict=True):
-        if result.outcomes.keys() == {OK}:
-            path, first = held[n], in_words(results[n].outcomes)
-            tell(
-                path.vantage,
-                f"{path.vantage.name} at {path.address}: {first} while a change settled, then none lost",
-            )
-        results[n] = result
-    for path, result in zip(held, results, strict=True):
-        if path.converged < 0 and result.outcomes[OK]:
-            path.converged = 0.0
-        path.result = result
+    reaching = _Reaching(seen, backends, every, source, within)
+    reaching.converge_and_hold()
     for path in seen:
         measurable(path)
-        # what did not converge was not held: what its last attempt missed is what there is to say
-        asked = tried if path in late else length
-        path.failures += _misses(path, path.result, asked, backends, every, source)
-    _second_opinions(seen, context)
+        path.failures += reaching.misses(path)
+        if path.failures:
+            continue
+        remember(path)
+        if path.flap:
+            tell(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")
+    _second_opinions(seen, seen[0].vantage.context)
     settle(seen)
+
+
+class _Reaching:
+    """One expectation over its paths: each converges, is held, and if it misses before it has settled, once more."""
+
+    def __init__(
+        self,
+        seen: Sequence[Path],
+        backends: Backends,
+        every: bool,
+        source: str | None,
+        within: float | None,
+    ) -> None:
+        self._seen, self._backends, self._every, self._source = seen, backends, every, source
+        self._begun, self._within = time.monotonic(), within
+        self._settings = seen[0].vantage.context.settings
+        self._endpoints = len(backends or ()) if every else 0
+        #: those that may still converge: only they can be held more than once
+        self._unsettled = {id(path) for path in seen if self._begun < self._limit(path)}
+        # an endpoint that has just been added may still be missing: then a whole series has to show them all
+        self._tried = self._length(again=0) if every else CONVERGED
+        #: how long the last series of each path was to be
+        self._asked = dict.fromkeys(map(id, seen), self._tried)
+
+    def converge_and_hold(self) -> None:
+        """Leave each path with the series that counts: of one that did not converge, its last attempt."""
+        late = self._converge([path for path in self._seen if id(path) in self._unsettled])
+        await_younger(
+            [path for path in self._seen if path not in late and proves_nothing(path, self._wanted(path))]
+        )
+        # A whole series that was as expected at the first attempt is one that was held. Of several attempts one may be
+        # so by luck, on a path that loses packets.
+        open_paths = [
+            path
+            for path in self._seen
+            if path not in late and not path.failures and not (self._every and path.attempts == 1)
+        ]
+        left = held(open_paths, self._hold, self._missed, self._converge, self._limit, tried=int(self._every))
+        for path in open_paths:
+            if path in left:
+                self._asked[id(path)] = self._tried
+            if path.converged < 0 and path.result.outcomes[OK]:
+                path.converged = 0.0
+
+    def misses(self, path: Path) -> list[Failure]:
+        """What is not as expected in the last series of a path."""
+        asked = self._asked[id(path)]
+        return _misses(path, path.result, asked, self._backends, self._every, self._source)
+
+    def _missed(self, path: Path) -> str:
+        return next((failure.got for failure in self.misses(path)), "")
+
+    def _wanted(self, path: Path) -> frozenset[str] | None:
+        """The pods that may answer on a path, None if anybody may; all of them have to, where `every` was asked for."""
+        return _of(path, self._backends)
+
+    def _limit(self, path: Path) -> float:
+        return latest(path, self._begun, self._within)
+
+    def _length(self, again: int) -> int:
+        return hold_length(self._settings, self._endpoints, spent(self._settings, again))
+
+    def _converge(self, some: Sequence[Path]) -> list[Path]:
+        left = None if self._within is None else max(0.0, self._begun + self._within - time.monotonic())
+        return converge(
+            some, lambda path: series_for(path, self._tried), self._converges, left, patient=False
+        )
+
+    def _converges(self, path: Path, result: SeriesResult) -> bool:
+        return not _misses(path, result, self._tried, self._backends, self._every, self._source) and not (
+            self._every and _changing(result, _of(path, self._backends))
+        )
+
+    def _hold(self, some: Sequence[Path], again: int) -> list[SeriesResult]:
+        whole = hold_length(self._settings, self._endpoints)
+        for path in some:
+            self._asked[id(path)] = self._length(again) if id(path) in self._unsettled else whole
+        # a late answer is waited for, while an attempt to converge is soon made again
+        return run_all(
+            [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]
+        )
 
 
 def _of(path: Path, backends: Backends) -> frozenset[str] | None:
@@ -145,29 +182,6 @@ def _changing(result: SeriesResult, backends: frozenset[str] | None) -> bool:
     pods = [probe.answer.pod for probe in result.probes]
     middle = len(pods) // 2
     return not (backends or frozenset()) <= frozenset(pods[:middle]) & frozenset(pods[middle:])
-
-
-def _held(held: Sequence[Path], length: int) -> list[SeriesResult]:
-    """A hold series over each path. A late answer is waited for, while an attempt to converge is soon made again."""
-    return run_all([(path.vantage, replace(series_for(path, length), patient=True)) for path in held])
-
-
-def _lost_while_settling(path: Path, result: SeriesResult, begun: float) -> bool:
-    """Whether datagrams of a series that began before its path had settled were lost: they are asked for once more.
-
-    Until 1.31 kube-proxy, when it has programmed a UDP Service that had no endpoint before, forgets all flows to it
-    (``conntrack -D --orig-dst``): the answers then under way are not translated back. That is a part of the change, not
-    of the path that comes of it. Of one that loses a share of ``settings.loss`` the second series misses some too.
-    Later versions forget stale flows alone, so that nothing is lost.
-    """
-    version = parsed(path.vantage.context.version)
-    return (
-        path.address.kind == "udp"
-        and version is not None
-        and version <= _FORGETS_FLOWS
-        and path.address.settled > begun
-        and result.outcomes.keys() == {OK, TIMEOUT}
-    )
 
 
 def _misses(

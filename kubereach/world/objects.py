@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubereach import peer
+from kubereach.address import Address
 from kubereach.api import ApiError, Object, object_path
 from kubereach.check import HOST_NETWORK
 from kubereach.diagnosis.finding import API
@@ -27,6 +31,8 @@ from kubereach.world.readiness import Readiness
 from kubereach.world.service import Service
 from kubereach.world.vantages import Vantages
 
+#: ports that a Service of a check has at most
+_PORTS = 4
 #: Services that may lose their node port to somebody else at just that moment
 _OTHERS_QUICKER = 3
 
@@ -52,6 +58,10 @@ class Objects(Vantages):
         self._absent: dict[str, Unsupported] = {}
         self._node_ports: tuple[int, int] | None = None
         self._services: dict[str, Service] = {}
+        #: port numbers of Services that checks make: each has its own, see `_render`
+        first, last = settings.port_range
+        self._ports = itertools.cycle(_from(range(first, last + 1 - _PORTS, _PORTS)))
+        self._younger = itertools.count(1)
 
     def service(self, stem: str) -> Service:
         """The Service of manifests/services/<stem>.yaml. Raises `UsageError` for one that was not asked for."""
@@ -87,6 +97,9 @@ class Objects(Vantages):
             "domain": self.cluster.domain,
             "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
             "peer": peer_program(),
+            # An answer at a number that no other Service has is no other's: addresses are given again as soon as they
+            # are free, also those of the run before, whose rules and tracked connections outlive it.
+            "port": next(self._ports),
             **more,
         }
         manifests = render(file, variables, {MANAGED_BY: "kubereach", RUN: self.run})
@@ -163,6 +176,15 @@ class Objects(Vantages):
                 self._note("delete", obj)
 
     @contextmanager
+    def younger(self, node_port: bool) -> Iterator[tuple[Address, int]]:
+        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0."""
+        spec = {"type": "NodePort"} if node_port else {}
+        with self.create(
+            "over-backend", name=f"younger-{next(self._younger)}", tcp=True, spec=spec
+        ) as service:
+            yield service.vip(), service.node_port() if node_port else 0
+
+    @contextmanager
     def create_alike(self, stem: str, count: int, *, name: str, **variables: object) -> Iterator[Alike]:
         """So many Services of manifests/temporary/<stem>.yaml, called name-1 and on, that select the same pods."""
         numbers = range(1, count + 1)
@@ -226,6 +248,16 @@ class Objects(Vantages):
         raise NotConforming([Failure("API", f"{manifest.kind} {name}", "refused", f"accepted with {given}")])
 
     @property
+    def drain(self) -> int:
+        """Seconds that a pod waits before it ends so that every service proxy has stopped to use it.
+
+        Three at least, and twice as long as the slowest change that this run has seen: what is enough depends on the
+        cluster. At most ``converge_deadline``, within which a change must have been followed.
+        """
+        measured = math.ceil(2 * self.context.slowest)
+        return min(max(3, measured), max(3, int(self.context.settings.converge_deadline)))
+
+    @property
     def external_ip(self) -> str:
         """An address that is nobody's (RFC 5737), and not the one that another run at the same time takes."""
         return f"203.0.113.{1 + int.from_bytes(self.run.encode(), 'big') % 254}"
@@ -246,6 +278,12 @@ class Objects(Vantages):
                 )
             self._node_ports = (int(match[1]), int(match[2]))
         return self._node_ports
+
+
+def _from(numbers: Sequence[int]) -> list[int]:
+    """The numbers, beginning anywhere: no run takes those of the run before."""
+    start = secrets.randbelow(len(numbers))
+    return [*numbers[start:], *numbers[:start]]
 
 
 def _remedy(obj: Object, error: ApiError) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import secrets
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from kubereach.api import Api, Object, object_path
@@ -40,7 +42,7 @@ class SelfBalancer:
                 raise UsageError(
                     f"self_load_balancer_range: {error}", "For example 198.51.100.0/24,2001:db8:51::/112."
                 ) from None
-            self._addresses[f"IPv{network.version}"] = itertools.cycle(network.hosts())
+            self._addresses[f"IPv{network.version}"] = _from_anywhere(network)
 
     def claimed(self, obj: Object) -> Object:
         """A Service, or a change of one, with our class if it becomes a LoadBalancer that names none."""
@@ -72,9 +74,21 @@ class SelfBalancer:
                     "Name one with --set self_load_balancer_range.",
                 )
             with self._lock:
-                address = str(next(self._addresses[family]))
+                address = next(self._addresses[family])
             given.append({"ip": address, **({"ipMode": ip_mode} if ip_mode else {})})
         return write_ingress(api, service, given)
+
+
+def _from_anywhere(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Iterator[str]:
+    """The addresses of hosts in a network, again and again, beginning with any of them.
+
+    No run takes the address of the run before, whose connections nodes may still track.
+    """
+    size = network.num_addresses
+    for number in itertools.count(secrets.randbelow(size)):
+        # the first address and the last are the network's own, where it has more than two
+        if size <= 2 or 0 < number % size < size - 1:
+            yield str(network[number % size])
 
 
 def write_ingress(api: Api, service: Object, ingress: list[Object]) -> Object:

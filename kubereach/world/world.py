@@ -105,6 +105,7 @@ class World(Objects):
         self._open_vantages(readiness)
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
+        self.context.younger = self.younger
         self.context.proxy_on = Proxies(self.api, self._proxy_mode).on
         for service in self._services.values():
             service.settled = self.context.settled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from types import SimpleNamespace
 
 import pytest
@@ -66,9 +67,30 @@ def test_each_load_balancer_service_gets_our_class_and_an_address_of_its_own():
     balancer.serve(api, claimed)
     balancer.serve(api, claimed)
     given = [change["status"]["loadBalancer"]["ingress"] for _, change in api.patched]
-    assert given[0] == [{"ip": "198.51.100.1"}, {"ip": "2001:db8:51::1"}]
-    assert given[1] == [{"ip": "198.51.100.2"}, {"ip": "2001:db8:51::2"}]
+    for ingress in given:
+        first, second = (ipaddress.ip_address(address["ip"]) for address in ingress)
+        assert first in ipaddress.ip_network("198.51.100.0/24")
+        assert second in ipaddress.ip_network("2001:db8:51::/112")
+    assert len({address["ip"] for ingress in given for address in ingress}) == 4
     assert api.patched[0][0] == "/api/v1/namespaces/ours/services/web/status"
+
+
+def test_two_runs_seldom_begin_with_the_same_address():
+    """What the run before has left in connection tracking leads to nobody: 198.51.100.0/24 has 254 addresses."""
+    first = set()
+    for _ in range(20):
+        api = FakeApi()
+        SelfBalancer(Settings()).assign(api, service())
+        first.add(api.patched[0][1]["status"]["loadBalancer"]["ingress"][0]["ip"])
+    assert len(first) > 10
+
+
+def test_a_range_of_one_address_is_used_again_and_again():
+    api, balancer = FakeApi(), SelfBalancer(Settings(self_load_balancer_range="192.0.2.7/32"))
+    for _ in range(3):
+        balancer.assign(api, service())
+    given = {change["status"]["loadBalancer"]["ingress"][0]["ip"] for _, change in api.patched}
+    assert given == {"192.0.2.7"}
 
 
 @pytest.mark.parametrize("spec", [{"type": "NodePort"}, {"loadBalancerClass": "example.com/other"}])

@@ -1,0 +1,94 @@
+"""Hold: so many probes in a row as expected that a path which loses some is caught, also where it is held again.
+
+A path that has just followed a change may miss once more before it has settled: the rules of who had its address
+before go, or a proxy programs it a second time. Convergence is not monotone. A path that misses before it has settled
+had not converged yet: it converges again and is held anew, and the report notes it. Each further series is longer: the
+chances that the series overlook a loss add up to no more than ``loss_miss``, however many there are (alpha spending,
+see docs/verdicts.md). Once a path has settled, one miss fails.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kubereach.outcome import SeriesResult
+from kubereach.settings import Settings
+
+if TYPE_CHECKING:
+    from kubereach.expect.evidence import Path
+
+#: share of ``loss_miss`` that the first series of a path takes which may be held again; the others share the rest, each
+#: half of what the one before had
+FIRST = 0.9
+
+
+def spent(settings: Settings, again: int) -> float:
+    """The chance of overlooking a loss that a path's series may take which is held for the `again`-th time, from 0."""
+    if again == 0:
+        return settings.loss_miss * FIRST
+    return float(settings.loss_miss * (1 - FIRST) * 0.5**again)
+
+
+def hold_length(settings: Settings, endpoints: int = 0, miss: float | None = None) -> int:
+    """Probes in a row that must all succeed.
+
+    The smallest n with ``(1 - loss)**n < miss`` (the setting ``loss_miss`` where none is given), and so many that a
+    uniform balancer over `endpoints` leaves one unseen with a probability below ``endpoint_miss`` (by the union bound:
+    ``k * (1 - 1/k)**n``).
+    """
+    chance = settings.loss_miss if miss is None else miss
+    length = math.floor(math.log(chance) / math.log(1 - settings.loss)) + 1
+    if endpoints > 1:
+        seen = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
+        length = max(length, math.floor(seen) + 1)
+    return length
+
+
+@dataclass
+class Flap:
+    """What a path missed after it had converged, before it had settled."""
+
+    #: in words: ``3 time-out, 20 ok``
+    got: str
+    #: time.monotonic() when the series began that missed it first, and when the last such series ended
+    began: float
+    ended: float
+
+    def __str__(self) -> str:
+        return f"{self.got} while a change settled (for {self.ended - self.began:.2f} s), then none lost"
+
+
+def held(
+    seen: Sequence[Path],
+    run: Callable[[Sequence[Path], int], Sequence[SeriesResult]],
+    missed: Callable[[Path], str],
+    converged: Callable[[Sequence[Path]], Sequence[Path]],
+    limit: Callable[[Path], float],
+    tried: int = 0,
+) -> list[Path]:
+    """Hold each path until a series of it is as expected or it has settled; `path.result` is the last series.
+
+    `run` makes a series of each path, held for the given time, from 0; `missed` says what a path's last series missed,
+    "" if nothing; `converged` waits until paths converge again and gives those that do not; `limit` is the
+    time.monotonic() at which a path must have settled. `tried` series have been held before. What a path missed in
+    between is its `flap`. Gives the paths that did not converge again.
+    """
+    late: list[Path] = []
+    again, waiting = tried, list(seen)
+    while waiting:
+        began = time.monotonic()
+        for path, result in zip(waiting, run(waiting, again), strict=True):
+            path.result = result
+        unsettled = [path for path in waiting if began < limit(path) and missed(path)]
+        for path in unsettled:
+            ended = began + path.result.seconds
+            path.flap = Flap(missed(path), path.flap.began if path.flap else began, ended)
+        left = converged(unsettled) if unsettled else ()
+        late += left
+        waiting = [path for path in unsettled if path not in left]
+        again += 1
+    return late
