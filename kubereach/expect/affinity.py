@@ -13,8 +13,9 @@ from itertools import pairwise
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
-from kubereach.expect.converge import converge
+from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
+from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
@@ -34,25 +35,29 @@ def stick(
     kept: Stuck | None,
 ) -> dict[tuple[str, str], str]:
     """See `Expectation.to_stick`."""
-    seen = paths(vantages, addresses)
+    seen, begun = paths(vantages, addresses), time.monotonic()
 
     def right(path: Path, result: SeriesResult) -> bool:
         pods = result.backends
         before = kept.get(_key(path)) if kept is not None else None
         return result.outcomes[OK] == len(result.probes) and len(pods) == 1 and before in (None, *pods)
 
-    late = converge(
-        [path for path in seen if path.address.settled > time.monotonic()],
-        lambda path: series_for(path, CONVERGED),
-        right,
-        patient=False,
+    def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
+        length = longer(seen[0].vantage.context.settings, count, again)
+        return run_all([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
+
+    def converged(some: Sequence[Path]) -> list[Path]:
+        return converge(some, lambda path: series_for(path, CONVERGED), right, patient=False)
+
+    late = converged([path for path in seen if path.address.settled > begun])
+    held(
+        [path for path in seen if path not in late],
+        run,
+        lambda path: "" if right(path, path.result) else _spread(path.result),
+        converged,
+        lambda path: latest(path, begun),
     )
-    held = [path for path in seen if path not in late]
-    series = [_slow(series_for(path, count), pause) for path in held]
-    for path, result in zip(
-        held, run_all([(p.vantage, s) for p, s in zip(held, series, strict=True)]), strict=True
-    ):
-        path.result = result
+    note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         measurable(path)
         _judge(path, right(path, path.result), kept, pause)
@@ -84,12 +89,16 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
         )
     before = kept.get(_key(path)) if kept is not None else None
     apart = f", {pause:g} s apart" if pause else ""
-    spread = ", ".join(f"{pod} {number}" for pod, number in ranked(result.backends))
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
     if before:
         expected = f"{before}, as before, for all of {len(result.probes)} connections{apart}"
     miss = LOST if lost else SPREAD
-    path.fail(expected, spread or in_words(result.outcomes), in_words(result.outcomes), miss=miss)
+    path.fail(expected, _spread(result), in_words(result.outcomes), miss=miss)
+
+
+def _spread(result: SeriesResult) -> str:
+    shares = ", ".join(f"{pod} {number}" for pod, number in ranked(result.backends))
+    return shares or in_words(result.outcomes)
 
 
 def moved(

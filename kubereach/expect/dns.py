@@ -11,9 +11,9 @@ from kubereach import dnsprobe
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.caching import Question, forgetting
-from kubereach.expect.converge import converge
+from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
-from kubereach.expect.hold import hold_length
+from kubereach.expect.hold import held, hold_length, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
 from kubereach.expect.telling import tell
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
@@ -68,6 +68,7 @@ def hold(
         answers = [probe.answer for probe in path.result.probes]
         return any(answer.outcome in (OK, NODATA, NXDOMAIN) and not right(path, answer) for answer in answers)
 
+    begun = time.monotonic()
     converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
     late = converge(converging, lambda path: series(path, min(length, CONVERGED)), all_right, within)
     wrong = [path for path in late if is_wrong(path)]
@@ -75,14 +76,32 @@ def hold(
     if cached:
         still = converge(cached, lambda path: series(path, min(length, CONVERGED)), all_right)
         late = [path for path in late if path not in cached or path in still]
-    held = [path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)]
-    results = run_all([(path.vantage, replace(series(path, length), patient=True)) for path in held])
-    for path, result in zip(held, results, strict=True):
-        path.result = result
+    open_paths = [
+        path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)
+    ]
+
+    def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
+        count = longer(seen[0].vantage.context.settings, length, again)
+        return run_all([(path.vantage, replace(series(path, count), patient=True)) for path in some])
+
+    def converged(some: Sequence[Path]) -> list[Path]:
+        return converge(some, lambda path: series(path, min(length, CONVERGED)), all_right, left())
+
+    def left() -> float | None:
+        return None if within is None else max(0.0, begun + within - time.monotonic())
+
+    late += held(
+        open_paths,
+        run,
+        lambda path: "" if all_right(path, path.result) else in_words(path.result.outcomes),
+        converged,
+        lambda path: latest(path, begun, within),
+    )
     for path in seen:
         if path not in late:
             path.converged = max(path.converged, 0.0)
         measurable(path)
+    note_flaps([path for path in seen if path not in late and all_right(path, path.result)])
 
 
 def resolve(

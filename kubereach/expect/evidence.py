@@ -12,7 +12,6 @@ from kubereach.check import SCTP
 from kubereach.diagnosis.finding import Finding
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Probed
-from kubereach.expect.hold import Flap
 from kubereach.outcome import LOCAL, Answer, SeriesResult
 from kubereach.vantage import Series, Vantage
 
@@ -43,6 +42,20 @@ STATUS = "status"  #: an answer that says the wrong thing
 _EXAMINED = 2
 
 _NOTHING = SeriesResult((), 0.0)
+
+
+@dataclass
+class Flap:
+    """What a path missed after it had converged, before it had settled."""
+
+    #: in words: ``3 time-out, 20 ok``
+    got: str
+    #: time.monotonic() when the series began that missed it first, and when the last such series ended
+    began: float
+    ended: float
+
+    def __str__(self) -> str:
+        return f"{self.got} while a change settled (for {self.ended - self.began:.2f} s), then none lost"
 
 
 @dataclass

@@ -5,12 +5,14 @@ Source: https://kubernetes.io/docs/tutorials/services/source-ip/#source-ip-for-s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from kubereach.address import Address
-from kubereach.expect.converge import converge
+from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import LOST, STATUS, Path, measurable, paths, settle
+from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -24,7 +26,7 @@ _HOLD = 5
 
 def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collection[str]) -> None:
     """See `Expectation.to_be_told_health`; `good` are the hosts that have endpoints."""
-    seen = paths(vantages, addresses)
+    seen, begun = paths(vantages, addresses), time.monotonic()
 
     def series(path: Path) -> Series:
         # load balancers ask without a nonce, and the answer is not one of our backends'
@@ -35,10 +37,22 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
         statuses = {probe.answer.detail for probe in result.probes if probe.answer.outcome == OK}
         return result.outcomes[OK] == len(result.probes) and statuses == {_wanted(path, good)}
 
-    late = converge(seen, series, right, patient=False)
-    held = [path for path in seen if path not in late]
-    for path, result in zip(held, run_all([(p.vantage, series(p)) for p in held]), strict=True):
-        path.result = result
+    def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
+        count = longer(seen[0].vantage.context.settings, _HOLD, again)
+        return run_all([(path.vantage, replace(series(path), count=count)) for path in some])
+
+    def converged(some: Sequence[Path]) -> list[Path]:
+        return converge(some, series, right, patient=False)
+
+    late = converged(seen)
+    held(
+        [path for path in seen if path not in late],
+        run,
+        lambda path: "" if right(path, path.result) else in_words(path.result.outcomes),
+        converged,
+        lambda path: latest(path, begun),
+    )
+    note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         measurable(path)
         if not right(path, path.result):

@@ -12,14 +12,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from kubereach.expect.evidence import Flap, Path
+from kubereach.expect.telling import tell
 from kubereach.outcome import SeriesResult
 from kubereach.settings import Settings
-
-if TYPE_CHECKING:
-    from kubereach.expect.evidence import Path
 
 #: share of ``loss_miss`` that the first series of a path takes which may be held again; the others share the rest, each
 #: half of what the one before had
@@ -48,18 +45,11 @@ def hold_length(settings: Settings, endpoints: int = 0, miss: float | None = Non
     return length
 
 
-@dataclass
-class Flap:
-    """What a path missed after it had converged, before it had settled."""
-
-    #: in words: ``3 time-out, 20 ok``
-    got: str
-    #: time.monotonic() when the series began that missed it first, and when the last such series ended
-    began: float
-    ended: float
-
-    def __str__(self) -> str:
-        return f"{self.got} while a change settled (for {self.ended - self.began:.2f} s), then none lost"
+def longer(settings: Settings, length: int, again: int) -> int:
+    """The length of a series, otherwise of `length`, that is held for the `again`-th time, from 0."""
+    if not again:
+        return length
+    return math.ceil(length * hold_length(settings, miss=spent(settings, again)) / hold_length(settings))
 
 
 def held(
@@ -92,3 +82,10 @@ def held(
         waiting = [path for path in unsettled if path not in left]
         again += 1
     return late
+
+
+def note_flaps(seen: Sequence[Path]) -> None:
+    """Note in the report what these paths, which are as expected now, missed before they had settled."""
+    for path in seen:
+        if path.flap:
+            tell(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")

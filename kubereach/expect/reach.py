@@ -14,8 +14,7 @@ from kubereach.expect import evidence as missed
 from kubereach.expect.barrier import await_younger, proves_nothing, remember
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
-from kubereach.expect.hold import held, hold_length, spent
-from kubereach.expect.telling import tell
+from kubereach.expect.hold import held, hold_length, note_flaps, spent
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
@@ -78,8 +77,7 @@ def over(
         if path.failures:
             continue
         remember(path)
-        if path.flap:
-            tell(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")
+        note_flaps([path])
     _second_opinions(seen, seen[0].vantage.context)
     settle(seen)
 
