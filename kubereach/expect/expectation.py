@@ -97,13 +97,15 @@ class Expectation:
         negative.negative(self._vantages, _addresses(where), UNANSWERED, _addresses(control), within)
 
     def to_keep_reaching(
-        self, where: Where, *, backends: Collection[str] | None = None
+        self, where: Where, *, backends: Collection[str] | None = None, drain: float | None = None
     ) -> AbstractContextManager[None]:
         """While the block runs, new connections are made all the time, and none of them is lost or late.
 
-        A packet that had to be sent again counts as lost. `backends`: the pods that may answer.
+        A packet that had to be sent again counts as lost. `backends`: the pods that may answer. `drain`: seconds for
+        which the pods wait before they end. Where connections are lost and a change has taken longer than that to be
+        followed, the pods may have ended before the service proxies could know: `CannotMeasure`.
         """
-        return flows.keep_reaching(self._vantages, _addresses(where), backends)
+        return flows.keep_reaching(self._vantages, _addresses(where), backends, drain)
 
     def flow(
         self, where: Where, *, every: float = flows.PING, count: int = 1

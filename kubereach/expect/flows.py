@@ -31,7 +31,10 @@ _WITHOUT_END = 10_000_000
 
 @contextmanager
 def keep_reaching(
-    vantages: Sequence[Vantage], addresses: Sequence[Address], backends: Collection[str] | None
+    vantages: Sequence[Vantage],
+    addresses: Sequence[Address],
+    backends: Collection[str] | None,
+    drain: float | None = None,
 ) -> Iterator[None]:
     """See `Expectation.to_keep_reaching`."""
     seen = paths(vantages, addresses)
@@ -47,6 +50,13 @@ def keep_reaching(
         lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
         if lost:
             first = min(lost, key=lambda probe: probe.at)
+            slowest = path.vantage.context.slowest
+            if drain is not None and slowest > drain:
+                raise CannotMeasure(
+                    f"{len(lost)} connections were lost while pods waited {drain:g} s before they ended, and a change "
+                    f"took {slowest:.1f} s to be followed: the service proxies may not have known in time",
+                    "Run it again: the wait is three times the slowest change that the run has seen before.",
+                )
             path.fail(
                 f"all of {len(result.probes)} new connections answered",
                 f"{len(lost)} lost or late: {in_words(_outcomes(lost))}",

@@ -164,7 +164,6 @@ TABLE: dict[str, Row] = {
         "headless.not-ready",
     ),
     "endpoints.slow": by(
-        "endpoints.rolling-update",
         noted=["lifecycle.convergence"],
         options=_PATIENT,
     ),
@@ -318,7 +317,6 @@ TABLE: dict[str, Row] = {
     ),
     "proxy.sctp-ignored": by("ports.sctp", needs="sctp"),
     "proxy.slow": by(
-        "endpoints.rolling-update",
         noted=["lifecycle.convergence"],
         options=_PATIENT,
     ),

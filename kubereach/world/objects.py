@@ -251,10 +251,10 @@ class Objects(Vantages):
     def drain(self) -> int:
         """Seconds that a pod waits before it ends so that every service proxy has stopped to use it.
 
-        Three at least, and twice as long as the slowest change that this run has seen: what is enough depends on the
-        cluster. At most ``converge_deadline``, within which a change must have been followed.
+        Three at least, and three times as long as the slowest change that this run has seen: what is enough depends on
+        the cluster. At most ``converge_deadline``, within which a change must have been followed.
         """
-        measured = math.ceil(2 * self.context.slowest)
+        measured = math.ceil(3 * self.context.slowest)
         return min(max(3, measured), max(3, int(self.context.settings.converge_deadline)))
 
     @property

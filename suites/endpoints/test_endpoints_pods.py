@@ -69,11 +69,15 @@ def test_rolling_update(world, other_pods):
     means that a new pod got traffic before it was ready, or that an old one still gets it when it has gone
     (kubernetes #55667, #86280). Every lost connection counts.
     """
-    with world.create("own-pods", name="rolling", replicas=2, pre_stop=world.drain) as service:
+    # how long a little is depends on how long changes take here
+    with world.create("over-backend", name="before-rolling") as service:
+        expect(other_pods).to_reach(service, backends=service.endpoints)
+    drain = world.drain
+    with world.create("own-pods", name="rolling", replicas=2, pre_stop=drain) as service:
         expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
         # the old pods are not forgotten when they have gone, but when nobody sends anything to them any more
-        with expect(other_pods).to_keep_reaching(service):
+        with expect(other_pods).to_keep_reaching(service, drain=drain):
             service.workload.roll_out()
             expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 

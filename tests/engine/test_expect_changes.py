@@ -13,7 +13,7 @@ from bench import local_vantage
 from test_expect import balancer, failures
 
 from kubereach.address import Address
-from kubereach.errors import CannotMeasure
+from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Told
 from kubereach.expect import affinity, expect, tries
 from kubereach.expect.evidence import LOST, Path
@@ -123,6 +123,14 @@ def test_one_lost_connection_in_many_is_a_failure(serve, vantage):
     (failure,) = failures(change)
     assert "1 lost or late" in failure.got
     assert "after the beginning" in failure.evidence[0]
+
+
+@pytest.mark.parametrize(("slowest", "error"), [(2.9, NotConforming), (3.1, CannotMeasure)])
+def test_pods_that_ended_before_a_proxy_could_know_are_nobodys_failure(serve, vantage, slowest, error):
+    address = balancer(serve("a"), every=30)
+    vantage.context.slowest = slowest
+    with pytest.raises(error), expect(vantage).to_keep_reaching(address, drain=3):
+        time.sleep(0.6)
 
 
 def test_an_answer_of_another_pod_is_a_failure(serve, vantage):

@@ -29,6 +29,7 @@ VARIABLES = {
     "dns": "10.96.0.10",
     "name": "any",
     "node_port": 30001,
+    "port": 11000,
     "peer": peer_program(),
     "slices": [["192.0.2.1"], ["192.0.2.2"]],
     "ports": [{"name": "http", "port": 80}],
