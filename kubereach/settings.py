@@ -36,6 +36,19 @@ class Settings:
         "machine has acknowledged its question it is three times as long: a busy backend has lost nothing",
     )
     udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
+    burst_timeout: float = _setting(
+        10.0,
+        "connections of a burst wait for the few backends: one without an answer for this long is a time-out",
+    )
+    stall_timeout: float = _setting(
+        4.0,
+        "a transfer without progress for this long has stalled; TCP sends again after 0.2, 0.4, 0.8, ... seconds",
+    )
+    flow_end_deadline: float = _setting(
+        3.0,
+        "a flow may be answered for this long when new ones are not any more: a service proxy that ends flows does so "
+        "right after it has changed its rules",
+    )
     silence: float = _setting(
         0.5, "where silence conforms, a probe waits so long for an answer, and longer if its control was slow"
     )
@@ -60,6 +73,11 @@ class Settings:
         600.0, "a kind cluster has this long to come up, its node image's download included"
     )
     world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
+    scheduling_deadline: float = _setting(
+        5.0,
+        "a pod that no node has room for, or that no controller makes, is waited for this long: more where nodes are "
+        "added on demand",
+    )
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"
     )

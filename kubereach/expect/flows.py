@@ -22,9 +22,6 @@ PING = 0.1
 MOVED = 5
 #: unanswered pings in a row after which a flow counts as ended: the network may lose one
 ENDED = 3
-#: seconds for which a flow may still be answered when new ones are not any more: a service proxy that ends flows does
-#: so right after it has changed its rules
-LATEST_END = 3.0
 #: more than anybody waits for
 _WITHOUT_END = 10_000_000
 
@@ -163,11 +160,12 @@ class Flow:
         settle(self._seen)
 
     def must_have_ended(self) -> None:
-        """End the flow when it is not answered any more, which must be within `LATEST_END`.
+        """End the flow when it is not answered any more, which must be within ``flow_end_deadline``.
 
         To be said when new flows get no answer any more. Raises `NotConforming`, `CannotMeasure`.
         """
-        results = self._end_when((), ENDED, LATEST_END)
+        settings = self._seen[0].vantage.context.settings
+        results = self._end_when((), ENDED, settings.flow_end_deadline)
         for path, result in zip(self._seen, results, strict=True):
             path.result = result
             measurable(path)

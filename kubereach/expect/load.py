@@ -13,10 +13,6 @@ from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
-#: seconds that all connections of a burst may take: they wait for the backends, which are few
-_BURST_SECONDS = 10.0
-#: seconds without progress after which a transfer has stalled; TCP sends again after 0.2, 0.4, 0.8, ... seconds
-_STALL = 4.0
 #: sizes that tell which packets a path does not carry: those of Ethernet less what tunnels take, and half of it
 _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 
@@ -26,9 +22,10 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
     seen = paths(vantages, addresses)
     for path in _reached(seen):
         series = series_for(path, count)
+        timeout = path.vantage.context.settings.burst_timeout
         # a SYN that is sent again is what a burst may cost: a full queue of a backend, not a lost packet
         series = replace(
-            series, in_flight=count, timeout=_BURST_SECONDS, burst=True, retransmits=False, stop_after=0
+            series, in_flight=count, timeout=timeout, burst=True, retransmits=False, stop_after=0
         )
         path.series, path.result = series, path.vantage.run(series)
         measurable(path)
@@ -41,14 +38,15 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
     """See `Expectation.to_transfer`."""
     seen = paths(vantages, addresses)
     reached = _reached(seen)
+    stall = seen[0].vantage.context.settings.stall_timeout
     wanted = [
         Series(
             "transfer",
             path.address.host,
             path.address.port,
-            timeout=10 * _STALL,
+            timeout=10 * stall,
             nonce=path.vantage.context.nonce,
-            more={"size": size, "stall": _STALL},
+            more={"size": size, "stall": stall},
         )
         for path in reached
     ]

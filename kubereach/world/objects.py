@@ -217,7 +217,7 @@ class Objects(Vantages):
         raise NotConforming([Failure("API", "Service first", wanted, taken, layer=API)])
 
     def _await_workload(self, workload: Object, service: Service) -> None:
-        readiness = Readiness(self.board, self.api)
+        readiness = Readiness(self.board, self.api, patience=self.context.settings.scheduling_deadline)
         replicas, meta = int(workload["spec"]["replicas"]), workload["metadata"]
 
         def done() -> bool:

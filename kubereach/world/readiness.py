@@ -28,8 +28,6 @@ _FOREIGN = ("exec format error", "no match for platform", "no matching manifest"
 _OTHER_ARCHITECTURE = (
     "The image is not for this node's architecture: --set image_architectures=amd64 leaves others out."
 )
-#: seconds that a scheduler or a controller may take to change its mind
-_PATIENCE = 5.0
 #: kinds whose controllers make pods
 WORKLOADS = ("DaemonSet", "StatefulSet", "Deployment")
 #: seconds between two looks at why workloads get no pods
@@ -39,7 +37,9 @@ _LOOK = 2.0
 class Readiness:
     """Judges the run's pods and workloads on the board; those among `made` count even before it knows them."""
 
-    def __init__(self, board: Board, api: Api, made: Iterable[Object] = ()) -> None:
+    def __init__(self, board: Board, api: Api, made: Iterable[Object] = (), *, patience: float = 5.0) -> None:
+        """`patience`: seconds that a scheduler or a controller may take to change its mind."""
+        self._patience = patience
         self._board = board
         self._api = api
         self._awaited = [key_of(obj) for obj in made if obj["kind"] in ("Pod", *WORKLOADS)]
@@ -128,7 +128,7 @@ class Readiness:
         namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
         there = sum(_app(pod) == name for pod in self._board.all("Pod", namespace))
         # some pods are made one after the other
-        some = there and time.monotonic() - self._begun < _PATIENCE
+        some = there and time.monotonic() - self._begun < self._patience
         if some or there >= _desired(workload) or (namespace, name) in self.forbidden:
             return
         events = self._api.find(
@@ -172,7 +172,7 @@ class Readiness:
             self._unschedulable.pop(uid, None)
             return
         since = self._unschedulable.setdefault(uid, time.monotonic())
-        if time.monotonic() - since > _PATIENCE:
+        if time.monotonic() - since > self._patience:
             raise CannotMeasure(
                 f"pod {name} cannot be scheduled: {scheduled.get('message', '')}",
                 "The cluster has no room, or taints that our pods do not tolerate.",

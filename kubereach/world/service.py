@@ -232,6 +232,8 @@ class Service(ServiceWays):
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline
-        if not Readiness(self._world.board, self._world.api).wait(done, limit):
+        if not Readiness(
+            self._world.board, self._world.api, patience=self._world.context.settings.scheduling_deadline
+        ).wait(done, limit):
             raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
         self.changed(ENDPOINTS)

@@ -11,7 +11,7 @@ from test_expect_changes import Relay
 
 from kubereach.errors import Unsupported
 from kubereach.events import Told
-from kubereach.expect import expect, flows
+from kubereach.expect import expect
 
 
 def test_a_flow_that_has_ended(serve, vantage):
@@ -30,8 +30,8 @@ def test_a_flow_may_end_a_little_later(serve, vantage):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(flows, "LATEST_END", 0.3)
+def impatient(vantage):
+    vantage.context.settings = vantage.context.settings.overridden(["flow_end_deadline=0.3"])
 
 
 @pytest.mark.usefixtures("impatient")
