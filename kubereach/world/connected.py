@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from kubereach.api import Api, Object
@@ -17,6 +18,7 @@ from kubereach.targets import ClusterAccess
 from kubereach.world.board import Board
 from kubereach.world.lag import SliceLag
 from kubereach.world.places import places
+from kubereach.world.readiness import Readiness
 from kubereach.world.self_balancer import SelfBalancer
 
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
@@ -57,6 +59,10 @@ class Connected:
         if self._board is None:
             raise CannotMeasure("the world has not been started yet")
         return self._board
+
+    def readiness(self, made: Iterable[Object] = ()) -> Readiness:
+        """Judges the run's pods; those among `made` count even before the board has them."""
+        return Readiness(self.board, self.api, made, patience=self.context.settings.scheduling_deadline)
 
     def connect(self) -> Cluster:
         """Facts only, and whether we may do what a run does; changes nothing.

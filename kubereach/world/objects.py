@@ -27,7 +27,6 @@ from kubereach.targets import ClusterAccess
 from kubereach.world.alike import Alike, entered
 from kubereach.world.leftovers import renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_spec, render
-from kubereach.world.readiness import Readiness
 from kubereach.world.service import Service
 from kubereach.world.vantages import Vantages
 
@@ -217,7 +216,7 @@ class Objects(Vantages):
         raise NotConforming([Failure("API", "Service first", wanted, taken, layer=API)])
 
     def _await_workload(self, workload: Object, service: Service) -> None:
-        readiness = Readiness(self.board, self.api, patience=self.context.settings.scheduling_deadline)
+        readiness = self.readiness()
         replicas, meta = int(workload["spec"]["replicas"]), workload["metadata"]
 
         def done() -> bool:

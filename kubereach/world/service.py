@@ -15,7 +15,6 @@ from kubereach.vantage import Series, Vantage
 from kubereach.world.board import is_ready
 from kubereach.world.clients import EVERYBODY, ranges_of
 from kubereach.world.family import InFamily
-from kubereach.world.readiness import Readiness
 from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress
 from kubereach.world.service_ways import ServiceWays
 from kubereach.world.workload import HTTP, Workload
@@ -232,8 +231,6 @@ class Service(ServiceWays):
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline
-        if not Readiness(
-            self._world.board, self._world.api, patience=self._world.context.settings.scheduling_deadline
-        ).wait(done, limit):
+        if not self._world.readiness().wait(done, limit):
             raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
         self.changed(ENDPOINTS)

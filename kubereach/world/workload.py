@@ -13,7 +13,6 @@ from kubereach.events import Changed
 from kubereach.settling import ENDPOINTS
 from kubereach.vantage import Series
 from kubereach.world.board import is_ready
-from kubereach.world.readiness import Readiness
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service
@@ -126,9 +125,7 @@ class Workload:
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline
-        if not Readiness(
-            self._world.board, self._world.api, patience=self._world.context.settings.scheduling_deadline
-        ).wait(done, limit):
+        if not self._world.readiness().wait(done, limit):
             raise CannotMeasure(
                 f"no {what} of {self._service.name} within {limit:.0f} s", "See `kubectl get pods`."
             )

@@ -121,7 +121,7 @@ class World(Objects):
         self.context.bus.emit(ready)
 
     def _await_pods(self, made: Sequence[Object], forbidden: dict[tuple[str, str], str]) -> Readiness:
-        readiness = Readiness(self.board, self.api, made, patience=self.context.settings.scheduling_deadline)
+        readiness = self.readiness(made)
         readiness.forbidden.update(forbidden)
         said = [(-1, -1)]
 
