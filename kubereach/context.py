@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunContext:
-    """`nonce` is what every backend of this run answers with, so that no foreign responder is taken for ours."""
+    """`nonce` is what every backend of this run answers with, so that no foreign responder is taken for ours.
+
+    Anybody who reaches a backend reads it. What changes backends takes the `secret`, which no answer and no report has.
+    """
 
     settings: Settings
     bus: Bus
     nonce: str
+    secret: str = field(default="", repr=False)
     #: the API server's, as it says it; empty until the run has connected
     version: str = ""
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
