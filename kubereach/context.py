@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,5 +37,10 @@ class RunContext:
     slowest: float = 0.0
     #: finds out which layer of a path that failed is broken
     examine: Callable[[Path], Finding | None] | None = None
+    #: cluster IPs of an IP version that no Service has, as far as that is known: asked only where somebody answers who
+    #: should not
+    unallocated: Callable[[int], Sequence[str]] = lambda _: ()
+    #: what has been told of middleboxes, by vantage
+    middleboxes: dict[str, str] = field(default_factory=dict)
     #: what serves Services on a node, by its name: asked only where service proxies lawfully differ
     proxy_on: Callable[[str], ServiceProxy | None] = lambda _: None

@@ -78,7 +78,7 @@ from collections import deque
 
 TYPE_CHECKING = False  # typing's own costs milliseconds to import, and probers start often
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 SCTP = 132  # socket.IPPROTO_SCTP, which not every Python has
@@ -955,8 +955,7 @@ def transfer(series: Series) -> Rows:
 
     begun = time.monotonic()
     host, size = series.request["host"], series.size
-    content = pattern(size)
-    digest = hashlib.sha256(content).hexdigest()
+    sent, got = hashlib.sha256(), hashlib.sha256()
     doing, moved = "connecting", 0
     latest = begun + max(series.timeout, series.stall)
     named = f"[{host}]" if ":" in host else host
@@ -966,25 +965,24 @@ def transfer(series: Series) -> Rows:
             doing = "upload"
             sock.sendall(f"POST /bytes {head}Content-Length: {size}\r\n\r\n".encode())
             while moved < size:
-                moved += sock.send(content[moved : moved + 65536])
-            _, body = http_answer(sock, HEAD, latest)
-            who = who_in(body)
+                block = piece(moved, size)
+                count = sock.send(block)
+                sent.update(block[:count])
+                moved += count
+            who = who_in(b"".join(http_answer(sock, HEAD, latest)))
             local = sock.getsockname()[0]
             series.backend_late = backend_lateness(who)
             row = ("ok", who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
             if series.nonce and who["nonce"] != series.nonce:
-                row = ("foreign", *row[1:])
-            elif who.get("digest") != digest:
+                return [(("foreign", *row[1:]), time.monotonic() - begun, begun)]
+            if who.get("digest") != sent.hexdigest():
                 row = empty_row("protocol", local, "the upload arrived changed")
             doing, moved = "download", 0
-
-            def progress(bytes_so_far: int) -> None:
-                nonlocal moved
-                moved = bytes_so_far
-
             sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
-            _, body = http_answer(sock, size, latest, progress)
-            if hashlib.sha256(body).hexdigest() != digest:
+            for part in http_answer(sock, size, latest):
+                got.update(part)
+                moved += len(part)
+            if got.digest() != sent.digest():
                 row = empty_row("protocol", local, "the download arrived changed")
     except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
         row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
@@ -995,12 +993,10 @@ def transfer(series: Series) -> Rows:
     return [(row, time.monotonic() - begun, begun)]
 
 
-def http_answer(
-    sock: socket.socket, most: int, latest: float, progress: Callable[[int], None] = lambda _: None
-) -> tuple[bytes, bytes]:
-    """Head and body, of `most` bytes, of an HTTP answer with a length, until `latest` (time.monotonic()).
+def http_answer(sock: socket.socket, most: int, latest: float) -> Iterator[bytes]:
+    """The parts of the body, of `most` bytes, of an HTTP answer of 200 that comes until `latest` (time.monotonic()).
 
-    Raises OSError, and ValueError for one that is cut short, too large, or none.
+    Raises OSError, and ValueError for an answer that is cut short, too large, of another status, or none.
     """
     data = b""
     while b"\r\n\r\n" not in data:
@@ -1010,22 +1006,20 @@ def http_answer(
             raise ValueError(f"answered '{shown(data)}'" if data else "closed without an answer")
         if time.monotonic() > latest:
             raise socket.timeout  # noqa: UP041 - not TimeoutError before Python 3.10
-    head, _, body = data.partition(b"\r\n\r\n")
-    parts = [body]
+    head, _, part = data.partition(b"\r\n\r\n")
     size = size_in(head)
-    if not 0 <= size <= most:
+    if not head.startswith(b"HTTP/1.1 200 ") or not 0 <= size <= most:
         raise ValueError(f"answered '{shown(head)}'")
-    got = len(body)
+    got = len(part)
+    yield part
     while got < size:
-        progress(got)
         part = sock.recv(65536)
         if not part:
             raise ValueError(f"closed after {got} of {size} bytes")
         if time.monotonic() > latest:
             raise socket.timeout  # noqa: UP041
-        parts.append(part)
         got += len(part)
-    return head, b"".join(parts)
+        yield part
 
 
 def set_ready(series: Series) -> Rows:
@@ -1035,11 +1029,9 @@ def set_ready(series: Series) -> Rows:
     ask = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Secret: {}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", series.port), series.timeout) as sock:
         sock.sendall(ask.format(path, request.get("secret", "")).encode())
-        head, _ = http_answer(sock, HEAD, begun + series.timeout)
-    status = head.split(b"\r\n", 1)[0].decode("latin-1")
-    return [
-        (empty_row("ok" if " 200 " in status else "protocol", "", status), time.monotonic() - begun, begun)
-    ]
+        status = shown(sock.recv(65536).split(b"\r\n", 1)[0])
+    row = empty_row("ok" if " 200 " in status else "protocol", "", status)
+    return [(row, time.monotonic() - begun, begun)]
 
 
 class Prober:
@@ -1419,8 +1411,10 @@ class Prober:
             ours = not nonce or who_in(body)["nonce"] == nonce
         except ValueError:
             ours = False
-        first = shown(head.split(b"\r\n", 1)[0])
-        self._done(attempt, empty_row("protocol" if ours else "foreign", "", first))
+        first, *headers = head.split(b"\r\n")
+        servers = [header for header in headers if header[:7].lower() == b"server:"]
+        detail = ", ".join(map(shown, (first, *servers[:1])))
+        self._done(attempt, empty_row("protocol" if ours else "foreign", "", detail))
 
     def _identity(self, attempt: Attempt, body: bytes) -> None:
         """Read who answered."""
