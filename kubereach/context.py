@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,11 +33,15 @@ class Answered:
 
 @dataclass
 class RunContext:
-    """`nonce` is what every backend of this run answers with, so that no foreign responder is taken for ours."""
+    """`nonce` is what every backend of this run answers with, so that no foreign responder is taken for ours.
+
+    Anybody who reaches a backend reads it. What changes backends takes the `secret`, which no answer and no report has.
+    """
 
     settings: Settings
     bus: Bus
     nonce: str
+    secret: str = field(default="", repr=False)
     #: the API server's, as it says it; empty until the run has connected
     version: str = ""
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
@@ -48,6 +52,11 @@ class RunContext:
     slowest: float = 0.0
     #: finds out which layer of a path that failed is broken
     examine: Callable[[Path], Finding | None] | None = None
+    #: cluster IPs of an IP version that no Service has, as far as that is known: asked only where somebody answers who
+    #: should not
+    unallocated: Callable[[int], Sequence[str]] = lambda _: ()
+    #: what has been told of middleboxes, by vantage
+    middleboxes: dict[str, str] = field(default_factory=dict)
     #: what serves Services on a node, by its name: asked only where service proxies lawfully differ
     proxy_on: Callable[[str], ServiceProxy | None] = lambda _: None
     #: makes a Service over the pods on every node, for as long as it is entered: its cluster IP, and its node port if

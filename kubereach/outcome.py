@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from kubereach.peer import SLOW_CONNECT
+
 OK = "ok"
 REFUSED = "refused"
 RESET = "reset"
@@ -94,6 +96,14 @@ class SeriesResult:
 
     probes: tuple[Probe, ...]
     seconds: float
+    #: whether retransmissions are taken from how long connections took to be made: that kernel does not count them
+    timed: bool = False
+    #: seconds by which a timer of the prober fired late at most while the series ran, and those that one tick of a
+    #: hundred exceeded in its last minute: its machine was overloaded, or stood still. 0: not more than `peer.LATE`
+    late: float = 0.0
+    late_p99: float = 0.0
+    #: the same of the backends, the latest of them; 0: none was later than `peer.TELL_LATE`
+    backend_late: float = 0.0
 
     @classmethod
     def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:
@@ -118,7 +128,10 @@ class SeriesResult:
             )
             for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
         )
-        return cls(probes, float(str(message["seconds"])))
+        late, p99, backend = (
+            float(str(message.get(name, 0.0))) for name in ("late", "late_p99", "backend_late")
+        )
+        return cls(probes, float(str(message["seconds"])), bool(message.get("timed")), late, p99, backend)
 
     @cached_property
     def outcomes(self) -> Counter[str]:
@@ -136,7 +149,21 @@ class SeriesResult:
         return tuple(probe.seconds for probe in self.probes if probe.answer.outcome == OK)
 
     def __add__(self, other: SeriesResult) -> SeriesResult:
-        return SeriesResult(self.probes + other.probes, self.seconds + other.seconds)
+        return SeriesResult(
+            self.probes + other.probes,
+            self.seconds + other.seconds,
+            self.timed or other.timed,
+            max(self.late, other.late),
+            max(self.late_p99, other.late_p99),
+            max(self.backend_late, other.backend_late),
+        )
+
+    @property
+    def how_counted(self) -> str:
+        """In words, who has counted the retransmissions."""
+        if self.timed:
+            return f"the kernel does not count them: these took more than {SLOW_CONNECT} s to connect"
+        return "the kernel counted"
 
 
 def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:

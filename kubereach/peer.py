@@ -4,8 +4,12 @@
 It is mounted from a ConfigMap into any image with Python >= 3.8, so it may use nothing newer and nothing else.
 
 ``serve`` answers HTTP, TCP and UDP with who it is: pod, node, the run's nonce, the client's address as it saw it and
-the port that was hit. ``probe`` takes requests as JSON lines on standard input, one request for a whole *series* of
-probes, and answers each with one JSON line when its series is over; any number of series may be under way.
+the port that was hit. Everybody who reaches it gets that answer, so that the nonce is public; what changes a backend
+takes the run's secret, which no answer contains. A malformed request, or one that is too large, costs its own
+connection alone.
+
+``probe`` takes requests as JSON lines on standard input, one request for a whole *series* of probes, and answers each
+with one JSON line when its series is over; any number of series may be under way.
 
 Both sides are one thread with raw non-blocking sockets and epoll: many probes must be cheap, and a thread or a
 coroutine for each costs several times as much. What blocks by nature (the system's resolver, a TLS handshake) runs in
@@ -19,8 +23,9 @@ A request: ``{"id", "kind", ...}``
                 delay: seconds before the first (0)
     timeout     seconds for one probe, all of it (2)
     wanted      outcomes that are no miss (["ok"]); stop_after: misses after which no further probe starts (0: never)
-    nonce       answers that carry another nonce are outcome ``foreign``
-    retransmits true: a connection that needed a retransmission counts as a miss for stop_after
+    nonce       answers that carry another nonce, or are none of a backend, are outcome ``foreign``
+    retransmits true: a connection that needed a retransmission counts as a miss for stop_after. Where the kernel does
+                not count them (no TCP_INFO), one that took longer than SLOW_CONNECT to be made needed one
     burst       true: the series may have more probes under way than all series together otherwise have
     patient     true: where others were answered, a datagram's answer is waited for PATIENCE time-outs
     times       true: the answer tells when each probe began ("at", seconds since the series began)
@@ -30,20 +35,27 @@ A request: ``{"id", "kind", ...}``
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
     transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
-    ready       make the backend in this very pod ready or not (on, port), or end it (end, port)
+    ready       make the backend in this very pod ready or not (on, port), or end it (end, port); takes the secret
     stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods`,
                 `times` and `within` ends after so many answers in a row from one of these pods (no pods: after so many
                 pings in a row that nobody answered), or with the first other ping that begins after so many seconds
 An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, detail], ...], "of": [row of each probe],
     "ms": [latency of each], "retransmits": [of each], "at": [of each], "seconds"}``: probes in order of completion;
     equal rows are given once. ``detail`` is the answer of dns (base64), resolve (addresses), file (text), else the
-    reason in words. A flow says ``{"id", "began": outcome}`` after its first ping.
+    reason in words. A flow says ``{"id", "began": outcome}`` after its first ping. A request that cannot be read is
+    answered ``{"id", "error"}``. Where they are not zero or false:
+    timed         retransmissions are taken from how long connections took to be made
+    late          seconds by which a timer of the prober fired late at most while the series ran; more than LATE
+    late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
+    backend_late  the greatest lateness that a backend has told of, which it does when it is more than TELL_LATE
 
 Outcomes
-    ok refused reset timeout unreachable nxdomain nodata servfail tls protocol, as kubereach's documents define them;
+    ok refused reset timeout unreachable nxdomain nodata servfail tls, as kubereach's documents define them;
     denied      EPERM or EACCES from the prober's own kernel: what a process on a node gets for UDP to an address that
                 the node's own rules reject or drop (there is no packet that an ICMP error could answer)
-    foreign     an answer, but not from a peer of this run
+    foreign     an answer, but not from a peer of this run: another nonce, or nothing that a peer says
+    protocol    closed without an answer; an answer of a peer of this run to another question, or of an error; where no
+                nonce is wanted, an answer that is not the protocol's
     timeout     no answer in time, of which what the prober itself could not run is no part. Its detail is ``connected``
                 where it was the connection that got no answer, or says that it was the name. Where an answer is wanted
                 and the backend's machine has acknowledged the question, the path has done its work: the backend gets
@@ -66,7 +78,7 @@ from collections import deque
 
 TYPE_CHECKING = False  # typing's own costs milliseconds to import, and probers start often
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 SCTP = 132  # socket.IPPROTO_SCTP, which not every Python has
@@ -84,6 +96,24 @@ LINUX = sys.platform.startswith("linux")
 #: turned off, a client's kernel sends no packet that only acknowledges: what comes next carries it. A probe then takes
 #: 8 packets instead of 10, and its backend wakes up once instead of twice (tcp(7); retransmissions are as ever)
 TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None) if LINUX else None
+#: a connection that took so many seconds to be made has lost its first SYN, which is sent again after one (RFC 6298)
+SLOW_CONNECT = 0.9
+#: bytes of a request or an answer that are kept while the rest has yet to come; nothing of ours is as large
+HEAD = 16384
+#: characters of a pod's name, its node's, a nonce and an address together: names have up to 253
+NAMES = 1024
+#: bytes that an upload or a download may have
+TRANSFER = 1 << 30
+#: connections that a backend serves at a time; a run makes hundreds
+CONNECTIONS = 2048
+#: seconds between the ticks by which a process measures how late its timers fire, while something is under way
+TICK = 0.05
+#: ticks that are remembered: those of a minute
+TICKS = 1200
+#: seconds of lateness above which a backend tells of it, and for which it does
+TELL_LATE, TELL_FOR = 0.2, 10.0
+#: seconds after the last request for which a backend goes on to measure
+QUIET = 1.0
 #: seconds after a time-out's moment at which it is judged, by a process that could run; more means that it could not
 LATE = 0.05
 #: seconds that the resolution of a series' name gets: a resolver asks again after five, and one lost datagram is
@@ -102,16 +132,15 @@ KINDS = frozenset(
     {"http", "tcp", "udp", "sctp", "dns", "resolve", "tls", "file", "flow", "transfer", "ready"}
 )
 
+#: what the other side's ICMP errors make of a connection, besides the usual ones: not every system has them all
+_UNREACHABLE = ("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "ENOPROTOOPT", "ENONET", "EPROTO")
 ERRNO_OUTCOMES = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.ECONNABORTED: "reset",
     errno.EPIPE: "reset",
     errno.ETIMEDOUT: "timeout",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTDOWN: "unreachable",
-    errno.ENETDOWN: "unreachable",
+    **{getattr(errno, name): "unreachable" for name in _UNREACHABLE if hasattr(errno, name)},
     errno.EPERM: "denied",
     errno.EACCES: "denied",
 }
@@ -157,13 +186,51 @@ class Poller:
         return self._poll.poll(None if seconds < 0 else seconds * 1000.0)
 
 
+class Timer:
+    """Fires every `TICK` seconds while something is under way. How late it is, is how long this process did not run.
+
+    The machine had too much to do, or stood still, or a CPU limit was reached: whatever else was due then was late too.
+    """
+
+    def __init__(self) -> None:
+        #: when it fires next (time.monotonic()); infinity while it does not run
+        self.due = float("inf")
+        self._last: deque[float] = deque(maxlen=TICKS)
+
+    def start(self, now: float) -> None:
+        self.due = now + TICK
+
+    def stop(self) -> None:
+        self.due = float("inf")
+
+    def fire(self, now: float) -> float:
+        """Note that it is due; gives by how many seconds it is late."""
+        late = now - self.due
+        self.due = now + TICK
+        self._last.append(late)
+        return late
+
+    def p99(self) -> float:
+        """The seconds of lateness that one of a hundred ticks exceeds, of the last `TICKS`."""
+        ordered = sorted(self._last)
+        return ordered[int(0.99 * (len(ordered) - 1))] if ordered else 0.0
+
+
+def number_in(text: bytes, most: int) -> int:
+    """A whole number as HTTP writes it. Raises ValueError for anything else, and for more than `most`."""
+    text = text.strip()
+    if not text.isdigit() or len(text) > 15 or int(text) > most:
+        raise ValueError(f"not a number up to {most}")
+    return int(text)
+
+
 # --- serve -----------------------------------------------------------------------------------------------------------
 
 
 class Connection:
     """One accepted connection and what has come in on it so far."""
 
-    __slots__ = ("client", "data", "digest", "http", "left", "out", "port", "sock")
+    __slots__ = ("client", "data", "digest", "http", "left", "out", "port", "sent", "size", "sock")
 
     def __init__(self, sock: socket.socket, client: tuple[Any, ...], port: int, http: bool) -> None:
         self.sock = sock
@@ -174,25 +241,40 @@ class Connection:
         #: of an upload: its bytes still to come, and the digest of those that have
         self.left = 0
         self.digest: Any = None
-        #: what the client has not taken yet
-        self.out = memoryview(b"")
+        #: of a download: its head, where the client has not taken it yet, its bytes, and how many of them it has taken
+        self.out = b""
+        self.size = self.sent = 0
 
 
 class Server:
     """A backend. Tells everyone who it is.
 
-    With the run's nonce its readiness is toggled by ``POST /ready?on=0``, and it ends by ``POST /end``.
+    With the run's secret (header ``Kubereach-Secret``) its readiness is toggled by ``POST /ready?on=0``, and it ends by
+    ``POST /end``. Without a secret nobody may do that. It serves `limit` connections at a time.
     """
 
-    def __init__(self, pod: str, node: str, nonce: str, ready: bool = True) -> None:
-        self.pod = pod
-        self.node = node
-        self.nonce = nonce
+    def __init__(
+        self,
+        pod: str,
+        node: str,
+        nonce: str,
+        ready: bool = True,
+        secret: str = "",
+        limit: int = CONNECTIONS,
+    ) -> None:
         self.ready = ready
+        self.limit = limit
+        self._secret = secret.encode()
         self.poller = Poller()
         self.listeners: dict[int, tuple[socket.socket, str, int]] = {}
         self.connections: dict[int, Connection] = {}
-        self._who = json.dumps({"pod": pod, "node": node, "nonce": nonce})[:-1]
+        self._plain = json.dumps({"pod": pod, "node": node, "nonce": nonce})[:-1]
+        #: how each answer begins
+        self._who = self._plain
+        self._timer = Timer()
+        self._active = 0.0
+        #: the greatest lateness of late, and when that was
+        self._late, self._late_at = 0.0, 0.0
 
     def listen(self, protocol: str, port: int, host: str = "") -> int:
         """Serve `protocol` (http, tcp, udp, sctp) on `port` (0: any) and give it; both IP families where possible."""
@@ -233,16 +315,23 @@ class Server:
         return f'{self._who}, "client": "{host}", "client_port": {client[1]}, "port": {port}{more}}}'.encode()
 
     def run(self) -> None:
+        timer = self._timer
         while True:
-            self.step(-1)
+            self.step(-1 if timer.due == float("inf") else max(0.0, timer.due - time.monotonic()))
 
     def step(self, seconds: float) -> None:
-        """Serve what is ready, waiting at most `seconds` for it."""
+        """Serve what is ready, waiting at most `seconds` for it (negative: for ever)."""
         connections = self.connections
-        for fd, events in self.poller.wait(seconds):
+        found = self.poller.wait(seconds)
+        now = time.monotonic()
+        if found:
+            self._active = now
+        if now >= self._timer.due or self._timer.due == float("inf"):
+            self._tick(now)
+        for fd, events in found:
             connection = connections.get(fd)
             if connection is not None:
-                if connection.out and events & OUT:
+                if connection.size and events & OUT:
                     self._writable(fd, connection)
                 elif events & ~OUT:
                     self._readable(fd, connection)
@@ -256,13 +345,32 @@ class Server:
             else:
                 self._accept(sock, protocol == "http", port)
 
+    def _tick(self, now: float) -> None:
+        """Measure how late this process is, while there are requests, and put it into the answers if it is much."""
+        if self._timer.due == float("inf"):
+            late = 0.0
+            self._timer.start(now)
+        else:
+            late = self._timer.fire(now)
+        if late >= self._late or now - self._late_at > TELL_FOR:
+            self._late, self._late_at = late, now
+            told = f', "late": {late:.3f}' if late > TELL_LATE else ""
+            self._who = self._plain + told
+        if now - self._active > QUIET:
+            self._timer.stop()
+
     def _accept(self, listener: socket.socket, http: bool, port: int) -> None:
         for _ in range(64):
             try:
                 sock, client = listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self.connections:
+                    self._make_room()
+                    continue
                 # nothing more to accept, or the client has already gone again
                 return
+            if len(self.connections) >= self.limit:
+                self._make_room()
             if not DONTWAIT:
                 sock.setblocking(False)
             fd = sock.fileno()
@@ -270,6 +378,17 @@ class Server:
             self.connections[fd] = connection
             self.poller.add(fd, IN)
             self._readable(fd, connection)
+
+    def _make_room(self) -> None:
+        """Close the oldest connection of the client that has the most of them: that is never one of ours."""
+        count: dict[str, int] = {}
+        for connection in self.connections.values():
+            count[connection.client[0]] = count.get(connection.client[0], 0) + 1
+        most = max(count.values())
+        for fd, connection in self.connections.items():
+            if count[connection.client[0]] == most:
+                self._close(fd, connection)
+                return
 
     def _close(self, fd: int, connection: Connection) -> None:
         del self.connections[fd]
@@ -287,31 +406,60 @@ class Server:
         if not data:
             self._close(fd, connection)
             return
-        if connection.left:
-            data = self._upload(connection, data)
-            if connection.left:
-                return
-        data = connection.data + data
+        self._take(fd, connection, data)
+
+    def _take(self, fd: int, connection: Connection, data: bytes) -> None:
+        """Answer what has come in."""
         try:
+            if connection.left:
+                data = self._upload(connection, data)
+                if connection.left:
+                    return
+            data = connection.data + data
             keep = self._http(connection, data) if connection.http else self._line(connection, data)
-        except OSError:
-            # the client went away while we answered
+        except Exception:
+            # OSError: the client went away while we answered, or does not read what it asks for; ValueError: it writes
+            # no HTTP. Whatever else there may be, it costs this connection alone
             keep = False
-        if keep and connection.out:
-            self.poller.change(fd, OUT)
-        if not keep or len(connection.data) > 65536:
+        if not keep or len(connection.data) > 2 * HEAD:
             self._close(fd, connection)
+        elif connection.size:
+            self.poller.change(fd, OUT)
 
     def _writable(self, fd: int, connection: Connection) -> None:
+        """Send as much of a download as the client takes; then answer what it has asked for meanwhile."""
+        sock = connection.sock
         try:
-            connection.out = connection.out[connection.sock.send(connection.out, DONTWAIT) :]
+            if connection.out:
+                connection.out = connection.out[sock.send(connection.out, DONTWAIT) :]
+            for _ in range(16):  # and then it is the turn of others
+                if connection.out or connection.sent == connection.size:
+                    break
+                connection.sent += sock.send(piece(connection.sent, connection.size), DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
             self._close(fd, connection)
             return
-        if not connection.out:
+        if connection.sent == connection.size:
+            connection.size = connection.sent = 0
             self.poller.change(fd, IN)
+            if connection.data:
+                data, connection.data = connection.data, b""
+                self._take(fd, connection, data)
+
+    def _send(self, connection: Connection, answer: bytes) -> None:
+        """Answer. Raises OSError when the client has gone, or has not read the answers to its questions before."""
+        if connection.sock.send(answer, DONTWAIT) != len(answer):
+            raise BlockingIOError
+
+    def _may(self, head: bytes, lower: bytes) -> bool:
+        """Whether a request has the run's secret."""
+        import hmac  # a backend that nobody changes needs none
+
+        at = lower.find(b"\r\nkubereach-secret:")
+        given = head[at + 19 :].split(b"\r\n", 1)[0].strip() if at >= 0 else b""
+        return bool(self._secret) and hmac.compare_digest(given, self._secret)
 
     def _upload(self, connection: Connection, data: bytes) -> bytes:
         """Take what belongs to the upload under way, answer when it is whole, and give what comes after it."""
@@ -321,12 +469,14 @@ class Server:
         if not connection.left:
             digest = ', "digest": ' + json.dumps(connection.digest.hexdigest())
             body = self.identity(connection.client, connection.port, digest)
-            answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-            connection.sock.send(answer, DONTWAIT)
+            self._send(connection, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         return data[len(mine) :]
 
     def _http(self, connection: Connection, data: bytes) -> bool:
-        """Answer each whole request in `data`; false when the connection is to be closed."""
+        """Answer each whole request in `data`; false when the connection is to be closed.
+
+        Raises OSError, and ValueError for a length that is none, or too much.
+        """
         while True:
             head, separator, rest = data.partition(b"\r\n\r\n")
             if not separator:
@@ -338,8 +488,9 @@ class Server:
             lower = head.lower()
             length = lower.find(b"\r\ncontent-length:")
             if length >= 0:
-                size = int(lower[length + 17 :].split(b"\r\n", 1)[0])
-                if words[0] == b"POST" and words[1] == b"/bytes" and size:
+                upload = words[0] == b"POST" and words[1] == b"/bytes"
+                size = number_in(lower[length + 17 :].split(b"\r\n", 1)[0], TRANSFER if upload else HEAD)
+                if upload and size:
                     import hashlib
 
                     connection.left, connection.digest, connection.data = size, hashlib.sha256(), b""
@@ -354,28 +505,29 @@ class Server:
             status = b"200 OK"
             ends = words[1] == b"/end"
             if words[0] == b"POST" and (ends or words[1].startswith(b"/ready?on=")):
-                if ("\r\nkubereach-nonce: " + self.nonce).encode().lower() not in lower:
+                if not self._may(head, lower):
                     status = b"403 Forbidden"
                 elif ends:
-                    connection.sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", DONTWAIT)
+                    self._send(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
                     os._exit(0)
                 else:
                     self.ready = not words[1].endswith(b"0")
             elif words[1] == b"/ready" and not self.ready:
                 status = b"503 Service Unavailable"
             if words[1].startswith(b"/bytes?size="):
-                content = pattern(int(words[1][12:]))
-                connection.out = memoryview(
-                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content)
+                size = number_in(words[1][12:], TRANSFER)
+                answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+                if size:
+                    connection.out, connection.size, connection.data = answer, size, rest
+                    return True
+            else:
+                body = self.identity(connection.client, connection.port)
+                answer = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+                    status,
+                    len(body),
+                    body,
                 )
-                connection.data = b""
-                return True
-            body = self.identity(connection.client, connection.port)
-            connection.sock.send(
-                b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                % (status, len(body), body),
-                DONTWAIT,
-            )
+            self._send(connection, answer)
             data = rest
             # HTTP/1.0 and `Connection: close` expect the server to close; kubereach's own prober closes first itself
             if words[2] != b"HTTP/1.1" or b"\r\nconnection: close" in lower:
@@ -389,7 +541,7 @@ class Server:
         *lines, connection.data = data.split(b"\n")
         for line in lines:
             echo = ', "echo": ' + json.dumps(line.decode("latin-1"))
-            connection.sock.send(self.identity(connection.client, connection.port, echo) + b"\n", DONTWAIT)
+            self._send(connection, self.identity(connection.client, connection.port, echo) + b"\n")
         return True
 
     def _datagrams(self, sock: socket.socket, port: int) -> None:
@@ -410,38 +562,74 @@ class Server:
                 return
 
 
+#: bytes after which the pattern of transfers begins again
+_BLOCK = 65536
+#: two blocks, so that a whole one can be cut out at any place
+_blocks: list[memoryview] = []
+
+
+def piece(begin: int, end: int) -> memoryview:
+    """The pattern of transfers from byte `begin` to `end`, or a whole block of it if that is less.
+
+    No two neighbouring parts of it are equal: what is lost or repeated changes the digest.
+    """
+    if not _blocks:
+        _blocks.append(memoryview(2 * b"".join(b"%07d " % number for number in range(_BLOCK // 8))))
+    at = begin % _BLOCK
+    return _blocks[0][at : at + min(_BLOCK, end - begin)]
+
+
 def pattern(size: int) -> bytes:
-    """So many bytes of which no two neighbouring blocks are equal: what is lost or repeated changes the digest."""
-    block = b"".join(b"%07d " % number for number in range(8192))
-    return (block * (size // len(block) + 1))[:size]
+    """The first `size` bytes of the pattern of transfers."""
+    return (bytes(piece(0, _BLOCK)) * (size // _BLOCK + 1))[:size]
 
 
 # --- probe -----------------------------------------------------------------------------------------------------------
 
 
+#: what requests of a kind must have, as texts; those of others have a host
+NEEDED = {"file": ("path",), "ready": (), "dns": ("host", "message"), "tls": ("host", "ca")}
+#: seconds that are more than anything takes
+LONG = 1e7
+
+
+def between(least: float, value: Any, most: float) -> Any:
+    """The value. Raises ValueError for a number out of bounds or NaN, TypeError for what is no number."""
+    if not least <= value <= most:
+        raise ValueError(f"{value} is not from {least} to {most}")
+    return value
+
+
 class Series:
-    """A request under way."""
+    """A request under way. Raises KeyError, TypeError or ValueError for one that is none."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.id = request["id"]
         self.kind = request["kind"]
         self.request = request
+        if type(self.id) is not int or self.kind not in KINDS:
+            raise ValueError(f"no such kind: {self.kind}")
+        for name in NEEDED.get(self.kind, ("host",)):
+            if type(request[name]) is not str:
+                raise TypeError(f"{name} is not a text")
         #: whether its probes are single datagrams
         self.datagrams = self.kind == "udp" or (self.kind == "dns" and request.get("transport") != "tcp")
-        self.count = int(request.get("count", 1))
-        self.limit = int(request.get("in_flight", 4))
-        self.spacing = float(request.get("spacing", 0))
-        self.timeout = float(request.get("timeout", 2))
+        self.count = int(between(1, request.get("count", 1), 1 << 30))
+        self.limit = int(between(1, request.get("in_flight", 4), 4096))
+        self.spacing = float(between(0, request.get("spacing", 0), LONG))
+        self.timeout = float(between(0, request.get("timeout", 2), LONG))
+        self.stall = float(between(0, request.get("stall", 4), LONG))
+        self.size = int(between(0, request.get("size", 0), TRANSFER if self.kind == "transfer" else 65000))
         self.wanted = frozenset(request.get("wanted", ("ok",)))
-        self.stop_after = int(request.get("stop_after", 0))
+        self.stop_after = int(between(0, request.get("stop_after", 0), 1 << 30))
         self.strict = bool(request.get("retransmits"))
         self.patient = bool(request.get("patient"))
-        self.nonce = request.get("nonce")
-        self.port = int(request.get("port", 0))
+        self.nonce = str(request.get("nonce") or "")
+        self.port = int(between(0, request.get("port", 0), 65535))
         self.to: list[tuple[int, tuple[Any, ...]]] = []  # (address family, socket address), in turn
         self.payload = b""
         self.begun = time.monotonic()
-        self.next_at = self.begun + float(request.get("delay", 0))
+        self.next_at = self.begun + float(between(0, request.get("delay", 0), LONG))
         self.started = 0
         self.under_way = 0
         self.misses = 0
@@ -459,6 +647,15 @@ class Series:
         self.of: list[int] = []
         self.ms: list[float] = []
         self.retransmits: list[int] = []
+        #: whether those are taken from how long connections took to be made
+        self.timed = False
+        #: seconds by which a timer of ours, and of a backend, was late at most
+        self.late = 0.0
+        self.backend_late = 0.0
+
+    def not_ours(self, data: bytes) -> tuple[Any, ...]:
+        """The row of an answer that no peer gives."""
+        return empty_row("foreign" if self.nonce else "protocol", "", f"answered '{shown(data)}'")
 
     def full(self) -> bool:
         """Whether no further probe may start now.
@@ -488,7 +685,8 @@ class Series:
             if self.stop_after and self.misses >= self.stop_after:
                 self.count = self.started
 
-    def answer(self) -> bytes:
+    def answer(self, p99: float = 0.0) -> bytes:
+        """The answer, when it is over; `p99`: the prober's lateness, for what is late."""
         whole = {
             "id": self.id,
             "rows": self.rows,
@@ -498,6 +696,12 @@ class Series:
             "at": self.at or [],
             "seconds": round(time.monotonic() - self.begun, 4),
         }
+        if self.timed:
+            whole["timed"] = True
+        if self.late > LATE:
+            whole["late"], whole["late_p99"] = round(self.late, 3), round(p99, 3)
+        if self.backend_late:
+            whole["backend_late"] = self.backend_late
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
 
 
@@ -507,7 +711,9 @@ class Attempt:
     It is -1 for the resolution of a series' name, which is no probe, unless it fails.
     """
 
-    __slots__ = ("arrived", "begun", "data", "fd", "local", "longer", "series", "sock", "state", "token")
+    __slots__ = (
+        "arrived", "begun", "data", "fd", "local", "longer", "series", "slow", "sock", "state", "token",
+    )  # fmt: skip
 
     def __init__(self, series: Series) -> None:
         self.series = series
@@ -516,6 +722,8 @@ class Attempt:
         self.longer = 0.0
         #: whether its question has come to the other side, or is taken to have, found out when its time was over
         self.arrived = False
+        #: whether it took longer than SLOW_CONNECT to connect, where the kernel does not count retransmissions
+        self.slow = False
         self.data = b""
         self.sock: socket.socket | None = None
         self.fd = -1
@@ -536,6 +744,44 @@ def local_ports() -> tuple[int, int]:
 
 def empty_row(outcome: str, local: str = "", detail: str = "") -> tuple[Any, ...]:
     return (outcome, "", "", "", "", local, 0, detail)
+
+
+def shown(data: bytes) -> str:
+    """The beginning of what somebody sent, for people: of one line, without control characters."""
+    return repr(data[:60].decode("latin-1"))[1:-1]
+
+
+def who_in(data: bytes) -> dict[str, Any]:
+    """What a peer says of itself in an answer. Raises ValueError for what no peer says."""
+    try:
+        who: dict[str, Any] = json.loads(data)
+        pod, node, nonce, client, port = who["pod"], who["node"], who["nonce"], who["client"], who["port"]
+        texts = type(pod) is type(node) is type(nonce) is type(client) is type(who.get("echo", "")) is str
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("not a peer's answer") from error
+    if not texts or type(port) is not int or len(pod) + len(node) + len(nonce) + len(client) > NAMES:
+        raise ValueError("not a peer's answer")
+    return who
+
+
+def backend_lateness(who: dict[str, Any]) -> float:
+    """The seconds by which a backend says that its timers were late; 0 if it does not say so."""
+    late = who.get("late")
+    return late if type(late) is float and 0 < late < LONG else 0.0
+
+
+def size_in(head: bytes) -> int:
+    """The length of the body that an HTTP answer's head gives; -1 if it gives none."""
+    at = head.find(b"\r\nContent-Length:")
+    if at < 0:
+        # proxies write names of headers as they like
+        at = head.lower().find(b"\r\ncontent-length:")
+    if at < 0:
+        return -1
+    try:
+        return number_in(head[at + 17 :].split(b"\r\n", 1)[0], TRANSFER)
+    except ValueError:
+        return -1
 
 
 def resolve(host: str, family: int) -> tuple[str, list[str]]:
@@ -583,7 +829,12 @@ def handshake(request: dict[str, Any]) -> tuple[Any, ...]:
     except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
         return empty_row("timeout", local)
     except OSError as error:
-        return empty_row(outcome_of(error.errno or 0), local, str(error))
+        # an end in the middle of a handshake has no number
+        ended = bool(local) and not error.errno
+        return empty_row("tls" if ended else outcome_of(error.errno or 0), local, str(error))
+    except ValueError as error:
+        # a certificate that cannot be read
+        return empty_row("tls", local, str(error))
 
 
 if TYPE_CHECKING:
@@ -613,7 +864,7 @@ def flow(series: Series) -> Rows:
                 if not connected:
                     sock.connect((host, series.port))
                     port, connected = sock.getsockname()[1], True
-                row = ping(sock, token, udp, begun, series.timeout)
+                row = ping(sock, token, udp, begun, series)
             except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
                 row = empty_row("timeout", "", "connected" if connected and not udp else "")
             except OSError as error:
@@ -623,8 +874,6 @@ def flow(series: Series) -> Rows:
                     sock, connected = socket.socket(family, socket.SOCK_DGRAM), False
                     sock.settimeout(series.timeout)
                     sock.bind(("", port))
-            if row[0] == "ok" and series.nonce and row[3] != series.nonce:
-                row = ("foreign", *row[1:])
             rows.append((row, time.monotonic() - begun, begun))
             if number == 0:
                 series.began(row[0])
@@ -646,7 +895,10 @@ def tcp_info(sock: socket.socket, offset: int) -> int | None:
     """The number at an offset of what the kernel tells of a TCP connection (tcp(7), TCP_INFO); None if it does not."""
     if not LINUX:
         return None
-    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, offset + 4)
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, offset + 4)
+    except OSError:
+        return None  # a sandbox's kernel that is not Linux
     return int(struct.unpack_from("I", info, offset)[0]) if len(info) >= offset + 4 else None
 
 
@@ -655,110 +907,131 @@ def has_arrived(sock: socket.socket) -> bool:
     return tcp_info(sock, UNACKED) == 0
 
 
-def ping(sock: socket.socket, token: bytes, udp: bool, begun: float, timeout: float) -> tuple[Any, ...]:
+def ping(sock: socket.socket, token: bytes, udp: bool, begun: float, series: Series) -> tuple[Any, ...]:
     """One question over a socket that is connected, and its answer. Raises OSError."""
     sock.send(token if udp else token + b"\n")
     data = b""
-    deadline, patient = begun + timeout, not udp
+    deadline, patient = begun + series.timeout, not udp
     while True:
-        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        left = deadline - time.monotonic()
         try:
+            if left <= 0 and data:
+                raise socket.timeout  # noqa: UP041 - who goes on sending does not answer either
+            sock.settimeout(max(0.001, left))
             part = sock.recv(65536)
         except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
             if not (patient and has_arrived(sock)):
                 raise
-            deadline, patient = begun + PATIENCE * timeout, False
+            deadline, patient = begun + PATIENCE * series.timeout, False
             continue
         if not part and not udp:
             return empty_row("reset", "", "closed by the other side")
         data = part if udp else data + part
-        if not udp and not data.endswith(b"\n"):
+        if not udp and not data.endswith(b"\n") and is_beginning(data):
             continue
-        who = json.loads(data)
-        if who.get("echo", "").encode() == token:
+        try:
+            who = who_in(data)
+        except ValueError:
+            return series.not_ours(data)
+        series.backend_late = max(series.backend_late, backend_lateness(who))
+        foreign = bool(series.nonce) and who["nonce"] != series.nonce
+        if foreign or who.get("echo", "").encode("utf-8", "replace") == token:
             local = sock.getsockname()[0]
-            return ("ok", who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
+            row = (who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
+            return ("foreign" if foreign else "ok", *row)
         data = b""  # the answer to an earlier question, which was given up
+        if deadline <= time.monotonic():
+            raise socket.timeout  # noqa: UP041
+
+
+def is_beginning(data: bytes) -> bool:
+    """Whether more may come that makes these bytes of a connection a peer's answer to a line."""
+    return len(data) <= HEAD and data[:8] == b'{"pod": '[: len(data)]
 
 
 def transfer(series: Series) -> Rows:
     """Upload and download; what was stalled, lost or changed is told in the detail."""
     import hashlib
 
-    request, begun = series.request, time.monotonic()
-    host, size = request["host"], request["size"]
-    content = pattern(size)
-    digest = hashlib.sha256(content).hexdigest()
+    begun = time.monotonic()
+    host, size = series.request["host"], series.size
+    sent, got = hashlib.sha256(), hashlib.sha256()
     doing, moved = "connecting", 0
-    shown = f"[{host}]" if ":" in host else host
-    head = f"HTTP/1.1\r\nHost: {shown}:{series.port}\r\n"
+    latest = begun + max(series.timeout, series.stall)
+    named = f"[{host}]" if ":" in host else host
+    head = f"HTTP/1.1\r\nHost: {named}:{series.port}\r\n"
     try:
-        with socket.create_connection((host, series.port), request["stall"]) as sock:
+        with socket.create_connection((host, series.port), series.stall) as sock:
             doing = "upload"
             sock.sendall(f"POST /bytes {head}Content-Length: {size}\r\n\r\n".encode())
             while moved < size:
-                moved += sock.send(content[moved : moved + 65536])
-            _, body = http_answer(sock, lambda _: None)
-            who = json.loads(body)
+                block = piece(moved, size)
+                count = sock.send(block)
+                sent.update(block[:count])
+                moved += count
+            who = who_in(b"".join(http_answer(sock, HEAD, latest)))
             local = sock.getsockname()[0]
+            series.backend_late = backend_lateness(who)
             row = ("ok", who["pod"], who["node"], who["nonce"], who["client"], local, who["port"], "")
-            if who["digest"] != digest:
+            if series.nonce and who["nonce"] != series.nonce:
+                return [(("foreign", *row[1:]), time.monotonic() - begun, begun)]
+            if who.get("digest") != sent.hexdigest():
                 row = empty_row("protocol", local, "the upload arrived changed")
             doing, moved = "download", 0
-
-            def progress(bytes_so_far: int) -> None:
-                nonlocal moved
-                moved = bytes_so_far
-
             sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
-            _, body = http_answer(sock, progress)
-            if hashlib.sha256(body).hexdigest() != digest:
+            for part in http_answer(sock, size, latest):
+                got.update(part)
+                moved += len(part)
+            if got.digest() != sent.digest():
                 row = empty_row("protocol", local, "the download arrived changed")
     except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
         row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
     except OSError as error:
         row = empty_row(outcome_of(error.errno or 0), "", f"{doing}: {error}")
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         row = empty_row("foreign", "", f"{doing}: not an answer of ours: {error}")
-    if row[0] == "ok" and series.nonce and row[3] != series.nonce:
-        row = ("foreign", *row[1:])
     return [(row, time.monotonic() - begun, begun)]
 
 
-def http_answer(sock: socket.socket, progress: Callable[[int], None]) -> tuple[bytes, bytes]:
-    """Head and body of an HTTP answer with a length. Raises OSError, ValueError for one that is cut short."""
+def http_answer(sock: socket.socket, most: int, latest: float) -> Iterator[bytes]:
+    """The parts of the body, of `most` bytes, of an HTTP answer of 200 that comes until `latest` (time.monotonic()).
+
+    Raises OSError, and ValueError for an answer that is cut short, too large, of another status, or none.
+    """
     data = b""
     while b"\r\n\r\n" not in data:
         part = sock.recv(65536)
-        if not part:
-            raise ValueError("closed before the end of the head")
         data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    parts = [body]
-    size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-    got = len(body)
+        if not part or len(data) > most + HEAD or data[:7] != b"HTTP/1."[: len(data)]:
+            raise ValueError(f"answered '{shown(data)}'" if data else "closed without an answer")
+        if time.monotonic() > latest:
+            raise socket.timeout  # noqa: UP041 - not TimeoutError before Python 3.10
+    head, _, part = data.partition(b"\r\n\r\n")
+    size = size_in(head)
+    if not head.startswith(b"HTTP/1.1 200 ") or not 0 <= size <= most:
+        raise ValueError(f"answered '{shown(head)}'")
+    got = len(part)
+    yield part
     while got < size:
-        progress(got)
         part = sock.recv(65536)
         if not part:
             raise ValueError(f"closed after {got} of {size} bytes")
-        parts.append(part)
+        if time.monotonic() > latest:
+            raise socket.timeout  # noqa: UP041
         got += len(part)
-    return head, b"".join(parts)
+        yield part
 
 
 def set_ready(series: Series) -> Rows:
     """Turn the readiness of the backend in this pod on or off, or end it; it is reached over the loopback."""
     request, begun = series.request, time.monotonic()
     path = "/end" if request.get("end") else "/ready?on=" + ("1" if request["on"] else "0")
-    ask = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Nonce: {}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", request["port"]), series.timeout) as sock:
-        sock.sendall(ask.format(path, series.nonce).encode())
-        head, _ = http_answer(sock, lambda _: None)
-    status = head.split(b"\r\n", 1)[0].decode("latin-1")
-    return [
-        (empty_row("ok" if " 200 " in status else "protocol", "", status), time.monotonic() - begun, begun)
-    ]
+    ask = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nKubereach-Secret: {}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", series.port), series.timeout) as sock:
+        sock.sendall(ask.format(path, request.get("secret", "")).encode())
+        status = shown(sock.recv(65536).split(b"\r\n", 1)[0])
+    row = empty_row("ok" if " 200 " in status else "protocol", "", status)
+    return [(row, time.monotonic() - begun, begun)]
 
 
 class Prober:
@@ -775,6 +1048,7 @@ class Prober:
         self.results: deque[tuple[Any, ...]] = deque()
         self.threaded: set[Attempt] = set()
         self.next_check = float("inf")
+        self.timer = Timer()
         self.ports = local_ports()
         # beginning anywhere: what an earlier prober at this address has left in connection tracking is not met again
         first, last = self.ports
@@ -786,29 +1060,45 @@ class Prober:
 
     # requests
 
+    def submit_line(self, line: bytes) -> None:
+        """Take a request as it comes in; a malformed one is answered with ``error``."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            self._malformed(None, error)
+            return
+        self.submit(request)
+
     def submit(self, request: dict[str, Any]) -> None:
         """Take a request; a malformed one is answered with ``error``."""
+        series = None
         try:
             if request["kind"] == "stop":
                 self._stop(request)
                 return
             series = Series(request)
-            if series.kind not in KINDS:
-                raise ValueError(f"no such kind: {series.kind}")
+            if series.id in self.series:
+                raise ValueError(f"series {series.id} is under way")
             self.series[series.id] = series
+            if self.timer.due == float("inf"):
+                self.timer.start(time.monotonic())
             if series.kind in ("flow", "transfer", "ready"):
                 self._work(series)
-                return
-            if series.kind == "file":
+            elif series.kind == "file":
                 self._file(series)
-                return
-            if series.kind in ("http", "tcp", "udp", "sctp", "dns"):
+            elif series.kind in ("http", "tcp", "udp", "sctp", "dns"):
                 self._address(series)
-                return
-            self.waiting.append(series)
-        except (KeyError, ValueError, TypeError) as error:
-            line = json.dumps({"id": request.get("id"), "error": f"{type(error).__name__}: {error}"})
-            self.write(line.encode() + b"\n")
+            else:
+                self.waiting.append(series)
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+            if series is not None and self.series.get(series.id) is series:
+                del self.series[series.id]
+            self._malformed(request, error)
+
+    def _malformed(self, request: Any, error: Exception) -> None:
+        number = request.get("id") if isinstance(request, dict) else None
+        line = json.dumps({"id": number, "error": f"{type(error).__name__}: {error}"}, default=str)
+        self.write(line.encode() + b"\n")
 
     def _stop(self, request: dict[str, Any]) -> None:
         """End a series as soon as what is under way has ended; one that is over already is not there any more."""
@@ -816,8 +1106,8 @@ class Prober:
         if series is None:
             return
         if "pods" in request:
-            latest = time.monotonic() + request["within"]
-            series.until = (frozenset(request["pods"]), int(request["times"]), latest)
+            latest = time.monotonic() + between(0, request["within"], LONG)
+            series.until = (frozenset(request["pods"]), int(between(1, request["times"], LONG)), latest)
             return
         if series.stopped is not None:
             series.stopped.set()
@@ -867,13 +1157,14 @@ class Prober:
             import base64  # few series need it
 
             message = base64.b64decode(series.request["message"])
+            between(12, len(message), 65000)
             tcp = series.request.get("transport") == "tcp"
             series.payload = struct.pack("!H", len(message)) + message if tcp else message
         elif series.kind == "http":
-            shown = f"[{host}]" if ":" in host else host
+            named = f"[{host}]" if ":" in host else host
             path = series.request.get("path", "/who")
             series.payload = (
-                f"GET {path} HTTP/1.1\r\nHost: {shown}:{series.port}\r\nUser-Agent: kubereach\r\n\r\n"
+                f"GET {path} HTTP/1.1\r\nHost: {named}:{series.port}\r\nUser-Agent: kubereach\r\n\r\n"
             ).encode()
         if self._literal(series, [host]):
             self.waiting.append(series)
@@ -901,11 +1192,13 @@ class Prober:
         """Start what may start, then handle what is ready or overdue."""
         now = time.monotonic()
         pause = self._launch(now)
-        if self.next_check != float("inf"):
-            pause = (
-                min(pause, max(0.0, self.next_check - now)) if pause >= 0 else max(0.0, self.next_check - now)
-            )
-        for fd, events in self.poller.wait(pause):
+        due = min(self.next_check, self.timer.due)
+        if due != float("inf"):
+            pause = min(pause, max(0.0, due - now)) if pause >= 0 else max(0.0, due - now)
+        found = self.poller.wait(pause)
+        if time.monotonic() >= self.timer.due:
+            self._tick()
+        for fd, events in found:
             attempt = self.attempts.get(fd)
             if attempt is not None:
                 self._look(attempt, events)
@@ -917,6 +1210,15 @@ class Prober:
                 self.readable(fd)
         if time.monotonic() >= self.next_check:
             self._overdue()
+
+    def _tick(self) -> None:
+        """Measure how late this process is, for the series that are under way."""
+        if not self.series:
+            self.timer.stop()
+            return
+        late = self.timer.fire(time.monotonic())
+        for series in self.series.values():
+            series.late = max(series.late, late)
 
     def readable(self, fd: int) -> None:
         """Another descriptor of the poller has something: standard input, in `main`."""
@@ -978,7 +1280,7 @@ class Prober:
         if series.kind in ("udp", "tcp", "sctp"):
             self.token += 1
             attempt.token = b"kubereach %d.%d" % (os.getpid(), self.token)
-            attempt.token = attempt.token.ljust(series.request.get("size", 0), b".")
+            attempt.token = attempt.token.ljust(series.size, b".")
         number = sock.connect_ex(address)
         if number not in (0, errno.EINPROGRESS):
             # said by the call itself, before there was any packet: by routes, or by who translates at the socket
@@ -1022,6 +1324,10 @@ class Prober:
         except OSError as error:
             reason = error.strerror or str(error)
             self._done(attempt, empty_row(outcome_of(error.errno or 0), attempt.local, reason))
+        except Exception:
+            # an answer that nobody has thought of: whatever it is, none of ours
+            if self.attempts.get(attempt.fd) is attempt:
+                self._done(attempt, attempt.series.not_ours(attempt.data))
 
     def _event(self, attempt: Attempt, events: int) -> None:
         sock = attempt.sock
@@ -1034,6 +1340,8 @@ class Prober:
             except BlockingIOError:
                 return  # not made yet: the event was of another one that had the same descriptor
             attempt.state = 1
+            if not LINUX:
+                attempt.slow = time.monotonic() - attempt.begun > SLOW_CONNECT
             self.poller.connected(attempt.fd)
             if not events & IN:
                 return
@@ -1053,44 +1361,62 @@ class Prober:
             self._http(attempt, data)
         elif series.kind == "dns":
             self._dns(attempt, data)
-        elif not data:
-            self._done(attempt, empty_row("protocol", "", "closed without an answer"))
         elif series.kind == "udp":
             self._identity(attempt, data)
-        else:
+        elif data:
             attempt.data += data
-            if attempt.data.endswith(b"\n"):
+            if data.endswith(b"\n") or not is_beginning(attempt.data):
                 self._identity(attempt, attempt.data)
+        else:
+            self._closed(attempt)
+
+    def _closed(self, attempt: Attempt) -> None:
+        """The other side has ended a connection before its answer was whole."""
+        size = len(attempt.data)
+        reason = f"closed after {size} bytes of an answer" if size else "closed without an answer"
+        self._done(attempt, empty_row("protocol", "", reason))
 
     def _http(self, attempt: Attempt, data: bytes) -> None:
+        series = attempt.series
         attempt.data = whole = attempt.data + data if attempt.data else data
         head, separator, body = whole.partition(b"\r\n\r\n")
-        if separator and attempt.series.request.get("status"):
-            words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-            self._done(attempt, empty_row("ok", "", words[1] if len(words) > 1 else ""))
-            return
-        if separator:
-            at = head.find(b"Content-Length: ")
-            size = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at > 0 else -1
-            if size >= 0 and len(body) >= size:
-                if head.startswith(b"HTTP/1.1 200 ") and attempt.series.request.get("text"):
-                    self._done(
-                        attempt, empty_row("ok", "", body[: min(size, 4096)].decode("utf-8", "replace"))
-                    )
-                elif head.startswith(b"HTTP/1.1 200 "):
-                    self._identity(attempt, body[:size])
-                else:
-                    self._done(
-                        attempt, empty_row("protocol", "", head.split(b"\r\n", 1)[0].decode("latin-1"))
-                    )
-                return
-            if not data or at < 0:
-                first = head.split(b"\r\n", 1)[0].decode("latin-1")
-                self._done(attempt, empty_row("foreign" if attempt.series.nonce else "protocol", "", first))
-                return
-        if not data:
-            reason = f"closed after {len(whole)} bytes of an answer" if whole else "closed without an answer"
-            self._done(attempt, empty_row("protocol", "", reason))
+        if whole[:7] != b"HTTP/1."[: len(whole)] or len(head) > HEAD:
+            self._done(attempt, series.not_ours(whole))
+        elif separator and series.request.get("status"):
+            words = head.split(b"\r\n", 1)[0].split(b" ")
+            self._done(attempt, empty_row("ok", "", shown(words[1]) if len(words) > 1 else ""))
+        elif separator:
+            size = size_in(head)
+            if 0 <= size <= len(body):
+                self._http_whole(attempt, head, body[:size])
+            elif not data or not 0 <= size <= HEAD:
+                self._foreign_http(attempt, head)
+        elif not data:
+            self._closed(attempt)
+
+    def _http_whole(self, attempt: Attempt, head: bytes, body: bytes) -> None:
+        series = attempt.series
+        if series.request.get("text"):
+            row = empty_row("protocol", "", shown(head.split(b"\r\n", 1)[0]))
+            if head.startswith(b"HTTP/1.1 200 "):
+                row = empty_row("ok", "", body[:4096].decode("utf-8", "replace"))
+            self._done(attempt, row)
+        elif head.startswith(b"HTTP/1.1 200 "):
+            self._identity(attempt, body)
+        else:
+            self._foreign_http(attempt, head, body)
+
+    def _foreign_http(self, attempt: Attempt, head: bytes, body: bytes = b"") -> None:
+        """An HTTP answer that is no backend's, or with a status that says that it does not do what it was asked for."""
+        nonce = attempt.series.nonce
+        try:
+            ours = not nonce or who_in(body)["nonce"] == nonce
+        except ValueError:
+            ours = False
+        first, *headers = head.split(b"\r\n")
+        servers = [header for header in headers if header[:7].lower() == b"server:"]
+        detail = ", ".join(map(shown, (first, *servers[:1])))
+        self._done(attempt, empty_row("protocol" if ours else "foreign", "", detail))
 
     def _identity(self, attempt: Attempt, body: bytes) -> None:
         """Read who answered."""
@@ -1098,22 +1424,22 @@ class Prober:
         sock = attempt.sock
         assert sock is not None
         try:
-            who = json.loads(body)
-            row = (who["pod"], who["node"], who["nonce"], who["client"], sock.getsockname()[0], who["port"])
-            echo = who.get("echo", "")
-        except (ValueError, KeyError, TypeError):
-            text = body[:60].decode("latin-1")
-            self._done(
-                attempt, empty_row("foreign" if series.nonce else "protocol", "", f"answered {text!r}")
-            )
+            who = who_in(body)
+        except ValueError:
+            self._done(attempt, series.not_ours(body))
             return
-        if series.kind != "http" and echo.encode() != attempt.token:
+        if "late" in who:
+            series.backend_late = max(series.backend_late, backend_lateness(who))
+        row = (who["pod"], who["node"], who["nonce"], who["client"], sock.getsockname()[0], who["port"], "")
+        if series.nonce and who["nonce"] != series.nonce:
+            self._done(attempt, ("foreign", *row))
+            return
+        if series.kind != "http" and who.get("echo", "").encode("utf-8", "replace") != attempt.token:
             if series.kind in ("tcp", "sctp"):
                 self._done(attempt, empty_row("protocol", "", "answered to another question"))
             # a late or duplicated datagram is not ours: the real answer may still come
             return
-        outcome = "foreign" if series.nonce and who["nonce"] != series.nonce else "ok"
-        self._done(attempt, (outcome, *row, ""))
+        self._done(attempt, ("ok", *row))
 
     def _dns(self, attempt: Attempt, data: bytes) -> None:
         import base64  # few series need it
@@ -1191,7 +1517,7 @@ class Prober:
         sock = attempt.sock
         if sock is not None:
             if series.strict and series.kind != "sctp" and not series.datagrams:
-                retransmits = tcp_info(sock, TOTAL_RETRANS) or 0
+                retransmits = self._retransmits(attempt, sock)
             if attempt.fd >= 0:
                 self.attempts.pop(attempt.fd, None)
                 self.poller.forget(attempt.fd)
@@ -1203,9 +1529,17 @@ class Prober:
         if series.over():
             self._finish(series)
 
+    def _retransmits(self, attempt: Attempt, sock: socket.socket) -> int:
+        """How many packets of a TCP connection were sent again; by its time where the kernel does not tell."""
+        counted = tcp_info(sock, TOTAL_RETRANS)
+        if counted is not None:
+            return counted
+        attempt.series.timed = True
+        return int(attempt.slow)
+
     def _finish(self, series: Series) -> None:
         self.series.pop(series.id, None)
-        self.write(series.answer())
+        self.write(series.answer(self.timer.p99() if series.late > LATE else 0.0))
 
     # what blocks
 
@@ -1284,7 +1618,7 @@ def probe(arguments: list[str]) -> None:
         *lines, pending[0] = (pending[0] + data).split(b"\n")
         for line in lines:
             if line.strip():
-                prober.submit(json.loads(line))
+                prober.submit_line(line)
 
     prober.readable = readable  # type: ignore[method-assign]
     prober.poller.add(0, IN)
@@ -1299,13 +1633,15 @@ def serve(arguments: list[str]) -> None:
 
     Any number of ports; a machine without SCTP serves the others. `--linger`: go on for so long after SIGTERM.
 
-    Who it is comes from the environment: POD_NAME, NODE_NAME, NONCE.
+    Who it is comes from the environment: POD_NAME, NODE_NAME, NONCE; and what whoever changes it has to know: SECRET.
     """
     server = Server(
         os.environ.get("POD_NAME") or socket.gethostname(),
         os.environ.get("NODE_NAME", ""),
         os.environ.get("NONCE", ""),
         ready="--not-ready" not in arguments,
+        secret=os.environ.get("SECRET", ""),
+        limit=min(CONNECTIONS, descriptors() - 64),
     )
     for option, value in zip(arguments, arguments[1:]):  # noqa: B905, RUF007 - both need Python 3.10
         if option in ("--http", "--tcp", "--udp"):
@@ -1316,6 +1652,18 @@ def serve(arguments: list[str]) -> None:
             except OSError as error:
                 sys.stderr.write(f"no SCTP on this machine: {error}\n")
     server.run()
+
+
+def descriptors() -> int:
+    """The files and sockets that this process may have open, as many as it may take for itself."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS
+    if 0 <= soft < wanted:
+        soft = wanted if hard < 0 else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft if soft >= 0 else wanted
 
 
 def idle() -> None:

@@ -57,7 +57,7 @@ def keep_reaching(
             path.fail(
                 f"all of {len(result.probes)} new connections answered",
                 f"{len(lost)} lost or late: {in_words(_outcomes(lost))}",
-                _when(first),
+                _when(first, result),
             )
         elif backends is not None and (foreign := result.backends.keys() - set(backends)):
             got = f"answers of {', '.join(sorted(foreign))}"
@@ -73,9 +73,9 @@ def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
     return found
 
 
-def _when(probe: Probe) -> str:
+def _when(probe: Probe, result: SeriesResult) -> str:
     answer = probe.answer
-    what = f"a packet was sent again ({probe.retransmits} times)"
+    what = f"a packet was sent again ({probe.retransmits} times; {result.how_counted})"
     if answer.outcome != OK:
         what = f"{WORDS.get(answer.outcome, answer.outcome)} {answer.detail}".strip()
     return f"the first {probe.at:.2f} s after the beginning: {what}"

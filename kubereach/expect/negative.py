@@ -9,6 +9,7 @@ from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import ANSWERED as TAKEN
 from kubereach.expect.evidence import NO_REFUSAL, Path, measurable, paths, settle
+from kubereach.expect.middlebox import Middleboxes, note, words
 from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import (
@@ -72,13 +73,20 @@ def negative(
     control: Sequence[Address],
     within: float | None,
 ) -> None:
-    """See `Expectation.to_be_refused` and its sisters. `conforming` None: refusals, as they look from each vantage."""
+    """See `Expectation.to_be_refused` and its sisters. `conforming` None: refusals, as they look from each vantage.
+
+    What a middlebox's answer is worth, see `kubereach.expect.middlebox`.
+    """
     seen = paths(vantages, addresses)
     slowest = _control(vantages, control, "before")
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
     def waits_for_refusal(path: Path) -> bool:
         return REFUSED in wanted[id(path)] and TIMEOUT not in wanted[id(path)]
+
+    def any_silence(path: Path) -> bool:
+        # whoever answers for nobody hides none of what conforms: that no endpoint answers is all there is to see
+        return wanted[id(path)] >= UNANSWERED
 
     def rationed(path: Path) -> bool:
         # a refusal on the node itself is no packet, so that nothing limits its rate
@@ -92,7 +100,7 @@ def negative(
         if conforming is None and _refused_at_connect(path, result):
             wanted[id(path)] |= {UNREACHABLE, DENIED}
             return True
-        return False
+        return any_silence(path) and middleboxes.answer(path, result) is not None
 
     def series(path: Path) -> Series:
         context = path.vantage.context
@@ -123,19 +131,32 @@ def negative(
             nonce=context.nonce,
         )
 
+    middleboxes = Middleboxes(seen, series)
     # so few probes that the attempt which converges is the one that holds
     late = converge(seen, series, conforms, within)
     # a client whose ration others have used up hears nothing either: what counts came after a wait for all of it
     converge(
         [path for path in late if rationed(path) and path.result.outcomes[TIMEOUT]], series, conforms, 0.0
     )
+    hidden: dict[int, str] = {}
     for path in seen:
         measurable(path)
-        _judge(path, wanted[id(path)])
-    for note in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
-        tell(seen[0].vantage, note)
+        answer = middleboxes.answer(path, path.result)
+        if answer is None:
+            _judge(path, wanted[id(path)])
+            continue
+        note(path, answer)
+        if not any_silence(path):
+            hidden[id(path)] = f"{path.vantage.name} -> {path.address}: {words(answer)}"
+    for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
+        tell(seen[0].vantage, told)
     _control(vantages, control, "after")
-    settle(seen)
+    settle([path for path in seen if id(path) not in hidden])
+    if hidden:
+        raise CannotMeasure(
+            f"a middlebox answers, as it does for addresses that nobody has: {'; '.join(hidden.values())}",
+            "Keep the network's transparent proxy from the cluster's own addresses: it hides what becomes of them.",
+        )
 
 
 def _judge(path: Path, conforming: frozenset[str]) -> None:

@@ -207,7 +207,7 @@ def _misses(
         miss(
             missed.LOST,
             "no packet lost",
-            f"{len(again)} of {len(result.probes)} connections needed {total} retransmissions (the kernel counted)",
+            f"{len(again)} of {len(result.probes)} connections needed {total} retransmissions ({result.how_counted})",
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if wanted is not None:

@@ -107,6 +107,10 @@ FAULTS: dict[str, Fault] = {
         "under a Local policy an address leads to a node without endpoints", BALANCER, "kubernetes #114058"
     ),
     "net.loss-5-percent": Fault("one packet in twenty is lost on the way to a pod of another node", NETWORK),
+    "net.middlebox": Fault(
+        "a transparent proxy answers connections to addresses that nobody has, where nodes let them out",
+        NETWORK,
+    ),
     "net.mtu": Fault("packets over 1400 bytes are silently lost between nodes", NETWORK),
     "net.no-egress": Fault("pods reach nothing outside of the pod network", NETWORK),
     "net.node-pair-cut": Fault("the first node does not reach the pods of the last", NETWORK, nodes=(0, -1)),

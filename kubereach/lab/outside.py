@@ -10,6 +10,7 @@ from typing import Any
 
 from pyroute2.iproute.linux import IPRoute
 
+from kubereach.lab import middlebox
 from kubereach.lab.config import LabConfig
 from kubereach.lab.network import Host, NodeNetwork, add_address, begin_ipv6, nft, sysctl
 
@@ -30,6 +31,10 @@ class Outside(Host):
 
     async def start(self) -> None:
         await self.do(self._bridge)
+        if "net.middlebox" in self._config.faults:
+            for plan in self._config.plans:
+                await self.do(middlebox.catch, plan)
+                await middlebox.serve(plan)
 
     def _bridge(self) -> None:
         if self._config.dual_stack:

@@ -221,6 +221,7 @@ TABLE: dict[str, Row] = {
         "clusterip.from-pod alone",
         perhaps=["*"],
     ),
+    "net.middlebox": recovers("--proxy-mode=iptables"),
     "net.mtu": by("clusterip.large-transfer"),
     "net.no-egress": by(
         "affinity.sticks", "clusterip.api-server", "endpoints.host-network", "lifecycle.type-changes",

@@ -32,6 +32,8 @@ class Series:
     #: the answer tells when each probe began
     times: bool = False
     nonce: str = ""
+    #: of ready alone: what our backends demand of who changes them
+    secret: str = field(default="", repr=False)
     #: the refusals that it may get have been taken from its vantage's ration already
     paced: bool = False
     #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file,
@@ -57,6 +59,7 @@ class Series:
             "burst": self.burst,
             "times": self.times,
             "nonce": self.nonce,
+            **({"secret": self.secret} if self.secret else {}),
             **self.more,
         }
 

@@ -31,7 +31,7 @@ class Connected:
     def __init__(self, access: ClusterAccess, settings: Settings, bus: Bus) -> None:
         self._access = access
         self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
-        self.context = RunContext(settings, bus, secrets.token_hex(8))
+        self.context = RunContext(settings, bus, secrets.token_hex(8), secrets.token_hex(16))
         self.places = places(settings, self.run)
         self.namespace, self.other_namespace = self.places.services, self.places.other
         self.node_namespace = self.places.nodes

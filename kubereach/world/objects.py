@@ -92,6 +92,7 @@ class Objects(Vantages):
             "node_namespace": self.node_namespace,
             "image": self.context.settings.image,
             "nonce": self.context.nonce,
+            "secret": self.context.secret,
             "run": self.run,
             "domain": self.cluster.domain,
             "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",

@@ -193,9 +193,9 @@ class Service(ServiceWays):
 
         Raises `CannotMeasure` when a pod's backend cannot be told, or its kubelet does not notice in time.
         """
-        nonce = self._world.context.nonce
+        secret = self._world.context.secret
         for vantage in self.own_pods(*pods):
-            answer = vantage.run(Series("ready", port=HTTP, nonce=nonce, more={"on": on})).probes[0].answer
+            answer = vantage.run(Series("ready", port=HTTP, secret=secret, more={"on": on})).probes[0].answer
             if answer.outcome != OK:
                 raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
             self._world.context.bus.emit(

@@ -93,7 +93,7 @@ class Workload:
 
         They are told to end by themselves too: not every kubelet shortens a grace period that has begun.
         """
-        end = Series("ready", port=HTTP, nonce=self._world.context.nonce, more={"end": True})
+        end = Series("ready", port=HTTP, secret=self._world.context.secret, more={"end": True})
         for vantage in self._service.own_pods(*(pod["metadata"]["name"] for pod in self.pods)):
             with contextlib.suppress(CannotMeasure):  # one that has gone already
                 vantage.run(end)

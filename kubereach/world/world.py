@@ -24,6 +24,7 @@ from kubereach.world.objects import Objects
 from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
+from kubereach.world.unallocated import Unallocated
 
 _FOLLOWED = (
     "/api/v1/pods",
@@ -106,6 +107,7 @@ class World(Objects):
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
         self.context.younger = self.younger
+        self.context.unallocated = Unallocated(self.api, self.cluster).of
         self.context.proxy_on = Proxies(self.api, self._proxy_mode).on
         for service in self._services.values():
             service.settled = self.context.settled

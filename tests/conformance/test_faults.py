@@ -32,3 +32,16 @@ def test_a_required_load_balancer_fails(run_suite: Runner) -> None:
     result = run_suite(run)
     assert result.code == 1, result.output
     assert result.ids("fail") == {"loadbalancer.assigned"}
+
+
+def test_a_middlebox_is_told_from_a_service_that_answers(run_suite: Runner) -> None:
+    """Both at once: it answers for a Service that is gone, and a pod of ours where no port is declared."""
+    faults = ["--fault", "net.middlebox", "--fault", "proxy.undeclared-ports", "--proxy-mode", "iptables"]
+    brief = ["--set", "settle_deadline=2", "--set", "converge_deadline=2"]
+    checks = ["clusterip.undeclared-port", "lifecycle.recreated"]
+    run = ["{python}", "-m", "kubereach", "run", *checks, *faults, *brief, "--report-dir", "{report}"]
+    result = run_suite(run)
+    assert result.code == 1, result.output
+    assert result.ids("fail") == {"clusterip.undeclared-port"}
+    assert result.ids("pass") == {"lifecycle.recreated"}
+    assert "a middlebox answers for addresses that nobody has, from " in result.output

@@ -15,6 +15,7 @@ from kubereach.vantage.vantage import POD
 from kubereach.vantage.wire import Wire
 
 NONCE = "0123456789abcdef"
+SECRET = "fedcba9876543210fedcba9876543210"
 
 
 @dataclass
@@ -33,7 +34,7 @@ _SERVE = """
 import sys
 sys.path.insert(0, {folder!r})
 import peer
-server = peer.Server({pod!r}, "node-of-" + {pod!r}, {nonce!r}, ready={ready!r})
+server = peer.Server({pod!r}, "node-of-" + {pod!r}, {nonce!r}, ready={ready!r}, secret={secret!r})
 sys.stdout.write(" ".join(str(server.listen(kind, 0)) for kind in ("http", "tcp", "udp")) + "\\n")
 sys.stdout.flush()
 server.run()

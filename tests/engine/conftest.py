@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bench import _SERVE, NONCE, Backend, local_vantage
+from bench import _SERVE, NONCE, SECRET, Backend, local_vantage
 
 from kubereach import peer
 from kubereach.context import RunContext
@@ -24,9 +24,9 @@ def serve() -> Iterator[Callable[..., Backend]]:
     """Starts backends: ``serve("a")``, ``serve("a", nonce="another")``."""
     started: list[Backend] = []
 
-    def start(pod: str, nonce: str = NONCE, ready: bool = True) -> Backend:
+    def start(pod: str, nonce: str = NONCE, ready: bool = True, secret: str = SECRET) -> Backend:
         folder = str(Path(peer.__file__).parent)
-        code = _SERVE.format(folder=folder, pod=pod, nonce=nonce, ready=ready)
+        code = _SERVE.format(folder=folder, pod=pod, nonce=nonce, ready=ready, secret=secret)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None
         ports = [int(word) for word in process.stdout.readline().split()]
@@ -55,7 +55,7 @@ def context(events: list[Event]) -> RunContext:
     settings = Settings(
         connect_timeout=0.5, udp_timeout=0.3, dns_timeout=0.5, refusal_interval=0.05, resolve_hold=3
     )
-    return RunContext(settings, bus, NONCE)
+    return RunContext(settings, bus, NONCE, SECRET)
 
 
 @pytest.fixture

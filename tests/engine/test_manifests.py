@@ -24,6 +24,7 @@ VARIABLES = {
     "node_namespace": "kubereach-x-n",
     "image": "python:3.13-alpine",
     "nonce": "n",
+    "secret": "s",
     "run": "x",
     "domain": "cluster.local",
     "dns": "10.96.0.10",

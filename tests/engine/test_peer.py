@@ -18,7 +18,7 @@ from pathlib import Path
 
 import dns.message
 import pytest
-from bench import NONCE
+from bench import NONCE, SECRET
 
 from kubereach import peer
 from kubereach.errors import CannotMeasure
@@ -26,7 +26,9 @@ from kubereach.vantage import Series
 
 
 def outcome(vantage, kind, port, host="127.0.0.1", **more):
-    result = vantage.run(Series(kind, host, port, timeout=more.pop("timeout", 0.4), nonce=NONCE, **more))
+    secret = SECRET if kind == "ready" else ""
+    series = Series(kind, host, port, timeout=more.pop("timeout", 0.4), nonce=NONCE, secret=secret, **more)
+    result = vantage.run(series)
     return result.probes[0].answer
 
 
@@ -98,7 +100,7 @@ def close(connection):
         (lambda _: None, "timeout"),
         (reset, "reset"),
         (close, "protocol"),
-        (lambda connection: connection.sendall(b"SSH-2.0-x\r\n") or close(connection), "protocol"),
+        (lambda connection: connection.sendall(b"SSH-2.0-x\r\n") or close(connection), "foreign"),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "foreign"),
     ],
     ids=["silent", "resets", "closes", "other protocol", "other web server"],
@@ -337,15 +339,43 @@ def get(url, data=None, headers=None):
         return response.status
 
 
-def test_readiness_is_toggled_with_the_nonce_only(serve):
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"kubereach-nonce": NONCE},  # which everybody is shown
+        {"kubereach-secret": NONCE},
+        {"kubereach-secret": ""},
+        {"kubereach-secret": SECRET[:-1]},
+        {"kubereach-secret": SECRET + "0"},
+    ],
+    ids=["nothing", "nonce", "nonce as the secret", "empty", "shorter", "longer"],
+)
+def test_nobody_changes_a_backend_without_the_secret(serve, headers):
+    backend = serve("a")
+    url = f"http://127.0.0.1:{backend.ports['http']}"
+    for change in ("/ready?on=0", "/end"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            get(url + change, b"", headers)
+    assert get(url + "/ready") == 200
+    assert backend.process.poll() is None
+
+
+def test_a_backend_without_a_secret_is_changed_by_nobody(serve):
+    url = f"http://127.0.0.1:{serve('a', secret='').ports['http']}"
+    for headers in ({}, {"kubereach-secret": ""}):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            get(url + "/ready?on=0", b"", headers)
+    assert get(url + "/ready") == 200
+
+
+def test_readiness_is_toggled_with_the_secret(serve):
     url = f"http://127.0.0.1:{serve('a').ports['http']}/ready"
     assert get(url) == 200
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        get(url + "?on=0", b"", {"kubereach-nonce": "wrong"})
-    get(url + "?on=0", b"", {"kubereach-nonce": NONCE})
+    get(url + "?on=0", b"", {"kubereach-secret": SECRET})
     with pytest.raises(urllib.error.HTTPError, match="503"):
         get(url)
-    get(url + "?on=1", b"", {"kubereach-nonce": NONCE})
+    get(url + "?on=1", b"", {"kubereach-secret": SECRET})
     assert get(url) == 200
 
 
@@ -499,7 +529,7 @@ def test_readiness_is_turned_by_the_prober_beside_the_backend(serve, vantage):
 def test_a_backend_ends_when_the_prober_beside_it_says_so(serve, vantage):
     backend = serve("a")
     port = backend.ports["http"]
-    stranger = Series("ready", port=port, nonce="another", more={"end": True})
+    stranger = Series("ready", port=port, secret=NONCE, more={"end": True})
     assert vantage.run(stranger).probes[0].answer.detail == "HTTP/1.1 403 Forbidden"
     assert backend.process.poll() is None
     assert outcome(vantage, "ready", port, more={"end": True}).outcome == "ok"

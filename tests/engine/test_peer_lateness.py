@@ -1,0 +1,145 @@
+"""How late timers fire, on both sides; and losses where no kernel counts them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+from bench import NONCE
+
+from kubereach import peer
+from kubereach.outcome import SeriesResult
+from kubereach.vantage import Series
+
+
+def stop_for(process, seconds):
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
+
+
+def series_to(backend, kind="http", **more):
+    return Series(kind, "127.0.0.1", backend.ports[kind], nonce=NONCE, **more)
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "udp"])
+def test_a_prober_tells_how_late_its_own_timers_were(serve, vantage, kind):
+    backend = serve("a")
+    vantage.run(series_to(backend, kind))
+    future = vantage.submit(series_to(backend, kind, count=40, in_flight=1, spacing=0.02))
+    time.sleep(0.2)
+    stop_for(vantage._stream._process, 0.6)
+    result = future.result(60)
+    assert 0.4 < result.late < 5
+    # one tick of about twenty: neither is it the rule
+    assert 0 <= result.late_p99 <= result.late
+
+
+def test_a_prober_tells_of_its_lateness_while_a_flow_runs(serve, vantage):
+    port = serve("a").ports["tcp"]
+    series = Series("flow", "127.0.0.1", port, 1000, spacing=0.05, nonce=NONCE, more={"transport": "tcp"})
+    ongoing = vantage.begin(series)
+    stop_for(vantage._stream._process, 0.6)
+    assert 0.4 < ongoing.stop().late < 5
+
+
+def test_a_backend_tells_how_late_its_own_timers_were(serve, vantage):
+    backend = serve("a")
+    future = vantage.submit(series_to(backend, count=60, in_flight=1, spacing=0.02, timeout=2))
+    time.sleep(0.3)
+    stop_for(backend.process, 0.6)
+    assert 0.4 < future.result(60).backend_late < 5
+
+
+def test_lateness_of_before_a_series_is_not_its_own(serve, vantage):
+    backend = serve("a")
+    vantage.run(series_to(backend))
+    stop_for(vantage._stream._process, 0.6)
+    assert vantage.run(series_to(backend)).late < 0.4
+
+
+def test_an_idle_process_has_no_ticks():
+    """Neither a prober without a series nor a backend without requests wakes up."""
+    answers = []
+    prober = peer.Prober(answers.append)
+    assert prober.timer.due == float("inf")
+    prober.submit({"id": 1, "kind": "http", "host": "127.0.0.1", "port": 1, "nonce": NONCE})
+    assert prober.timer.due < float("inf")
+    while prober.timer.due < float("inf"):
+        prober.step()
+    assert answers
+
+    server = peer.Server("a", "", NONCE)
+    server._active = time.monotonic()
+    server.step(0)
+    assert server._timer.due < float("inf")
+    server._active = time.monotonic() - 2 * peer.QUIET
+    server._timer.due = time.monotonic()
+    server.step(0)
+    assert server._timer.due == float("inf")
+
+
+def test_lateness_is_measured_from_when_a_tick_was_due():
+    timer = peer.Timer()
+    timer.start(100.0)
+    assert timer.fire(100.0 + peer.TICK + 0.3) == pytest.approx(0.3)
+    assert timer.due == pytest.approx(100.3 + 2 * peer.TICK)
+    for _ in range(99):
+        timer.fire(timer.due + 0.01)
+    assert timer.p99() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("late", ['"x"', "-1", "true", "null", "1e99", "[]", "NaN"])
+def test_what_a_backend_cannot_mean_is_no_lateness(late):
+    assert peer.backend_lateness({"late": json.loads(late)}) == 0.0
+
+
+def test_the_worst_lateness_of_several_series_counts():
+    whole = SeriesResult((), 1.0, late=0.1, backend_late=0.5) + SeriesResult((), 1.0, late=0.3, timed=True)
+    assert (whole.late, whole.backend_late, whole.timed, whole.seconds) == (0.3, 0.5, True, 2.0)
+
+
+# --- where the kernel counts no retransmissions
+
+
+def probed(monkeypatch, backend, delay):
+    """A connection to `backend` that took `delay` seconds to be made, by a prober that is not on Linux."""
+    monkeypatch.setattr(peer, "LINUX", False)
+    answers = []
+    prober = peer.Prober(answers.append)
+    start = peer.Attempt.__init__
+
+    def earlier(attempt, series):
+        start(attempt, series)
+        attempt.begun -= delay
+
+    monkeypatch.setattr(peer.Attempt, "__init__", earlier)
+    prober.submit({
+        "id": 1, "kind": "http", "host": "127.0.0.1", "port": backend.ports["http"],
+        "retransmits": True, "timeout": 5, "nonce": NONCE, "count": 2, "stop_after": 1, "in_flight": 1,
+    })  # fmt: skip
+    while not answers:
+        prober.step()
+    return SeriesResult.from_peer(json.loads(answers[0]))
+
+
+def test_off_linux_a_slow_connection_has_lost_a_packet(serve, monkeypatch):
+    result = probed(monkeypatch, serve("a"), peer.SLOW_CONNECT + 0.1)
+    assert [(probe.answer.outcome, probe.retransmits) for probe in result.probes] == [
+        ("ok", 1)
+    ]  # and it stopped
+    assert "took more than 0.9 s to connect" in result.how_counted
+
+
+def test_off_linux_a_quick_connection_has_lost_none(serve, monkeypatch):
+    result = probed(monkeypatch, serve("a"), 0.0)
+    assert [(probe.answer.outcome, probe.retransmits) for probe in result.probes] == [("ok", 0)] * 2
+    assert result.timed
+
+
+def test_on_linux_the_kernel_counts(serve, vantage):
+    result = vantage.run(series_to(serve("a"), retransmits=True))
+    assert not result.timed
+    assert result.how_counted == "the kernel counted"
