@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.errors import CannotMeasure
 from kubereach.events import Bus
+from kubereach.lateness import Lateness
 from kubereach.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class RunContext:
     troubled: dict[str, float] = field(default_factory=dict)
     #: seconds that the slowest path so far has taken to follow a change: who is slow is not broken
     slowest: float = 0.0
+    #: how late the machines of the vantages were
+    lateness: Lateness = field(default_factory=Lateness)
     #: finds out which layer of a path that failed is broken
     examine: Callable[[Path], Finding | None] | None = None
     #: cluster IPs of an IP version that no Service has, as far as that is known: asked only where somebody answers who

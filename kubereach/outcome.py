@@ -81,13 +81,15 @@ class Answer:
 class Probe:
     """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection.
 
-    `at` is when it began, in seconds since the series did, where that was asked for.
+    `at` is when it began, in seconds since the series did, where that was asked for. `late`: of a miss, the seconds by
+    which a timer of the prober fired late while it was under way.
     """
 
     answer: Answer
     seconds: float
     retransmits: int = 0
     at: float = 0.0
+    late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,14 @@ class SeriesResult:
         ):
             raise TypeError("not a series' answer")
         answers = [Answer(*row) for row in rows]
+        lapses = {int(index): float(seconds) for index, seconds in message.get("lapses") or ()}  # type: ignore[attr-defined]
         probes = tuple(
             Probe(
                 answers[row],
                 milliseconds / 1000.0,
                 again[index] if again else 0,
                 at[index] if at else 0.0,
+                lapses.get(index, 0.0),
             )
             for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
         )

@@ -47,6 +47,7 @@ An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, de
     timed         retransmissions are taken from how long connections took to be made
     late          seconds by which a timer of the prober fired late at most while the series ran; more than LATE
     late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
+    lapses        [[index, seconds]] of misses: the greatest of those of the prober while that probe was under way
     backend_late  the greatest lateness that a backend has told of, which it does when it is more than TELL_LATE
 
 Outcomes
@@ -196,6 +197,8 @@ class Timer:
         #: when it fires next (time.monotonic()); infinity while it does not run
         self.due = float("inf")
         self._last: deque[float] = deque(maxlen=TICKS)
+        #: when it was late, and by how many seconds
+        self._lapses: deque[tuple[float, float]] = deque(maxlen=TICKS)
 
     def start(self, now: float) -> None:
         self.due = now + TICK
@@ -208,7 +211,13 @@ class Timer:
         late = now - self.due
         self.due = now + TICK
         self._last.append(late)
+        if late > LATE:
+            self._lapses.append((now, late))
         return late
+
+    def since(self, moment: float) -> float:
+        """The greatest lateness since `moment` (time.monotonic()); 0 if it was never more than `LATE`."""
+        return max((late for at, late in self._lapses if at >= moment), default=0.0)
 
     def p99(self) -> float:
         """The seconds of lateness that one of a hundred ticks exceeds, of the last `TICKS`."""
@@ -652,6 +661,8 @@ class Series:
         #: seconds by which a timer of ours, and of a backend, was late at most
         self.late = 0.0
         self.backend_late = 0.0
+        #: index of each miss during which a timer of ours was late, with the seconds
+        self.lapses: list[tuple[int, float]] = []
 
     def not_ours(self, data: bytes) -> tuple[Any, ...]:
         """The row of an answer that no peer gives."""
@@ -702,6 +713,8 @@ class Series:
             whole["late"], whole["late_p99"] = round(self.late, 3), round(p99, 3)
         if self.backend_late:
             whole["backend_late"] = self.backend_late
+        if self.lapses:
+            whole["lapses"] = self.lapses
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
 
 
@@ -1525,6 +1538,8 @@ class Prober:
         self.threaded.discard(attempt)
         self.under_way -= 1
         series.under_way -= 1
+        if (retransmits or row[0] not in series.wanted) and (late := self.timer.since(attempt.begun)):
+            series.lapses.append((len(series.of), round(late, 3)))
         series.record(row, now - attempt.begun, retransmits, attempt.begun)
         if series.over():
             self._finish(series)

@@ -12,6 +12,40 @@ from kubereach.check import SCTP
 from kubereach.diagnosis.finding import Finding
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Probed
+from kubereach.expect.misses import (
+    ANSWERED as ANSWERED,
+)
+from kubereach.expect.misses import (
+    BACKENDS as BACKENDS,
+)
+from kubereach.expect.misses import (
+    FLOW as FLOW,
+)
+from kubereach.expect.misses import (
+    LOST as LOST,
+)
+from kubereach.expect.misses import (
+    MISSING as MISSING,
+)
+from kubereach.expect.misses import (
+    NO_REFUSAL as NO_REFUSAL,
+)
+from kubereach.expect.misses import (
+    PORT as PORT,
+)
+from kubereach.expect.misses import (
+    SHARE as SHARE,
+)
+from kubereach.expect.misses import (
+    SOURCE as SOURCE,
+)
+from kubereach.expect.misses import (
+    SPREAD as SPREAD,
+)
+from kubereach.expect.misses import (
+    STATUS as STATUS,
+)
+from kubereach.expect.overload import not_measured, overloaded
 from kubereach.outcome import LOCAL, Answer, SeriesResult
 from kubereach.vantage import Series, Vantage
 
@@ -24,19 +58,6 @@ informing: ContextVar[bool] = ContextVar("informing", default=False)
 watched: ContextVar[list[Probed] | None] = ContextVar("watched", default=None)
 #: how kernels say that they do not know a protocol
 _NO_PROTOCOL = ("protocol not supported", "socket type not supported")
-
-# What a path has missed, for who is to find out why.
-LOST = "lost"  #: no answer, or one that took a packet twice
-BACKENDS = "backends"  #: an answer of somebody who is no endpoint
-MISSING = "missing"  #: an endpoint that never answers
-PORT = "port"  #: an answer at another port
-SOURCE = "source"  #: a client's address that is not the client's
-SPREAD = "spread"  #: a client that changes endpoints, or does not
-SHARE = "share"  #: endpoints with more or less than their share
-ANSWERED = "answered"  #: an answer where there must be none
-NO_REFUSAL = "no refusal"  #: silence where there must be a refusal
-FLOW = "flow"  #: an open connection, or a UDP flow, that broke or went astray
-STATUS = "status"  #: an answer that says the wrong thing
 
 #: paths of one expectation that are examined when they fail
 _EXAMINED = 2
@@ -55,7 +76,7 @@ class Flap:
     ended: float
 
     def __str__(self) -> str:
-        return f"{self.got} while a change settled (for {self.ended - self.began:.2f} s), then none lost"
+        return f"{self.got} before it settled (for {self.ended - self.began:.2f} s), then none lost"
 
 
 @dataclass
@@ -71,6 +92,8 @@ class Path:
     change: str = ""
     #: series that were tried until one was as expected
     attempts: int = 0
+    #: time.monotonic() when the expectation began
+    began: float = field(default_factory=time.monotonic)
     failures: list[Failure] = field(default_factory=list)
     #: what was asked, where it is not what `series_for` gives
     series: Series | None = None
@@ -123,7 +146,12 @@ def measurable(path: Path) -> None:
 
 
 def settle(seen: Sequence[Path]) -> None:
-    """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are."""
+    """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are.
+
+    What an overloaded machine explains is no failure. Raises `CannotMeasure` where that is all there is.
+    """
+    late = [(path, why) for path in seen if path.failures and (why := overloaded(path))]
+    seen = [path for path in seen if all(path is not other for other, _ in late)]
     _examine(seen)
     failures: list[Failure] = []
     watching = watched.get()
@@ -151,6 +179,8 @@ def settle(seen: Sequence[Path]) -> None:
                 path.vantage.context.troubled.setdefault(path.vantage.name, time.monotonic())
     if failures:
         raise NotConforming(failures)
+    for path, why in late:
+        raise not_measured(path, why)
 
 
 def _examine(seen: Sequence[Path]) -> None:

@@ -5,6 +5,9 @@ before go, or a proxy programs it a second time. Convergence is not monotone. A 
 had not converged yet: it converges again and is held anew, and the report notes it. Each further series is longer: the
 chances that the series overlook a loss add up to no more than ``loss_miss``, however many there are (alpha spending,
 see docs/verdicts.md). Once a path has settled, one miss fails.
+
+So is a series of which an overloaded machine has lost some, see `kubereach.expect.overload`: a few times, whether the
+path has settled or not.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from kubereach.expect.evidence import Flap, Path
+from kubereach.expect.evidence import LOST, Flap, Path
+from kubereach.expect.overload import overloaded
 from kubereach.expect.telling import tell
 from kubereach.outcome import SeriesResult
 from kubereach.settings import Settings
 
+#: times that a path is held again after a series whose machine had too much to do: it said nothing
+OVERLOADED = 3
 #: share of ``loss_miss`` that the first series of a path takes which may be held again; the others share the rest, each
 #: half of what the one before had
 FIRST = 0.9
@@ -73,7 +79,12 @@ def held(
         began = time.monotonic()
         for path, result in zip(waiting, run(waiting, again), strict=True):
             path.result = result
-        unsettled = [path for path in waiting if began < limit(path) and missed(path)]
+        unsettled = [
+            path
+            for path in waiting
+            if missed(path)
+            and (began < limit(path) or (again - tried < OVERLOADED and overloaded(path, LOST, began)))
+        ]
         for path in unsettled:
             ended = began + path.result.seconds
             path.flap = Flap(missed(path), path.flap.began if path.flap else began, ended)

@@ -153,6 +153,7 @@ class Vantage:
             ) from None
         if not series.paced and (refused := result.outcomes[REFUSED]):
             self.refusals.spent(refused)
+        self.context.lateness.note(self.name, result)
         return result
 
     def run(self, series: Series) -> SeriesResult:

@@ -78,7 +78,7 @@ def test_an_older_owner_of_an_address_may_answer_until_the_path_has_settled(serv
     address = settling(balancer(*[new] * 30, *[old] * 5, *[new] * 2000), 10)
     expect(vantage).to_reach(address, backends={"new"})
     (told,) = [event.text for event in events if isinstance(event, Told)]
-    assert "answers of old too while a change settled" in told
+    assert "answers of old too before it settled" in told
 
 
 def test_an_older_owner_that_goes_on_to_answer_fails(serve, vantage):

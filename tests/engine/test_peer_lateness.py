@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 
 import pytest
@@ -58,6 +59,21 @@ def test_lateness_of_before_a_series_is_not_its_own(serve, vantage):
     vantage.run(series_to(backend))
     stop_for(vantage._stream._process, 0.6)
     assert vantage.run(series_to(backend)).late < 0.4
+
+
+def test_a_miss_tells_by_how_much_the_prober_was_late_while_it_was_under_way(vantage):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        series = Series(
+            "udp", "127.0.0.1", silent.getsockname()[1], count=2, in_flight=1, timeout=0.5, nonce=NONCE
+        )
+        future = vantage.submit(series)
+        time.sleep(0.2)
+        stop_for(vantage._stream._process, 0.7)
+        first, second = future.result(60).probes
+    assert first.answer.outcome == second.answer.outcome == "timeout"
+    assert 0.5 < first.late < 5
+    assert second.late < first.late
 
 
 def test_an_idle_process_has_no_ticks():

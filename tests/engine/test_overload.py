@@ -1,0 +1,91 @@
+"""Misses of machines that had too much to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubereach.address import Address
+from kubereach.errors import CannotMeasure, NotConforming
+from kubereach.events import Probed
+from kubereach.expect.evidence import ANSWERED, BACKENDS, FLOW, LOST, Path, settle
+from kubereach.expect.overload import overloaded
+from kubereach.lateness import Lateness
+from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+
+
+@pytest.fixture
+def vantage(vantage):
+    vantage.context.lateness = Lateness()
+    return vantage
+
+
+def result(*outcomes, retransmits=0, late=0.0, backend_late=0.0, lapses=None):
+    """A series whose misses all saw a timer late by `late`, or by what `lapses` has for each probe."""
+    lapses = [late] * len(outcomes) if lapses is None else lapses
+    probes = tuple(
+        Probe(Answer(word), 0.0, retransmits, late=lapse)
+        for word, lapse in zip(outcomes, lapses, strict=True)
+    )
+    return SeriesResult(probes, 1.0, late=late, backend_late=backend_late)
+
+
+def path(vantage, found, miss=LOST, kind="http"):
+    made = Path(vantage, Address("clusterip", kind, "10.96.0.1", 80))
+    vantage.context.lateness.note(vantage.name, found)
+    made.result = found
+    made.fail("3 answers in a row", "less", miss=miss)
+    return made
+
+
+# connect_timeout is 0.5 s here, udp_timeout 0.3 s, converge_deadline 30 s
+@pytest.mark.parametrize(
+    ("found", "miss", "kind", "explained"),
+    [
+        (result(OK, OK, TIMEOUT), LOST, "http", False),
+        (result(OK, OK, TIMEOUT, late=0.24), LOST, "http", False),
+        (result(OK, OK, TIMEOUT, late=0.26), LOST, "http", True),
+        (result(OK, OK, TIMEOUT, backend_late=0.26), LOST, "http", True),
+        (result(OK, OK, TIMEOUT, late=0.16), LOST, "udp", True),
+        (result(TIMEOUT, TIMEOUT, late=0.4), LOST, "http", False),
+        (result(TIMEOUT, TIMEOUT, late=0.6), LOST, "http", True),
+        (result(OK, OK, retransmits=1, late=0.19), LOST, "http", False),
+        (result(OK, OK, retransmits=1, late=0.21), LOST, "http", True),
+        (result(OK, TIMEOUT, TIMEOUT, late=2.0, lapses=[0.0, 2.0, 0.1]), LOST, "http", False),
+        (result(OK, TIMEOUT, TIMEOUT, late=2.0, lapses=[0.0, 2.0, 0.3]), LOST, "http", True),
+        (result(OK, TIMEOUT, late=0.3, lapses=[0.0, 0.0]), FLOW, "udp", True),
+        (result(OK, REFUSED, late=2.0), LOST, "http", False),
+        (result(OK, FOREIGN, late=2.0), LOST, "http", False),
+        (result(OK, OK, late=2.9), BACKENDS, "http", False),
+        (result(OK, OK, late=3.1), BACKENDS, "http", True),
+        (result(OK, OK, late=2.9), ANSWERED, "http", False),
+    ],
+)
+def test_only_what_so_late_a_machine_explains_is_not_the_networks(vantage, found, miss, kind, explained):
+    assert bool(overloaded(path(vantage, found, miss, kind))) is explained
+
+
+def test_what_was_late_before_the_expectation_began_explains_nothing(vantage):
+    vantage.context.lateness.note(vantage.name, result(OK, late=2.0))
+    failed = path(vantage, result(OK, TIMEOUT))
+    assert not overloaded(failed)
+
+
+def test_what_another_vantage_was_late_by_explains_nothing(vantage):
+    failed = path(vantage, result(OK, TIMEOUT))
+    vantage.context.lateness.note("pod@other", result(OK, late=2.0))
+    assert not overloaded(failed)
+
+
+def test_an_overloaded_machine_gives_neither_a_failure_nor_a_pass(vantage, events):
+    with pytest.raises(CannotMeasure, match=r"timers of pod@one fired up to 1.00 s late.*load average"):
+        settle([path(vantage, result(OK, TIMEOUT, late=1.0))])
+    assert not [event for event in events if isinstance(event, Probed)]
+    assert not vantage.context.troubled
+
+
+def test_what_the_load_does_not_explain_is_a_failure_all_the_same(vantage, events):
+    late, broken = path(vantage, result(OK, TIMEOUT, late=1.0)), path(vantage, result(REFUSED, REFUSED))
+    with pytest.raises(NotConforming) as error:
+        settle([late, broken])
+    assert len(error.value.failures) == 1
+    assert [event.outcomes for event in events if isinstance(event, Probed)] == [{REFUSED: 2}]
