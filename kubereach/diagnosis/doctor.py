@@ -9,14 +9,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from kubereach.api import ApiError
 from kubereach.diagnosis import names, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
-from kubereach.errors import KubereachError
 from kubereach.expect import evidence
 from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
@@ -55,14 +53,13 @@ class Doctor:
         """What is broken on the way of `path`; None if it could not be found out, or not in time.
 
         All examinations of a run take ``settings.diagnosis_budget`` seconds together: a run ends in time.
+        May raise whatever it stumbles over: who calls it keeps the failure, and says that it has no diagnosis.
         """
         if self._spent > path.vantage.context.settings.diagnosis_budget:
             return None
         begun = time.monotonic()
         try:
             return self._examine(path)
-        except (KubereachError, ApiError):
-            return None  # the verdict stands without it
         finally:
             with self._lock:
                 self._spent += time.monotonic() - begun

@@ -17,6 +17,7 @@ from kubereach.expect.converge import converge
 from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
+from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
@@ -52,7 +53,7 @@ def stick(
     for path, result in zip(
         held, run_all([(p.vantage, s) for p, s in zip(held, series, strict=True)]), strict=True
     ):
-        path.result = result
+        path.result, path.least = result, count
     for path in seen:
         measurable(path)
         _judge(path, right(path, path.result), kept, pause)
@@ -134,6 +135,7 @@ def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
     addresses = sorted({address for _, address in stuck})
     chance = sum(float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values())
     _enough(chance if crowded else 1.0, f"{len(addresses)} Services, clients by node: {places}")
+    judged(len(crowded), len(crowded))
     failures = []
     for clients in crowded.values():
         if all(len({stuck[client, address] for client in clients}) == 1 for address in addresses):

@@ -38,7 +38,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
     late = converge(seen, series, right, patient=False)
     held = [path for path in seen if path not in late]
     for path, result in zip(held, run_all([(p.vantage, series(p)) for p in held]), strict=True):
-        path.result = result
+        path.result, path.least = result, _HOLD
     for path in seen:
         measurable(path)
         if not right(path, path.result):

@@ -131,6 +131,7 @@ def negative(
     )
     for path in seen:
         measurable(path)
+        path.least = PROBES if waits_for_refusal(path) else ATTEMPTS
         _judge(path, wanted[id(path)])
     for note in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
         tell(seen[0].vantage, note)
@@ -167,6 +168,8 @@ def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str)
         lambda path: series_for(path, CONTROL),
         lambda _, result: result.outcomes[OK] == len(result.probes),
     )
+    for path in seen:
+        measurable(path)
     if late:
         path = late[0]
         raise CannotMeasure(

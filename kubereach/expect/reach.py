@@ -122,7 +122,7 @@ def over(
     for path in seen:
         measurable(path)
         # what did not converge was not held: what its last attempt missed is what there is to say
-        asked = tried if path in late else length
+        asked = path.least = tried if path in late else length
         path.failures += _misses(path, path.result, asked, backends, every, source)
     _second_opinions(seen, context)
     settle(seen)
