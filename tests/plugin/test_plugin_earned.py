@@ -55,6 +55,14 @@ def test_what_a_plugin_leaves_out_has_not_passed(project: Project, hook: str) ->
     assert project.verdicts == {"demo.judges": "error"}
 
 
+def test_a_run_whose_checks_had_no_turn_is_not_measured(project: Project) -> None:
+    project.checks(JUDGES)
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "\ndef pytest_runtestloop(session):\n    return True\n")
+    project.run(code=3).stdout.fnmatch_lines(["kubereach: 1 of 1 selected checks did not run"])
+    assert project.report["verdict"] == "not measured"
+
+
 def test_a_plugin_that_skips_gives_no_pass(project: Project) -> None:
     project.checks("@pytest.mark.skip(reason='not today')" + JUDGES)
     project.run(code=0)

@@ -42,6 +42,14 @@ def test_what_only_informs_never_changes_the_exit_code(project: Project) -> None
         assert project.report["verdict"] == "conformant"
 
 
+def test_what_only_informs_ends_no_run_that_stops_at_the_first_failure(project: Project) -> None:
+    works = FAILS.replace("raise", "verify(True, '')\n    return")
+    project.checks(INFORMS.format(error='CannotMeasure("no exec")') + works)
+    (project.path / "test_plain.py").write_text("def test_plain():\n    pass\n")
+    project.run("-x", code=0)
+    assert project.verdicts == {"demo.informs": "error", "demo.fails": "pass"}
+
+
 def test_what_is_required_fails_for_its_own_absence_alone(project: Project) -> None:
     project.checks(
         '''
