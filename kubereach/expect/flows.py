@@ -70,7 +70,13 @@ def least_connections(path: Path, lasted: float) -> int:
 
     Its places for connections are free again after a time-out at most, so that it makes several times as many.
     """
-    return 1 + int(lasted / series_for(path).timeout)
+    return 1 + int(lasted / _time_out(path))
+
+
+def _time_out(path: Path) -> float:
+    """Seconds for which a connection waits for an answer: not fewer where something has failed already."""
+    settings = path.vantage.context.settings
+    return settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
 
 
 def _must_have_been_busy(path: Path, lasted: float) -> None:
@@ -78,7 +84,7 @@ def _must_have_been_busy(path: Path, lasted: float) -> None:
 
     What was lost in such a pause, nobody would know.
     """
-    limit = series_for(path).timeout
+    limit = _time_out(path)
     covered, pause = 0.0, 0.0
     for probe in sorted(path.result.probes, key=lambda probe: probe.at):
         pause = max(pause, probe.at - covered)
@@ -126,7 +132,6 @@ class Flow:
         self._ended = False
 
     def _series(self, path: Path) -> Series:
-        settings = path.vantage.context.settings
         address = path.address
         if address.kind not in ("tcp", "udp"):
             raise CannotMeasure(f"a flow needs a port that echoes lines or datagrams, not {address}")
@@ -136,7 +141,7 @@ class Flow:
             address.port,
             count=_WITHOUT_END,
             spacing=self._every,
-            timeout=settings.udp_timeout if address.kind == "udp" else settings.connect_timeout,
+            timeout=_time_out(path),
             times=True,
             nonce=path.vantage.context.nonce,
             more={"transport": address.kind},
