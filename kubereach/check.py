@@ -85,6 +85,8 @@ class Check:
     slow: bool = False
     #: fixtures that it changes, or wears out: no check that uses one of them runs at the same time
     changes: tuple[str, ...] = ()
+    #: probes and facts that it judges at least, whatever its expectations need; with fewer it has not passed
+    minimum: int = 1
 
     @property
     def topic(self) -> str:
@@ -100,6 +102,7 @@ def check(
     source: str,
     slow: bool = False,
     changes: str | Sequence[str] = (),
+    minimum: int = 1,
 ) -> Callable[[_Function], _Function]:
     """Declare a pytest test as the check `id`.
 
@@ -107,10 +110,11 @@ def check(
     without which the check is unsupported; `source` is the address of the text that asks for it. A `slow` check waits
     for pods of its own or for time-outs: more of them run at once, they may change nothing that others use, and they
     probe from `other_pods`, `nodes` or pods of their own. All checks run beside others: `changes` names the fixtures
-    of which this one changes the objects, or uses up what is limited.
+    of which this one changes the objects, or uses up what is limited. A check passes if it has judged as many probes
+    and facts as its expectations need, and `minimum` at least.
 
-    Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, or a missing
-    docstring. That an id is declared once only is seen when all tests are collected.
+    Raises `UsageError`, naming the file, for a malformed id, an unknown level or feature, a minimum below 1, or a
+    missing docstring. That an id is declared once only is seen when all tests are collected.
     """
     needed, changed = ((words,) if isinstance(words, str) else tuple(words) for words in (needs, changes))
 
@@ -118,7 +122,7 @@ def check(
         file = Path(inspect.getsourcefile(function) or "?")
         name = getattr(function, "__qualname__", repr(function))
         declaration = make(
-            id, level, needed, source, inspect.getdoc(function) or "", file, name, slow, changed
+            id, level, needed, source, inspect.getdoc(function) or "", file, name, slow, changed, minimum
         )
         setattr(function, ATTRIBUTE, declaration)
         return function
@@ -136,6 +140,7 @@ def make(
     function: str,
     slow: bool = False,
     changes: tuple[str, ...] = (),
+    minimum: int = 1,
 ) -> Check:
     """Build a `Check` from its parts, imported or read from the source. Raises `UsageError`."""
     where = f"{file}: {function}"
@@ -158,12 +163,18 @@ def make(
         raise UsageError(
             f"{where}: check {id} has no source", "Name the documentation or KEP that asks for it."
         )
+    if minimum < 1:
+        raise UsageError(
+            f"{where}: check {id} has the minimum {minimum}", "A check that judges nothing cannot pass."
+        )
     requirement, _, why = docstring.strip().partition("\n")
     if not requirement:
         raise UsageError(
             f"{where}: check {id} has no docstring", "Its first line is the requirement, in one sentence."
         )
-    return Check(id, level, needs, source, requirement.strip(), why.strip(), file, function, slow, changes)
+    return Check(
+        id, level, needs, source, requirement.strip(), why.strip(), file, function, slow, changes, minimum
+    )
 
 
 def declaration_of(function: object) -> Check | None:

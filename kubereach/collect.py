@@ -87,7 +87,10 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
             slow = any(
                 k.arg == "slow" and getattr(k.value, "value", None) is True for k in decorator.keywords
             )
-            named = {k.arg: _value(k.value, where) for k in decorator.keywords if k.arg != "slow"}
+            least = [getattr(k.value, "value", 1) for k in decorator.keywords if k.arg == "minimum"]
+            named = {
+                k.arg: _value(k.value, where) for k in decorator.keywords if k.arg not in ("slow", "minimum")
+            }
             ids = [_value(argument, where) for argument in decorator.args] or [named.get("id")]
             needs, changes = (
                 (words,) if isinstance(words, str) else tuple(words or ())
@@ -103,6 +106,7 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
                 node.name,
                 slow,
                 changes,
+                *least,
             )
     return None
 

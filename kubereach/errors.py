@@ -36,7 +36,11 @@ class CannotMeasure(KubereachError):
 
 
 class Unsupported(KubereachError):
-    """The feature that a check needs is absent; `message` is the evidence, `feature` its name where it is known."""
+    """What a check needs is absent; `message` is the evidence.
+
+    `feature` is the feature that was found to be absent by that, for every check that needs it. Without one the absence
+    is this check's alone: nothing is concluded from it for others.
+    """
 
     exit_code = 0
 

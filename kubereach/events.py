@@ -104,6 +104,9 @@ class CheckFinished(Event):
     failures: tuple[Failure, ...] = ()
     #: of a failure that is put down to Kubernetes itself
     defect: KnownDefect | None = None
+    #: probes and facts that were judged, and how many it took at least to pass
+    judged: int = 0
+    minimum: int = 1
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,32 @@ class RunFinished(Event):
 _held: ContextVar[list[Event] | None] = ContextVar("held", default=None)
 
 
+@dataclass(eq=False)
+class _Consumer:
+    take: Callable[[Event], None]
+    essential: bool
+    #: the first that it raised
+    error: Exception | None = None
+
+
 class Bus:
-    """Hands every event to every consumer, one at a time, in the emitting thread."""
+    """Hands every event to every consumer, one at a time, in the emitting thread.
+
+    A consumer that raises costs only itself: it gets no further event, and `broken` has its error. One that is
+    `essential` goes on to get them, since what it makes of the others is still worth having.
+    """
 
     def __init__(self) -> None:
-        self._consumers: list[Callable[[Event], None]] = []
+        self._consumers: list[_Consumer] = []
         self._lock = threading.RLock()
 
-    def subscribe(self, consumer: Callable[[Event], None]) -> None:
-        self._consumers.append(consumer)
+    def subscribe(self, consumer: Callable[[Event], None], essential: bool = False) -> None:
+        self._consumers.append(_Consumer(consumer, essential))
+
+    @property
+    def broken(self) -> list[tuple[Callable[[Event], None], Exception]]:
+        """The consumers that raised something, each with its first error."""
+        return [(one.take, one.error) for one in self._consumers if one.error is not None]
 
     def emit(self, event: Event) -> None:
         held = _held.get()
@@ -136,14 +156,17 @@ class Bus:
             return
         with self._lock:
             for consumer in self._consumers:
-                consumer(event)
+                if consumer.error is None or consumer.essential:
+                    try:
+                        consumer.take(event)
+                    except Exception as error:
+                        consumer.error = consumer.error or error
 
     @contextmanager
-    def held_back(self) -> Iterator[list[Event]]:
-        """What this thread emits within the block is kept in the list, for somebody else to emit."""
-        events: list[Event] = []
+    def held_back(self, events: list[Event]) -> Iterator[None]:
+        """What this thread emits within the block is added to `events`, for somebody else to emit."""
         token = _held.set(events)
         try:
-            yield events
+            yield
         finally:
             _held.reset(token)

@@ -25,6 +25,10 @@ VANTAGES = {
 }
 
 
+#: the attribute of a fixture's function that holds what reads its value of a world
+_READER = "__kubereach_reader__"
+
+
 class WorldLike(Protocol):
     """What the plugin wants of a world; `kubereach.world.World` is the real one."""
 
@@ -46,14 +50,13 @@ def service_stems(manifests: Path) -> dict[str, str]:
     }
 
 
-def reader(name: str, manifests: Path) -> Callable[[WorldLike], Any] | None:
-    """What gives the value of the fixture `name` of a world; None if it is not one of ours."""
-    if name == "world":
-        return lambda world: world
-    if name in VANTAGES:
-        return attrgetter(name)
-    stem = service_stems(manifests).get(name)
-    return methodcaller("service", stem) if stem else None
+def reader_of(item: pytest.Function, name: str) -> Callable[[WorldLike], Any] | None:
+    """What gives the value of the fixture `name` of a world; None if it is not one of ours for this item.
+
+    A project may have a fixture of its own by that name, which then is the one that the item gets.
+    """
+    found = item._fixtureinfo.name2fixturedefs.get(name) or ()
+    return getattr(found[-1].func, _READER, None) if found else None
 
 
 def make_fixtures(manifests: Path, world_of: Callable[[pytest.Config], WorldLike]) -> ModuleType:
@@ -66,6 +69,7 @@ def make_fixtures(manifests: Path, world_of: Callable[[pytest.Config], WorldLike
 
         value.__doc__ = documentation
         value.__name__ = name
+        setattr(value, _READER, read)
         # scope `function` on purpose: what raises is told again to the next check that uses it
         setattr(module, name, pytest.fixture(name=name)(value))
 

@@ -50,7 +50,8 @@ class Run:
         self._description = ""
         self._world: WorldLike | None = None
         self._runner = CheckRunner(self._bus, frozenset())
-        self._beside = BesideRunner(self._bus, manifests)
+        self._beside = BesideRunner(self._bus)
+        self._runner.withdraw = self._beside.withdraw
         self._error: KubereachError | None = None
         self._interrupted = ""
         self._lost = False
@@ -163,11 +164,11 @@ class Run:
         self._world = world  # from here on there may be objects to remove, even if the start fails half way
         world.start()
         config.pluginmanager.register(self._beside, "kubereach slow checks")
-        self._beside.start(session.items, world, self._runner.wants)
+        self._beside.start(session.items, world, self._runner.wants, self._settings.check_deadline)
 
     def _open_output(self, session: pytest.Session, checks: list[Check]) -> None:
         self._record = Record({check.id: check for check in checks})
-        self._bus.subscribe(self._record)
+        self._bus.subscribe(self._record, essential=True)
         self._output = Output.open(self._config, self._record)
         # tests of other kinds beside the checks: pytest's own output stays
         if self._output and all(check_of(item) for item in session.items):
@@ -218,13 +219,50 @@ class Run:
         if session.shouldstop or session.shouldfail:
             self._interrupted = self._interrupted or str(session.shouldfail or session.shouldstop)
         self._take_down()
-        self._verdict = conclude(self._runner.finished, self._known, self._error, self._interrupted)
-        code = self._verdict.exit_code
-        seconds = time.monotonic() - self._began
-        self._bus.emit(RunFinished(self._verdict.word, code, seconds))
+        self._error = self._error or self._left_out(session) or self._record_error()
+        code = self._conclude()
+        if self._error is None and (wrong := self._record_error()):  # it broke with the very last event
+            self._error = wrong
+            code = self._conclude()
+        self._say_what_broke()
         self._report = self._write_report()
         others = any(check_of(item) is None for item in session.items)
         session.exitstatus = code or (exitstatus if others else 0)
+
+    def _left_out(self, session: pytest.Session) -> KubereachError | None:
+        """That selected checks never had their turn, though nobody stopped the run: a plugin has a loop of its own."""
+        selected = sum(check_of(item) is not None for item in session.items)
+        ran = len(self._runner.finished)
+        if ran >= selected or self._interrupted:
+            return None
+        return CannotMeasure(
+            f"{selected - ran} of {selected} selected checks did not run", "See pytest's plugins."
+        )
+
+    def _conclude(self) -> int:
+        """Judge the run, tell who wants to know, and give its exit code."""
+        self._verdict = conclude(
+            self._runner.finished, self._known, self._error, self._interrupted, self._runner.missing
+        )
+        code = self._verdict.exit_code
+        self._bus.emit(RunFinished(self._verdict.word, code, time.monotonic() - self._began))
+        return code
+
+    def _record_error(self) -> KubereachError | None:
+        """Why the report cannot be relied upon, if so: a run must not end well with a wrong one."""
+        for consumer, error in self._bus.broken:
+            if consumer is self._record:
+                return as_known(error, "the report is incomplete")
+        return None
+
+    def _say_what_broke(self) -> None:
+        """Tell once of each consumer of events that raised something; the run went on without it."""
+        for consumer, error in self._bus.broken:
+            if consumer is not self._record and self._output:
+                name = type(consumer).__name__
+                self._output.say(
+                    f"kubereach: {name} failed, and was left out: {type(error).__name__}: {error}"
+                )
 
     def _take_down(self) -> None:
         """Remove our objects and close the target, whatever happened. A failure there is the run's error."""

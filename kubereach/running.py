@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from kubereach.beside import SECONDS
+from kubereach.beside import SECONDS, tally_of
 from kubereach.check import INFO, Check
 from kubereach.errors import KubereachError, NotConforming, Unsupported
 from kubereach.events import Bus, CheckFinished, CheckStarted
@@ -16,7 +16,7 @@ from kubereach.features import Finding
 from kubereach.known_defects import known_defect
 from kubereach.report import failures
 from kubereach.selection import case_of, check_of
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, judge
+from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, earned, judge
 
 # When the phases of one test disagree, the worst counts.
 _SEVERITY = (PASS, NOTED, UNSUPPORTED, ERROR, FAIL)
@@ -36,48 +36,70 @@ class CheckRunner:
     #: the cluster's, for defects that are known of it
     version: str = ""
     finished: list[tuple[Check, Verdict]] = field(default_factory=list)
+    #: keeps an item from beginning in a thread; False when it has begun, so that its result is its verdict
+    withdraw: Callable[[pytest.Item], bool] = lambda _: True
+    #: what the phases of the running check that ended badly come to
     _current: Verdict | None = None
+    #: whether its body ran to its end
+    _ran: bool = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         check = check_of(item)
         if check is None:
             return (yield)
-        from kubereach.expect import current_check, informing
+        from kubereach.expect import checking
 
         properties = {"check": check.id, "level": check.level, "requirement": check.requirement}
         item.user_properties += list(properties.items())
         case = case_of(item)
-        self._current = None
-        verdict = Verdict(ERROR, "interrupted", exit_code=3)  # unless it gets to its end
+        tally = tally_of(item)
+        self._current, self._ran = None, False
+        verdict: Verdict | None = None
         self.bus.emit(CheckStarted(check.id, case))
         began = time.monotonic()
-        token = current_check.set(check.id)
-        informs = informing.set(check.level == INFO)
         try:
-            result = yield
-            verdict = self._current or Verdict(PASS)
+            with checking(check.id, check.level == INFO, tally):
+                result = yield
+            verdict = self._verdict(item, check)
             return result
         finally:
-            current_check.reset(token)
-            informing.reset(informs)
+            # what was judged before an interrupt stands
+            verdict = verdict or self._current or Verdict(ERROR, "interrupted", exit_code=3)
             self.finished.append((check, verdict))
-            seconds = item.stash.get(SECONDS, time.monotonic() - began)
             self.bus.emit(
                 CheckFinished(
-                    check.id, case, verdict.word, seconds, verdict.message, verdict.failures, verdict.defect
+                    check.id,
+                    case,
+                    verdict.word,
+                    item.stash.get(SECONDS, time.monotonic() - began),
+                    verdict.message,
+                    verdict.failures,
+                    verdict.defect,
+                    tally.judged,
+                    max(tally.minimum, check.minimum),
                 )
             )
+
+    def _verdict(self, item: pytest.Item, check: Check) -> Verdict:
+        """The worst of the phases; a pass has to be earned."""
+        tally = tally_of(item)
+        return self._current or earned(self._ran, tally.judged, max(tally.minimum, check.minimum))
 
     def wants(self, item: pytest.Item) -> bool:
         """Whether the check's features are there, as far as that is known."""
         check = check_of(item)
-        absent = (
-            [need for need in check.needs if (f := self.features.get(need)) and not f.present]
-            if check
-            else []
-        )
-        return check is not None and not self.refusal and not absent
+        return check is not None and not self.refusal and not self._absent(check)
+
+    def _absent(self, check: Check) -> list[str]:
+        """The features that it needs and that are known to be absent."""
+        return [need for need in check.needs if (f := self.features.get(need)) and not f.present]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The features that --require names and that were found to be absent, with the evidence."""
+        found = {name: self.features.get(name) for name in sorted(self.required)}
+        return {name: f.evidence for name, f in found.items() if f and not f.present}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -86,46 +108,60 @@ class CheckRunner:
             return
         if self.refusal:
             raise self.refusal
-        for need in check.needs:
-            finding = self.features.get(need)
-            if finding and not finding.present:
-                raise Unsupported(f"{need}: {finding.evidence}")
+        absent = self._absent(check)
+        if not absent or not self.withdraw(item):
+            return
+        # of several the one that --require names says most
+        need = next((need for need in absent if need in self.required), absent[0])
+        raise Unsupported(f"{need}: {self.features[need].evidence}", feature=need)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         check = check_of(item)
-        if check and call.when == "teardown":  # JUnit takes the properties from the last phase
-            item.user_properties.append(("verdict", self._current.word if self._current else PASS))
         if check and call.excinfo and isinstance(call.excinfo.value, (KubereachError, NotConforming)):
             # pytest would look up the statement in the parsed source, for a text that is replaced below
             item.repr_failure = _in_words  # type: ignore[method-assign]
         report = yield
-        if check is None or call.excinfo is None:
+        if check is None:
             return report
-        error = call.excinfo.value
-        if isinstance(error, pytest.skip.Exception):
-            verdict = Verdict(UNSUPPORTED, str(error))
+        if call.excinfo is not None:
+            verdict = self._raised(check, call.when, call.excinfo.value)
         else:
-            verdict = judge(check, call.when, error, self.required)
-            if verdict.word in (FAIL, NOTED):
-                verdict = replace(verdict, defect=known_defect(check.id, self.version))
-            self._learn(check, error)
-            _rewrite(report, check, verdict)
-        if self._current is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(self._current.word):
-            self._current = verdict
+            self._ran = self._ran or call.when == "call"
+            # after the call it is known what was judged, after the teardown also whether there was a call
+            verdict = Verdict(PASS) if call.when == "setup" else self._verdict(item, check)
+        if verdict.word != PASS and verdict != self._current:
+            if self._current is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(self._current.word):
+                self._current = verdict
+            if call.excinfo is None or not isinstance(call.excinfo.value, pytest.skip.Exception):
+                _rewrite(report, check, verdict)
+        if call.when == "teardown":  # JUnit takes the properties from the last phase
+            report.user_properties.append(("verdict", self._verdict(item, check).word))
         return report
 
-    def _learn(self, check: Check, error: BaseException) -> None:
-        """A feature turned out to be absent: further checks that need it are unsupported at once."""
+    def _raised(self, check: Check, phase: str, error: BaseException) -> Verdict:
+        """The verdict for what a phase has raised."""
+        if isinstance(error, pytest.skip.Exception):
+            return Verdict(UNSUPPORTED, str(error))
+        if isinstance(error, pytest.fail.Exception):  # pytest.fail() is an assertion in other words
+            error = AssertionError(str(error)).with_traceback(error.__traceback__)
+        verdict = judge(check, phase, error, self.required)
+        if verdict.word in (FAIL, NOTED):
+            verdict = replace(verdict, defect=known_defect(check.id, self.version))
+        self._learn(error)
+        return verdict
+
+    def _learn(self, error: BaseException) -> None:
+        """A feature was found to be absent: further checks that need it are unsupported at once.
+
+        Only the one that the error names. What else is absent, a check's own condition, says nothing to others.
+        """
         if isinstance(error, Unsupported):
-            # a check may need several: only the one that the error names is known to be absent
-            needs = [error.feature] if error.feature else check.needs if len(check.needs) == 1 else []
-            for need in needs:
-                finding = self.features.get(need)
-                if finding and not finding.decided:
-                    self.features[need] = Finding(False, error.message)
+            finding = self.features.get(error.feature)
+            if finding and not finding.decided:
+                self.features[error.feature] = Finding(False, error.message)
 
 
 def _in_words(excinfo: pytest.ExceptionInfo[BaseException], style: str | None = None) -> str:
@@ -140,5 +176,14 @@ def _rewrite(report: pytest.TestReport, check: Check, verdict: Verdict) -> None:
         report.longrepr = (str(check.file), report.location[1] or 0, f"unsupported: {verdict.message}")
     elif verdict.word == NOTED:
         report.outcome, report.longrepr = "passed", None
-    elif not verdict.unexpected:
-        report.longrepr = failures.plain(check, verdict)
+    elif check.level == INFO:  # a failed test would end a run with -x, and pytest's own exit code
+        report.outcome = "skipped"
+        report.longrepr = (
+            str(check.file),
+            report.location[1] or 0,
+            f"could not be measured: {verdict.message}",
+        )
+    else:
+        report.outcome = "failed"
+        if not verdict.unexpected:
+            report.longrepr = failures.plain(check, verdict)

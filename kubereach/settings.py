@@ -106,6 +106,9 @@ class Settings:
     hold_in_flight: int = _setting(
         4, "probes at once of one hold series: few, so that latencies are those of an idle backend"
     )
+    check_deadline: float = _setting(
+        1200.0, "a check that has not ended after this long is an error, and the run goes on; 0: no limit"
+    )
     diagnosis_budget: float = _setting(60.0, "what finding out which layer is broken may take in all")
     stop_deadline: float = _setting(60.0, "our namespaces have this long to go after the run")
     outside_timeout: float = _setting(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from kubereach.check import CORE, INFO, Check
 from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported, UsageError
@@ -37,14 +38,13 @@ def judge(check: Check, phase: str, error: BaseException, required: frozenset[st
     """The verdict for a check whose `phase` (``setup``, ``call`` or ``teardown``) ended with `error`.
 
     An assertion counts as a failure in the call alone: while fixtures are set up nothing has been tested yet.
-    A check that is unsupported for want of a feature in `required` fails.
+    A check that is unsupported for want of just a feature in `required` fails, unless it only informs.
     """
     if isinstance(error, Unsupported):
-        wanted = [feature for feature in check.needs if feature in required]
-        if not wanted:
+        if error.feature not in required or check.level == INFO:
             return Verdict(UNSUPPORTED, error.message)
-        missing = Failure("cluster", wanted[0], "present, as --require asks", "absent", (error.message,))
-        return Verdict(FAIL, f"required {wanted[0]} is absent: {error.message}", (missing,), 1)
+        missing = Failure("cluster", error.feature, "present, as --require asks", "absent", (error.message,))
+        return Verdict(FAIL, absent(error.feature, error.message), (missing,), 1)
     if isinstance(error, AssertionError) and phase == "call":
         failures = tuple(error.failures) if isinstance(error, NotConforming) else ()
         message = _first_line(str(error)) or f"an assertion failed ({_place(error)})"
@@ -56,6 +56,21 @@ def judge(check: Check, phase: str, error: BaseException, required: frozenset[st
         return Verdict(ERROR, text, exit_code=error.exit_code)
     text = f"{type(error).__name__}: {_first_line(str(error))} ({_place(error)})"
     return Verdict(ERROR, text, exit_code=3, unexpected=True)
+
+
+def earned(ran: bool, judged: int, minimum: int) -> Verdict:
+    """The verdict of a check that raised nothing: a pass only if its body ran to its end and has judged enough."""
+    if not ran:
+        return Verdict(ERROR, "did not run: pytest, or a plugin, left its body out", exit_code=3)
+    if judged >= minimum:
+        return Verdict(PASS)
+    what = f"judged {judged} of at least {minimum} probes or facts" if judged else "judged nothing"
+    return Verdict(ERROR, f"{what}: that nothing failed says nothing", exit_code=3)
+
+
+def absent(feature: str, evidence: str) -> str:
+    """That a feature which --require names is not there, in one line."""
+    return f"required {feature} is absent: {evidence}"
 
 
 def as_known(error: Exception, doing: str) -> KubereachError:
@@ -82,19 +97,23 @@ def conclude(
     known: Iterable[Check],
     error: KubereachError | None = None,
     interrupted: str = "",
+    missing: Mapping[str, str] = MappingProxyType({}),
 ) -> RunVerdict:
     """The verdict of a run.
 
     `verdicts` are the finished checks, one for each case; `known` all checks that there are: core checks that
     did not run make the run partial. `error` is what kept the run from starting or ending, `interrupted` what
-    stopped it. A failure weighs more than what could not be measured: the cluster does not conform.
+    stopped it, `missing` the features that --require names and that were found to be absent, with the evidence.
+    A failure weighs more than what could not be measured: the cluster does not conform. Checks that only inform have no
+    say in it, whatever came of them.
     """
-    finished = list(verdicts)
+    finished = [(check, verdict) for check, verdict in verdicts if check.level != INFO]
     failed = [check for check, verdict in finished if verdict.word == FAIL]
     errors = [verdict for _, verdict in finished if verdict.word == ERROR]
-    notes = [error.message] if error else []
+    notes = [absent(feature, evidence) for feature, evidence in missing.items()]
+    notes += [error.message] if error else []
     notes += [interrupted] if interrupted else []
-    if failed:
+    if failed or missing:
         return RunVerdict(NOT_CONFORMANT, 1, ", ".join(notes))
     if notes or errors:
         usage = isinstance(error, UsageError) or (errors and all(v.exit_code == 2 for v in errors))

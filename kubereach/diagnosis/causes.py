@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
 from kubereach.errors import Failure
-from kubereach.expect.evidence import LOST
+from kubereach.expect.misses import LOST
 
 #: what lies deeper comes first: it may explain what lies above
 _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)

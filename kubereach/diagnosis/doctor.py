@@ -9,15 +9,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from kubereach.api import ApiError
 from kubereach.diagnosis import names, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
-from kubereach.errors import KubereachError
-from kubereach.expect import evidence
+from kubereach.expect import misses
 from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
 from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 #: outcomes that only a name can have
 _NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
 #: misses that say nothing of what is beneath the service proxy: somebody answered who must not
-_ABOVE = frozenset({evidence.ANSWERED, evidence.NO_REFUSAL, evidence.STATUS})
+_ABOVE = frozenset({misses.ANSWERED, misses.NO_REFUSAL, misses.STATUS})
 #: of a connection that is held open, and how many seconds it is silent between them at most
 _PINGS, _SILENCE = 2, 8.0
 #: such connections
@@ -55,14 +53,13 @@ class Doctor:
         """What is broken on the way of `path`; None if it could not be found out, or not in time.
 
         All examinations of a run take ``settings.diagnosis_budget`` seconds together: a run ends in time.
+        May raise whatever it stumbles over: who calls it keeps the failure, and says that it has no diagnosis.
         """
         if self._spent > path.vantage.context.settings.diagnosis_budget:
             return None
         begun = time.monotonic()
         try:
             return self._examine(path)
-        except (KubereachError, ApiError):
-            return None  # the verdict stands without it
         finally:
             with self._lock:
                 self._spent += time.monotonic() - begun
@@ -81,11 +78,11 @@ class Doctor:
         of_pods = not above and path.address.way != "health-check"
         wrong = slices_wrong(subject) or slices_late(world, subject)
         wrong = wrong or (pods_wrong(world, subject) if of_pods else None)
-        if path.miss == evidence.BACKENDS:
+        if path.miss == misses.BACKENDS:
             wrong = wrong or hints_wrong(subject)
         if wrong is not None:
             return wrong
-        unreachable = proxy.unreachable_node(world, bench, path) if path.miss == evidence.LOST else None
+        unreachable = proxy.unreachable_node(world, bench, path) if path.miss == misses.LOST else None
         if unreachable is not None:
             return unreachable
         if above or not subject.endpoints:
@@ -159,12 +156,12 @@ class Doctor:
         series = probing(path)
         sources = proxy.translating(self._world, path)
         cells = network.direct(self._bench, sources, subject.endpoints, series)
-        if path.miss == evidence.SOURCE:
+        if path.miss == misses.SOURCE:
             # what pods see of one another: a node has several addresses of its own
             pods = network.direct(self._bench, self._world.pods, subject.endpoints, series)
             return network.snat(pods, self._short)
         if all(cell.good for cell in cells):
-            return self._forgotten(path) if path.miss == evidence.FLOW else None
+            return self._forgotten(path) if path.miss == misses.FLOW else None
         if series.burst:
             # fewer at a time get through?
             few = network.direct(self._bench, sources, subject.endpoints, replace(series_for(path), count=12))

@@ -11,7 +11,7 @@ from kubereach.diagnosis.finding import BALANCER, NETWORK, NODE, PROXY, Finding
 from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.wording import seen
-from kubereach.expect import evidence
+from kubereach.expect import misses
 from kubereach.expect.evidence import Path
 from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
 from kubereach.vantage import Series, Vantage
@@ -81,7 +81,7 @@ def blamed(
     world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
 ) -> Finding:
     """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
-    if path.miss == evidence.ANSWERED and path.vantage.kind == OUTSIDE and path.address.way == "clusterip":
+    if path.miss == misses.ANSWERED and path.vantage.kind == OUTSIDE and path.address.way == "clusterip":
         return _routed(path, subject)
     taken = _taken(subject) if path.address.way == "loadbalancer" else None
     if taken is not None:
@@ -144,10 +144,10 @@ def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) 
     if subject is None or path.vantage.kind != OUTSIDE:
         # of a Service that is gone nothing should lead anywhere; inside, the service proxy serves the address
         return subject is None
-    if path.miss == evidence.SOURCE:
+    if path.miss == misses.SOURCE:
         return not _hides_clients(world, bench, path, subject)
     results = bench.run([(v, _series(path, path.address.host)) for v in world.pods])
-    if path.miss == evidence.MISSING:
+    if path.miss == misses.MISSING:
         seen_inside = {pod for result in results for pod in result.backends}
         return seen_inside >= {endpoint.pod for endpoint in subject.endpoints}
     wrong = _TOLD.get(path.miss, _lost)
@@ -202,10 +202,10 @@ def _port(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  #
 
 #: by what was missed: whether another way's series misses the same. What is not here is seen on one node alone
 _TOLD: dict[str, Callable[[Path, Subject | None, SeriesResult], bool]] = {
-    evidence.LOST: _lost,
-    evidence.BACKENDS: _strangers,
-    evidence.ANSWERED: _answered,
-    evidence.PORT: _port,
+    misses.LOST: _lost,
+    misses.BACKENDS: _strangers,
+    misses.ANSWERED: _answered,
+    misses.PORT: _port,
 }
 
 

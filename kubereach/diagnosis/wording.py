@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.subject import Subject
-from kubereach.expect import evidence
+from kubereach.expect import misses
 from kubereach.expect.evidence import Path
 from kubereach.outcome import OK, REFUSED, RESET, TIMEOUT, in_words, ranked
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 _VERBS = {TIMEOUT: "timed out", REFUSED: "were refused", RESET: "were reset"}
 _MISSES = {
-    evidence.LOST: "is not always answered",
-    evidence.BACKENDS: "is answered by pods that are not its endpoints",
-    evidence.MISSING: "is not answered by all of its endpoints",
-    evidence.PORT: "gets to another port than its target port",
-    evidence.SOURCE: "does not show its pods the client's own address",
-    evidence.SPREAD: "does not keep to the Service's session affinity",
-    evidence.SHARE: "is not spread evenly over its endpoints",
-    evidence.ANSWERED: "is answered and must not be",
-    evidence.NO_REFUSAL: "is neither served nor refused",
-    evidence.FLOW: "does not carry an open connection, or a UDP flow, as it must",
-    evidence.STATUS: "does not answer with the right status",
+    misses.LOST: "is not always answered",
+    misses.BACKENDS: "is answered by pods that are not its endpoints",
+    misses.MISSING: "is not answered by all of its endpoints",
+    misses.PORT: "gets to another port than its target port",
+    misses.SOURCE: "does not show its pods the client's own address",
+    misses.SPREAD: "does not keep to the Service's session affinity",
+    misses.SHARE: "is not spread evenly over its endpoints",
+    misses.ANSWERED: "is answered and must not be",
+    misses.NO_REFUSAL: "is neither served nor refused",
+    misses.FLOW: "does not carry an open connection, or a UDP flow, as it must",
+    misses.STATUS: "does not answer with the right status",
 }
 
 
@@ -36,7 +36,7 @@ def seen(world: World, path: Path, subject: Subject | None) -> str:
     whole = len(path.result.probes)
     things = "datagrams" if address.kind == "udp" else "connections"
     start = f"of {whole} {things} from {path.vantage.name} to {place}"
-    if path.miss == evidence.LOST:
+    if path.miss == misses.LOST:
         lost = {word: count for word, count in path.result.outcomes.items() if word != OK and count}
         if lost:
             verb = _VERBS.get(next(iter(lost)), "") if len(lost) == 1 else ""
@@ -45,7 +45,7 @@ def seen(world: World, path: Path, subject: Subject | None) -> str:
         again = sum(probe.retransmits > 0 for probe in path.result.probes)
         if again:
             return f"{again} {start} took a packet twice"
-    if path.miss == evidence.BACKENDS and subject is not None:
+    if path.miss == misses.BACKENDS and subject is not None:
         strangers = _strangers(world, path, subject)
         if strangers:
             return (

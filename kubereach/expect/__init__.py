@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from kubereach.expect.affinity import tries
 from kubereach.expect.budget import within_budget
-from kubereach.expect.evidence import current_check, informing
+from kubereach.expect.evidence import checking, current_check, informing
 from kubereach.expect.expectation import Expectation, expect
+from kubereach.expect.facts import verify
 from kubereach.expect.hold import hold_length
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN
@@ -33,6 +34,7 @@ __all__ = [
     "Expectation",
     "asking_for",
     "cases_of",
+    "checking",
     "current_check",
     "expect",
     "free_address",
@@ -45,5 +47,6 @@ __all__ = [
     "proxies_by_node",
     "tell",
     "tries",
+    "verify",
     "within_budget",
 ]

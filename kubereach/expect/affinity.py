@@ -14,10 +14,12 @@ from itertools import pairwise
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import LOST, SPREAD, Path, measurable, paths, settle
+from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
+from kubereach.expect.misses import LOST, SPREAD
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
+from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
@@ -58,6 +60,8 @@ def stick(
         lambda path: latest(path, begun),
     )
     note_flaps([path for path in seen if right(path, path.result)])
+    for path in seen:
+        path.least = count
     for path in seen:
         measurable(path)
         _judge(path, right(path, path.result), kept, pause)
@@ -143,6 +147,7 @@ def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
     addresses = sorted({address for _, address in stuck})
     chance = sum(float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values())
     _enough(chance if crowded else 1.0, f"{len(addresses)} Services, clients by node: {places}")
+    judged(len(crowded), len(crowded))
     failures = []
     for clients in crowded.values():
         if all(len({stuck[client, address] for client in clients}) == 1 for address in addresses):

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 
 from kubereach.address import Address
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import SHARE, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
+from kubereach.expect.misses import SHARE
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK

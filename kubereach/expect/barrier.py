@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from kubereach.context import Answered
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import LOST, Path
+from kubereach.expect.evidence import Path
+from kubereach.expect.misses import LOST
 from kubereach.outcome import OK, in_words
 from kubereach.settling import Settling
 from kubereach.vantage import Series

@@ -99,7 +99,7 @@ def hold(
     )
     for path in seen:
         if path not in late:
-            path.converged = max(path.converged, 0.0)
+            path.converged, path.least = max(path.converged, 0.0), length
         measurable(path)
     note_flaps([path for path in seen if path not in late and all_right(path, path.result)])
 
@@ -166,6 +166,8 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
     seen = paths(vantages, [resolving(name, 0.0)])
     results = run_all([(path.vantage, resolver_series(path, 4, 1)) for path in seen])
     for path, result in zip(seen, results, strict=True):
+        path.result = result
+        measurable(path)
         if result.outcomes[OK] != len(result.probes):
             raise CannotMeasure(
                 f"the control just {when} failed: {path.vantage.name} resolves {name}: {in_words(result.outcomes)}",

@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from kubereach.address import Address
 from kubereach.check import SCTP
 from kubereach.diagnosis.finding import Finding
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.events import Probed
-from kubereach.expect.misses import (
-    ANSWERED as ANSWERED,
-)
-from kubereach.expect.misses import (
-    BACKENDS as BACKENDS,
-)
-from kubereach.expect.misses import (
-    FLOW as FLOW,
-)
-from kubereach.expect.misses import (
-    LOST as LOST,
-)
-from kubereach.expect.misses import (
-    MISSING as MISSING,
-)
-from kubereach.expect.misses import (
-    NO_REFUSAL as NO_REFUSAL,
-)
-from kubereach.expect.misses import (
-    PORT as PORT,
-)
-from kubereach.expect.misses import (
-    SHARE as SHARE,
-)
-from kubereach.expect.misses import (
-    SOURCE as SOURCE,
-)
-from kubereach.expect.misses import (
-    SPREAD as SPREAD,
-)
-from kubereach.expect.misses import (
-    STATUS as STATUS,
-)
+from kubereach.expect.misses import LOST
 from kubereach.expect.overload import not_measured, overloaded
 from kubereach.outcome import LOCAL, Answer, SeriesResult
+from kubereach.tally import Tally, current_tally, judged, must_go_on
 from kubereach.vantage import Series, Vantage
 
 #: id of the check that is running; set by the plugin before each test
@@ -58,6 +28,17 @@ informing: ContextVar[bool] = ContextVar("informing", default=False)
 watched: ContextVar[list[Probed] | None] = ContextVar("watched", default=None)
 #: how kernels say that they do not know a protocol
 _NO_PROTOCOL = ("protocol not supported", "socket type not supported")
+
+
+@contextmanager
+def checking(check: str, informs: bool, tally: Tally) -> Iterator[None]:
+    """What is expected within the block is expected by the check of that id, and counted in `tally`."""
+    with ExitStack() as stack:
+        stack.callback(current_check.reset, current_check.set(check))
+        stack.callback(informing.reset, informing.set(informs))
+        stack.callback(current_tally.reset, current_tally.set(tally))
+        yield
+
 
 #: paths of one expectation that are examined when they fail
 _EXAMINED = 2
@@ -94,6 +75,8 @@ class Path:
     attempts: int = 0
     #: time.monotonic() when the expectation began
     began: float = field(default_factory=time.monotonic)
+    #: probes that it takes to conform; a miss needs only itself
+    least: int = 1
     failures: list[Failure] = field(default_factory=list)
     #: what was asked, where it is not what `series_for` gives
     series: Series | None = None
@@ -116,6 +99,7 @@ class Path:
 
 def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
     """Every vantage with every address. An empty one is a mistake of the check: nothing would be measured."""
+    must_go_on()
     if not vantages or not addresses:
         raise CannotMeasure("an expectation without a vantage or without an address measures nothing")
     return [Path(vantage, address) for vantage in vantages for address in addresses]
@@ -130,7 +114,12 @@ def patience(path: Path, timeout: float) -> float:
 
 
 def measurable(path: Path) -> None:
-    """Raise `CannotMeasure` when a probe failed on the vantage's own machine."""
+    """Raise `CannotMeasure` when nothing was probed, or a probe failed on the vantage's own machine."""
+    if not path.result.probes:
+        raise CannotMeasure(
+            f"{path.vantage.name} made no probe of {path.address}",
+            "Its prober had no turn: look at the load of its node.",
+        )
     for probe in path.result.probes:
         if probe.answer.outcome == LOCAL:
             if path.address.kind == "sctp" and probe.answer.detail.lower().endswith(_NO_PROTOCOL):
@@ -146,17 +135,22 @@ def measurable(path: Path) -> None:
 
 
 def settle(seen: Sequence[Path]) -> None:
-    """Emit one `Probed` for each path, then raise `NotConforming` with all failures there are.
+    """Emit one `Probed` for each path and count its probes as judged, then raise what there is to raise.
 
-    What an overloaded machine explains is no failure. Raises `CannotMeasure` where that is all there is.
+    That is `NotConforming` with all failures there are; else `CannotMeasure` where an overloaded machine explains a
+    failure, or a path has fewer probes than it takes.
     """
     late = [(path, why) for path in seen if path.failures and (why := overloaded(path))]
     seen = [path for path in seen if all(path is not other for other, _ in late)]
     _examine(seen)
     failures: list[Failure] = []
+    short: list[Path] = []
     watching = watched.get()
     for path in seen:
         result = path.result
+        judged(len(result.probes), path.least)
+        if not path.failures and len(result.probes) < path.least:
+            short.append(path)
         probed = Probed(
             check=current_check.get(),
             vantage=path.vantage.name,
@@ -164,7 +158,7 @@ def settle(seen: Sequence[Path]) -> None:
             node=path.vantage.node,
             way=path.address.way,
             address=str(path.address),
-            conforming=not path.failures,
+            conforming=not path.failures and path not in short,
             outcomes=dict(result.outcomes),
             latencies=result.latencies,
             converged=path.converged,
@@ -181,10 +175,18 @@ def settle(seen: Sequence[Path]) -> None:
         raise NotConforming(failures)
     for path, why in late:
         raise not_measured(path, why)
+    for path in short:
+        raise CannotMeasure(
+            f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
+            "Its prober had too few turns: look at the load of its node.",
+        )
 
 
 def _examine(seen: Sequence[Path]) -> None:
-    """Say of each failure which layer is broken. What fails from one vantage in one way has one cause."""
+    """Say of each failure which layer is broken. What fails from one vantage in one way has one cause.
+
+    A diagnosis that fails costs only itself: the failures stand, and say why they have no cause.
+    """
     found: dict[tuple[str, str, str], Finding | None] = {}
     for path in seen:
         examine = path.vantage.context.examine
@@ -192,7 +194,13 @@ def _examine(seen: Sequence[Path]) -> None:
             continue
         key = (path.vantage.name, path.address.way, path.miss)
         if key not in found:
-            found[key] = examine(path) if len(found) < _EXAMINED else _alike(found, key)
+            try:
+                found[key] = examine(path) if len(found) < _EXAMINED else _alike(found, key)
+            except Exception as error:
+                found[key] = None
+                why = str(error).partition("\n")[0] if isinstance(error, KubereachError) else repr(error)
+                line = f"diagnosis failed: {why}"
+                path.failures = [replace(f, evidence=(*f.evidence, line)) for f in path.failures]
         finding = found[key]
         path.failures = [replace(failure, finding=finding) for failure in path.failures]
 

@@ -30,6 +30,7 @@ from kubereach.expect import (
 from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
 from kubereach.outcome import TIMEOUT as TIMED_OUT
 from kubereach.settling import not_before
+from kubereach.tally import judged
 from kubereach.vantage import Vantage, VantageGroup
 from kubereach.world.service import Service
 
@@ -318,6 +319,7 @@ class Expectation:
 
         A link-local name server stands for the cluster's own: that is how NodeLocal DNSCache is set up.
         """
+        judged(len(self._vantages), len(self._vantages))
         failures = []
         for vantage in self._vantages:
             found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
@@ -337,6 +339,7 @@ class Expectation:
 
     def not_to_be_configured(self, *, search: str) -> None:
         """/etc/resolv.conf does not have `search` in its search list."""
+        judged(len(self._vantages), len(self._vantages))
         failures = [
             Failure(vantage.name, "/etc/resolv.conf", f"no search for {search}", _conf(found))
             for vantage in self._vantages

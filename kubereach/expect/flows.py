@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
-from kubereach.expect.evidence import BACKENDS, FLOW, Path, measurable, paths, settle
+from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.misses import BACKENDS, FLOW
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, WORDS, Probe, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -22,6 +24,8 @@ PING = 0.1
 MOVED = 5
 #: unanswered pings in a row after which a flow counts as ended: the network may lose one
 ENDED = 3
+#: pings that a flow has at least: one before what is changed meanwhile, and the last one after it
+_BOTH_ENDS = 2
 #: more than anybody waits for
 _WITHOUT_END = 10_000_000
 
@@ -36,13 +40,15 @@ def keep_reaching(
     """See `Expectation.to_keep_reaching`."""
     seen = paths(vantages, addresses)
     ongoing = _begin(seen, lambda path: _endless(series_for(path, _WITHOUT_END)))
+    begun = time.monotonic()
     try:
         yield
     finally:
+        lasted = time.monotonic() - begun
         # the streams must be free again, also when the block failed
         results = [one.stop() for one in ongoing]
     for path, result in zip(seen, results, strict=True):
-        path.result = result
+        path.result, path.least = result, least_connections(path, lasted)
         measurable(path)
         lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
         if lost:
@@ -62,7 +68,41 @@ def keep_reaching(
         elif backends is not None and (foreign := result.backends.keys() - set(backends)):
             got = f"answers of {', '.join(sorted(foreign))}"
             path.fail(f"answers of {', '.join(sorted(backends))}", got, miss=BACKENDS)
+        else:
+            _must_have_been_busy(path, lasted)
     settle(seen)
+
+
+def least_connections(path: Path, lasted: float) -> int:
+    """New connections that a prober with its turns makes in `lasted` seconds: one for each time-out, and the first.
+
+    Its places for connections are free again after a time-out at most, so that it makes several times as many.
+    """
+    return 1 + int(lasted / _time_out(path))
+
+
+def _time_out(path: Path) -> float:
+    """Seconds for which a connection waits for an answer: not fewer where something has failed already."""
+    settings = path.vantage.context.settings
+    return settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
+
+
+def _must_have_been_busy(path: Path, lasted: float) -> None:
+    """Raise `CannotMeasure` where there was a time-out's length without any connection being made or under way.
+
+    What was lost in such a pause, nobody would know.
+    """
+    limit = _time_out(path)
+    covered, pause = 0.0, 0.0
+    for probe in sorted(path.result.probes, key=lambda probe: probe.at):
+        pause = max(pause, probe.at - covered)
+        covered = max(covered, probe.at + probe.seconds)
+    pause = max(pause, lasted - covered)
+    if pause > limit:
+        raise CannotMeasure(
+            f"{path.vantage.name} made no connection to {path.address} for {pause:.1f} s while it was to make many",
+            "Its prober had no turn: look at the load of its node.",
+        )
 
 
 def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
@@ -100,7 +140,6 @@ class Flow:
         self._ended = False
 
     def _series(self, path: Path) -> Series:
-        settings = path.vantage.context.settings
         address = path.address
         if address.kind not in ("tcp", "udp"):
             raise CannotMeasure(f"a flow needs a port that echoes lines or datagrams, not {address}")
@@ -110,7 +149,7 @@ class Flow:
             address.port,
             count=_WITHOUT_END,
             spacing=self._every,
-            timeout=settings.udp_timeout if address.kind == "udp" else settings.connect_timeout,
+            timeout=_time_out(path),
             times=True,
             nonce=path.vantage.context.nonce,
             more={"transport": address.kind},
@@ -122,7 +161,7 @@ class Flow:
         self._ended = True
         broken: set[tuple[str, Address]] = set()
         for path, result in zip(self._seen, results, strict=True):
-            path.result = result
+            path.result, path.least = result, _BOTH_ENDS
             measurable(path)
             wrong = [p for p in result.probes if p.answer.outcome != OK or p.answer.pod not in pods]
             # of several alike one says what there is to say
@@ -144,7 +183,7 @@ class Flow:
         settings = self._seen[0].vantage.context.settings
         results = self._end_when(pods, MOVED, settings.converge_deadline)
         for path, result in zip(self._seen, results, strict=True):
-            path.result = result
+            path.result, path.least = result, MOVED
             measurable(path)
             last = result.probes[-MOVED:]
             if len(last) < MOVED or any(p.answer.outcome != OK or p.answer.pod not in pods for p in last):
@@ -167,7 +206,7 @@ class Flow:
         settings = self._seen[0].vantage.context.settings
         results = self._end_when((), ENDED, settings.flow_end_deadline)
         for path, result in zip(self._seen, results, strict=True):
-            path.result = result
+            path.result, path.least = result, _BOTH_ENDS
             measurable(path)
             # a connection that is broken is not tried again
             last = result.probes[-1 if path.address.kind == "tcp" else -ENDED :]

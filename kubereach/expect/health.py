@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import LOST, STATUS, Path, measurable, paths, settle
+from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
+from kubereach.expect.misses import LOST, STATUS
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
@@ -53,6 +54,8 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
         lambda path: latest(path, begun),
     )
     note_flaps([path for path in seen if right(path, path.result)])
+    for path in seen:
+        path.least = _HOLD
     for path in seen:
         measurable(path)
         if not right(path, path.result):

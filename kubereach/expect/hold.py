@@ -16,7 +16,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from kubereach.expect.evidence import LOST, Flap, Path
+from kubereach.expect.evidence import Flap, Path
+from kubereach.expect.misses import LOST
 from kubereach.expect.overload import overloaded
 from kubereach.expect.telling import tell
 from kubereach.outcome import SeriesResult

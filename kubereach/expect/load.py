@@ -27,7 +27,7 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
         series = replace(
             series, in_flight=count, timeout=timeout, burst=True, retransmits=False, stop_after=0
         )
-        path.series, path.result = series, path.vantage.run(series)
+        path.series, path.result, path.least = series, path.vantage.run(series), count
         measurable(path)
         if path.result.outcomes[OK] != count:
             path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
@@ -65,7 +65,7 @@ def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: i
     reached = _reached(seen)
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
     for path, (_, series), result in zip(reached, wanted, run_all(wanted), strict=True):
-        path.series, path.result = series, result
+        path.series, path.result, path.least = series, result, CONVERGED
         measurable(path)
     losing = [path for path in reached if path.result.outcomes[OK] != len(path.result.probes)]
     for path, largest in zip(losing, _largest(losing), strict=True):

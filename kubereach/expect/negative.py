@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import ANSWERED as TAKEN
-from kubereach.expect.evidence import NO_REFUSAL, Path, measurable, paths, settle
+from kubereach.expect.evidence import Path, measurable, paths, settle
 from kubereach.expect.middlebox import Middleboxes, note, words
+from kubereach.expect.misses import ANSWERED as TAKEN
+from kubereach.expect.misses import NO_REFUSAL
 from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import (
@@ -141,6 +142,7 @@ def negative(
     hidden: dict[int, str] = {}
     for path in seen:
         measurable(path)
+        path.least = PROBES if waits_for_refusal(path) else ATTEMPTS
         answer = middleboxes.answer(path, path.result)
         if answer is None:
             _judge(path, wanted[id(path)])
@@ -188,6 +190,8 @@ def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str)
         lambda path: series_for(path, CONTROL),
         lambda _, result: result.outcomes[OK] == len(result.probes),
     )
+    for path in seen:
+        measurable(path)
     if late:
         path = late[0]
         raise CannotMeasure(

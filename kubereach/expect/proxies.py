@@ -13,6 +13,7 @@ from kubereach.diagnosis.finding import PROXY, Finding
 from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK, Answer, in_words
+from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 from kubereach.world.proxies import MODE_PATH, MODE_PORT
@@ -32,6 +33,7 @@ def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
         raise Unsupported(
             f"nothing answers at 127.0.0.1:{MODE_PORT}, and no pod of a known service proxy is there"
         )
+    judged(len(found) - len(unknown))
     words = ", ".join(f"{name} {mode or 'unknown'}" for name, mode in found.items())
     kinds = set(found.values())
     tell(vantages[0], f"{next(iter(kinds))} on every node" if len(kinds) == 1 else words)
@@ -50,6 +52,7 @@ def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
     answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz", status=True)
     if not any(answer.outcome == OK for answer in answers.values()):
         raise Unsupported(f"nothing answers at port {HEALTH_PORT} of any node: there is no kube-proxy")
+    judged(len(answers), len(answers))
     failures = []
     for vantage, answer in answers.items():
         got = f"status {answer.detail}" if answer.outcome == OK else in_words({answer.outcome: 1})

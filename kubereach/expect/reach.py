@@ -10,7 +10,7 @@ from dataclasses import replace
 from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
-from kubereach.expect import evidence as missed
+from kubereach.expect import misses as missed
 from kubereach.expect.barrier import await_younger, proves_nothing, remember
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
@@ -74,6 +74,7 @@ def over(
     for path in seen:
         measurable(path)
         path.failures += reaching.misses(path)
+        path.least = reaching.asked(path)
         if path.failures:
             continue
         remember(path)
@@ -124,10 +125,13 @@ class _Reaching:
             if path.converged < 0 and path.result.outcomes[OK]:
                 path.converged = 0.0
 
+    def asked(self, path: Path) -> int:
+        """How many probes the last series of a path was to have."""
+        return self._asked[id(path)]
+
     def misses(self, path: Path) -> list[Failure]:
         """What is not as expected in the last series of a path."""
-        asked = self._asked[id(path)]
-        return _misses(path, path.result, asked, self._backends, self._every, self._source)
+        return _misses(path, path.result, self.asked(path), self._backends, self._every, self._source)
 
     def _missed(self, path: Path) -> str:
         return next((failure.got for failure in self.misses(path)), "")

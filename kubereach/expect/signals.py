@@ -30,7 +30,7 @@ def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
         asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
     results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
-        path.result = result
+        path.result, path.least = result, series.count
         measurable(path)
         errors = len(result.probes) - result.outcomes[OK]
         tell(

@@ -24,6 +24,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
         patient=False,
     )
     for path in seen:
+        path.least = CONVERGED
         measurable(path)
         if path.result.outcomes[OK] != len(path.result.probes):
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))

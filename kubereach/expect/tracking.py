@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from kubereach.diagnosis.finding import NODE
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
+from kubereach.tally import judged
 from kubereach.vantage import Vantage
 
 _FOLDER = "/proc/sys/net/netfilter/nf_conntrack_"
@@ -24,6 +25,7 @@ def used(vantages: Sequence[Vantage], share: float) -> None:
         except CannotMeasure as error:
             unknown.append(error.message)
             continue
+        judged()
         tell(vantage, f"{vantage.name}: {count} of {limit} tracked connections, {count / max(1, limit):.1%}")
         if count > share * limit:
             where = "connection tracking"

@@ -16,6 +16,8 @@ from kubereach.api import Api, ApiError, Object, path_of
 from kubereach.errors import CannotMeasure, UsageError
 
 _POD_SECURITY = "violates PodSecurity"
+#: what refusals say that would refuse any pod: they are not about the host network
+_OF_ANY_POD = ("exceeded quota", "failed quota", "usage per", "looking up service account")
 
 
 def admit(
@@ -37,7 +39,8 @@ def admit(
         if refusal.status == 404:
             raise UsageError(f"--namespace {namespace}: {refusal.message}", "See `kubectl get namespaces`.")
         pod = pod_of(obj)
-        if pod is not None and pod["spec"].get("hostNetwork") and refusal.status == 403:
+        on_host = pod is not None and pod["spec"].get("hostNetwork")
+        if on_host and refusal.status == 403 and not of_any_pod(refusal.message):
             why = f"pods on the host network are not allowed in {namespace}: {refusal.message}"
             forbidden[(namespace, name)] = why
             continue
@@ -79,6 +82,11 @@ def _refusal(api: Api, workload: Object, account: bool) -> ApiError | None:
     except ApiError as error:
         return error
     return None
+
+
+def of_any_pod(message: str) -> bool:
+    """Whether pods are refused for something that has nothing to do with the host network: room, a missing account."""
+    return any(words in message for words in _OF_ANY_POD)
 
 
 def remedy(namespace: str, message: str) -> str:

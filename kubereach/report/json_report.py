@@ -122,6 +122,8 @@ def _check(result: CheckRecord) -> dict[str, Any]:
         "verdict": result.verdict or "not finished",
         "message": result.message,
         "seconds": round(result.seconds, 3),
+        "judged": result.judged,
+        "minimum": result.minimum,
         "failures": [asdict(failure) for failure in result.failures],
         "notes": result.notes,
         "known_defect": _defect(result.defect),

@@ -70,6 +70,9 @@ class CheckRecord:
     notes: list[str] = field(default_factory=list)
     #: of a failure that is put down to Kubernetes itself
     defect: KnownDefect | None = None
+    #: probes and facts that were judged, and how many it took at least to pass
+    judged: int = 0
+    minimum: int = 1
 
 
 @dataclass
@@ -108,6 +111,7 @@ class Record:
                 result.verdict, result.seconds = event.verdict, event.seconds
                 result.message, result.failures = event.message, event.failures
                 result.defect = event.defect
+                result.judged, result.minimum = event.judged, event.minimum
             case RunStarted():
                 self.target, self.cluster = event.target, event.cluster
             case WorldReady():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import Failure, NotConforming, Unsupported
+from kubereach.tally import judged
 from kubereach.vantage import Vantage
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
@@ -70,6 +71,7 @@ def must_have(service: Service, address: str) -> None:
     Raises `NotConforming`, or `Unsupported` where it has another one and asked by the field, which may be ignored.
     """
     given = service.load_balancer_address()
+    judged()
     if given == address:
         return
     if service.obj["spec"].get("loadBalancerIP"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
-from kubereach.preflight.admission import remedy
+from kubereach.preflight.admission import of_any_pod, remedy
 from kubereach.world.board import Board, is_ready, key_of
 
 NEVER_READY = "kubereach.io/never-ready"
@@ -139,7 +139,7 @@ class Readiness:
                 continue
             message = str(event.get("message", ""))
             spec = workload["spec"]["template"]["spec"]
-            if spec.get("hostNetwork") and "forbidden" in message:
+            if spec.get("hostNetwork") and "forbidden" in message and not of_any_pod(message):
                 self.forbidden[(namespace, name)] = f"pods on the host network are not allowed: {message}"
                 return
             raise CannotMeasure(

@@ -11,6 +11,7 @@ from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.events import Changed
 from kubereach.outcome import OK
 from kubereach.settling import DELETED, ENDPOINTS
+from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
 from kubereach.world.board import is_ready
 from kubereach.world.clients import EVERYBODY, ranges_of
@@ -95,6 +96,7 @@ class Service(ServiceWays):
 
     def must_be_left_alone(self) -> None:
         """Nobody has taken charge of it as a load balancer. Raises `NotConforming`."""
+        judged()
         if self.taken_by:
             where, asked = (
                 f"LoadBalancer Service {self.name}",

@@ -10,6 +10,7 @@ from kubereach.api import Object
 from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import CannotMeasure, Failure, NotConforming
 from kubereach.settling import CHANGED, Settling
+from kubereach.tally import judged
 
 if TYPE_CHECKING:
     from kubereach.world.vantages import Vantages
@@ -107,6 +108,7 @@ class ServiceObject:
 
     def must_have(self, *families: str) -> None:
         """Its cluster IPs are of these families, in this order. Raises `NotConforming`."""
+        judged()
         if not self._world.board.wait(lambda: self.families == families, 2):
             had = ", ".join(self.families) or "none"
             asked = f"cluster IPs of {', '.join(families)}"

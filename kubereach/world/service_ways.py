@@ -115,7 +115,8 @@ class ServiceWays(ServicePods):
     def load_balancer_address(self) -> str:
         """The address in status.loadBalancer, waited for by watch up to ``load_balancer_deadline`` seconds.
 
-        Raises `Unsupported` when no controller took charge of the Service, `NotConforming` when one did and failed.
+        Raises `Unsupported` when no controller took charge of this Service or of any, `NotConforming` when one did and
+        failed.
         A verdict once found is not waited for again.
         """
         if self._pending:
@@ -133,12 +134,26 @@ class ServiceWays(ServicePods):
         given = ingress_of(self.obj) or [{}]
         return str(given[0].get("ip") or given[0].get("hostname") or "")
 
+    def _served_alike(self) -> list[str]:
+        """The run's other Services that this one's load balancer has given an address: the feature is there."""
+        spec = self.obj["spec"]
+        return sorted(
+            service["metadata"]["name"]
+            for service in self._world.board.all("Service")
+            if service["spec"].get("type") == "LoadBalancer"
+            and service["spec"].get("loadBalancerClass") == spec.get("loadBalancerClass")
+            and ingress_of(service)
+        )
+
     def _no_address(self, waited: float) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/events"
         found = self._world.api.find(path, fieldSelector=f"involvedObject.name={self.name}") or {}
         said = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items") or ()]
         pending = diagnose(self._world.api)
         taken = CLEANUP in (self.obj["metadata"].get("finalizers") or ())
+        served = self._served_alike()
+        if served:
+            said.append(f"{', '.join(served)} got an address, so that there is a controller")
         if said or taken:
             raise NotConforming(
                 [

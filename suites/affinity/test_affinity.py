@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, VIRTUAL_IPS, check
-from kubereach.expect import expect, tries
+from kubereach.expect import expect, tries, verify
 
 
 @check("affinity.sticks", slow=True, level=CORE, source=VIRTUAL_IPS + "#session-affinity")
@@ -60,4 +60,4 @@ def test_default_timeout(world):
     Applications are written for it, without their owners knowing.
     """
     with world.create("over-spares", name="default-timeout", spec={"sessionAffinity": "ClientIP"}) as service:
-        assert service.affinity_timeout == 10800, f"it is {service.affinity_timeout}"
+        verify(service.affinity_timeout == 10800, f"it is {service.affinity_timeout}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, check
-from kubereach.expect import expect
+from kubereach.expect import expect, verify
 
 
 @check("clusterip.allocated", slow=True, level=CORE, source=DOCS + "service/#type-clusterip")
@@ -15,10 +15,10 @@ def test_allocated(world, other_pods, cluster):
     """
     with world.create("replaced") as service:
         address = service.cluster_ip
-        assert cluster.in_service_range(address), f"{address} is not of {cluster.service_cidrs}"
+        verify(cluster.in_service_range(address), f"{address} is not of {cluster.service_cidrs}")
         expect(other_pods).to_reach(service, backends=service.endpoints)
 
         service.replace_pods()
 
-        assert service.cluster_ip == address, f"{address} became {service.cluster_ip}"
+        verify(service.cluster_ip == address, f"{address} became {service.cluster_ip}")
         expect(other_pods).to_reach(service, backends=service.endpoints)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, HOST_NETWORK, POD_LIFECYCLE, check
-from kubereach.expect import expect
+from kubereach.expect import expect, verify
 
 
 @check("endpoints.ready-only", slow=True, level=CORE, source=POD_LIFECYCLE + "#types-of-probe")
@@ -58,7 +58,7 @@ def test_replaced_pod(world, other_pods):
         serving = service.workload.replace({first})
 
         expect(other_pods).to_reach(service, backends=serving, every=True)
-        assert service.cluster_ip == address, f"{address} became {service.cluster_ip}"
+        verify(service.cluster_ip == address, f"{address} became {service.cluster_ip}")
 
 
 @check("endpoints.rolling-update", slow=True, level=CORE, source=POD_LIFECYCLE + "#pod-termination-flow")

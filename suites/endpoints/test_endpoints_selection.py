@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, check
-from kubereach.expect import expect, tell
+from kubereach.expect import expect, tell, verify
 
 
 @check("endpoints.selector-mismatch", slow=True, level=CORE, source=DOCS + "service/#services-in-kubernetes")
@@ -15,9 +15,9 @@ def test_selector_mismatch(world, clusterip, other_pods):
     """
     with world.create("selecting", name="mistyped", selector={"app": "backends"}) as service:
         expect(other_pods).not_to_be_answered(service, control=clusterip)
-        assert not service.listed, f"its EndpointSlices have {sorted(service.listed)}"
+        verify(not service.listed, f"its EndpointSlices have {sorted(service.listed)}")
         why = service.mismatches()
-        assert "app is backend, not backends" in why[0], f"the labels are said to differ so: {why}"
+        verify("app is backend, not backends" in why[0], f"the labels are said to differ so: {why}")
         tell(world, f"{service.name}: {why[0]}")
 
 

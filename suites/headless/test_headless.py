@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DNS_SPEC, DOCS, check
-from kubereach.expect import expect
+from kubereach.expect import expect, verify
 
 
 @check("headless.all-pods", level=CORE, source=DOCS + "service/#headless-services")
@@ -12,7 +12,7 @@ def test_all_pods(headless, pods, cluster):
 
     Clients do their own balancing and must see every member. Fewer addresses overload the rest.
     """
-    assert not headless.cluster_ips, f"it has {headless.cluster_ips}"
+    verify(not headless.cluster_ips, f"it has {headless.cluster_ips}")
     expect(pods).to_resolve(headless.fqdn, headless.addresses)
     expect(pods).to_be_told("A", headless.fqdn, headless.addresses, by=cluster)
     expect(pods).to_reach(headless.by_name(headless.fqdn), backends=headless.endpoints, every=True)

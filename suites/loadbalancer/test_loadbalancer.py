@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect import expect
+from kubereach.expect import expect, verify
 
 
 @check(
@@ -18,7 +18,7 @@ def test_assigned(loadbalancer):
     One that stays pending has no controller, or one whose pool is empty: its events and the controllers that were found
     say which.
     """
-    assert loadbalancer.load_balancer_address()
+    verify(loadbalancer.load_balancer_address(), "it has no address")
 
 
 @check(

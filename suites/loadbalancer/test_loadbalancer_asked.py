@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect import FOREIGN_CLASS, asking_for, expect, free_address, must_have, only_for
+from kubereach.expect import FOREIGN_CLASS, asking_for, expect, free_address, must_have, only_for, verify
 
 
 @check(
@@ -20,7 +20,7 @@ def test_no_node_ports(world, other_pods):
     """
     spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
     with world.create("over-backend", name="portless", tcp=True, spec=spec) as service:
-        assert not service.node_ports, f"it has node ports {service.node_ports}"
+        verify(not service.node_ports, f"it has node ports {service.node_ports}")
         expect(other_pods).to_reach(service.ingress(), backends=service.endpoints)
 
 
@@ -63,7 +63,7 @@ def test_class(world):
         world.create("over-backend", name="default", tcp=True, spec={"type": "LoadBalancer"}) as default,
     ):
         # made later, served first: by then the other one would have been
-        assert default.load_balancer_address()
+        verify(default.load_balancer_address(), "the Service of the default class has no address")
         foreign.must_be_left_alone()
 
 

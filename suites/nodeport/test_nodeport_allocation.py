@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, check
-from kubereach.expect import expect
+from kubereach.expect import expect, verify
 
 
 @check("nodeport.allocated", level=CORE, source=DOCS + "service/#type-nodeport")
@@ -14,8 +14,8 @@ def test_allocated(world, nodeport):
     """
     first, last = world.node_port_range()
     given = nodeport.node_ports
-    assert len(given) == len(set(given)) == 2, f"node ports {given} for two ports"
-    assert all(first <= number <= last for number in given), f"{given} is not within {first}-{last}"
+    verify(len(given) == len(set(given)) == 2, f"node ports {given} for two ports")
+    verify(all(first <= number <= last for number in given), f"{given} is not within {first}-{last}")
 
 
 @check("nodeport.explicit", level=CORE, source=DOCS + "service/#nodeport-custom-port")
@@ -26,12 +26,12 @@ def test_explicit(world, other_pods, cluster):
     and load balancers that know it by its number.
     """
     with world.create_with_a_used_node_port("explicit") as (number, again):
-        assert again.node_port() == number, f"asked for {number}, got {again.node_port()}"
+        verify(again.node_port() == number, f"asked for {number}, got {again.node_port()}")
         expect(other_pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
         taken = world.refusal("explicit", name="taken", node_port=number)
-        assert "already allocated" in taken.message, f"not a clear reason: {taken.message}"
+        verify("already allocated" in taken.message, f"not a clear reason: {taken.message}")
     beyond = world.refusal("explicit", name="beyond", node_port=world.node_port_range()[1] + 1)
-    assert "valid ports" in beyond.message, f"not a clear reason: {beyond.message}"
+    verify("valid ports" in beyond.message, f"not a clear reason: {beyond.message}")
 
 
 @check("nodeport.closed-after", level=CORE, source=DOCS + "service/#type-nodeport")

@@ -7,7 +7,7 @@ from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY
 from kubereach.errors import Failure
 from kubereach.events import Probed
 from kubereach.expect.budget import over_budget
-from kubereach.expect.evidence import LOST, SPREAD
+from kubereach.expect.misses import LOST, SPREAD
 from kubereach.settling import CREATED, DELETED
 
 LOSS = Finding(NETWORK, "pod network between nodes", "http probes of pods fail", (), ("2 of 40",), ("ping",))

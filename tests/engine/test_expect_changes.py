@@ -16,7 +16,8 @@ from kubereach.address import Address
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Told
 from kubereach.expect import affinity, expect, tries
-from kubereach.expect.evidence import LOST, Path
+from kubereach.expect.evidence import Path
+from kubereach.expect.misses import LOST
 from kubereach.outcome import Answer, Probe, SeriesResult
 from kubereach.vantage import VantageGroup
 from kubereach.vantage.vantage import NODE, POD

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.check import LOADBALANCER
+from kubereach.errors import CannotMeasure, NotConforming, Unsupported, UsageError
 from kubereach.settings import Settings
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
 from kubereach.world.pending import diagnose
 from kubereach.world.self_balancer import OWN_CLASS, SelfBalancer
+from kubereach.world.service_ways import ServiceWays
 from tests.conformance.conftest import ROOT
 
 
@@ -48,6 +50,36 @@ def service(families=("IPv4",), **spec):
         "spec": {"type": "LoadBalancer", "ipFamilies": list(families), **spec},
         "status": {},
     }
+
+
+# --- an address that does not come
+
+
+def pending(*others):
+    """What is told of a Service without an address, an event or a finalizer, beside these other Services."""
+    api = SimpleNamespace(find=lambda _, **__: {"items": []})
+    world = SimpleNamespace(api=api, board=SimpleNamespace(all=lambda _: [service(), *others]))
+    asking = SimpleNamespace(namespace="ours", name="web", obj=service(), _world=world)
+    asking._served_alike = lambda: ServiceWays._served_alike(asking)
+    ServiceWays._no_address(asking, 60.0)
+
+
+def served(**spec):
+    other = service(**spec)
+    other["metadata"]["name"] = "other"
+    return {**other, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+
+
+def test_where_no_service_gets_an_address_the_feature_is_absent():
+    with pytest.raises(Unsupported) as error:
+        pending(served(loadBalancerClass=OWN_CLASS))
+    assert error.value.feature == LOADBALANCER
+
+
+def test_where_others_got_one_it_is_there_and_has_failed():
+    with pytest.raises(NotConforming) as error:
+        pending(served())
+    assert error.value.failures[0].evidence[0] == "other got an address, so that there is a controller"
 
 
 # --- addresses of our own

@@ -7,7 +7,8 @@ import pytest
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
-from kubereach.expect.evidence import ANSWERED, BACKENDS, FLOW, LOST, Path, settle
+from kubereach.expect.evidence import Path, settle
+from kubereach.expect.misses import ANSWERED, BACKENDS, FLOW, LOST
 from kubereach.expect.overload import overloaded
 from kubereach.lateness import Lateness
 from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult

@@ -213,6 +213,13 @@ def test_host_network_that_is_refused_is_a_missing_feature() -> None:
     assert _SECURITY in forbidden[("one", "node")]
 
 
+def test_a_quota_says_nothing_of_the_host_network() -> None:
+    full = 'pods "x" is forbidden: exceeded quota: small'
+    api = Admission(lambda p: ApiError(403, "", full, "") if p["spec"].get("hostNetwork") else None)
+    with pytest.raises(CannotMeasure, match="exceeded quota: small"):
+        admit(api, [workload("web"), workload("node", hostNetwork=True)], 3)
+
+
 def test_a_namespace_that_is_not_there_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match='--namespace one: namespaces "one" not found'):
         admit(Admission(refusing(404, 'namespaces "one" not found')), [workload("web")], 3)

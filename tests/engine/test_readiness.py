@@ -152,11 +152,11 @@ def test_while_something_else_is_waited_for_pods_that_cannot_start_end_it():
         judge(*some, events=[forbidden("web-5d4f8")], begun=10).wait(lambda: False, 60)
 
 
-def forbidden(name):
+def forbidden(name, why="exceeded quota: small"):
     return {
         "involvedObject": {"name": name},
         "reason": "FailedCreate",
-        "message": f'pods "{name}-x" is forbidden: exceeded quota: small',
+        "message": f'pods "{name}-x" is forbidden: {why}',
     }
 
 
@@ -192,10 +192,17 @@ def test_an_image_of_another_architecture_is_told(why):
 
 
 def test_host_network_that_is_forbidden_is_a_missing_feature():
-    readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[forbidden("node")], begun=10)
+    refused = forbidden("node", 'violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)')
+    readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[refused], begun=10)
     readiness.stuck()
     assert "forbidden" in readiness.forbidden[("a", "node")]
     assert readiness.counts() == (0, 0)
+
+
+def test_a_quota_says_nothing_of_the_host_network():
+    readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[forbidden("node")], begun=10)
+    with pytest.raises(CannotMeasure, match="exceeded quota: small"):
+        readiness.stuck()
 
 
 def test_only_namespaces_that_are_no_longer_renewed_are_leftovers():

@@ -53,7 +53,7 @@ class World:
         self.bus, self.services, self.settings, self.manifests = bus, services, settings, manifests
     @property
     def nodes(self):
-        raise Unsupported("pods on the host network are forbidden")
+        raise Unsupported("pods on the host network are forbidden", feature="host-network")
     def connect(self):
         {connect}
         self.cluster = Cluster()
@@ -86,6 +86,7 @@ import pytest
 from kubereach.check import check, CORE, EXT, INFO, DISR, DOCS
 from kubereach.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
+from kubereach.expect import verify
 """
 
 

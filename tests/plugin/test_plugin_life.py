@@ -16,6 +16,7 @@ ONE = '''
 @check("demo.one", source=DOCS)
 def test_one(nodeport):
     """One works."""
+    verify(True, "it works")
 '''
 
 
@@ -50,7 +51,7 @@ def test_a_feature_that_only_use_can_tell_is_waited_for_once(project: Project) -
         @check("lb.first", level=EXT, needs=LOADBALANCER, source=DOCS)
         def test_first():
             """An address is assigned."""
-            raise Unsupported("no address within 60 s")
+            raise Unsupported("no address within 60 s", feature=LOADBALANCER)
 
         @check("lb.second", level=EXT, needs=[LOADBALANCER, OUTSIDE], source=DOCS)
         def test_second():
@@ -206,10 +207,9 @@ def test_pytest_kind_shares_its_options(project: Project, order: tuple[str, str]
         @check("demo.option", source=DOCS)
         def test_option(pytestconfig):
             """One value for both."""
-            assert pytestconfig.getoption("kubeconfig") == "/some/where"
-            assert pytestconfig.getoption("cluster_name") == "one"
-            assert pytestconfig.getoption("kind_image") is None
-            assert pytestconfig.pluginmanager.hasplugin("pytest-kind")
+            options = [pytestconfig.getoption(name) for name in ("kubeconfig", "cluster_name", "kind_image")]
+            verify(options == ["/some/where", "one", None], f"they are {options}")
+            verify(pytestconfig.pluginmanager.hasplugin("pytest-kind"), "it is not there")
         '''
     )
     # the folder comes first on the path, so that its entry points are the first to be loaded

@@ -11,18 +11,22 @@ SUITE = '''
 @check("demo.one", source=DOCS)
 def test_one(nodeport):
     """One works."""
+    verify(True, "it works")
 
 @check("demo.two", source=DOCS)
 def test_two(second_service):
     """Two works."""
+    verify(True, "it works")
 
 @check("other.extra", level=EXT, source=DOCS)
 def test_extra():
     """Extra works."""
+    verify(True, "it works")
 
 @check("other.disturbs", level=DISR, source=DOCS)
 def test_disturbs():
     """Disturbing works."""
+    verify(True, "it works")
 '''
 
 
@@ -106,7 +110,8 @@ def test_settings_reach_the_world(project: Project) -> None:
         def test_settings(world):
             """Settings arrive."""
             s = world.settings
-            assert (s.loss, s.keep, s.image, s.in_flight) == (0.1, True, "python:3", 4)
+            found = (s.loss, s.keep, s.image, s.in_flight)
+            verify(found == (0.1, True, "python:3", 4), f"they are {found}")
         '''
     )
     project.run("--set=loss=0.1", "--set", "in-flight=4", "--keep", "--image=python:3", code=0)
@@ -180,6 +185,7 @@ def test_a_quick_run_leaves_out_what_is_slow_and_is_partial(project: Project) ->
 @check("demo.slow", slow=True, source=DOCS)
 def test_slow():
     """Slow works."""
+    verify(True, "it works")
 '''
     )
     project.run("--quick", code=0)

@@ -14,7 +14,7 @@ CHECKS = """
     @check("slow.first", slow=True, source=DOCS)
     def test_first(world, pods):
         '''The first waits for the other two.'''
-        assert pods == "some vantages"
+        verify(pods == "some vantages", "others")
         BOTH.wait(60)
         world.bus.emit(events.Probed("slow.first", "pod@a", "pod", "a", "clusterip", "x", True, {"ok": 3}, (), 0.0))
 
@@ -22,11 +22,12 @@ CHECKS = """
     def test_second(outside):
         '''The second waits for the other two.'''
         BOTH.wait(60)
-        assert outside == "there", "somewhere else"
+        verify(outside == "there", "somewhere else")
 
     @check("quick.third", source=DOCS)
     def test_third():
         '''The third is an ordinary one.'''
+        verify(True, '')
         BOTH.wait(60)
 """
 
@@ -56,6 +57,7 @@ QUICK = """
             time.sleep(0.05)
             assert RUNNING == [name]
         RUNNING.remove(name)
+        verify(True, "")
 
     @check("quick.one", source=DOCS)
     def test_one(nodeport):
@@ -114,7 +116,7 @@ def test_fixtures_of_others_are_left_to_pytest(project: Project) -> None:
         @check("slow.one", slow=True, source=DOCS)
         def test_one(number):
             '''One.'''
-            assert number == 7
+            verify(number == 7, f"it is {number}")
         """
     )
     project.run(code=0)

@@ -15,7 +15,7 @@ def test_passes(nodeport):
 
     Else nothing does.
     """
-    assert nodeport == "service nodeport"
+    verify(nodeport == "service nodeport", f"it is {nodeport}")
 '''
 
 FAILS = '''
@@ -173,7 +173,7 @@ def test_parametrised_checks_have_cases(project: Project) -> None:
         @check("demo.cases", source=DOCS)
         def test_cases(family):
             """A thing works in both families."""
-            assert family == "IPv4"
+            verify(family == "IPv4", "it does not")
         '''
     )
     project.run(code=1).stdout.fnmatch_lines(["* demo.cases[[]IPv4[]] *", "* demo.cases[[]IPv6[]] *fail*"])
@@ -201,6 +201,7 @@ def test_the_matrix_shows_who_reached_what(project: Project) -> None:
         @check("demo.paths", source=DOCS)
         def test_paths(world):
             """Everybody reaches it."""
+            verify(True, "they do")
             for node, outcomes in (("worker", {"ok": 3}), ("worker2", {"ok": 2, "timeout": 1})):
                 world.bus.emit(Probed("demo.paths", f"pod@{node}", "pod", node, "clusterip", "http://10.96.0.7",
                                       len(outcomes) == 1, outcomes, (0.0004, 0.0005, 0.0006), 0.01))
