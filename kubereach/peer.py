@@ -79,6 +79,7 @@ from collections import deque
 
 TYPE_CHECKING = False  # typing's own costs milliseconds to import, and probers start often
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -101,16 +102,17 @@ TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None) if LINUX else None
 SLOW_CONNECT = 0.9
 #: bytes of a request or an answer that are kept while the rest has yet to come; nothing of ours is as large
 HEAD = 16384
-#: characters of a pod's name, its node's, a nonce and an address together: names have up to 253
-NAMES = 1024
+#: bytes of an answer besides what it repeats of the question: names have up to 253
+NAMES = 2048
 #: bytes that an upload or a download may have
 TRANSFER = 1 << 30
 #: connections that a backend serves at a time; a run makes hundreds
 CONNECTIONS = 2048
-#: seconds between the ticks by which a process measures how late its timers fire, while something is under way
+#: seconds for which a process sleeps at most while something is under way, so as to measure how late it wakes up
 TICK = 0.05
-#: ticks that are remembered: those of a minute
+#: lateness of so many ticks is remembered: a minute's, where nothing else wakes the process up
 TICKS = 1200
+NEVER = float("inf")
 #: seconds of lateness above which a backend tells of it, and for which it does
 TELL_LATE, TELL_FOR = 0.2, 10.0
 #: seconds after the last request for which a backend goes on to measure
@@ -155,6 +157,11 @@ def outcome_of(number: int) -> str:
 class Poller:
     """epoll where there is one, else poll: the outside vantage also runs on machines that are not Linux."""
 
+    #: ready (descriptor, events); at most so many seconds, negative means for ever
+    wait: Callable[[float], list[tuple[int, int]]]
+    #: must be called before a descriptor is closed
+    forget: Callable[[int], object]
+
     def __init__(self) -> None:
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
         self._poll = None if self._epoll is not None else select.poll()
@@ -162,6 +169,13 @@ class Poller:
         assert chosen is not None
         self.add = chosen.register
         self.change = chosen.modify
+        if self._epoll is not None:
+            self.wait = self._epoll.poll
+            self.forget = lambda _: None  # it does so by itself
+        elif self._poll is not None:
+            poll = self._poll.poll
+            self.wait = lambda seconds: poll(None if seconds < 0 else seconds * 1000.0)
+            self.forget = self._poll.unregister
 
     def add_both(self, fd: int) -> None:
         """Wait for a connection to be made, and then, once `connected` is called, for what comes in on it.
@@ -173,56 +187,6 @@ class Poller:
     def connected(self, fd: int) -> None:
         if self._poll is not None:
             self._poll.modify(fd, IN)
-
-    def forget(self, fd: int) -> None:
-        """Must be called before the descriptor is closed. epoll does it by itself."""
-        if self._poll is not None:
-            self._poll.unregister(fd)
-
-    def wait(self, seconds: float) -> list[tuple[int, int]]:
-        """Ready (descriptor, events); at most `seconds`, negative means for ever."""
-        if self._epoll is not None:
-            return self._epoll.poll(seconds)
-        assert self._poll is not None
-        return self._poll.poll(None if seconds < 0 else seconds * 1000.0)
-
-
-class Timer:
-    """Fires every `TICK` seconds while something is under way. How late it is, is how long this process did not run.
-
-    The machine had too much to do, or stood still, or a CPU limit was reached: whatever else was due then was late too.
-    """
-
-    def __init__(self) -> None:
-        #: when it fires next (time.monotonic()); infinity while it does not run
-        self.due = float("inf")
-        self._last: deque[float] = deque(maxlen=TICKS)
-        #: when it was late, and by how many seconds
-        self._lapses: deque[tuple[float, float]] = deque(maxlen=TICKS)
-
-    def start(self, now: float) -> None:
-        self.due = now + TICK
-
-    def stop(self) -> None:
-        self.due = float("inf")
-
-    def fire(self, now: float) -> float:
-        """Note that it is due; gives by how many seconds it is late."""
-        late = now - self.due
-        self.due = now + TICK
-        self._last.append(late)
-        if late > LATE:
-            self._lapses.append((now, late))
-        return late
-
-    def since(self, moment: float) -> float:
-        """The greatest lateness since `moment` (time.monotonic()); 0 if it was never more than `LATE`."""
-        return max((late for at, late in self._lapses if at >= moment), default=0.0)
-
-    def p99(self) -> float:
-        """The seconds of lateness that one of a hundred ticks exceeds, of the last `TICKS`."""
-        ordered = sorted(self._last)
-        return ordered[int(0.99 * (len(ordered) - 1))] if ordered else 0.0
 
 
 def number_in(text: bytes, most: int) -> int:
@@ -280,8 +244,8 @@ class Server:
         self._plain = json.dumps({"pod": pod, "node": node, "nonce": nonce})[:-1]
         #: how each answer begins
         self._who = self._plain
-        self._timer = Timer()
-        self._active = 0.0
+        #: the wake-ups so far, and whether they are so few that nobody measures lateness
+        self._woken, self._idle = 0, False
         #: the greatest lateness of late, and when that was
         self._late, self._late_at = 0.0, 0.0
 
@@ -324,20 +288,20 @@ class Server:
         return f'{self._who}, "client": "{host}", "client_port": {client[1]}, "port": {port}{more}}}'.encode()
 
     def run(self) -> None:
-        timer = self._timer
+        import threading
+
+        requests = threading.Event()
+        threading.Thread(target=self._measure, args=(requests,), daemon=True).start()
         while True:
-            self.step(-1 if timer.due == float("inf") else max(0.0, timer.due - time.monotonic()))
+            self.step(-1)
+            self._woken += 1
+            if self._idle:
+                requests.set()
 
     def step(self, seconds: float) -> None:
         """Serve what is ready, waiting at most `seconds` for it (negative: for ever)."""
         connections = self.connections
-        found = self.poller.wait(seconds)
-        now = time.monotonic()
-        if found:
-            self._active = now
-        if now >= self._timer.due or self._timer.due == float("inf"):
-            self._tick(now)
-        for fd, events in found:
+        for fd, events in self.poller.wait(seconds):
             connection = connections.get(fd)
             if connection is not None:
                 if connection.size and events & OUT:
@@ -354,29 +318,41 @@ class Server:
             else:
                 self._accept(sock, protocol == "http", port)
 
-    def _tick(self, now: float) -> None:
-        """Measure how late this process is, while there are requests, and put it into the answers if it is much."""
-        if self._timer.due == float("inf"):
-            late = 0.0
-            self._timer.start(now)
-        else:
-            late = self._timer.fire(now)
+    def _measure(self, requests: threading.Event) -> None:
+        """Measure how late this process wakes up, while there are requests; answers tell of it if it is much.
+
+        That is a thread's work, so that no request takes longer for it.
+        """
+        while True:
+            self._idle = True
+            requests.wait()
+            self._idle = False
+            requests.clear()
+            woken = -1
+            while woken != self._woken:
+                woken = self._woken
+                for _ in range(int(QUIET / TICK)):
+                    due = time.monotonic() + TICK
+                    time.sleep(TICK)
+                    now = time.monotonic()
+                    self._was_late(now - due, now)
+
+    def _was_late(self, late: float, now: float) -> None:
         if late >= self._late or now - self._late_at > TELL_FOR:
             self._late, self._late_at = late, now
-            told = f', "late": {late:.3f}' if late > TELL_LATE else ""
-            self._who = self._plain + told
-        if now - self._active > QUIET:
-            self._timer.stop()
+            self._who = self._plain + (f', "late": {late:.3f}' if late > TELL_LATE else "")
 
     def _accept(self, listener: socket.socket, http: bool, port: int) -> None:
         for _ in range(64):
             try:
                 sock, client = listener.accept()
+            except BlockingIOError:
+                return  # nothing more to accept
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE) and self.connections:
                     self._make_room()
                     continue
-                # nothing more to accept, or the client has already gone again
+                # the client has already gone again
                 return
             if len(self.connections) >= self.limit:
                 self._make_room()
@@ -609,6 +585,38 @@ def between(least: float, value: Any, most: float) -> Any:
     return value
 
 
+class Timer:
+    """A time-out of `TICK` seconds, set anew whenever this process wakes up while something is under way.
+
+    How late it is noticed is how long this process did not run, though it was to: the machine had too much to do, or
+    stood still, or a CPU limit was reached. Whatever else was due then was late too.
+    """
+
+    def __init__(self) -> None:
+        #: when it is up (time.monotonic()); infinity while nothing is under way
+        self.due = NEVER
+        self._last: deque[float] = deque(maxlen=TICKS)
+        #: when it was late, and by how many seconds
+        self._lapses: deque[tuple[float, float]] = deque(maxlen=TICKS)
+
+    def late(self, now: float) -> float:
+        """Note that it is up; gives the seconds since it was."""
+        late = now - self.due
+        self._last.append(late)
+        if late > LATE:
+            self._lapses.append((now, late))
+        return late
+
+    def since(self, moment: float) -> float:
+        """The greatest lateness since `moment` (time.monotonic()); 0 if it was never more than `LATE`."""
+        return max((late for at, late in self._lapses if at >= moment), default=0.0)
+
+    def p99(self) -> float:
+        """The seconds of lateness that one of a hundred exceeds, of the last `TICKS`."""
+        ordered = sorted(self._last)
+        return ordered[int(0.99 * (len(ordered) - 1))] if ordered else 0.0
+
+
 class Series:
     """A request under way. Raises KeyError, TypeError or ValueError for one that is none."""
 
@@ -769,10 +777,11 @@ def who_in(data: bytes) -> dict[str, Any]:
     try:
         who: dict[str, Any] = json.loads(data)
         pod, node, nonce, client, port = who["pod"], who["node"], who["nonce"], who["client"], who["port"]
-        texts = type(pod) is type(node) is type(nonce) is type(client) is type(who.get("echo", "")) is str
+        echo = who.get("echo", "")
+        texts = type(pod) is type(node) is type(nonce) is type(client) is type(echo) is str
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not a peer's answer") from error
-    if not texts or type(port) is not int or len(pod) + len(node) + len(nonce) + len(client) > NAMES:
+    if not texts or type(port) is not int or len(data) > NAMES + len(echo):
         raise ValueError("not a peer's answer")
     return who
 
@@ -791,10 +800,8 @@ def size_in(head: bytes) -> int:
         at = head.lower().find(b"\r\ncontent-length:")
     if at < 0:
         return -1
-    try:
-        return number_in(head[at + 17 :].split(b"\r\n", 1)[0], TRANSFER)
-    except ValueError:
-        return -1
+    text = head[at + 17 :].split(b"\r\n", 1)[0].strip()
+    return int(text) if text.isdigit() and len(text) < 16 else -1
 
 
 def resolve(host: str, family: int) -> tuple[str, list[str]]:
@@ -1060,7 +1067,7 @@ class Prober:
         self.under_way = 0
         self.results: deque[tuple[Any, ...]] = deque()
         self.threaded: set[Attempt] = set()
-        self.next_check = float("inf")
+        self.next_check = NEVER
         self.timer = Timer()
         self.ports = local_ports()
         # beginning anywhere: what an earlier prober at this address has left in connection tracking is not met again
@@ -1093,8 +1100,8 @@ class Prober:
             if series.id in self.series:
                 raise ValueError(f"series {series.id} is under way")
             self.series[series.id] = series
-            if self.timer.due == float("inf"):
-                self.timer.start(time.monotonic())
+            if self.timer.due == NEVER:
+                self.timer.due = time.monotonic() + TICK
             if series.kind in ("flow", "transfer", "ready"):
                 self._work(series)
             elif series.kind == "file":
@@ -1205,12 +1212,19 @@ class Prober:
         """Start what may start, then handle what is ready or overdue."""
         now = time.monotonic()
         pause = self._launch(now)
-        due = min(self.next_check, self.timer.due)
-        if due != float("inf"):
-            pause = min(pause, max(0.0, due - now)) if pause >= 0 else max(0.0, due - now)
+        if self.next_check != NEVER:
+            pause = (
+                min(pause, max(0.0, self.next_check - now)) if pause >= 0 else max(0.0, self.next_check - now)
+            )
+        timer = self.timer
+        if timer.due != NEVER and not 0 <= pause < TICK:
+            pause = TICK
         found = self.poller.wait(pause)
-        if time.monotonic() >= self.timer.due:
-            self._tick()
+        now = time.monotonic()
+        if now >= timer.due:
+            self._tick(now)
+        elif timer.due != NEVER:
+            timer.due = now + TICK
         for fd, events in found:
             attempt = self.attempts.get(fd)
             if attempt is not None:
@@ -1221,17 +1235,16 @@ class Prober:
                     self._threaded(*self.results.popleft())
             else:
                 self.readable(fd)
-        if time.monotonic() >= self.next_check:
+        if now >= self.next_check:
             self._overdue()
 
-    def _tick(self) -> None:
-        """Measure how late this process is, for the series that are under way."""
-        if not self.series:
-            self.timer.stop()
-            return
-        late = self.timer.fire(time.monotonic())
+    def _tick(self, now: float) -> None:
+        """The timer is up: all series that are under way may have been late by as much."""
+        late = self.timer.late(now)
         for series in self.series.values():
-            series.late = max(series.late, late)
+            if late > series.late:
+                series.late = late
+        self.timer.due = now + TICK if self.series else NEVER
 
     def readable(self, fd: int) -> None:
         """Another descriptor of the poller has something: standard input, in `main`."""
@@ -1393,8 +1406,10 @@ class Prober:
         series = attempt.series
         attempt.data = whole = attempt.data + data if attempt.data else data
         head, separator, body = whole.partition(b"\r\n\r\n")
-        if whole[:7] != b"HTTP/1."[: len(whole)] or len(head) > HEAD:
+        if not whole.startswith(b"HTTP/1.") and whole != b"HTTP/1."[: len(whole)]:
             self._done(attempt, series.not_ours(whole))
+        elif len(head) > HEAD:
+            self._foreign_http(attempt, head)
         elif separator and series.request.get("status"):
             words = head.split(b"\r\n", 1)[0].split(b" ")
             self._done(attempt, empty_row("ok", "", shown(words[1]) if len(words) > 1 else ""))
@@ -1408,8 +1423,7 @@ class Prober:
             self._closed(attempt)
 
     def _http_whole(self, attempt: Attempt, head: bytes, body: bytes) -> None:
-        series = attempt.series
-        if series.request.get("text"):
+        if attempt.series.request.get("text"):
             row = empty_row("protocol", "", shown(head.split(b"\r\n", 1)[0]))
             if head.startswith(b"HTTP/1.1 200 "):
                 row = empty_row("ok", "", body[:4096].decode("utf-8", "replace"))
@@ -1488,7 +1502,7 @@ class Prober:
         """
         now = time.monotonic()
         late = now - self.next_check
-        soonest = float("inf")
+        soonest = NEVER
         for attempt in [*self.attempts.values(), *self.threaded]:
             if late > LATE:
                 attempt.longer += late
@@ -1530,7 +1544,10 @@ class Prober:
         sock = attempt.sock
         if sock is not None:
             if series.strict and series.kind != "sctp" and not series.datagrams:
-                retransmits = self._retransmits(attempt, sock)
+                counted = tcp_info(sock, TOTAL_RETRANS)
+                if counted is None:  # by how long it took to connect, then
+                    counted, series.timed = int(attempt.slow), True
+                retransmits = counted
             if attempt.fd >= 0:
                 self.attempts.pop(attempt.fd, None)
                 self.poller.forget(attempt.fd)
@@ -1543,14 +1560,6 @@ class Prober:
         series.record(row, now - attempt.begun, retransmits, attempt.begun)
         if series.over():
             self._finish(series)
-
-    def _retransmits(self, attempt: Attempt, sock: socket.socket) -> int:
-        """How many packets of a TCP connection were sent again; by its time where the kernel does not tell."""
-        counted = tcp_info(sock, TOTAL_RETRANS)
-        if counted is not None:
-            return counted
-        attempt.series.timed = True
-        return int(attempt.slow)
 
     def _finish(self, series: Series) -> None:
         self.series.pop(series.id, None)

@@ -241,11 +241,13 @@ class OutsideVantage(Vantage):
         complaint = ""
         for _ in range(_SECOND_TRIES):
             try:
-                status = httpx.get(url, timeout=timeout, trust_env=False).status_code
+                # the head is enough: a body of somebody else may have no end
+                with httpx.stream("GET", url, timeout=timeout, trust_env=False) as response:
+                    status = response.status_code
             except httpx.ConnectTimeout as error:
                 complaint = f"{type(error).__name__}: {error}"
                 continue
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, ValueError) as error:
                 return f"{type(error).__name__}: {error}"
             return "" if status == 200 else f"HTTP status {status}"
         return complaint

@@ -41,6 +41,8 @@ server.run()
 """
 
 
-def local_vantage(wire: Wire, context: RunContext, kind: str = POD, node: str = "one") -> Vantage:
+def local_vantage(
+    wire: Wire, context: RunContext, kind: str = POD, node: str = "one", cls: type[Vantage] = Vantage
+) -> Vantage:
     command = [sys.executable, "-u", peer.__file__, "probe"]
-    return Vantage(kind, node, lambda: ProcessStream(command), wire, context, address="127.0.0.1")
+    return cls(kind, node, lambda: ProcessStream(command), wire, context, address="127.0.0.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -76,34 +77,57 @@ def test_a_miss_tells_by_how_much_the_prober_was_late_while_it_was_under_way(van
     assert second.late < first.late
 
 
-def test_an_idle_process_has_no_ticks():
-    """Neither a prober without a series nor a backend without requests wakes up."""
+def test_an_idle_prober_has_no_ticks():
+    """A prober without a series does not wake up."""
     answers = []
     prober = peer.Prober(answers.append)
-    assert prober.timer.due == float("inf")
+    assert prober.timer.due == peer.NEVER
     prober.submit({"id": 1, "kind": "http", "host": "127.0.0.1", "port": 1, "nonce": NONCE})
-    assert prober.timer.due < float("inf")
-    while prober.timer.due < float("inf"):
+    assert prober.timer.due < peer.NEVER
+    while prober.timer.due < peer.NEVER:
         prober.step()
     assert answers
 
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_an_idle_backend_measures_nothing(monkeypatch):
+    monkeypatch.setattr(peer, "QUIET", 2 * peer.TICK)
+    measured = []
+    monkeypatch.setattr(peer.Server, "_was_late", lambda *_: measured.append(1))
     server = peer.Server("a", "", NONCE)
-    server._active = time.monotonic()
-    server.step(0)
-    assert server._timer.due < float("inf")
-    server._active = time.monotonic() - 2 * peer.QUIET
-    server._timer.due = time.monotonic()
-    server.step(0)
-    assert server._timer.due == float("inf")
+    port = server.listen("http", 0, "127.0.0.1")
+    threading.Thread(target=server.run, daemon=True).start()
+    until(lambda: server._idle)
+    assert not measured
+    with socket.create_connection(("127.0.0.1", port)):
+        until(lambda: measured)
+        until(lambda: server._idle)
+        before = len(measured)
+        time.sleep(4 * peer.TICK)
+        assert len(measured) == before
 
 
-def test_lateness_is_measured_from_when_a_tick_was_due():
+def test_what_a_backend_tells_is_forgotten_after_a_while():
+    server = peer.Server("a", "", NONCE)
+    told = []
+    for late, now in ((0.01, 1.0), (0.5, 2.0), (0.3, 3.0), (0.01, 11.0), (0.01, 12.5)):
+        server._was_late(late, now)
+        told.append(json.loads(server.identity(("127.0.0.1", 1), 80)).get("late"))
+    assert told == [None, 0.5, 0.5, 0.5, None]
+
+
+def test_lateness_is_measured_from_when_the_timer_was_up():
     timer = peer.Timer()
-    timer.start(100.0)
-    assert timer.fire(100.0 + peer.TICK + 0.3) == pytest.approx(0.3)
-    assert timer.due == pytest.approx(100.3 + 2 * peer.TICK)
+    timer.due = 100.0
+    assert timer.late(100.3) == pytest.approx(0.3)
     for _ in range(99):
-        timer.fire(timer.due + 0.01)
+        assert timer.late(100.01) == pytest.approx(0.01)
     assert timer.p99() == pytest.approx(0.01)
 
 

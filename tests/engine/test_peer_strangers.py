@@ -13,11 +13,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from bench import NONCE, SECRET
+from bench import NONCE, SECRET, local_vantage
 
 from kubereach import peer
 from kubereach.vantage import Series
 from kubereach.vantage.group import run_all
+from kubereach.vantage.vantage import OutsideVantage
 
 # --- requests to a backend
 
@@ -405,6 +406,13 @@ def test_what_routers_say_is_not_our_own_failure(name):
     import errno
 
     assert peer.outcome_of(getattr(errno, name)) == "unreachable"
+
+
+def test_an_ordinary_client_is_not_held_up_by_a_body_without_end(wire, context, stranger):
+    outside = local_vantage(wire, context, cls=OutsideVantage)
+    port = stranger(http(b"x" * 1000, length=b"99999999999"), closes=False).port
+    assert outside.second_opinion(f"http://127.0.0.1:{port}/who", 1.0) == ""
+    assert outside.second_opinion(f"http://127.0.0.1:{stranger(b'hello').port}/who", 1.0) != ""
 
 
 # --- requests to a prober

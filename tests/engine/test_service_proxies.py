@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.address import Address
+from kubereach.context import RunContext
 from kubereach.errors import NotConforming, Unsupported
 from kubereach.expect import affinity, negative
 from kubereach.outcome import DENIED, OK, REFUSED, TIMEOUT, UNREACHABLE, Answer, Probe, SeriesResult
@@ -119,13 +120,17 @@ NO_ROUTE = Answer(UNREACHABLE, detail="connect() gave ENETUNREACH: Network is un
 REFUSAL = Answer(REFUSED)
 
 
+class FakeVantage(SimpleNamespace):
+    """As good for a key as a real one."""
+
+    __hash__ = object.__hash__
+
+
 def vantage(told: list[str], proxy: ServiceProxy | None, kind: str = POD):
     bus = SimpleNamespace(emit=lambda event: told.append(getattr(event, "text", "")))
-    context = SimpleNamespace(
-        bus=bus, settings=Settings(), nonce="n", troubled={}, examine=None, proxy_on=lambda _: proxy
-    )
+    context = RunContext(Settings(), bus, "nonce", "secret", proxy_on=lambda _: proxy)
     refusals = SimpleNamespace(take=lambda _: 0.0, empty=lambda: None)
-    return SimpleNamespace(name=f"{kind}@n1", kind=kind, node="n1", context=context, refusals=refusals)
+    return FakeVantage(name=f"{kind}@n1", kind=kind, node="n1", context=context, refusals=refusals)
 
 
 def judge(monkeypatch, proxy: ServiceProxy | None, *answers: Answer, conforming=None, kind=POD) -> list[str]:
