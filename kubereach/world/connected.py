@@ -14,6 +14,7 @@ from kubereach.preflight.review import review
 from kubereach.preflight.rights import needed
 from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
+from kubereach.vantage.wire import OVER
 from kubereach.world.board import Board
 from kubereach.world.lag import SliceLag
 from kubereach.world.places import places
@@ -34,6 +35,8 @@ class Connected:
         self.namespace, self.other_namespace = self.places.services, self.places.other
         self.node_namespace = self.places.nodes
         self._api: Api | None = None
+        #: the run has been taken down: checks that are still under way get nothing new
+        self._over = False
         self._cluster: Cluster | None = None
         self._board: Board | None = None
         self.lag: SliceLag | None = None
@@ -43,7 +46,9 @@ class Connected:
     @property
     def api(self) -> Api:
         if self._api is None:
-            self._api = Api(self._access)
+            if self._over:
+                raise CannotMeasure(OVER)
+            self._api = Api(self._access, self.context.settings.api_patience)
         return self._api
 
     @property

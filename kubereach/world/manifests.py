@@ -17,6 +17,8 @@ from kubereach.errors import UsageError
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 RUN = "kubereach.io/run"
+#: the container of ours in each of our pods; others are somebody else's
+CONTAINER = "peer"
 #: applied before all others, in this order: what the others need to exist
 FIRST = ("namespaces.yaml", "peer.yaml")
 BASE = ("backend.yaml", "client.yaml", "other-client.yaml", "node.yaml")

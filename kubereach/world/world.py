@@ -17,8 +17,9 @@ from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage
 from kubereach.world.board import Board, is_ready
+from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
 from kubereach.world.lag import SliceLag
-from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers
+from kubereach.world.leftovers import NAMESPACES, Leftovers, Renewal, release
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
 from kubereach.world.objects import Objects
 from kubereach.world.proxies import Proxies
@@ -46,6 +47,7 @@ class World(Objects):
     ) -> None:
         super().__init__(access, settings, bus, manifests, services)
         self._renewal: Renewal | None = None
+        self._leftovers: Leftovers | None = None
         self._touched = False
 
     # start
@@ -73,9 +75,9 @@ class World(Objects):
             forbidden = admit(self.api, everything, len(self.cluster.nodes))
             rest = [manifest for manifest in rest if manifest.place not in forbidden]
         else:
-            remove_leftovers(self.api)
+            self._leftovers = Leftovers(self.api)
         self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
-        self._board = Board(self.api, f"{RUN}={self.run}")
+        self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
         self.lag = SliceLag(self._board)
         self._board.noticed = self.lag.noticed
         with ThreadPoolExecutor(8) as pool:
@@ -151,51 +153,60 @@ class World(Objects):
     def stop(self) -> None:
         """Close the vantages, delete the run's namespaces, wait until they are gone (bounded). May be called twice.
 
-        A disposable cluster is left as it is: it goes itself.
+        A disposable cluster is left as it is: it goes itself. Raises `CannotMeasure` for what is left, with reasons.
         """
+        self._over = True
         if self._wire is not None:
             self._wire.stop()
             self._wire = None
-        if self._renewal is not None:
-            self._renewal.stop()
-            self._renewal = None
+        for helper in (self._renewal, self._leftovers):
+            if helper is not None:
+                helper.stop()
+        self._renewal = self._leftovers = None
         if self._board is not None:
             self._board.stop()
-        if self._touched and not self._access.disposable:
-            self._remove()
-        self._touched = False
-        if self._api is not None:
-            self._api.close()
-            self._api = None
+        try:
+            if self._touched and not self._access.disposable:
+                self._remove()
+        finally:
+            self._touched = False
+            if self._api is not None:
+                self._api.close()
+                self._api = None
 
     def _remove(self) -> None:
         """Remove what this run made, or let go of it if it is to be kept."""
+        limit = self.context.settings.stop_deadline
+        # checks may still be under way: what they create from now on nobody would find
+        self.api.end_creation(limit)
         if self.context.settings.keep:
             release(self.api, self.places.alive)
-        elif self.places.given:
-            self._say("removing what this run made")
-            limit = self.context.settings.stop_deadline
-            if left := remove_run(self.api, self.places.all, self.run, limit):
-                self._say(f"still being deleted after {limit:.0f} s: {', '.join(left)}")
-        else:
-            self._delete_namespaces()
+            return
+        self._say("removing what this run made")
+        left = (
+            remove_run(self.api, self.places.all, self.run, limit)
+            if self.places.given
+            else self._delete_namespaces(limit)
+        )
+        if left:
+            error = not_removed(left, limit)
+            self._say(error.message)
+            raise error
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""
         self._touched = False
         self.stop()
 
-    def _delete_namespaces(self) -> None:
-        self._say("removing what this run made")
-        selector = f"{RUN}={self.run}"
-        board = Board(self.api, selector)
+    def _delete_namespaces(self, limit: float) -> list[str]:
+        """Delete the run's namespaces; gives those that are left after `limit` seconds, with the reasons."""
+        board = Board(self.api, f"{RUN}={self.run}")
         board.follow(NAMESPACES)
-        with ThreadPoolExecutor(3) as pool:
-            for namespace in board.all("Namespace"):
-                pool.submit(self.api.delete, f"{NAMESPACES}/{namespace['metadata']['name']}")
-        limit = self.context.settings.stop_deadline
-        gone = board.wait(lambda: not board.all("Namespace"), limit)
-        board.stop()
-        if not gone:
-            left = ", ".join(n["metadata"]["name"] for n in board.all("Namespace"))
-            self._say(f"still being deleted after {limit:.0f} s: {left}")
+        try:
+            failures = delete_all(self.api, board.all("Namespace"))
+            # those that were refused stay anyway
+            board.wait(lambda: len(board.all("Namespace")) <= len(failures), limit)
+        finally:
+            board.stop()
+        refused = {failure.partition(" (")[0] for failure in failures}
+        return failures + [stuck(one) for one in board.all("Namespace") if name_of(one) not in refused]
