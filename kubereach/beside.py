@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from kubereach import suspension
 from kubereach.check import INFO
 from kubereach.errors import CannotMeasure
 from kubereach.events import Bus, Event
@@ -116,13 +117,13 @@ class BesideRunner:
             check = check_of(work.item)
             current_check.set(check.id if check else "")
             informing.set(check is not None and check.level == INFO)
-            begun = time.monotonic()
+            begun, clocks = time.monotonic(), suspension.now()
             error: BaseException | None = None
             with self._bus.held_back() as events:
                 try:
                     work.run()
                 except BaseException as caught:  # pytest gets it, whatever it is
-                    error = caught
+                    error = suspension.unless_suspended(caught, clocks)
             with self._turn:
                 self._running.discard(work)
                 self._turn.notify_all()

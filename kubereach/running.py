@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from kubereach import suspension
 from kubereach.beside import SECONDS
 from kubereach.check import INFO, Check
 from kubereach.errors import KubereachError, NotConforming, Unsupported
@@ -37,6 +38,8 @@ class CheckRunner:
     version: str = ""
     finished: list[tuple[Check, Verdict]] = field(default_factory=list)
     _current: Verdict | None = None
+    #: when the check began
+    _clocks: suspension.Interval = field(default_factory=suspension.now)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -51,6 +54,7 @@ class CheckRunner:
         self._current = None
         verdict = Verdict(ERROR, "interrupted", exit_code=3)  # unless it gets to its end
         self.bus.emit(CheckStarted(check.id, case))
+        self._clocks = suspension.now()
         began = time.monotonic()
         token = current_check.set(check.id)
         informs = informing.set(check.level == INFO)
@@ -104,7 +108,7 @@ class CheckRunner:
         report = yield
         if check is None or call.excinfo is None:
             return report
-        error = call.excinfo.value
+        error = suspension.unless_suspended(call.excinfo.value, self._clocks)
         if isinstance(error, pytest.skip.Exception):
             verdict = Verdict(UNSUPPORTED, str(error))
         else:

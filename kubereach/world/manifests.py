@@ -91,6 +91,12 @@ def pod_spec(obj: Object) -> Object | None:
     return cast("Object", template["spec"]) if isinstance(template, dict) else None
 
 
+def pod_metadata(obj: Object) -> Object:
+    """The metadata of the pods that an object is, or makes. The object's own, to be changed."""
+    meta = obj["metadata"] if obj["kind"] == "Pod" else obj["spec"]["template"].setdefault("metadata", {})
+    return cast("Object", meta)
+
+
 def _documents(file: Path, text: str) -> list[object]:
     try:
         return [document for document in yaml.load_all(text, _LOADER) if document is not None]

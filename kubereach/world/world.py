@@ -10,10 +10,11 @@ from pathlib import Path
 from kubereach.api import Object
 from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, WorldReady
+from kubereach.events import Bus, Told, WorldReady
 from kubereach.preflight.admission import admit
 from kubereach.preflight.pull_secret import copies
 from kubereach.settings import Settings
+from kubereach.suspension import WATCH
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage
 from kubereach.world.board import Board, is_ready
@@ -25,6 +26,7 @@ from kubereach.world.objects import Objects
 from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
+from kubereach.world.sidecars import note
 
 _FOLLOWED = (
     "/api/v1/pods",
@@ -58,6 +60,7 @@ class World(Objects):
         Raises `CannotMeasure` as soon as it is clear that a pod cannot start, `UsageError` for a malformed manifest.
         """
         begun = time.monotonic()
+        WATCH.start()
         first, rest = (
             self.places.fitting([m for file in files for m in self._render(self.manifests / file)])
             for files in (FIRST, BASE)
@@ -118,6 +121,8 @@ class World(Objects):
             outsides = self.outside
         others = () if self.places.no_other else self.other_pods
         everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
+        if injected := note(self.board.all("Pod")):
+            self.context.bus.emit(Told("", injected))
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
 
@@ -156,6 +161,7 @@ class World(Objects):
         A disposable cluster is left as it is: it goes itself. Raises `CannotMeasure` for what is left, with reasons.
         """
         self._over = True
+        WATCH.stop()
         if self._wire is not None:
             self._wire.stop()
             self._wire = None

@@ -32,3 +32,14 @@ def test_a_required_load_balancer_fails(run_suite: Runner) -> None:
     result = run_suite(run)
     assert result.code == 1, result.output
     assert result.ids("fail") == {"loadbalancer.assigned"}
+
+
+def test_pods_with_an_injected_container_are_used_and_reported(run_suite: Runner) -> None:
+    checks = ["clusterip.from-pod", "clusterip.from-node", "endpoints.scale"]
+    options = ["--nodes", "1", "--fault", "workload.sidecar-injected", "--report-dir", "{report}"]
+    result = run_suite(["{python}", "-m", "kubereach", "run", *checks, *options])
+    assert result.code == 0, result.output
+    assert result.ids("pass") == set(checks)
+    (note,) = result.report["run"]["notes"]
+    assert "containers that are not kubereach's run in its pods: istio-proxy" in note
+    assert result.output.count("istio-proxy") == 1

@@ -6,7 +6,6 @@ import pytest
 
 from kubereach.errors import CannotMeasure
 from kubereach.world.board import Board, is_ready
-from kubereach.world.leftovers import DEAD, RENEWED, is_dead
 from kubereach.world.readiness import NEVER_READY, Readiness
 
 
@@ -196,16 +195,6 @@ def test_host_network_that_is_forbidden_is_a_missing_feature():
     readiness.stuck()
     assert "forbidden" in readiness.forbidden[("a", "node")]
     assert readiness.counts() == (0, 0)
-
-
-def test_only_namespaces_that_are_no_longer_renewed_are_leftovers():
-    def namespace(**annotations):
-        return {"metadata": {"name": "x", "annotations": annotations}}
-
-    assert is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD + 1)
-    assert not is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD - 1)
-    assert not is_dead(namespace(), 1e12)
-    assert not is_dead({"metadata": {"name": "x"}}, 1e12)
 
 
 def test_a_new_list_replaces_what_was_there():
