@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, Unreachable
@@ -38,7 +38,7 @@ class Vantage:
     A broken stream raises `CannotMeasure`, never a verdict; the next series opens a new one.
     """
 
-    #: how often a prober is started before its vantage cannot be opened
+    #: how many probers that end before they greet us are started before a vantage cannot be opened
     attempts = 3
 
     def __init__(
@@ -100,10 +100,17 @@ class Vantage:
     def _start_prober(self, opening: Future[Prober]) -> None:
         """Try until a prober greets us; in a thread of its own, since nothing here can be interrupted."""
         limit = self.context.settings.exec_timeout
+
+        def enough(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, Unreachable):  # a server that is away for a moment
+                return (state.seconds_since_start or 0.0) > limit / 2
+            return state.attempt_number >= self.attempts
+
         try:
             prober = Retrying(
                 retry=retry_if_exception_type((StreamBroke, Unreachable)),
-                stop=stop_after_attempt(self.attempts) | stop_after_delay(limit),
+                stop=enough,
                 wait=wait_exponential(0.2, max=2.0),
                 reraise=True,
             )(self._greeted, limit / self.attempts)

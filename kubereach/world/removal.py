@@ -48,7 +48,11 @@ def remove_run(api: Api, namespaces: Sequence[str], run: str, seconds: float) ->
             found, failures = _objects(api, _KINDS, namespaces, selector)
             if not found:
                 break
-            failures += delete_all(api, found, propagationPolicy="Background")
+            pods = [one for one in found if one["kind"] == "Pod"]
+            others = [one for one in found if one["kind"] != "Pod"]
+            failures += delete_all(api, others, propagationPolicy="Background")
+            # some may take their time by order of a check, also those that are on their way out
+            failures += delete_all(api, pods, gracePeriodSeconds=1)
             board.wait(lambda: not left(), max(0.0, deadline - time.monotonic()))
     finally:
         board.stop()
@@ -62,7 +66,7 @@ def remove_run(api: Api, namespaces: Sequence[str], run: str, seconds: float) ->
 def _objects(
     api: Api, kinds: Sequence[tuple[str, str]], namespaces: Sequence[str], selector: str
 ) -> tuple[list[Object], list[str]]:
-    """The run's objects that are not being deleted yet; and what could not be listed, with the reason."""
+    """The run's objects that are not being deleted yet, and all its pods; and what could not be listed, and why."""
     found: list[Object] = []
     failures = []
     for kind in kinds:
@@ -75,7 +79,7 @@ def _objects(
             found += [
                 {"apiVersion": kind[0], "kind": kind[1], **obj}
                 for obj in objects
-                if not obj["metadata"].get("deletionTimestamp")
+                if kind[1] == "Pod" or not obj["metadata"].get("deletionTimestamp")
             ]
     return found, failures
 

@@ -206,6 +206,9 @@ class World(Objects):
 
     def _delete_namespaces(self, limit: float) -> list[str]:
         """Delete the run's namespaces; gives those that are left after `limit` seconds, with the reasons."""
+        ending = [pod for pod in self.board.all("Pod") if pod["metadata"].get("deletionTimestamp")]
+        # a check that was interrupted may have told them to take their time
+        delete_all(self.api, [{"apiVersion": "v1", **pod} for pod in ending], gracePeriodSeconds=1)
         board = Board(self.api, f"{RUN}={self.run}")
         board.follow(NAMESPACES)
         try:

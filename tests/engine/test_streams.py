@@ -189,12 +189,12 @@ def test_an_exec_that_hangs_ends_and_holds_up_nobody(other, wire, context):
     with pytest.raises(CannotMeasure, match=r"did not start within 1 s[^\0]*exec_timeout"):
         vantage.open()
     waiting.join()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     hung.set()
 
 
 def test_a_prober_that_does_not_greet_is_not_used(wire, context):
-    context.settings = context.settings.overridden(["exec_timeout=1.5"])
+    context.settings = context.settings.overridden(["exec_timeout=9"])
     silent = [sys.executable, "-c", "import time; time.sleep(60)"]
     commands = [silent, prober_that("0")]
     streams = []
