@@ -13,14 +13,12 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from cryptography import x509
 from kubernetes.client import ApiClient
 from tenacity import (
     RetryCallState,
@@ -33,6 +31,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.util import Retry
 from websocket import WebSocketBadStatusException, WebSocketException
 
+from kubereach.api_failures import has_expired, unreachable
 from kubereach.connection import configuration, proxy_of
 from kubereach.errors import CannotMeasure, Unreachable
 from kubereach.exec_websocket import connect, keepalive, status_message
@@ -43,7 +42,7 @@ Object = dict[str, Any]
 #: seconds before a request is repeated, growing from the first to the second, unless the server names its own
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 #: seconds that a server may ask us to wait, at most
-_RETRY_AFTER = Retry(retry_after_max=10)
+_LONGEST_ASKED = 10.0
 #: statuses by which a server says, or a balancer in front of it, that the next attempt may well succeed
 _REPEATED = frozenset({429, 500, 502, 503, 504})
 #: seconds for a connection, and without a byte of an answer
@@ -216,11 +215,10 @@ class Api:
                 "The kubeconfig's token or client certificate is missing, expired or of another cluster; "
                 "log in again and try `kubectl get nodes`.",
             )
+        asked = 0.0
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
-            return ApiError(
-                response.status, reason, message, what, _RETRY_AFTER.get_retry_after(response) or 0.0
-            )
-        return ApiError(response.status, reason, message, what)
+            asked = min(_LONGEST_ASKED, Retry().get_retry_after(response) or 0.0)
+        return ApiError(response.status, reason, message, what, asked)
 
     def _object(self, response: urllib3.BaseHTTPResponse) -> Object:
         try:
@@ -402,53 +400,3 @@ def _pause(state: RetryCallState) -> float:
     """Seconds before the next attempt: the server's, if it names them."""
     error = state.outcome.exception() if state.outcome else None
     return max(_GROWING(state), getattr(error, "retry_after", 0.0))
-
-
-def unreachable(
-    host: str, error: BaseException, certificate: str | None = None, answered: bool = False
-) -> CannotMeasure:
-    """Why there is no talking to the API server, in one line, and what to do; `Unreachable` if it may be repeated.
-
-    `certificate` is the client's own, whose expiry a server may answer by just closing the connection. `answered` says
-    that there was an answer before: then the server is the right one, and is restarting or behind a busy balancer.
-    """
-    text, reason = str(error), _root(error)
-    # a failure to connect at all comes before certificates are looked at
-    connected = not isinstance(
-        error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-    )
-    if connected and ("expired" in text.lower() or has_expired(certificate or "")):
-        return CannotMeasure(
-            f"a certificate is expired between here and {host}",
-            "Renew the kubeconfig (kubeadm certs renew, or your provider's login) and check this machine's clock.",
-        )
-    if "certificate verify failed" in text or "CertificateError" in text or "doesn't match" in text:
-        return CannotMeasure(
-            f"the certificate of {host} is not trusted: {reason}",
-            "The kubeconfig's certificate-authority is of another cluster, or the address is not in the certificate.",
-        )
-    if isinstance(error, urllib3.exceptions.SSLError) and not answered:
-        return CannotMeasure(
-            f"no TLS with {host}: {reason}", "Is the server's address in the kubeconfig right?"
-        )
-    kind = Unreachable if connected or answered else CannotMeasure
-    return kind(
-        f"the API server {host} cannot be reached: {reason}",
-        "Is the cluster up, and the kubeconfig's server address right? Try `kubectl version`.",
-    )
-
-
-def _root(error: BaseException) -> str:
-    """urllib3 wraps reasons in reasons; the innermost is the one that says something."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return (str(error).strip() or type(error).__name__)[:200]
-
-
-def has_expired(certificate: str) -> bool:
-    """Whether the first certificate of a PEM file is past its time; false when it cannot be read."""
-    try:
-        found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return found.not_valid_after_utc < datetime.now(timezone.utc)
