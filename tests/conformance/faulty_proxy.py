@@ -66,6 +66,7 @@ class Proxy:
         self._server, self._upstream, self._own, self.faults = server, upstream, own, faults
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
+        self._used = asyncio.Event()
 
     async def listen(self, port: int = 0) -> int:
         """Begin; gives the port."""
@@ -82,9 +83,10 @@ class Proxy:
             task.cancel()
 
     async def restarts(self, port: int) -> None:
-        """Now and then be away for some seconds, as an API server that restarts."""
+        """Now and then be away for some seconds, as an API server that restarts, once there was an answer."""
+        await self._used.wait()
         while self.faults.rate:
-            await asyncio.sleep(1 + self.faults.number(20))
+            await asyncio.sleep(1 + self.faults.number(15))
             self.faults.counts["restart"] += 1
             self.close()
             await asyncio.sleep(0.5 + self.faults.number(4))
@@ -182,6 +184,7 @@ class Proxy:
                 return
             writer.write(data)
             await writer.drain()
+            self._used.set()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
