@@ -10,6 +10,8 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -252,6 +254,17 @@ class Api:
             raise Unreachable(
                 f"{what} failed: {text.splitlines()[0] if text else type(error).__name__}", _EXEC_REMEDY
             ) from error
+
+    @contextmanager
+    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Threads for requests, which have all ended afterwards. Who is interrupted waits for none to be repeated."""
+        with ThreadPoolExecutor(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._transport.interrupt()
+                raise
 
     def close(self) -> None:
         """Let go of all connections. A request that is being repeated ends; further ones raise `CannotMeasure`."""

@@ -64,7 +64,9 @@ class Transport:
         self._patience = patience
         #: whether the server has ever answered
         self._answered = False
-        self._closed = threading.Event()
+        self._closed = False
+        #: set when the requests that are under way shall not be repeated any more; later ones have another
+        self._interrupted = threading.Event()
         #: the server's clock (seconds since the epoch) less our monotonic one, by its last answer
         self._clock: float | None = None
         self.host: str = self.configuration.host.rstrip("/")
@@ -120,8 +122,10 @@ class Transport:
     def attempts(self) -> Retrying:
         """Attempts of one request, with pauses, until `patience` is over; two at least, for one may hang as long."""
 
+        interrupted = self._interrupted
+
         def enough(state: RetryCallState) -> bool:
-            if self._closed.is_set():
+            if interrupted.is_set():
                 return True
             if not self._answered:
                 return state.attempt_number >= _FIRST_ATTEMPTS
@@ -131,7 +135,7 @@ class Transport:
             retry=retry_if_exception(may_be_repeated),
             stop=enough,
             wait=_pause,
-            sleep=sleep_using_event(self._closed),
+            sleep=sleep_using_event(interrupted),
             reraise=True,
         )
 
@@ -144,12 +148,18 @@ class Transport:
 
     def require_open(self) -> None:
         """Raises `CannotMeasure` once the transport has been closed."""
-        if self._closed.is_set():
+        if self._closed:
             raise CannotMeasure("the run is over")
+
+    def interrupt(self) -> None:
+        """Repeat no request that is under way; those that are begun from now on are."""
+        self._interrupted, interrupted = threading.Event(), self._interrupted
+        interrupted.set()
 
     def close(self) -> None:
         """Let go of all connections. A request that is being repeated ends; further ones raise `CannotMeasure`."""
-        self._closed.set()
+        self._closed = True
+        self.interrupt()
         self._client.close()  # type: ignore[no-untyped-call]
 
     def _refusal(self, response: urllib3.BaseHTTPResponse, what: str) -> ApiError | CannotMeasure:

@@ -82,7 +82,8 @@ def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
         return PipeStream(whole(words, arguments, len(program)), program, own_session=True)
     except OSError as error:
         raise CannotMeasure(
-            f"{words[0]} cannot be started: {error.strerror}", "Correct --outside-via."
+            f"{os.path.basename(words[0])} cannot be started: {error.strerror}",  # noqa: PTH119
+            "Correct --outside-via.",
         ) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 
 from kubereach.api import Api, Object
 from kubereach.cluster import Cluster, inspect
@@ -69,7 +68,7 @@ class Connected:
         Raises `CannotMeasure` or `UsageError` with a one-line remedy.
         """
         api, settings = self.api, self.context.settings
-        with ThreadPoolExecutor(2) as pool:
+        with api.threads(2) as pool:
             may = pool.submit(review, api, needed(settings))
             found = pool.submit(inspect, api, settings)
         may.result()  # its words say more than those of the first request that is refused

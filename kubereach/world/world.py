@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kubereach.api import Object
@@ -83,7 +82,7 @@ class World(Objects):
         self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
         self.lag = SliceLag(self._board)
         self._board.noticed = self.lag.noticed
-        with ThreadPoolExecutor(8) as pool:
+        with self.api.threads(8) as pool:
             paths = self.places.collections(_FOLLOWED)
             followed = [pool.submit(self._board.follow, path) for path in paths]
             self._touched = True

@@ -29,11 +29,11 @@ CHECKS = (
     "nodeport.from-pods",
 )
 _SETTINGS = (
-    "api_patience=5",
+    "api_patience=15",
     "exec_timeout=15",
     "answer_margin=3",
-    "watch_patience=10",
-    "stop_deadline=15",
+    "watch_patience=20",
+    "stop_deadline=30",
     "world_deadline=60",
 )
 

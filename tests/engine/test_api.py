@@ -249,6 +249,20 @@ def test_a_request_that_is_repeated_ends_with_the_run(tmp_path, server):
         api.get("/api/v1/pods")
 
 
+def test_who_is_interrupted_waits_for_no_request_to_be_repeated(tmp_path, server):
+    api = api_for(tmp_path, server, patience=60)
+    api.get("/api/v1/pods")
+    Server.first = [503] * 999
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), api.threads(1) as pool:
+        pool.submit(api.get, "/api/v1/pods")
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 10
+    Server.first = [503]
+    assert api.get("/api/v1/pods")["kind"] == "PodList", "what comes afterwards is repeated again"
+
+
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "a", "labels": {"l": "m"}}}
 
 
