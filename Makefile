@@ -35,6 +35,7 @@ nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs
 	$(BIN)/kubereach selftest --times 50
 	KUBEREACH_FUZZ=20000 $(BIN)/python -m pytest tests/engine/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
+	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --write

@@ -10,6 +10,7 @@ from kubereach.settings import Settings
 from kubereach.targets.lab import LabTarget
 from kubereach.vantage.series import Series
 from kubereach.world import World
+from kubereach.world.manifests import CONTAINER
 
 _STREAM_PROBES = 5000
 _EXEC_PROBES = 20
@@ -55,7 +56,7 @@ def _exec_rate(world: World, namespace: str, pod: str, url: str) -> float:
     """What a suite without a stream does: exec, wait, read, for each probe."""
     start = time.perf_counter()
     for _ in range(_EXEC_PROBES):
-        websocket = world.api.exec(namespace, pod, ["python3", "-c", _ONE.format(url=url)])
+        websocket = world.api.exec(namespace, pod, CONTAINER, ["python3", "-c", _ONE.format(url=url)], 20.0)
         while websocket.sock is not None and websocket.connected:
             opcode, frame = websocket.recv_data_frame(True)
             if opcode == 8:

@@ -7,28 +7,29 @@ configuration, certificates, proxies, tokens and exec plugins are all in use.
 from __future__ import annotations
 
 import json
-import ssl
-import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+import secrets
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from cryptography import x509
-from kubernetes.client import ApiClient
-from kubernetes.stream.ws_client import create_websocket
-from websocket import WebSocketException
+from websocket import WebSocketBadStatusException, WebSocketException
 
-from kubereach.connection import configuration, proxy_of
-from kubereach.errors import CannotMeasure
+from kubereach.errors import CannotMeasure, Unreachable
+from kubereach.exec_websocket import connect, status_message
 from kubereach.targets import ClusterAccess
+from kubereach.transport import REPEATED, ApiError, Transport, may_be_repeated
+
+__all__ = ["KINDS", "REQUEST", "Api", "ApiError", "Object", "object_path", "path_of"]
 
 Object = dict[str, Any]
 
-#: seconds before each further attempt of a request that the server may well answer next time
-_PAUSES = (0.1, 0.3, 1.0, 3.0)
+#: annotation by which an object is recognized whose creation was never answered
+REQUEST = "kubereach.io/request"
 
 #: path prefix and plural of the kinds that our manifests may hold; all but Namespace are namespaced
 KINDS = {
@@ -47,16 +48,6 @@ KINDS = {
 }
 
 
-class ApiError(Exception):
-    """The API server refused. `message` is its Status' message, `status` the HTTP code, `reason` the Status' reason."""
-
-    def __init__(self, status: int, reason: str, message: str, what: str) -> None:
-        self.status = status
-        self.reason = reason
-        self.message = message
-        super().__init__(f"{what}: {message or reason} ({status})")
-
-
 def path_of(kind: tuple[str, str], namespace: str = "", name: str = "") -> str:
     """The path of a collection or, with `name`, of an object. Raises KeyError for a kind that we do not know."""
     path = "/" + KINDS[kind].format(f"namespaces/{namespace}" if namespace else "").replace("//", "/")
@@ -68,91 +59,56 @@ def object_path(obj: Object) -> str:
     return path_of((obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"])
 
 
+_EXEC_REMEDY = "Try `kubectl exec`; a proxy between here and the API server must let WebSockets pass."
+
+
 class Api:
     """One cluster's API. Every method may be called from any thread; time-outs are seconds.
 
-    Raises `ApiError` when the server refuses, `CannotMeasure` when it cannot be reached or does not let us in.
+    A request that a restarting or busy server, or a connection that broke, has left without an answer is repeated for
+    `patience` seconds. Raises `ApiError` when the server refuses, `Unreachable` (a `CannotMeasure`) when it cannot be
+    reached, `CannotMeasure` when it does not let us in.
     """
 
-    def __init__(self, access: ClusterAccess) -> None:
-        self._configuration = configuration(access)
-        self._client = ApiClient(self._configuration)
-        self._proxy = proxy_of(self._configuration)
-        self.host: str = self._configuration.host.rstrip("/")
+    def __init__(self, access: ClusterAccess, patience: float = 30.0) -> None:
+        self._transport = Transport(access, patience)
+        #: held while it is decided whether an object may still be created; notified when one has been
+        self._creating = threading.Condition()
+        self._under_way = 0
+        self._no_more_objects = False
+        self.host = self._transport.host
         self.description = access.description
 
     @property
     def ca(self) -> str:
         """The authority that the API server's certificate is verified against, as PEM; empty when unknown."""
-        data = getattr(self._configuration, "ca_cert_data", None)
+        data = getattr(self._transport.configuration, "ca_cert_data", None)
         if data:
             return data if isinstance(data, str) else bytes(data).decode()
-        file = self._configuration.ssl_ca_cert
+        file = self._transport.configuration.ssl_ca_cert
         if not file:
             return ""
         return Path(file).read_text(encoding="ascii")
 
     @property
-    def _where(self) -> str:
-        return f"{self.host} (through the proxy {self._proxy})" if self._proxy else self.host
+    def server_time(self) -> float | None:
+        """The server's own time in seconds since the epoch, by the Date of its answers; None if it gave none."""
+        return self._transport.server_time
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "kubereach"}
-        for setting in self._configuration.auth_settings().values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        return headers
-
-    def _send(
-        self, method: str, path: str, query: Mapping[str, object], body: object, timeout: float, stream: bool,
-        content_type: str = "application/json",
-    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
-        url = self.host + path + ("?" + urlencode(query) if query else "")
-        headers = self._headers()
-        if body is not None:
-            headers["Content-Type"] = content_type
-        for pause in (*_PAUSES, None):
-            try:
-                response: urllib3.BaseHTTPResponse = self._client.rest_client.pool_manager.request(
-                    method,
-                    url,
-                    body=None if body is None else json.dumps(body),
-                    headers=headers,
-                    timeout=urllib3.Timeout(connect=10.0, read=timeout),
-                    retries=False,
-                    preload_content=not stream,
-                )
-            except (urllib3.exceptions.HTTPError, OSError, ssl.SSLError) as error:
-                raise unreachable(self._where, error, self._configuration.cert_file) from error
-            if response.status < 400:
-                return response
-            if pause is None or not _may_be_repeated(method, response):
-                break
-            response.drain_conn()
-            time.sleep(_asked_pause(response) or pause)
-        raise self._refusal(response, f"{method} {path}")
-
-    def _refusal(self, response: urllib3.BaseHTTPResponse, what: str) -> ApiError | CannotMeasure:
+    def _object(self, response: urllib3.BaseHTTPResponse) -> Object:
         try:
-            body = json.loads(response.data)
-            reason, message = str(body.get("reason", "")), str(body.get("message", ""))
-        except (ValueError, AttributeError):
-            reason, message = response.reason or "", response.data[:200].decode(errors="replace")
-        response.drain_conn()
-        if response.status == 401:
-            if has_expired(self._configuration.cert_file or ""):
-                return unreachable(self.host, Exception(message), self._configuration.cert_file)
-            return CannotMeasure(
-                f"{self.host} does not know us (401 Unauthorized): {message or reason}",
-                "The kubeconfig's token or client certificate is missing, expired or of another cluster; "
-                "log in again and try `kubectl get nodes`.",
+            found = json.loads(response.data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise CannotMeasure(
+                f"{self._transport.where} answered with something that is not a Kubernetes object",
+                "Is the kubeconfig's server an API server? A proxy or a login page may answer in its place.",
             )
-        return ApiError(response.status, reason, message, what)
+        return found
 
     def get(self, path: str, **query: object) -> Object:
-        response = self._send("GET", path, query, None, 30.0, False)
-        found: Object = json.loads(response.data)
-        return found
+        return self._object(self._transport.send("GET", path, query, None))
 
     def find(self, path: str, **query: object) -> Object | None:
         """Like `get`, but None for what is not there, or not for us to see."""
@@ -167,30 +123,68 @@ class Api:
         return self.get(path, **query).get("items") or []
 
     def create(self, obj: Object, dry_run: bool = False) -> Object:
+        """Create an object, once: where a request was not answered, what came of it is looked up.
+
+        Raises `CannotMeasure` after `end_creation`.
+        """
         meta = obj["metadata"]
         path = path_of((obj["apiVersion"], obj["kind"]), meta.get("namespace", ""))
-        response = self._send("POST", path, {"dryRun": "All"} if dry_run else {}, obj, 30.0, False)
-        created: Object = json.loads(response.data)
-        return created
+        if dry_run:
+            return self._object(self._transport.send("POST", path, {"dryRun": "All"}, obj))
+        with self._creating:
+            if self._no_more_objects:
+                raise CannotMeasure("the run is over")
+            self._under_way += 1
+        try:
+            return self._create(path, obj)
+        finally:
+            with self._creating:
+                self._under_way -= 1
+                self._creating.notify_all()
+
+    def end_creation(self, seconds: float) -> None:
+        """Refuse to create further objects, and wait for those under way, `seconds` at most: all can be listed then."""
+        with self._creating:
+            self._no_more_objects = True
+            self._creating.wait_for(lambda: not self._under_way, seconds)
+
+    def _create(self, path: str, obj: Object) -> Object:
+        meta = obj["metadata"]
+        mark = secrets.token_hex(8)
+        annotations = {**(meta.get("annotations") or {}), REQUEST: mark}
+        marked = {**obj, "metadata": {**meta, "annotations": annotations}}
+        for attempt in self._transport.attempts():
+            with attempt:
+                try:
+                    return self._object(self._transport.once("POST", path, {}, marked))
+                except ApiError as error:
+                    first = attempt.retry_state.attempt_number == 1
+                    if first or may_be_repeated(error):
+                        raise
+                    # an attempt before may have succeeded: then this one meets its own name, or its own node port
+                    found = self.find(f"{path}/{meta['name']}")
+                    if (((found or {}).get("metadata") or {}).get("annotations") or {}).get(REQUEST) != mark:
+                        raise
+                    return found or {}
+        raise AssertionError("an attempt returns or raises")
 
     def review(self, spec: Object) -> Object:
         """The status of a SelfSubjectAccessReview."""
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        response = self._send("POST", path, {}, body, 30.0, False)
-        answer: Object = json.loads(response.data)
+        answer = self._object(self._transport.send("POST", path, {}, body))
         return answer.get("status") or {}
 
     def patch(self, path: str, change: Object) -> Object:
         """A JSON merge patch (RFC 7396)."""
-        response = self._send("PATCH", path, {}, change, 30.0, False, "application/merge-patch+json")
-        patched: Object = json.loads(response.data)
-        return patched
+        return self._object(
+            self._transport.send("PATCH", path, {}, change, content_type="application/merge-patch+json")
+        )
 
     def delete(self, path: str, **options: object) -> None:
         """Delete; what is not there any more is no error."""
         try:
-            self._send("DELETE", path, {}, dict(options) or None, 30.0, False)
+            self._transport.send("DELETE", path, {}, dict(options) or None)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -210,7 +204,7 @@ class Api:
             "resourceVersion": listed["metadata"]["resourceVersion"],
             "timeoutSeconds": max(1, int(seconds)),
         }
-        response = self._send("GET", path, {**query, **asked}, None, seconds + 5, True)
+        response = self._transport.send("GET", path, {**query, **asked}, None, seconds + 5, stream=True)
         try:
             pending = b""
             for part in response.stream(65536):
@@ -221,93 +215,57 @@ class Api:
                         return
                     if event["type"] != "BOOKMARK":
                         yield event["type"], event["object"]
-        except (urllib3.exceptions.HTTPError, OSError):
+        except (urllib3.exceptions.HTTPError, OSError, ValueError):
             return  # a connection that was dropped: whether the server is there at all the next request tells
         finally:
             # an unfinished stream cannot be used for another request
             response.close()
 
-    def exec(self, namespace: str, pod: str, command: list[str]) -> Any:
-        """Start `command` in the pod with standard input attached; gives the client's WebSocket.
+    def exec(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> Any:
+        """Start `command` in a container with standard input attached; gives a connected WebSocket.
 
-        Raises `CannotMeasure` when exec is forbidden or fails.
+        `timeout` is seconds for each step of connecting. Raises `CannotMeasure` when exec is forbidden or fails,
+        `Unreachable` when another attempt may succeed.
         """
-        # CoreV1Api's own method does no more than this, and importing it costs half a second
-        query = [("command", word) for word in command]
+        self._transport.require_open()
+        query = [("container", container), *(("command", word) for word in command)]
         query += [("stdin", "true"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
         address = f"{self.host}{path_of(('v1', 'Pod'), namespace, pod)}/exec?{urlencode(query)}"
+        what = f"exec into pod {namespace}/{pod}"
         try:
-            return create_websocket(  # type: ignore[no-untyped-call]
-                self._configuration, address.replace("http", "ws", 1), self._headers()
+            return connect(
+                self._transport.configuration,
+                address.replace("http", "ws", 1),
+                self._transport.headers(),
+                timeout,
             )
-        except (WebSocketException, OSError, ValueError) as error:
-            text = str(error)
-            if "403" in text or "orbidden" in text:
+        except WebSocketBadStatusException as error:
+            message = status_message(error)
+            if error.status_code in REPEATED:
+                raise Unreachable(f"{what} failed: {message}", _EXEC_REMEDY) from error
+            if error.status_code == 403:
                 raise CannotMeasure(
-                    f"exec into pod {namespace}/{pod} is forbidden",
+                    f"{what} is forbidden: {message}",
                     "Probes start inside pods: kubereach needs `create` and `get` on pods/exec in its namespaces.",
                 ) from error
-            raise CannotMeasure(
-                f"exec into pod {namespace}/{pod} failed: {text.splitlines()[0] if text else 'no reason given'}",
-                "Try `kubectl exec`; a proxy between here and the API server must let WebSockets pass.",
+            raise CannotMeasure(f"{what} failed: {message}", _EXEC_REMEDY) from error
+        except (WebSocketException, OSError, ValueError) as error:
+            text = str(error).partition(" -+-+- ")[0].strip()
+            raise Unreachable(
+                f"{what} failed: {text.splitlines()[0] if text else type(error).__name__}", _EXEC_REMEDY
             ) from error
 
+    @contextmanager
+    def threads(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Threads for requests, which have all ended afterwards. Who is interrupted waits for none to be repeated."""
+        with ThreadPoolExecutor(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._transport.interrupt()
+                raise
+
     def close(self) -> None:
-        self._client.close()  # type: ignore[no-untyped-call]
-
-
-def _may_be_repeated(method: str, response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the server did nothing and may do it next time: it had no time (429), or failed to read (5xx)."""
-    return response.status == 429 or (method == "GET" and response.status >= 500)
-
-
-def _asked_pause(response: urllib3.BaseHTTPResponse) -> float:
-    """The seconds after which the server wants to be asked again, 0 if it does not say; no more than our longest."""
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), _PAUSES[-1]) if text.isdecimal() else 0.0
-
-
-def unreachable(host: str, error: BaseException, certificate: str | None = None) -> CannotMeasure:
-    """Why there is no talking to the API server, in one line, and what to do.
-
-    `certificate` is the client's own, whose expiry a server may answer by just closing the connection.
-    """
-    text, reason = str(error), _root(error)
-    # a failure to connect at all comes before certificates are looked at
-    connected = not isinstance(
-        error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-    )
-    if connected and ("expired" in text.lower() or has_expired(certificate or "")):
-        return CannotMeasure(
-            f"a certificate is expired between here and {host}",
-            "Renew the kubeconfig (kubeadm certs renew, or your provider's login) and check this machine's clock.",
-        )
-    if "certificate verify failed" in text or "CertificateError" in text or "doesn't match" in text:
-        return CannotMeasure(
-            f"the certificate of {host} is not trusted: {reason}",
-            "The kubeconfig's certificate-authority is of another cluster, or the address is not in the certificate.",
-        )
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return CannotMeasure(
-            f"no TLS with {host}: {reason}", "Is the server's address in the kubeconfig right?"
-        )
-    return CannotMeasure(
-        f"the API server {host} cannot be reached: {reason}",
-        "Is the cluster up, and the kubeconfig's server address right? Try `kubectl version`.",
-    )
-
-
-def _root(error: BaseException) -> str:
-    """urllib3 wraps reasons in reasons; the innermost is the one that says something."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return (str(error).strip() or type(error).__name__)[:200]
-
-
-def has_expired(certificate: str) -> bool:
-    """Whether the first certificate of a PEM file is past its time; false when it cannot be read."""
-    try:
-        found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return found.not_valid_after_utc < datetime.now(timezone.utc)
+        """Let go of all connections. A request that is being repeated ends; further ones raise `CannotMeasure`."""
+        self._transport.close()

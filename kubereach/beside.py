@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from kubereach import suspension
 from kubereach.check import INFO
 from kubereach.errors import CannotMeasure
 from kubereach.events import Bus, Event
@@ -143,6 +144,7 @@ class BesideRunner:
         while (work := self._next(waiting)) is not None:
             check = check_of(work.item)
             assert check is not None
+            clocks = suspension.now()
             error: BaseException | None = None
             with (
                 self._bus.held_back(work.events),
@@ -151,7 +153,7 @@ class BesideRunner:
                 try:
                     work.run()
                 except BaseException as caught:  # pytest gets it, whatever it is
-                    error = caught
+                    error = suspension.unless_suspended(caught, clocks)
             with self._turn:
                 if work not in self._running:
                     return  # given up, and another thread has taken this one's place

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kubereach.api import Api, Object
@@ -14,41 +12,34 @@ from kubereach.errors import CannotMeasure, UsageError
 from kubereach.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
 from kubereach.world.board import Board
-from kubereach.world.leftovers import NAMESPACES, is_dead, is_kept
+from kubereach.world.deletion import delete_all, not_removed, stuck
+from kubereach.world.leftovers import LOOK, NAMESPACES, dead, is_kept, silence
 from kubereach.world.manifests import MANAGED_BY
-from kubereach.world.removal import remove_run, runs_in
+from kubereach.world.removal import remove_run, runs_of
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0
-DEAD, KEPT, ALIVE, GOING = "left by a run that has died", "kept on purpose", "of a run that goes on", "going"
+DEAD, KEPT, ALIVE, GOING = "left by a dead run", "kept on purpose", "in use", "being deleted"
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """A namespace of a run; `state` says what became of that run."""
-
-    name: str
-    state: str
-
-
-def leftovers(namespaces: Sequence[Object], now: float) -> list[Leftover]:
-    """What is ours among namespaces, by name; `now` is seconds since the epoch."""
-    found = []
-    for namespace in namespaces:
-        meta = namespace["metadata"]
-        labels = meta.get("labels") or {}
-        if labels.get(MANAGED_BY) != "kubereach":
-            continue
-        state = GOING if meta.get("deletionTimestamp") else _state(namespace, now)
-        found.append(Leftover(meta["name"], state))
-    return sorted(found, key=lambda one: one.name)
-
-
-def _state(obj: Object, now: float) -> str:
-    """What became of the run that made the object."""
-    if is_kept(obj):
-        return KEPT
-    return DEAD if is_dead(obj, now) else ALIVE
+def _states(
+    found: Mapping[str, Object],
+    api: Api,
+    again: Callable[[], Mapping[str, Object]],
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """What became of the runs that made these objects, by the objects' keys."""
+    going = {key for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
+    others = {key: obj for key, obj in found.items() if key not in going}
+    now = api.server_time
+    if unknown := [key for key, obj in others.items() if not is_kept(obj) and silence(obj, now) is None]:
+        say(f"watching for {LOOK:.0f} s whether a run still renews {', '.join(sorted(unknown))}")
+    died = dead(others, now, again)
+    states = {}
+    for key, obj in sorted(found.items()):
+        alive = KEPT if is_kept(obj) else ALIVE
+        states[key] = GOING if key in going else DEAD if key in died else alive
+    return states
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,21 +103,30 @@ def clean(
     dry: bool = False,
     patience: float = _PATIENCE,
 ) -> int:
-    """See `main`; a run that goes on is left alone. Raises `CannotMeasure` when some are not gone in time."""
+    """See `main`; a living run is left alone. Raises `CannotMeasure` when some are not gone in time."""
     selector = f"{MANAGED_BY}=kubereach"
-    found = leftovers(api.items(NAMESPACES, labelSelector=selector), time.time())
-    wanted = [one for one in found if one.state == DEAD or (kept and one.state == KEPT)]
-    for one in found:
-        say(f"{one.name}: {one.state}" + (", to be removed" if one in wanted else ""))
-    if not found:
-        say("nothing is left of any run")
+
+    def there() -> dict[str, Object]:
+        found = api.items(NAMESPACES, labelSelector=selector)
+        return {one["metadata"]["name"]: {"apiVersion": "v1", "kind": "Namespace", **one} for one in found}
+
+    found = there()
+    states = _states(found, api, there, say)
+    wanted = [name for name, state in states.items() if state == DEAD or (kept and state == KEPT)]
+    for name, state in states.items():
+        say(f"{name}: {state}" + (", to be removed" if name in wanted else ""))
+    if not states:
+        say("nothing to clean up")
     if dry:
         return 0
-    for one in wanted:
-        api.delete(f"{NAMESPACES}/{one.name}")
-    going = {one.name for one in (*wanted, *(one for one in found if one.state == GOING))}
+    refused = delete_all(api, [found[name] for name in wanted])
+    going = {*wanted, *(name for name, state in states.items() if state == GOING)}
+    going -= {failure.partition(" (")[0].partition(" ")[2] for failure in refused}
     if going:
-        _await(api, selector, going, patience)
+        refused += _await(api, selector, going, patience)
+    if refused:
+        raise not_removed(refused, patience)
+    if going:
         say(f"gone: {', '.join(sorted(going))}")
     return 0
 
@@ -141,35 +141,34 @@ def clean_given(
     patience: float = _PATIENCE,
 ) -> int:
     """The same in namespaces that are not ours: what carries a dead run's label goes. Raises as `clean`."""
-    found = {run: obj for namespace in namespaces for run, obj in runs_in(api, namespace).items()}
+    found = runs_of(api, namespaces)
+    by_run: dict[str, set[str]] = {}
+    for key, state in _states(found, api, lambda: runs_of(api, namespaces), say).items():
+        by_run.setdefault(key.partition("/")[2], set()).add(state)
     wanted = []
-    for run, obj in sorted(found.items()):
-        state = _state(obj, time.time())
+    for run, states in sorted(by_run.items()):
+        # one that lives, or was kept, in one of its namespaces does so in all
+        state = next(one for one in (ALIVE, KEPT, DEAD, GOING) if one in states)
         if state == DEAD or (kept and state == KEPT):
             wanted.append(run)
         say(f"run {run}: {state}" + (", to be removed" if run in wanted else ""))
-    if not found:
-        say("nothing is left of any run")
+    if not by_run:
+        say("nothing to clean up")
     for run in () if dry else wanted:
         if left := remove_run(api, namespaces, run, patience):
-            raise CannotMeasure(
-                f"still there after {patience:.0f} s: {', '.join(left)}", "See `kubectl describe` of them."
-            )
+            raise not_removed(left, patience)
         say(f"gone: run {run}")
     return 0
 
 
-def _await(api: Api, selector: str, names: set[str], patience: float) -> None:
+def _await(api: Api, selector: str, names: set[str], patience: float) -> list[str]:
+    """Wait until these namespaces are gone; gives those that are not, with the reasons."""
     board = Board(api, selector)
     board.follow(NAMESPACES)
 
-    def left() -> list[str]:
-        return sorted(names & {namespace["metadata"]["name"] for namespace in board.all("Namespace")})
+    def left() -> list[Object]:
+        return [one for one in board.all("Namespace") if one["metadata"]["name"] in names]
 
-    gone = board.wait(lambda: not left(), patience)
+    board.wait(lambda: not left(), patience)
     board.stop()
-    if not gone:
-        raise CannotMeasure(
-            f"still there after {patience:.0f} s: {', '.join(left())}",
-            "See `kubectl describe namespace`: its conditions say what keeps it.",
-        )
+    return [stuck(one) for one in left()]

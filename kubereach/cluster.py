@@ -194,7 +194,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
         )
     except ApiError as error:
         raise CannotMeasure(
-            f"we may not look at the cluster: {error}",
+            f"not allowed to read cluster information: {error}",
             # what a very old server does not serve is no matter of rights
             (untried(version) if error.status == 404 else "")
             or "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",

@@ -35,6 +35,10 @@ class CannotMeasure(KubereachError):
     exit_code = 3
 
 
+class Unreachable(CannotMeasure):
+    """The API server, or what is in front of it, did not answer: the next attempt may well succeed."""
+
+
 class Unsupported(KubereachError):
     """What a check needs is absent; `message` is the evidence.
 

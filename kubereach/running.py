@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from kubereach import suspension
 from kubereach.beside import SECONDS, tally_of
 from kubereach.check import INFO, Check
 from kubereach.errors import KubereachError, NotConforming, Unsupported
@@ -42,6 +43,8 @@ class CheckRunner:
     _current: Verdict | None = None
     #: whether its body ran to its end
     _ran: bool = False
+    #: when the check began
+    _clocks: suspension.Interval = field(default_factory=suspension.now)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -57,6 +60,7 @@ class CheckRunner:
         self._current, self._ran = None, False
         verdict: Verdict | None = None
         self.bus.emit(CheckStarted(check.id, case))
+        self._clocks = suspension.now()
         began = time.monotonic()
         try:
             with checking(check.id, check.level == INFO, tally):
@@ -127,7 +131,8 @@ class CheckRunner:
         if check is None:
             return report
         if call.excinfo is not None:
-            verdict = self._raised(check, call.when, call.excinfo.value)
+            error = suspension.unless_suspended(call.excinfo.value, self._clocks)
+            verdict = self._raised(check, call.when, error)
         else:
             self._ran = self._ran or call.when == "call"
             # after the call it is known what was judged, after the teardown also whether there was a call

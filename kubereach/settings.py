@@ -78,6 +78,24 @@ class Settings:
         "a pod that no node has room for, or that no controller makes, is waited for this long: more where nodes are "
         "added on demand",
     )
+    exec_timeout: float = _setting(
+        60.0,
+        "seconds until a prober is running at a vantage: exec into its pod, or the command of --outside-via, and its "
+        "greeting; exec is attempted up to three times within",
+    )
+    answer_margin: float = _setting(
+        15.0,
+        "seconds over the longest time that a series of probes can take, after which its stream counts as hanging and "
+        "is replaced",
+    )
+    api_patience: float = _setting(
+        30.0,
+        "seconds for which a request is repeated once the API server has answered before: it restarts, is busy (429) "
+        "or a balancer has dropped the connection",
+    )
+    watch_patience: float = _setting(
+        60.0, "seconds without a successful list of a watched collection until a run counts its watch as lost"
+    )
     load_balancer_deadline: float = _setting(
         60.0, "a Service of type LoadBalancer has this long to get an address"
     )

@@ -211,6 +211,9 @@ FAULTS: dict[str, Fault] = {
     "topology.no-hints": Fault("EndpointSlices say not for which node or zone their endpoints are", API),
     "workload.crash-loop": Fault("the program in every pod ends as soon as it has begun", WORKLOAD),
     "workload.image-missing": Fault("there is no image of the name that pods ask for", WORKLOAD),
+    "workload.sidecar-injected": Fault(
+        "every pod gets a container more, as a service mesh injects it", WORKLOAD
+    ),
     "workload.wrong-label": Fault("selectors of NodePort Services match no pod", WORKLOAD),
     "workload.wrong-port": Fault(
         "target ports of NodePort Services are ones that nobody listens on", WORKLOAD

@@ -25,6 +25,20 @@ def in_service(service: Object, faults: Collection[str]) -> None:
             port["targetPort"] = _NOBODYS_PORT
 
 
+def in_pod(pod: Object, faults: Collection[str]) -> None:
+    """workload.sidecar-injected, in place: a container more, before the others, that waits for its end."""
+    if "workload.sidecar-injected" not in faults or pod["metadata"].get("namespace") == _SYSTEM:
+        return
+    first = pod["spec"]["containers"][0]
+    sidecar = {
+        "name": "istio-proxy",
+        "image": first["image"],
+        "command": ["python3", "-c", "import signal as s; s.signal(s.SIGTERM, lambda *_: exit()); s.pause()"],
+    }
+    security = {"securityContext": first["securityContext"]} if "securityContext" in first else {}
+    pod["spec"]["containers"] = [{**sidecar, **security}, *pod["spec"]["containers"]]
+
+
 def in_command(namespace: str, argv: list[str], faults: Collection[str]) -> list[str]:
     """workload.crash-loop: the command that a container of this namespace runs in place of its own."""
     return ["false"] if "workload.crash-loop" in faults and namespace != _SYSTEM else argv

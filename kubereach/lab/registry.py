@@ -127,6 +127,8 @@ class Registry:
             metadata["generation"] = 1
         prune(new)
         name = metadata.get("name", "")
+        if resource == "pods":
+            mistakes.in_pod(new, self.config.faults)
         strategy.prepare(new, None)
         if resource == "pods":
             self._admit_pod(new)

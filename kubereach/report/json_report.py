@@ -58,6 +58,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
             "pods": record.pods,
             "vantages": list(record.vantages),
             "changes": record.changes,
+            "notes": record.notes,
             "error": {"message": error.message, "remedy": error.remedy} if error else None,
         },
         "target": {"name": around.target, "description": around.description},

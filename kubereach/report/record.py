@@ -89,6 +89,8 @@ class Record:
     pods: int = 0
     vantages: tuple[str, ...] = ()
     results: list[CheckRecord] = field(default_factory=list)
+    #: what concerns the run and not a single check
+    notes: list[str] = field(default_factory=list)
     changes: int = 0
     verdict: str = ""
     exit_code: int = 0
@@ -99,6 +101,8 @@ class Record:
         match event:
             case Probed():
                 self._probed(event)
+            case Told(check=""):
+                self.notes.append(event.text)
             case Told():
                 for result in reversed(self.results):
                     if result.id == event.check:

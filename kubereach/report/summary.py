@@ -70,8 +70,9 @@ def convergence(record: Record) -> list[str]:
 
 
 def notes(record: Record) -> list[str]:
-    """What checks found out and want read, whatever their verdict."""
-    lines = [f"  {failures.name_of(result)}: {note}" for result in record.results for note in result.notes]
+    """What the run and its checks found out and want read, whatever their verdict."""
+    lines = [f"  {note}" for note in record.notes]
+    lines += [f"  {failures.name_of(result)}: {note}" for result in record.results for note in result.notes]
     return ["reported", *lines] if lines else []
 
 

@@ -349,6 +349,7 @@ TABLE: dict[str, Row] = {
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "workload.crash-loop": stops("CrashLoopBackOff"),
     "workload.image-missing": stops("ErrImagePull"),
+    "workload.sidecar-injected": recovers(),
     "workload.wrong-label": by(
         *_NODE_PORTED, error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
     ),

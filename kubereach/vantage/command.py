@@ -7,18 +7,14 @@ its standard input, so that nothing has to be there but Python >= 3.8.
 from __future__ import annotations
 
 import os
-import select
 import shlex
-import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from kubereach import peer
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, UsageError
-from kubereach.vantage.streams import Broken, PipeStream
+from kubereach.vantage.streams import PipeStream
 from kubereach.vantage.vantage import OUTSIDE, OutsideVantage, StreamBroke
 from kubereach.vantage.wire import Wire
 
@@ -31,8 +27,6 @@ _BOOTSTRAP = (
 )
 #: programs that join their words and hand them to a shell at the other end
 _REMOTE_SHELLS = frozenset({"ssh", "autossh"})
-#: seconds that a command may take to begin to read, a connection to another machine included
-_PATIENCE = 20.0
 #: characters of a vantage's name
 _LABEL = 40
 
@@ -80,63 +74,17 @@ def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str
     return [*words, *ours]
 
 
-class CommandStream(PipeStream):
-    """A prober that a command has started. Raises `CannotMeasure` when the command cannot be started at all."""
-
-    def __init__(self, words: Sequence[str], arguments: Sequence[str]) -> None:
-        program = Path(peer.__file__).read_bytes()
-        # a file and no pipe: nobody reads what ssh and docker may have to say meanwhile
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
-        try:
-            process = subprocess.Popen(
-                whole(words, arguments, len(program)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-                # without a terminal nobody is asked for a password, and Ctrl-C is for us alone
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._errors.close()
-            raise CannotMeasure(
-                f"{words[0]} cannot be started: {error.strerror}", "Correct --outside-via."
-            ) from error
-        super().__init__(process)
-        os.set_blocking(self._in, False)
-        try:
-            self.send(program)
-        except Broken as error:
-            self.close()
-            raise CannotMeasure(
-                f"{' '.join(words)}: {error}", "Try it by hand: it must start Python >= 3.8 without asking."
-            ) from error
-
-    def send(self, data: bytes) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        try:
-            while data:
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([], [self._in], [], left)[1]:
-                    raise Broken(f"it reads nothing for {_PATIENCE:.0f} s")
-                data = data[os.write(self._in, data) :]
-        except OSError as error:
-            raise Broken(self._said() or str(error)) from error
-
-    def _said(self) -> str:
-        try:
-            code: int | None = self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            code = None
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1].strip()
-        return "it ended" if code is None else f"it ended with exit code {code} and said nothing"
-
-    def close(self) -> None:
-        super().close()
-        self._errors.close()
+def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
+    """A prober that a command starts. Raises `CannotMeasure` when the command cannot be started at all."""
+    program = Path(peer.__file__).read_bytes()
+    try:
+        # without a terminal nobody is asked for a password, and Ctrl-C is for us alone
+        return PipeStream(whole(words, arguments, len(program)), program, own_session=True)
+    except OSError as error:
+        raise CannotMeasure(
+            f"{os.path.basename(words[0])} cannot be started: {error.strerror}",  # noqa: PTH119
+            "Correct --outside-via.",
+        ) from error
 
 
 class CommandVantage(OutsideVantage):
@@ -149,7 +97,7 @@ class CommandVantage(OutsideVantage):
         super().__init__(
             OUTSIDE,
             "",
-            lambda: CommandStream(words, arguments),
+            lambda: started(words, arguments),
             wire,
             context,
             label=label or label_of(words),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from kubereach.check import HOST_NETWORK
 from kubereach.errors import CannotMeasure, Unsupported
@@ -66,8 +66,13 @@ def each(vantages: Sequence[Vantage], work: Callable[[Vantage], None]) -> None:
     """Do `work` for all vantages at the same time; the first error is raised when all have ended."""
     if not vantages:
         return
-    with ThreadPoolExecutor(min(16, len(vantages))) as pool:
+    pool = ThreadPoolExecutor(min(16, len(vantages)))
+    try:
         futures = [pool.submit(work, vantage) for vantage in vantages]
+        wait(futures)
+    finally:
+        # all have ended, or whoever waited has been interrupted: the vantages end with the wire
+        pool.shutdown(wait=False, cancel_futures=True)
     for future in futures:
         future.result()
 

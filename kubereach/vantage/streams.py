@@ -1,4 +1,7 @@
-"""The two ways to a prober's standard streams: a pod's exec over WebSocket, and a process on this machine."""
+"""The two ways to a prober's standard streams: a pod's exec over WebSocket, and a process on this machine.
+
+Nothing here waits but `close`: a stream that cannot take more keeps what is left until it can.
+"""
 
 from __future__ import annotations
 
@@ -6,103 +9,215 @@ import json
 import os
 import ssl
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from websocket import ABNF, WebSocketConnectionClosedException, WebSocketException
+from websocket import ABNF, WebSocketException
 
 #: channels of the v4.channel.k8s.io and v5.channel.k8s.io sub-protocols
 STDIN, STDOUT, STDERR, ERROR = b"\x00", 1, 2, 3
 
+#: bytes that may wait for a prober that does not read
+MOST_WAITING = 8 << 20
+#: WebSocket frames read in one go, so that a stream with much to read lets others have their turn
+_FRAMES = 64
+#: bytes that are kept of what a prober writes to standard error
+_ERRORS = 1 << 16
+#: seconds that a process may take to end once its standard input has
+_PATIENCE = 2.0
+
 
 class Broken(Exception):
-    """The stream has ended; the text says why, as far as anybody told."""
+    """The stream has ended; the text says why, and is empty where `Stream.close` knows better."""
 
 
 class Stream(Protocol):
-    """What the wire needs of a stream. All calls but the constructor come from the wire's thread."""
+    """What the wire needs of a stream. The wire's thread makes all calls but `close`, which comes after all others."""
 
-    def fileno(self) -> int: ...
+    #: whether `receive` has left something for the next call
+    more: bool
+
+    def fileno(self) -> int:
+        """The descriptor to read from."""
+
+    def out_fileno(self) -> int:
+        """The descriptor to write to, which may be the same."""
 
     def receive(self) -> bytes:
         """What the prober has written so far, without waiting; empty when there is nothing. Raises `Broken`."""
 
-    def send(self, data: bytes) -> None:
-        """Write to the prober's standard input. Raises `Broken`."""
+    def queue(self, data: bytes) -> None:
+        """Keep `data` for the prober's standard input. Raises `Broken` when too much is waiting."""
 
-    def close(self) -> None: ...
+    def flush(self) -> int:
+        """Write what can be written without waiting, and give the number of bytes left. Raises `Broken`."""
+
+    def close(self) -> str:
+        """Close it, which may take some seconds, and give the reason why the prober ended; empty when unknown."""
+
+
+class Outbox:
+    """What waits to be written."""
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not written yet."""
+        return self._size
+
+    def add(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MOST_WAITING:
+            raise Broken(f"it does not read its input: {self._size} bytes are waiting")
+
+    def flush(self, write: Callable[[bytes], int]) -> int:
+        """Hand parts to `write` until it raises or all are written; gives the number of bytes left.
+
+        OpenSSL must be given what it could not write once more, unchanged: a part is only cut by what was written.
+        """
+        try:
+            while self._parts:
+                written = write(self._parts[0])
+                self._size -= written
+                if written < len(self._parts[0]):
+                    self._parts[0] = self._parts[0][written:]
+                else:
+                    self._parts.popleft()
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        return self._size
 
 
 class ExecStream:
-    """A prober started by pod exec: the official client's WebSocket, read without blocking."""
+    """A prober started by pod exec: a connected WebSocket, read and written without blocking."""
 
     def __init__(self, websocket: Any) -> None:
+        self.more = False
         self._websocket = websocket
+        self._outbox = Outbox()
+        self._message = b""
         self._errors = b""
+        #: why it has ended, kept until all that came before is handed over
+        self._end: Broken | None = None
+        self._websocket.sock.settimeout(0)
         # kept, because a broken connection forgets its socket, and the wire must still be able to let go of it
         self._number = int(websocket.sock.fileno())
 
     def fileno(self) -> int:
         return self._number
 
+    def out_fileno(self) -> int:
+        return self._number
+
     def receive(self) -> bytes:
-        out = []
-        # non-blocking: TLS may have something to read (a session ticket, half a record) that is no frame yet.
-        # websocket-client keeps what it has of an unfinished frame until the next call.
-        self._websocket.sock.settimeout(0)
+        out: list[bytes] = []
         try:
-            while True:
-                opcode, frame = self._websocket.recv_data_frame(True)
-                if opcode == ABNF.OPCODE_CLOSE:
-                    raise Broken(self._reason())
-                data = frame.data
-                if opcode not in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) or len(data) < 2:
-                    continue
-                if data[0] == STDOUT:
-                    out.append(bytes(data[1:]))
-                elif data[0] in (STDERR, ERROR):
-                    self._errors += bytes(data[1:])
-        except (ssl.SSLWantReadError, BlockingIOError):
-            pass  # everything that has come is read
-        except (WebSocketConnectionClosedException, OSError, WebSocketException) as error:
-            raise Broken(self._reason() or str(error)) from error
+            if self._end is not None:
+                raise self._end
+            for _ in range(_FRAMES):
+                # websocket-client keeps what it has of an unfinished frame until the next call. Its recv_data_frame()
+                # would answer pings by itself, and half a pong if it cannot write at once
+                self._take(self._websocket.recv_frame(), out)
+            self.more = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            self.more = False  # everything that has come is read
+        except (OSError, WebSocketException, Broken) as error:
+            reason = str(error) if isinstance(error, Broken) else self._reason() or str(error)
+            self._end = Broken(reason or "the connection was closed")
+            if not out:
+                raise self._end from error
+            self.more = True
         return b"".join(out)
 
+    def _take(self, frame: ABNF, out: list[bytes]) -> None:
+        if frame.opcode == ABNF.OPCODE_CLOSE:
+            raise Broken(self._reason() or "the connection was closed")
+        if frame.opcode == ABNF.OPCODE_PING:
+            self._outbox.add(ABNF.create_frame(frame.data, ABNF.OPCODE_PONG).format())
+        if frame.opcode not in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT, ABNF.OPCODE_CONT):
+            return
+        self._message += frame.data if isinstance(frame.data, bytes) else frame.data.encode()
+        if len(self._message) > MOST_WAITING:
+            raise Broken("it sends a message without an end")
+        if not frame.fin:
+            return
+        message, self._message = self._message, b""
+        if len(message) < 2:
+            return
+        if message[0] == STDOUT:
+            out.append(message[1:])
+        elif message[0] in (STDERR, ERROR):
+            self._errors = (self._errors + message[1:])[-_ERRORS:]
+
     def _reason(self) -> str:
-        """Standard error of the prober, or the message of the Status that ended the stream."""
+        """Standard error of the prober, or the message of the Status that ended the stream; empty without either."""
         text = self._errors.decode(errors="replace").strip()
         try:
             return str(json.loads(text)["message"])
         except (ValueError, KeyError, TypeError):
-            return text.splitlines()[-1] if text else "the connection was closed"
+            return text.splitlines()[-1] if text else ""
 
-    def send(self, data: bytes) -> None:
-        self._websocket.sock.settimeout(10)
+    def queue(self, data: bytes) -> None:
+        self._outbox.add(ABNF.create_frame(STDIN + data, ABNF.OPCODE_BINARY).format())
+
+    def flush(self) -> int:
+        if self._websocket.sock is None:
+            raise Broken(self._reason() or "the connection was closed")
         try:
-            self._websocket.send(STDIN + data, ABNF.OPCODE_BINARY)
-        except (OSError, WebSocketException) as error:
-            raise Broken(str(error)) from error
+            return self._outbox.flush(self._websocket.sock.send)
+        except OSError as error:
+            raise Broken(self._reason() or str(error)) from error
 
-    def close(self) -> None:
+    def close(self) -> str:
         try:
             self._websocket.sock.settimeout(1)
-            self._websocket.send_close()
-            self._websocket.shutdown()
+            if not self._outbox.waiting:  # else a close frame would get into the middle of another
+                self._websocket.send_close()
         except (OSError, AttributeError, WebSocketException):
-            return  # it is closed already
+            pass  # it is closed already
+        self._websocket.shutdown()
+        return self._reason()
 
 
 class PipeStream:
-    """What streams over the pipes of a process have in common; a subclass sends, and says how the process ended."""
+    """A prober that is a process of ours, over pipes. Raises OSError when the process cannot be started."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        assert process.stdin is not None and process.stdout is not None
-        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
-        os.set_blocking(self._out, False)
+    def __init__(self, command: Sequence[str], first: bytes = b"", *, own_session: bool = False) -> None:
+        """`first` is what standard input begins with; `own_session` takes the terminal and its signals away."""
+        self.more = False
+        # a file and no pipe: nobody reads meanwhile what is written to it
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                start_new_session=own_session,
+            )
+        except OSError:
+            self._errors.close()
+            raise
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        for number in (self._in, self._out):
+            os.set_blocking(number, False)
+        self._outbox = Outbox()
+        if first:
+            self._outbox.add(first)
 
     def fileno(self) -> int:
         return self._out
+
+    def out_fileno(self) -> int:
+        return self._in
 
     def receive(self) -> bytes:
         try:
@@ -110,40 +225,34 @@ class PipeStream:
         except BlockingIOError:
             return b""
         if not data:
-            raise Broken(self._said())
+            raise Broken
         return data
 
-    def _said(self) -> str:
-        """The last line of its standard error, else how it ended."""
-        raise NotImplementedError
+    def queue(self, data: bytes) -> None:
+        self._outbox.add(data)
 
-    def close(self) -> None:
-        """The prober ends when its standard input does."""
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+    def flush(self) -> int:
         try:
-            self._process.wait(2)
+            return self._outbox.flush(lambda data: os.write(self._in, data))
+        except OSError as error:
+            raise Broken from error
+
+    def close(self) -> str:
+        """Close its standard input, with which it ends; the last line of its standard error, else how it ended."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            how = f"it ended with exit code {self._process.wait(_PATIENCE)} and wrote no error"
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+            how = "it closed its output"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self._errors.close()
+        return lines[-1].strip() if lines else how
 
 
 class ProcessStream(PipeStream):
     """A prober that is a process on this machine, for the outside vantage."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        pipe = subprocess.PIPE
-        super().__init__(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0))
-
-    def _said(self) -> str:
-        assert self._process.stderr is not None
-        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-        return said[-1] if said else "the process ended"
-
-    def send(self, data: bytes) -> None:
-        try:
-            while data:
-                data = data[os.write(self._in, data) :]
-        except OSError as error:
-            raise Broken(str(error)) from error

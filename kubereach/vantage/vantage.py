@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
 
 import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure
+from kubereach.errors import CannotMeasure, Unreachable
 from kubereach.outcome import REFUSED, Answer, SeriesResult
 from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
+from kubereach.vantage.prober import Prober
 from kubereach.vantage.series import Series
 from kubereach.vantage.streams import Stream
-from kubereach.vantage.wire import Wire
+from kubereach.vantage.wire import OVER, Wire
 
 #: the kinds of vantage, as events and reports name them
 POD, OTHER_NAMESPACE, NODE, OUTSIDE = "pod", "other-namespace", "node", "outside"
 
 #: local ports that an ordinary client may try
 _SECOND_TRIES = 3
-#: seconds over a series' own longest time after which the stream, not the network, must be at fault
-MARGIN = 15.0
+_HANGS = "its stream or its machine hangs"
 
 
 class StreamBroke(CannotMeasure):
@@ -38,6 +37,9 @@ class Vantage:
 
     A broken stream raises `CannotMeasure`, never a verdict; the next series opens a new one.
     """
+
+    #: how many probers that end before they greet us are started before a vantage cannot be opened
+    attempts = 3
 
     def __init__(
         self,
@@ -63,37 +65,91 @@ class Vantage:
         self.refusals = TokenBucket(context.settings.refusal_interval, context.settings.refusal_burst)
         self._open_stream = open_stream
         self._wire = wire
-        self._stream: Stream | None = None
-        self._pending: dict[int, Future[SeriesResult]] = {}
-        self._beginning: dict[int, Future[str]] = {}
-        self._number = 0
+        #: held for a moment only: nothing is waited for under it
         self._lock = threading.Lock()
-        self._hello: Future[None] = Future()
+        self._prober: Prober | None = None
+        #: a prober that is being started
+        self._opening: Future[Prober] | None = None
 
     def __repr__(self) -> str:
         return f"<Vantage {self.name}>"
 
     def open(self) -> None:
-        """Open the stream and wait for the prober's greeting. Raises `CannotMeasure`."""
+        """Have a prober that has greeted us. Raises `CannotMeasure`."""
+        self._opened()
+
+    def _opened(self) -> Prober:
+        """The prober; the first to ask for one that is not there begins to start it, outside of any lock."""
         with self._lock:
-            if self._stream is not None:
-                return
-            hello: Future[None] = Future()
-            self._hello = hello
-            stream = self._open_stream()
-            self._stream = stream
-            self._wire.attach(stream, self._line, lambda reason: self._broken(stream, reason))
+            if self._prober is not None and self._prober.alive:
+                return self._prober
+            opening = self._opening
+            if opening is None:
+                opening = self._opening = Future()
+                name = f"open {self.name}"
+                threading.Thread(target=self._start_prober, args=(opening,), name=name, daemon=True).start()
+        limit = self.context.settings.exec_timeout
         try:
-            hello.result(20)
+            return opening.result(limit)
         except FutureTimeout:
-            raise CannotMeasure(
-                f"the prober of {self.name} does not start",
-                "Its image needs Python >= 3.8 as `python3`: choose one with --image.",
-            ) from None
+            with self._lock:
+                if self._opening is opening:
+                    self._opening = None
+            raise self._silent(limit) from None
+
+    def _start_prober(self, opening: Future[Prober]) -> None:
+        """Try until a prober greets us; in a thread of its own, since nothing here can be interrupted."""
+        limit = self.context.settings.exec_timeout
+
+        def enough(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, Unreachable):  # a server that is away for a moment
+                return (state.seconds_since_start or 0.0) > limit / 2
+            return state.attempt_number >= self.attempts
+
+        try:
+            prober = Retrying(
+                retry=retry_if_exception_type((StreamBroke, Unreachable)),
+                stop=enough,
+                wait=wait_exponential(0.2, max=2.0),
+                reraise=True,
+            )(self._greeted, limit / self.attempts)
+        except BaseException as error:  # who waits for it gets it, whatever it is
+            with self._lock:
+                if self._opening is opening:
+                    self._opening = None
+            opening.set_exception(error)
+            return
+        with self._lock:
+            given_up = self._opening is not opening
+            if not given_up:
+                self._prober, self._opening = prober, None
+        if given_up:
+            prober.end("it greeted us too late")
+        opening.set_result(prober)
+
+    def _greeted(self, limit: float) -> Prober:
+        """A new prober that has greeted us within `limit` seconds."""
+        if self._wire.over:
+            raise CannotMeasure(OVER)
+        prober = Prober(self._open_stream(), self._wire, self.name, self.broke)
+        try:
+            prober.greeted.result(limit)
+        except FutureTimeout:
+            prober.end("it did not greet us")
+            raise self._silent(limit) from None
+        return prober
+
+    def _silent(self, seconds: float) -> StreamBroke:
+        return StreamBroke(
+            f"the prober of {self.name} did not start within {seconds:.0f} s",
+            "Its image needs Python >= 3.8 as `python3`: choose one with --image. On a slow cluster raise "
+            "--set exec_timeout.",
+        )
 
     def submit(self, series: Series) -> Future[SeriesResult]:
         """Start a series; any number may be under way. The future raises `CannotMeasure` when the stream breaks."""
-        return self._start(series)[1]
+        return self._opened().start(series)[1]
 
     def begin(self, series: Series) -> Ongoing:
         """Start a series that goes on until it is stopped; a flow has had its first ping when this returns.
@@ -101,35 +157,15 @@ class Vantage:
         Raises `CannotMeasure` when the prober does not begin.
         """
         began: Future[str] = Future()
-        number, future = self._start(series, began)
+        prober = self._opened()
+        number, future = prober.start(series, began)
         if series.kind == "flow":
             try:
-                began.result(series.timeout + MARGIN)
+                began.result(series.timeout + self.context.settings.answer_margin)
             except FutureTimeout:
-                raise CannotMeasure(f"{self.name} did not begin a flow in time") from None
-        return Ongoing(lambda **when: self._stop(number, when), future, series, self)
-
-    def _stop(self, number: int, when: dict[str, Any]) -> None:
-        with self._lock:
-            stream = self._stream if number in self._pending else None
-        if stream is not None:
-            request = {"id": 0, "kind": "stop", "series": number, **when}
-            self._wire.send(stream, json.dumps(request).encode() + b"\n")
-
-    def _start(self, series: Series, began: Future[str] | None = None) -> tuple[int, Future[SeriesResult]]:
-        self.open()
-        future: Future[SeriesResult] = Future()
-        with self._lock:
-            self._number += 1
-            number = self._number
-            stream = self._stream
-            if stream is None:
-                raise StreamBroke(f"the stream to {self.name} broke")
-            self._pending[number] = future
-            if began is not None:
-                self._beginning[number] = began
-        self._wire.send(stream, json.dumps(series.request(number)).encode() + b"\n")
-        return number, future
+                prober.end(_HANGS)
+                raise StreamBroke(f"{self.name} did not begin a flow in time: {_HANGS}") from None
+        return Ongoing(lambda **when: prober.stop(number, when), future, series, self)
 
     def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
         """The result of a submitted series; `waited` is what the vantage's other series may take before it.
@@ -145,10 +181,14 @@ class Vantage:
     def ended(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
         """The same of a series that cannot be made anew, since something has changed meanwhile."""
         try:
-            result = future.result(series.longest + waited + MARGIN)
+            result = future.result(series.longest + waited + self.context.settings.answer_margin)
         except FutureTimeout:
-            raise CannotMeasure(
-                f"{self.name} did not answer in time: its stream or its machine hangs",
+            with self._lock:
+                prober = self._prober
+            if prober is not None and prober.owes(future):
+                prober.end(_HANGS)  # the next series gets a new stream
+            raise StreamBroke(
+                f"{self.name} did not answer in time: {_HANGS}",
                 "Look at the pod and its node; on a very slow cluster lower --set in_flight.",
             ) from None
         if not series.paced and (refused := result.outcomes[REFUSED]):
@@ -176,43 +216,8 @@ class Vantage:
         other_family = (":" in self.address) != (":" in answer.client)
         return answer.client == (answer.local if other_family else self.address or answer.local)
 
-    def _line(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return  # a runtime's own chatter; an answer that got lost in it times out as CannotMeasure
-        if "hello" in message:
-            if not self._hello.done():
-                self._hello.set_result(None)
-            return
-        with self._lock:
-            began = self._beginning.pop(message.get("id", 0), None)
-            future = None if "began" in message else self._pending.pop(message.get("id", 0), None)
-        if began is not None:
-            began.set_result(message.get("began", ""))
-        if future is None:
-            return
-        try:
-            future.set_result(SeriesResult.from_peer(message))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            reason = message.get("error", error)
-            future.set_exception(CannotMeasure(f"the prober of {self.name} did not understand us: {reason}"))
-
-    def _broken(self, stream: Stream, reason: str) -> None:
-        with self._lock:
-            if self._stream is stream:
-                self._stream = None
-            waiting: list[Future[Any]] = [*self._pending.values(), *self._beginning.values()]
-            self._pending.clear()
-            self._beginning.clear()
-        error = self.broke(reason)
-        if not self._hello.done():
-            self._hello.set_exception(error)
-        for future in waiting:
-            future.set_exception(error)
-
     def broke(self, reason: str) -> StreamBroke:
-        """What is told when the stream has ended because of `reason`."""
+        """The error of a stream that has ended because of `reason`."""
         return StreamBroke(
             f"the stream to {self.name} broke: {reason}",
             "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
@@ -222,6 +227,8 @@ class Vantage:
 class OutsideVantage(Vantage):
     """The machine that runs pytest. Bulk probes come from the very same prober; httpx gives a second opinion."""
 
+    #: what a command on this machine says does not change by repeating it
+    attempts = 1
     #: whether an address is one of the cluster's; set by the world
     is_inside: Callable[[str], bool] | None = None
 

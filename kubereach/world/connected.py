@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from kubereach.api import Api, Object
 from kubereach.cluster import Cluster, inspect
@@ -15,6 +14,7 @@ from kubereach.preflight.review import review
 from kubereach.preflight.rights import needed
 from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
+from kubereach.vantage.wire import OVER
 from kubereach.world.board import Board
 from kubereach.world.lag import SliceLag
 from kubereach.world.places import places
@@ -36,6 +36,8 @@ class Connected:
         self.namespace, self.other_namespace = self.places.services, self.places.other
         self.node_namespace = self.places.nodes
         self._api: Api | None = None
+        #: the run has been taken down: checks that are still under way get nothing new
+        self._over = False
         self._cluster: Cluster | None = None
         self._board: Board | None = None
         self.lag: SliceLag | None = None
@@ -45,7 +47,9 @@ class Connected:
     @property
     def api(self) -> Api:
         if self._api is None:
-            self._api = Api(self._access)
+            if self._over:
+                raise CannotMeasure(OVER)
+            self._api = Api(self._access, self.context.settings.api_patience)
         return self._api
 
     @property
@@ -70,7 +74,7 @@ class Connected:
         Raises `CannotMeasure` or `UsageError` with a one-line remedy.
         """
         api, settings = self.api, self.context.settings
-        with ThreadPoolExecutor(2) as pool:
+        with api.threads(2) as pool:
             may = pool.submit(review, api, needed(settings))
             found = pool.submit(inspect, api, settings)
         may.result()  # its words say more than those of the first request that is refused

@@ -17,6 +17,8 @@ from kubereach.errors import UsageError
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 RUN = "kubereach.io/run"
+#: the container of ours in each of our pods; others are somebody else's
+CONTAINER = "peer"
 #: applied before all others, in this order: what the others need to exist
 FIRST = ("namespaces.yaml", "peer.yaml")
 BASE = ("backend.yaml", "client.yaml", "other-client.yaml", "node.yaml")
@@ -87,6 +89,12 @@ def pod_spec(obj: Object) -> Object | None:
         return cast("Object", obj["spec"])
     template = (obj.get("spec") or {}).get("template")
     return cast("Object", template["spec"]) if isinstance(template, dict) else None
+
+
+def pod_metadata(obj: Object) -> Object:
+    """The metadata of the pods that an object is, or makes. The object's own, to be changed."""
+    meta = obj["metadata"] if obj["kind"] == "Pod" else obj["spec"]["template"].setdefault("metadata", {})
+    return cast("Object", meta)
 
 
 def _documents(file: Path, text: str) -> list[object]:

@@ -26,8 +26,9 @@ from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
 from kubereach.world.alike import Alike, entered
 from kubereach.world.leftovers import renewed
-from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_spec, render
+from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
 from kubereach.world.service import Service
+from kubereach.world.sidecars import excepted
 from kubereach.world.vantages import Vantages
 
 #: ports that a Service of a check has at most
@@ -107,9 +108,10 @@ class Objects(Vantages):
             for manifest in manifests:
                 if manifest.kind == "ServiceAccount":
                     name_in(manifest.obj, secret)
-        if self.cluster.left_out:
-            for manifest in manifests:
-                if (pod := pod_spec(manifest.obj)) is not None:
+        for manifest in manifests:
+            if (pod := pod_spec(manifest.obj)) is not None:
+                excepted(pod_metadata(manifest.obj))
+                if self.cluster.left_out:
                     pinned(pod, [node.name for node in self.cluster.nodes])
         return manifests
 

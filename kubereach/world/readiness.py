@@ -9,6 +9,7 @@ from kubereach.api import Api, Object
 from kubereach.errors import CannotMeasure
 from kubereach.preflight.admission import of_any_pod, remedy
 from kubereach.world.board import Board, is_ready, key_of
+from kubereach.world.manifests import CONTAINER
 
 NEVER_READY = "kubereach.io/never-ready"
 
@@ -152,6 +153,12 @@ class Readiness:
         for container in status.get("containerStatuses") or ():
             waiting = (container.get("state") or {}).get("waiting") or {}
             reason = waiting.get("reason", "")
+            if reason in _HOPELESS and container.get("name", CONTAINER) != CONTAINER:
+                raise CannotMeasure(
+                    f"pod {name} cannot start: its container {container['name']}, which is not kubereach's: {reason}: "
+                    f"{waiting.get('message', '')}".rstrip(": "),
+                    "Something injects that container: exempt kubereach's namespaces, or give others by --namespace.",
+                )
             if reason in _HOPELESS:
                 ended = (container.get("lastState") or {}).get("terminated") or {}
                 why = ended.get("message") or waiting.get("message") or ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from kubereach.api import Api, Object, object_path, path_of
+from kubereach.api import Api, ApiError, Object, path_of
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.world.board import Board
-from kubereach.world.leftovers import is_dead, is_kept
+from kubereach.world.deletion import delete_all, stuck
+from kubereach.world.leftovers import dead, is_kept
 from kubereach.world.manifests import MANAGED_BY, RUN
 
 #: what makes other objects goes first
@@ -21,41 +21,80 @@ _KINDS = (
     ("discovery.k8s.io/v1", "EndpointSlice"),
     ("v1", "Pod"),
     ("v1", "ServiceAccount"),
-    ("v1", "ConfigMap"),
 )
+#: what says that the run lives, or has died: goes last, so that whatever is left is found by the next run
+_LAST = ("v1", "ConfigMap")
 #: whose end takes time, and is waited for
 _SLOW = (("v1", "Pod"), ("v1", "Service"))
+#: looks at what is there: an object may have been on its way to the API server at the first
+_LOOKS = 3
 
 
 def remove_run(api: Api, namespaces: Sequence[str], run: str, seconds: float) -> list[str]:
-    """Delete what the run called `run` has in the namespaces; gives the pods and Services that are still there then."""
+    """Delete what the run called `run` has in the namespaces; gives what is left then, with the reasons."""
+    deadline = time.monotonic() + seconds
     selector = f"{MANAGED_BY}=kubereach,{RUN}={run}"
     board = Board(api, selector)
     for namespace in namespaces:
         for kind in _SLOW:
             board.follow(path_of(kind, namespace))
-    for kind in _KINDS:
-        found = [
-            {"apiVersion": kind[0], "kind": kind[1], **obj}
-            for namespace in namespaces
-            for obj in api.items(path_of(kind, namespace), labelSelector=selector)
-        ]
-        if found:
-            with ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda o: api.delete(object_path(o), propagationPolicy="Background"), found))
 
     def left() -> list[Object]:
         return [obj for _, kind in _SLOW for obj in board.all(kind)]
 
-    board.wait(lambda: not left(), seconds)
-    board.stop()
-    return [f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" for obj in left()]
+    failures: list[str] = []
+    try:
+        for _ in range(_LOOKS):
+            found, failures = _objects(api, _KINDS, namespaces, selector)
+            if not found:
+                break
+            pods = [one for one in found if one["kind"] == "Pod"]
+            others = [one for one in found if one["kind"] != "Pod"]
+            failures += delete_all(api, others, propagationPolicy="Background")
+            # some may take their time by order of a check, also those that are on their way out
+            failures += delete_all(api, pods, gracePeriodSeconds=1)
+            board.wait(lambda: not left(), max(0.0, deadline - time.monotonic()))
+    finally:
+        board.stop()
+    remaining = [*failures, *map(stuck, left())]
+    if remaining:
+        return remaining
+    found, failures = _objects(api, (_LAST,), namespaces, selector)
+    return failures + delete_all(api, found)
+
+
+def _objects(
+    api: Api, kinds: Sequence[tuple[str, str]], namespaces: Sequence[str], selector: str
+) -> tuple[list[Object], list[str]]:
+    """The run's objects that are not being deleted yet, and all its pods; and what could not be listed, and why."""
+    found: list[Object] = []
+    failures = []
+    for kind in kinds:
+        for namespace in namespaces:
+            try:
+                objects = api.items(path_of(kind, namespace), labelSelector=selector)
+            except (ApiError, CannotMeasure) as error:
+                failures.append(f"any {kind[1]} in {namespace} ({error.message})")
+                continue
+            found += [
+                {"apiVersion": kind[0], "kind": kind[1], **obj}
+                for obj in objects
+                if kind[1] == "Pod" or not obj["metadata"].get("deletionTimestamp")
+            ]
+    return found, failures
 
 
 def runs_in(api: Api, namespace: str) -> dict[str, Object]:
     """The runs that have something in a namespace, by name, with the ConfigMap that says whether they live."""
-    found = api.items(path_of(("v1", "ConfigMap"), namespace), labelSelector=f"{MANAGED_BY}=kubereach")
+    found = api.items(path_of(_LAST, namespace), labelSelector=f"{MANAGED_BY}=kubereach")
     return {str(obj["metadata"]["labels"].get(RUN, "")): obj for obj in found}
+
+
+def runs_of(api: Api, namespaces: Sequence[str]) -> dict[str, Object]:
+    """The same of several namespaces, by ``NAMESPACE/RUN``."""
+    return {
+        f"{namespace}/{run}": obj for namespace in namespaces for run, obj in runs_in(api, namespace).items()
+    }
 
 
 def clear(api: Api, namespaces: Sequence[str], seconds: float) -> list[str]:
@@ -65,22 +104,23 @@ def clear(api: Api, namespaces: Sequence[str], seconds: float) -> list[str]:
         UsageError: another run, or what one has kept, is in one of them: names would clash.
         CannotMeasure: a dead run's objects do not go.
     """
-    dead: dict[str, None] = {}
-    for namespace in namespaces:
-        for run, obj in runs_in(api, namespace).items():
-            if is_dead(obj, time.time()):
-                dead[run] = None
-                continue
-            kept = is_kept(obj)
-            raise UsageError(
-                f"namespace {namespace} is in use by the run {run}" + (", which was kept" if kept else ""),
-                f"kubereach clean --kept --namespace {namespace} removes it."
-                if kept
-                else "Wait for its end, or give other namespaces.",
-            )
-    for run in dead:
-        if left := remove_run(api, namespaces, run, seconds):
+    found = runs_of(api, namespaces)
+    died = dead(found, api.server_time, lambda: runs_of(api, namespaces))
+    for key, obj in found.items():
+        if key in died:
+            continue
+        namespace, _, run = key.partition("/")
+        kept = is_kept(obj)
+        raise UsageError(
+            f"namespace {namespace} is in use by the run {run}" + (", which was kept" if kept else ""),
+            f"kubereach clean --kept --namespace {namespace} removes it."
+            if kept
+            else "Wait for its end, or give other namespaces.",
+        )
+    names = list(dict.fromkeys(key.partition("/")[2] for key in died))
+    for run in names:
+        if remaining := remove_run(api, namespaces, run, seconds):
             raise CannotMeasure(
-                f"what the run {run} left does not go: {', '.join(left)}", "See `kubectl describe` of them."
+                f"leftovers of run {run} are stuck: {', '.join(remaining)}", "See `kubectl describe` of them."
             )
-    return list(dead)
+    return names

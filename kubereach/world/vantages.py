@@ -19,6 +19,7 @@ from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
 from kubereach.world.connected import Connected
+from kubereach.world.manifests import CONTAINER
 from kubereach.world.proxies import MODE_PATH, MODE_PORT
 from kubereach.world.readiness import Readiness
 
@@ -97,7 +98,9 @@ class Vantages(Connected):
         command = ["python3", "-u", "/kubereach/peer.py", "probe", "--in-flight", limit]
 
         def open_stream() -> Stream:
-            return ExecStream(self.api.exec(namespace, name, command))
+            # a part of `exec_timeout`, so that there is time for another attempt
+            timeout = self.context.settings.exec_timeout / Vantage.attempts
+            return ExecStream(self.api.exec(namespace, name, CONTAINER, command, timeout))
 
         wire = self._wire
         assert wire is not None

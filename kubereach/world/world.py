@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kubereach.api import Object
 from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, WorldReady
+from kubereach.events import Bus, Told, WorldReady
 from kubereach.preflight.admission import admit
 from kubereach.preflight.pull_secret import copies
 from kubereach.settings import Settings
+from kubereach.suspension import WATCH
 from kubereach.targets import ClusterAccess
 from kubereach.vantage import Vantage
 from kubereach.world.board import Board, is_ready
+from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
 from kubereach.world.lag import SliceLag
-from kubereach.world.leftovers import NAMESPACES, Renewal, release, remove_leftovers
+from kubereach.world.leftovers import NAMESPACES, Leftovers, Renewal, release
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
 from kubereach.world.objects import Objects
 from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
+from kubereach.world.sidecars import note
 from kubereach.world.unallocated import Unallocated
 
 _FOLLOWED = (
@@ -47,6 +49,7 @@ class World(Objects):
     ) -> None:
         super().__init__(access, settings, bus, manifests, services)
         self._renewal: Renewal | None = None
+        self._leftovers: Leftovers | None = None
         self._touched = False
 
     # start
@@ -57,6 +60,7 @@ class World(Objects):
         Raises `CannotMeasure` as soon as it is clear that a pod cannot start, `UsageError` for a malformed manifest.
         """
         begun = time.monotonic()
+        WATCH.start()
         first, rest = (
             self.places.fitting([m for file in files for m in self._render(self.manifests / file)])
             for files in (FIRST, BASE)
@@ -74,12 +78,12 @@ class World(Objects):
             forbidden = admit(self.api, everything, len(self.cluster.nodes))
             rest = [manifest for manifest in rest if manifest.place not in forbidden]
         else:
-            remove_leftovers(self.api)
+            self._leftovers = Leftovers(self.api)
         self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
-        self._board = Board(self.api, f"{RUN}={self.run}")
+        self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
         self.lag = SliceLag(self._board)
         self._board.noticed = self.lag.noticed
-        with ThreadPoolExecutor(8) as pool:
+        with self.api.threads(8) as pool:
             paths = self.places.collections(_FOLLOWED)
             followed = [pool.submit(self._board.follow, path) for path in paths]
             self._touched = True
@@ -119,6 +123,8 @@ class World(Objects):
             outsides = self.outside
         others = () if self.places.no_other else self.other_pods
         everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
+        if injected := note(self.board.all("Pod")):
+            self.context.bus.emit(Told("", injected))
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
 
@@ -154,51 +160,64 @@ class World(Objects):
     def stop(self) -> None:
         """Close the vantages, delete the run's namespaces, wait until they are gone (bounded). May be called twice.
 
-        A disposable cluster is left as it is: it goes itself.
+        A disposable cluster is left as it is: it goes itself. Raises `CannotMeasure` for what is left, with reasons.
         """
+        self._over = True
+        WATCH.stop()
         if self._wire is not None:
             self._wire.stop()
             self._wire = None
-        if self._renewal is not None:
-            self._renewal.stop()
-            self._renewal = None
+        for helper in (self._renewal, self._leftovers):
+            if helper is not None:
+                helper.stop()
+        self._renewal = self._leftovers = None
         if self._board is not None:
             self._board.stop()
-        if self._touched and not self._access.disposable:
-            self._remove()
-        self._touched = False
-        if self._api is not None:
-            self._api.close()
-            self._api = None
+        try:
+            if self._touched and not self._access.disposable:
+                self._remove()
+        finally:
+            self._touched = False
+            if self._api is not None:
+                self._api.close()
+                self._api = None
 
     def _remove(self) -> None:
         """Remove what this run made, or let go of it if it is to be kept."""
+        limit = self.context.settings.stop_deadline
+        # checks may still be under way: what they create from now on nobody would find
+        self.api.end_creation(limit)
         if self.context.settings.keep:
             release(self.api, self.places.alive)
-        elif self.places.given:
-            self._say("removing what this run made")
-            limit = self.context.settings.stop_deadline
-            if left := remove_run(self.api, self.places.all, self.run, limit):
-                self._say(f"still being deleted after {limit:.0f} s: {', '.join(left)}")
-        else:
-            self._delete_namespaces()
+            return
+        self._say("removing what this run made")
+        left = (
+            remove_run(self.api, self.places.all, self.run, limit)
+            if self.places.given
+            else self._delete_namespaces(limit)
+        )
+        if left:
+            error = not_removed(left, limit)
+            self._say(error.message)
+            raise error
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""
         self._touched = False
         self.stop()
 
-    def _delete_namespaces(self) -> None:
-        self._say("removing what this run made")
-        selector = f"{RUN}={self.run}"
-        board = Board(self.api, selector)
+    def _delete_namespaces(self, limit: float) -> list[str]:
+        """Delete the run's namespaces; gives those that are left after `limit` seconds, with the reasons."""
+        ending = [pod for pod in self.board.all("Pod") if pod["metadata"].get("deletionTimestamp")]
+        # a check that was interrupted may have told them to take their time
+        delete_all(self.api, [{"apiVersion": "v1", **pod} for pod in ending], gracePeriodSeconds=1)
+        board = Board(self.api, f"{RUN}={self.run}")
         board.follow(NAMESPACES)
-        with ThreadPoolExecutor(3) as pool:
-            for namespace in board.all("Namespace"):
-                pool.submit(self.api.delete, f"{NAMESPACES}/{namespace['metadata']['name']}")
-        limit = self.context.settings.stop_deadline
-        gone = board.wait(lambda: not board.all("Namespace"), limit)
-        board.stop()
-        if not gone:
-            left = ", ".join(n["metadata"]["name"] for n in board.all("Namespace"))
-            self._say(f"still being deleted after {limit:.0f} s: {left}")
+        try:
+            failures = delete_all(self.api, board.all("Namespace"))
+            # those that were refused stay anyway
+            board.wait(lambda: len(board.all("Namespace")) <= len(failures), limit)
+        finally:
+            board.stop()
+        refused = {failure.partition(" (")[0] for failure in failures}
+        return failures + [stuck(one) for one in board.all("Namespace") if name_of(one) not in refused]

@@ -45,3 +45,14 @@ def test_a_middlebox_is_told_from_a_service_that_answers(run_suite: Runner) -> N
     assert result.ids("fail") == {"clusterip.undeclared-port"}
     assert result.ids("pass") == {"lifecycle.recreated"}
     assert "a middlebox answers for addresses that nobody has, from " in result.output
+
+
+def test_pods_with_an_injected_container_are_used_and_reported(run_suite: Runner) -> None:
+    checks = ["clusterip.from-pod", "clusterip.from-node", "endpoints.scale"]
+    options = ["--nodes", "1", "--fault", "workload.sidecar-injected", "--report-dir", "{report}"]
+    result = run_suite(["{python}", "-m", "kubereach", "run", *checks, *options])
+    assert result.code == 0, result.output
+    assert result.ids("pass") == set(checks)
+    (note,) = result.report["run"]["notes"]
+    assert "containers that are not kubereach's run in its pods: istio-proxy" in note
+    assert result.output.count("istio-proxy") == 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime
 import http.server
 import json
+import socket
+import struct
 import threading
+import time
 
 import pytest
 import yaml
@@ -14,8 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_peer import Odd, close, unused_port
 
-from kubereach.api import Api, ApiError, has_expired, path_of
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.api import Api, ApiError, path_of
+from kubereach.api_failures import has_expired
+from kubereach.errors import CannotMeasure, Unreachable, UsageError
 from kubereach.targets import ClusterAccess
 
 
@@ -41,7 +45,7 @@ def certificate(folder, days):
     return {"client-certificate": "tls.crt", "client-key": "tls.key"}
 
 
-def api_for(folder, server, user=None):
+def api_for(folder, server, user=None, patience=30.0):
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -52,7 +56,11 @@ def api_for(folder, server, user=None):
     }
     file = folder / "kubeconfig"
     file.write_text(yaml.safe_dump(config))
-    return Api(ClusterAccess(file, None, "test"))
+    return Api(ClusterAccess(file, None, "test"), patience)
+
+
+#: what a server may do in place of answering with a status
+BREAK, TAKE_AND_BREAK, NONSENSE = "break", "take and break", "nonsense"
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -63,12 +71,53 @@ class Server(http.server.BaseHTTPRequestHandler):
     watched: tuple = ()
     #: statuses of the first answers
     first: list = []  # noqa: RUF012 - reset for each test
+    retry_after = ""
+    #: what was created, and seconds that it takes
+    created: list = []  # noqa: RUF012 - reset for each test
+    delay = 0.0
+    protocol_version = "HTTP/1.1"
+
+    def is_first(self):
+        """Whether this is one of the first answers, which is then given."""
+        if not self.first:
+            return False
+        what = self.first.pop(0)
+        if what in (BREAK, TAKE_AND_BREAK):
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return True
+        body = b"<html>" if what == NONSENSE else b""
+        self.send_response(200 if what == NONSENSE else what)
+        if self.retry_after:
+            self.send_header("Retry-After", self.retry_after)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return True
+
+    def do_POST(self):
+        obj = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.first[:1] == [TAKE_AND_BREAK]:
+            self.created.append(obj)
+        if self.is_first():
+            return
+        time.sleep(self.delay)
+        status = 409 if self.created else 201
+        if status == 201:
+            self.created.append(obj)
+        data = json.dumps(obj if status == 201 else {"kind": "Status", "reason": "AlreadyExists"}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_PATCH(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def do_GET(self):
-        if self.first:
-            self.send_response(self.first.pop(0))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        if self.is_first():
             return
         self.asked.append((self.path, self.headers.get("Authorization")))
         body = {"kind": "Status", "reason": "Because", "message": "because of this"}
@@ -79,6 +128,8 @@ class Server(http.server.BaseHTTPRequestHandler):
                 "metadata": {"resourceVersion": "7"},
                 "items": [{"metadata": {}}],
             }
+        if self.created and self.path.endswith("/x"):
+            body = self.created[0]
         lines = [json.dumps(body)]
         if "watch=true" in self.path:
             lines = [json.dumps(event) for event in self.watched]
@@ -98,6 +149,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     Server.status, Server.asked, Server.watched, Server.first = 200, [], (), []
+    Server.created, Server.delay, Server.retry_after = [], 0.0, ""
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{running.server_address[1]}"
@@ -141,26 +193,145 @@ def test_unauthorized(tmp_path, server):
     assert Server.asked == [("/api/v1/pods", "Bearer secret")]
 
 
-def test_a_server_that_is_busy_is_asked_again(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("kubereach.api._PAUSES", (0.01,) * 4)
+def test_a_server_that_is_busy_is_asked_again(tmp_path, server):
     api = api_for(tmp_path, server)
-    Server.first = [429, 503, 429]
+    Server.first = [429, 503, 500, 502, 504]
     assert api.get("/api/v1/pods")["kind"] == "PodList"
-    Server.first = [429]
+    # deleting twice is deleting once
+    Server.first = [429, 500]
     api.delete("/api/v1/pods/x")
-    # what failed half-way may have been done
-    Server.first = [500]
-    with pytest.raises(ApiError, match="500"):
-        api.delete("/api/v1/pods/x")
     assert not Server.first
 
 
-def test_and_not_for_ever(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("kubereach.api._PAUSES", (0.01,) * 4)
-    Server.first = [429] * 9
+def test_and_not_for_ever(tmp_path, server):
+    api = api_for(tmp_path, server, patience=0.5)
+    api.get("/api/v1/pods")
+    Server.first = [429] * 99
+    begun = time.monotonic()
     with pytest.raises(ApiError, match="429"):
+        api.get("/api/v1/pods")
+    assert 0.4 < time.monotonic() - begun < 5
+    assert 90 < len(Server.first) < 98
+
+
+def test_the_server_says_how_long_to_wait(tmp_path, server):
+    api = api_for(tmp_path, server)
+    Server.first, Server.retry_after = [429], "1"
+    begun = time.monotonic()
+    api.get("/api/v1/pods")
+    assert time.monotonic() - begun >= 1
+
+
+def test_a_connection_that_broke_is_made_again(tmp_path, server):
+    """A balancer drops idle connections; a control plane restarts one of its API servers."""
+    api = api_for(tmp_path, server)
+    api.get("/api/v1/pods")
+    Server.first = [BREAK, BREAK]
+    assert api.get("/api/v1/pods")["kind"] == "PodList"
+    Server.first = [BREAK]
+    api.delete("/api/v1/pods/x")
+    Server.first = [BREAK]
+    assert api.patch("/api/v1/pods/x", {})["kind"] == "PodList"
+    assert not Server.first
+
+
+def test_a_request_that_is_repeated_ends_with_the_run(tmp_path, server):
+    api = api_for(tmp_path, server, patience=60)
+    api.get("/api/v1/pods")
+    Server.first = [503] * 999
+    threading.Timer(0.5, api.close).start()
+    begun = time.monotonic()
+    with pytest.raises((ApiError, CannotMeasure)):
+        api.get("/api/v1/pods")
+    assert time.monotonic() - begun < 10
+    Server.first = []
+    with pytest.raises(CannotMeasure, match="the run is over"):
+        api.get("/api/v1/pods")
+
+
+def test_who_is_interrupted_waits_for_no_request_to_be_repeated(tmp_path, server):
+    api = api_for(tmp_path, server, patience=60)
+    api.get("/api/v1/pods")
+    Server.first = [503] * 999
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), api.threads(1) as pool:
+        pool.submit(api.get, "/api/v1/pods")
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 10
+    Server.first = [503]
+    assert api.get("/api/v1/pods")["kind"] == "PodList", "what comes afterwards is repeated again"
+
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "a", "labels": {"l": "m"}}}
+
+
+def test_an_object_whose_creation_was_never_answered_is_found_and_not_doubled(tmp_path, server):
+    api = api_for(tmp_path, server)
+    api.get("/api/v1/pods")
+    # the server takes it, and the connection breaks before the answer
+    Server.first = [TAKE_AND_BREAK]
+    created = api.create(POD)
+    assert created["metadata"]["labels"] == {"l": "m"}
+    assert len(Server.created) == 1
+    # the connection breaks before the server takes it
+    Server.created.clear()
+    Server.first = [BREAK]
+    api.create(POD)
+    assert len(Server.created) == 1
+
+
+def test_an_object_that_is_somebody_elses_is_not_taken_for_ours(tmp_path, server):
+    api = api_for(tmp_path, server)
+    api.create(POD)
+    for first in ([], [BREAK], [429]):
+        Server.first = first
+        with pytest.raises(ApiError, match="409"):
+            api.create(POD)
+
+
+def test_nothing_is_created_once_all_is_removed(tmp_path, server):
+    api = api_for(tmp_path, server)
+    Server.delay = 0.5
+    creating = threading.Thread(target=api.create, args=(POD,))
+    creating.start()
+    while not api._under_way:
+        pass
+    api.end_creation(10)
+    assert len(Server.created) == 1, "what was under way is there to be listed"
+    with pytest.raises(CannotMeasure, match="the run is over"):
+        api.create(POD)
+    creating.join()
+
+
+def test_what_is_no_kubernetes_object_is_told(tmp_path, server):
+    Server.first = [NONSENSE]
+    with pytest.raises(CannotMeasure, match="not a Kubernetes object"):
         api_for(tmp_path, server).get("/api/v1/pods")
-    assert len(Server.first) == 4
+
+
+def test_an_exec_that_is_refused_is_told_by_the_message_of_the_status(tmp_path, server):
+    Server.status = 400
+    with pytest.raises(CannotMeasure) as error:
+        api_for(tmp_path, server).exec("a", "b", "peer", ["true"], 5)
+    assert error.value.message == "exec into pod a/b failed: because of this"
+    Server.status = 403
+    with pytest.raises(CannotMeasure) as error:
+        api_for(tmp_path, server).exec("a", "b", "peer", ["true"], 5)
+    assert error.value.message == "exec into pod a/b is forbidden: because of this"
+    assert "container=peer" in Server.asked[-1][0]
+    Server.status = 503
+    with pytest.raises(Unreachable, match="failed: because of this\n"):
+        api_for(tmp_path, server).exec("a", "b", "peer", ["true"], 5)
+
+
+def test_an_exec_that_nobody_answers_ends(tmp_path):
+    silent = socket.create_server(("127.0.0.1", 0))
+    begun = time.monotonic()
+    with pytest.raises(Unreachable, match="exec into pod a/b failed"):
+        api_for(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}").exec("a", "b", "peer", ["x"], 0.5)
+    assert time.monotonic() - begun < 5
+    silent.close()
 
 
 def test_refusals_carry_the_servers_words(tmp_path, server):

@@ -59,7 +59,7 @@ def test_probes_start_wherever_the_command_leads(command, serve, wire: Wire, con
             "sh -c 'cat >/dev/null & echo first >&2; echo \"edge1: Permission denied (publickey).\" >&2; exit 255'",
             r"edge1: Permission denied \(publickey\)\.",
         ),
-        ("sh -c 'exit 7'", "it ended with exit code 7 and said nothing"),
+        ("sh -c 'exit 7'", "it ended with exit code 7 and wrote no error"),
         (f"{PYTHON} --no-such-option", "Try .python.* for more information|no-such-option"),
     ],
 )

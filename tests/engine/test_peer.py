@@ -578,7 +578,7 @@ def test_a_prober_that_could_not_run_gives_everybody_as_much_longer(serve, vanta
     """Stopped for longer than the time-out, as on a machine that has something else to do, it loses no answer."""
     backend = serve("a")
     vantage.run(Series("http", "127.0.0.1", backend.ports["http"], nonce=NONCE))
-    prober = vantage._stream._process
+    prober = vantage._prober.stream._process
     future = vantage.submit(
         Series("http", "127.0.0.1", backend.ports["http"], count=2000, timeout=0.3, nonce=NONCE)
     )

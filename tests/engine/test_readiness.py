@@ -6,7 +6,6 @@ import pytest
 
 from kubereach.errors import CannotMeasure
 from kubereach.world.board import Board, is_ready
-from kubereach.world.leftovers import DEAD, RENEWED, is_dead
 from kubereach.world.readiness import NEVER_READY, Readiness
 
 
@@ -203,16 +202,6 @@ def test_a_quota_says_nothing_of_the_host_network():
     readiness = judge(workload("DaemonSet", "node", hostNetwork=True), events=[forbidden("node")], begun=10)
     with pytest.raises(CannotMeasure, match="exceeded quota: small"):
         readiness.stuck()
-
-
-def test_only_namespaces_that_are_no_longer_renewed_are_leftovers():
-    def namespace(**annotations):
-        return {"metadata": {"name": "x", "annotations": annotations}}
-
-    assert is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD + 1)
-    assert not is_dead(namespace(**{RENEWED: "1000"}), 1000 + DEAD - 1)
-    assert not is_dead(namespace(), 1e12)
-    assert not is_dead({"metadata": {"name": "x"}}, 1e12)
 
 
 def test_a_new_list_replaces_what_was_there():

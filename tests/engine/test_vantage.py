@@ -20,7 +20,7 @@ from kubereach.vantage.vantage import POD, OutsideVantage
 
 def test_a_prober_that_dies_under_way(vantage):
     future = vantage.submit(Series("resolve", "localhost", count=3, spacing=0.5))
-    vantage._stream._process.kill()
+    vantage._prober.stream._process.kill()
     with pytest.raises(CannotMeasure, match="the stream to pod@one broke") as error:
         future.result(30)
     assert error.value.remedy
@@ -29,16 +29,16 @@ def test_a_prober_that_dies_under_way(vantage):
 
 def test_a_series_whose_stream_breaks_is_made_anew(vantage):
     vantage.open()
-    first = vantage._stream._process
+    first = vantage._prober.stream._process
     threading.Timer(0.3, first.kill).start()
     result = vantage.run(Series("resolve", "localhost", count=4, spacing=0.2))
     assert result.outcomes == {"ok": 4}
-    assert vantage._stream._process is not first
+    assert vantage._prober.stream._process is not first
 
 
 def test_what_goes_on_while_something_changes_is_not_made_anew(serve, vantage):
     ongoing = vantage.begin(Series("http", "127.0.0.1", serve("a").ports["http"], count=1000, spacing=0.05))
-    vantage._stream._process.kill()
+    vantage._prober.stream._process.kill()
     with pytest.raises(CannotMeasure, match="the stream to pod@one broke"):
         ongoing.stop()
 

@@ -1,0 +1,55 @@
+"""Deleting objects: what was refused, and what does not go, is named with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from kubereach.api import Api, ApiError, Object, object_path
+from kubereach.errors import CannotMeasure
+
+
+def delete_all(api: Api, objects: Sequence[Object], **options: object) -> list[str]:
+    """Begin to delete objects, eight at a time; gives those that could not be, with the reason."""
+
+    def delete(obj: Object) -> str:
+        try:
+            api.delete(object_path(obj), **options)
+        except (ApiError, CannotMeasure) as error:
+            return f"{name_of(obj)} ({error.message})"
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        return [failure for failure in pool.map(delete, objects) if failure]
+
+
+def stuck(obj: Object) -> str:
+    """An object that should be gone, with what keeps it, as far as the API says."""
+    meta = obj["metadata"]
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    # https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
+    reasons = [
+        str(one.get("message", ""))
+        for one in conditions
+        if str(one.get("type", "")).startswith("Namespace") and one.get("status") == "True"
+    ]
+    finalizers = [*(meta.get("finalizers") or ()), *((obj.get("spec") or {}).get("finalizers") or ())]
+    if not meta.get("deletionTimestamp"):
+        reasons.insert(0, "its deletion has not begun")
+    elif not reasons and finalizers:
+        reasons.append(f"finalizers: {', '.join(map(str, finalizers))}")
+    return f"{name_of(obj)} ({'; '.join(filter(None, reasons)) or 'being deleted'})"
+
+
+def not_removed(left: Sequence[str], seconds: float) -> CannotMeasure:
+    """The error of objects that are left after so many seconds, each with the reason."""
+    return CannotMeasure(
+        f"left in the cluster after {seconds:.0f} s: {', '.join(left)}",
+        "`kubereach clean` removes what can be removed; `kubectl describe` says what keeps the rest.",
+    )
+
+
+def name_of(obj: Object) -> str:
+    meta = obj["metadata"]
+    place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+    return f"{obj['kind']} {place}{meta['name']}"
