@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
+from tenacity import Retrying, retry_if_result, wait_exponential
 
 from kubereach.expect.evidence import Path
 from kubereach.outcome import UNANSWERED, SeriesResult
@@ -94,13 +94,5 @@ def converge(
                 open_paths.remove(path)
         return any(due(path) for path in open_paths)
 
-    def overdue(_: RetryCallState) -> bool:
-        return not any(due(path) for path in open_paths)
-
-    Retrying(
-        retry=retry_if_result(bool),
-        wait=wait_exponential(multiplier=0.02, max=0.5),
-        stop=overdue,
-        retry_error_callback=lambda _: None,
-    )(attempt)
+    Retrying(retry=retry_if_result(bool), wait=wait_exponential(multiplier=0.02, max=0.5))(attempt)
     return open_paths

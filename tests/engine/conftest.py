@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from bench import _SERVE, NONCE, SECRET, Backend, local_vantage
+from staged import Clock
 
 from kubereach import peer
 from kubereach.context import RunContext
@@ -65,6 +67,15 @@ def context(events: list[Event]) -> RunContext:
         connect_timeout=0.5, udp_timeout=0.3, dns_timeout=0.5, refusal_interval=0.05, resolve_hold=3
     )
     return RunContext(settings, bus, NONCE, SECRET, lateness=Punctual())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time that passes only where it is waited for."""
+    made = Clock(time.monotonic() + 1000)
+    monkeypatch.setattr(time, "monotonic", made.monotonic)
+    monkeypatch.setattr(time, "sleep", made.sleep)
+    return made
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect.evidence import Path, settle
-from kubereach.expect.misses import ANSWERED, BACKENDS, FLOW, LOST
+from kubereach.expect.misses import ANSWERED, BACKENDS, FLOW, LOST, NO_REFUSAL
 from kubereach.expect.overload import overloaded
 from kubereach.lateness import Lateness
 from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
@@ -63,6 +65,46 @@ def path(vantage, found, miss=LOST, kind="http"):
 )
 def test_only_what_so_late_a_machine_explains_is_not_the_networks(vantage, found, miss, kind, explained):
     assert bool(overloaded(path(vantage, found, miss, kind))) is explained
+
+
+@pytest.mark.parametrize(
+    ("found", "miss", "explained"),
+    [
+        # an answer that is not the right one, a change that is never followed, a flow that is still answered
+        (result(OK, OK, late=0.4), LOST, False),
+        (result(OK, OK, late=2.9), FLOW, False),
+        (result(OK, OK, backend_late=2.9), LOST, False),
+        (result(OK, OK, late=3.0), LOST, True),
+        (result(OK, OK, late=3.0), BACKENDS, True),
+        (result(OK, OK), LOST, False),
+        (result(OK, OK, retransmits=1, late=0.2), LOST, True),
+        (result(OK, OK, TIMEOUT, late=0.25), LOST, True),
+        (result(TIMEOUT, late=0.5), LOST, True),
+        (result(TIMEOUT, late=0.9), NO_REFUSAL, True),
+        (result(TIMEOUT, late=0.4), NO_REFUSAL, False),
+    ],
+)
+def test_where_nothing_was_late_or_lost_it_takes_more_than_a_late_timer(vantage, found, miss, explained):
+    assert bool(overloaded(path(vantage, found, miss))) is explained
+
+
+def test_who_was_late_is_named(vantage):
+    assert overloaded(path(vantage, result(OK, TIMEOUT, late=1.0, backend_late=0.5))).startswith(
+        "timers of pod@one fired up to 1.00 s"
+    )
+    both = path(vantage, result(OK, TIMEOUT, late=2.0, backend_late=2.0))
+    assert overloaded(both).startswith("timers of pod@one fired up to 2.00 s")
+    backend = path(vantage, result(OK, TIMEOUT, late=1.0, backend_late=3.0))
+    assert overloaded(backend).startswith("timers of a backend that answered pod@one fired up to 3.00 s")
+
+
+def test_what_was_late_before_a_series_does_not_explain_its_miss(vantage):
+    late = path(vantage, result(OK, TIMEOUT, late=1.0))
+    late.failures.clear()
+    assert overloaded(late, LOST, late.began)
+    assert not overloaded(late, LOST, time.monotonic() + 1)
+    # a path that has no failure yet has missed what it is said to have missed
+    assert not overloaded(late)
 
 
 def test_what_was_late_before_the_expectation_began_explains_nothing(vantage):

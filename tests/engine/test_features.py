@@ -1,0 +1,163 @@
+"""Features are detected, each by what was seen of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from kubereach import features
+from kubereach.check import (
+    DUAL_STACK,
+    EXTERNAL_NAME,
+    FEATURES,
+    HOST_NETWORK,
+    LB_CONTROLLER,
+    LOADBALANCER,
+    MULTI_NODE,
+    OTHER_NAMESPACE,
+    OUTSIDE,
+    OUTSIDE_DUAL,
+    SCTP,
+)
+from kubereach.features import Finding, detect
+from kubereach.settings import Settings
+
+
+def node(name, *addresses):
+    return SimpleNamespace(name=name, address=addresses[0] if addresses else "", addresses=addresses)
+
+
+ONE, TWO = node("one", "10.0.0.1", "fd00::1"), node("two", "10.0.0.2", "fd00::2")
+SINGLE = node("single", "10.0.0.3")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was tried; every address reacts, but those of `silent`."""
+    made = SimpleNamespace(silent=set(), calls=[])
+
+    def reacting(addresses, ports, timeout):
+        made.calls.append((list(addresses), ports, timeout))
+        return {address: "answers on 22" for address in addresses if address not in made.silent}
+
+    monkeypatch.setattr(features, "reacting", reacting)
+    return made
+
+
+def found(*nodes, settings=None, findings=None, **more):
+    cluster = SimpleNamespace(nodes=nodes, findings=findings or {})
+    return detect(cluster, settings or Settings(), **more)
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_only_its_use_shows_is_there_until_then() -> None:
+    every = found(ONE, TWO)
+    for name in (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP):
+        assert every[name].present
+        assert not every[name].decided
+    assert Finding(True, "seen").decided
+
+
+@pytest.mark.usefixtures("asked")
+def test_several_nodes() -> None:
+    assert found(ONE, TWO)[MULTI_NODE] == Finding(True, "2 nodes: one, two")
+    assert found(ONE)[MULTI_NODE] == Finding(False, "1 node: one")
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("given", "present", "evidence"),
+    [
+        ((), True, "the run makes its namespaces"),
+        (("a",), False, "--namespace names a"),
+        (("a", "b"), True, "--namespace names a, b"),
+    ],
+)
+def test_a_second_namespace(given, present, evidence) -> None:
+    settings = Settings().overridden([f"namespaces={','.join(given)}"]) if given else Settings()
+    assert settings.given_namespaces == given
+    assert found(ONE, settings=settings)[OTHER_NAMESPACE] == Finding(present, evidence)
+
+
+def test_the_outside_is_where_every_node_reacts(asked) -> None:
+    every = found(ONE, TWO)
+    assert every[OUTSIDE] == Finding(
+        True, "every node reacts: 10.0.0.1 answers on 22, 10.0.0.2 answers on 22"
+    )
+    assert every[OUTSIDE_DUAL].present
+    first, second = asked.calls
+    assert first == (["10.0.0.1", "10.0.0.2"], (10250, 22, 30000, 31000, 32767), Settings().outside_timeout)
+    assert second[0] == ["10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2"]
+    asked.silent = {"10.0.0.2"}
+    every = found(ONE, TWO)
+    assert not every[OUTSIDE].present
+    assert every[OUTSIDE].evidence.startswith("no reaction from 10.0.0.2 on any of ports 10250, 22,")
+    assert not every[OUTSIDE_DUAL].present
+
+
+def test_one_family_that_does_not_react(asked) -> None:
+    asked.silent = {"fd00::2"}
+    every = found(ONE, TWO)
+    assert every[OUTSIDE].present
+    assert every[OUTSIDE_DUAL].evidence.startswith("no reaction from fd00::2 on")
+
+
+@pytest.mark.usefixtures("asked")
+def test_nodes_of_one_family() -> None:
+    every = found(ONE, SINGLE)
+    assert every[OUTSIDE].present
+    assert every[OUTSIDE_DUAL] == Finding(False, "nodes without addresses of both IP families: single")
+
+
+def test_a_cluster_without_nodes_has_no_outside(asked) -> None:
+    every = found()
+    assert every[OUTSIDE] == Finding(False, "no node has an address")
+    assert every[OUTSIDE_DUAL] == Finding(False, "nodes without addresses of both IP families: all")
+    assert not asked.calls
+
+
+def test_an_outside_elsewhere_is_not_tried_from_here(asked) -> None:
+    every = found(ONE, TWO, elsewhere="the lab has it")
+    for name in (OUTSIDE, OUTSIDE_DUAL):
+        assert every[name] == Finding(True, "the outside is on the nodes' own network, as the lab has it")
+    assert not asked.calls
+
+
+def test_within_the_cluster_there_is_no_outside_unless_it_is_named(asked) -> None:
+    every = found(ONE, TWO, inside="this is a pod")
+    for name in (OUTSIDE, OUTSIDE_DUAL):
+        assert every[name] == Finding(False, "this is a pod")
+    assert not asked.calls
+    settings = Settings().overridden(["outside_via=ssh there"])
+    every = found(ONE, TWO, inside="this is a pod", settings=settings)
+    for name in (OUTSIDE, OUTSIDE_DUAL):
+        assert every[name].present
+        assert every[name].evidence.endswith("as --outside-via says")
+    # who is not within a cluster tries it from there
+    assert found(ONE, settings=settings)[OUTSIDE].evidence.startswith("every node reacts")
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_the_cluster_itself_says_counts() -> None:
+    every = found(ONE, findings={DUAL_STACK: Finding(False, "IPv4"), OUTSIDE: Finding(False, "no way")})
+    assert every[DUAL_STACK] == Finding(False, "IPv4")
+    assert every[OUTSIDE] == Finding(False, "no way")
+    assert list(every) == [name for name in FEATURES if name in every]
+    assert DUAL_STACK not in found(ONE)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_name_of_elsewhere() -> None:
+    assert found(ONE)[EXTERNAL_NAME] == Finding(False, "no --external-name is given")
+    settings = Settings().overridden(["external_name=example.org"])
+    assert found(ONE, settings=settings)[EXTERNAL_NAME] == Finding(True, "--external-name example.org")
+
+
+@pytest.mark.usefixtures("asked")
+def test_load_balancer_addresses_of_our_own_lead_nowhere_from_outside() -> None:
+    settings = Settings().overridden(["self_load_balancer=true"])
+    every = found(ONE, settings=settings, findings={LOADBALANCER: Finding(False, "no")})
+    assert (every[LOADBALANCER].present, every[LOADBALANCER].decided) == (True, True)
+    assert (every[LB_CONTROLLER].present, every[LB_CONTROLLER].decided) == (False, True)
+    assert every[LB_CONTROLLER].evidence.startswith("load-balancer addresses are our own, of 198.51.100.0/24")

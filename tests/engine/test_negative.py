@@ -1,0 +1,440 @@
+"""What counts as nobody's answer, with which probes, and what the control says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from bench import NONCE
+from staged import ADDRESS, CONTROL, Staged, ok
+
+from kubereach.errors import CannotMeasure, NotConforming
+from kubereach.events import Probed, Told
+from kubereach.expect.misses import ANSWERED as TAKEN
+from kubereach.expect.misses import NO_REFUSAL
+from kubereach.expect.negative import ATTEMPTS, PROBES, SLOWER, SPACING, negative, refused_outcomes
+from kubereach.expect.negative import CONTROL as CONTROLS
+from kubereach.outcome import (
+    DENIED,
+    FOREIGN,
+    NXDOMAIN,
+    REFUSED,
+    RESET,
+    TIMEOUT,
+    UNANSWERED,
+    UNREACHABLE,
+    Answer,
+    Probe,
+    SeriesResult,
+)
+from kubereach.world.proxies import ServiceProxy
+
+REFUSAL, SILENT, DENIAL = Answer(REFUSED), Answer(TIMEOUT), Answer(DENIED)
+NO_ROUTE = Answer(UNREACHABLE, detail="No route to host")
+BY_CALL = Answer(UNREACHABLE, detail="connect() gave EHOSTUNREACH: No route to host")
+BOX = Answer(FOREIGN, detail="HTTP/1.1 404 Not Found")
+UDP = replace(ADDRESS, kind="udp")
+SILENCE = frozenset({TIMEOUT, UNREACHABLE})
+SOCKETS = ServiceProxy("a replacement: Cilium (eBPF)", at_connect=True)
+
+
+class Net:
+    """What the addresses answer; those that are not named answer nothing."""
+
+    def __init__(self, context, clock, **answers):
+        self.context, self.clock, self.answers = context, clock, answers
+        self.control = [ok()]
+
+    def vantage(self, kind="pod", node="one"):
+        return Staged(self.context, self.clock, self.script, kind, node)
+
+    def script(self, series):
+        if series.host == CONTROL.host:
+            return self.control() if callable(self.control) else self.control
+        name = "target" if series.host == ADDRESS.host else "x" + series.host.replace(".", "_")
+        answers = self.answers.get(name, [SILENT])
+        return answers(series) if callable(answers) else answers
+
+
+@pytest.fixture
+def net(context, clock):
+    return lambda *target, **more: Net(context, clock, **({"target": list(target)} if target else {}), **more)
+
+
+def asked_of(vantage, host=ADDRESS.host):
+    return [series for series in vantage.asked if series.host == host]
+
+
+def judge(vantage, conforming=None, address=ADDRESS, within=None, control=(CONTROL,)):
+    vantages = vantage if isinstance(vantage, list) else [vantage]
+    negative(vantages, [address], conforming, control, within)
+
+
+def misses(*arguments, **more):
+    with pytest.raises(NotConforming) as error:
+        judge(*arguments, **more)
+    return error.value.failures
+
+
+# --- outcomes
+
+
+def test_what_a_refusal_looks_like(net):
+    pod, node = net().vantage(), net().vantage("node")
+    assert refused_outcomes(pod, ADDRESS) == refused_outcomes(node, ADDRESS) == {REFUSED}
+    assert refused_outcomes(pod, UDP) == {REFUSED}
+    assert refused_outcomes(node, UDP) == {REFUSED, DENIED}
+
+
+@pytest.mark.parametrize(
+    ("conforming", "answer", "conforms"),
+    [
+        (None, REFUSAL, True),
+        (None, SILENT, False),
+        (None, NO_ROUTE, False),
+        (None, DENIAL, False),
+        (None, ok(), False),
+        (SILENCE, SILENT, True),
+        (SILENCE, NO_ROUTE, True),
+        (SILENCE, REFUSAL, False),
+        (SILENCE, DENIAL, False),
+        (SILENCE, ok(), False),
+        (UNANSWERED, REFUSAL, True),
+        (UNANSWERED, SILENT, True),
+        (UNANSWERED, NO_ROUTE, True),
+        (UNANSWERED, DENIAL, True),
+        (UNANSWERED, ok(), False),
+        (UNANSWERED, Answer(RESET), False),
+        (UNANSWERED, Answer(FOREIGN), False),
+    ],
+)
+def test_what_conforms(net, events, conforming, answer, conforms):
+    vantage = net(answer).vantage()
+    if conforms:
+        judge(vantage, conforming)
+    else:
+        assert len(misses(vantage, conforming)) == 1
+    (probed,) = [event for event in events if isinstance(event, Probed)]
+    assert probed.conforming is conforms
+
+
+@pytest.mark.parametrize("conforming", [None, SILENCE, UNANSWERED])
+def test_one_answer_among_many_probes_fails(net, conforming):
+    good = REFUSAL if conforming is None else SILENT
+    (failure,) = misses(net(good, ok("stranger"), good).vantage(), conforming)
+    assert "1 ok" in failure.got
+    assert failure.evidence == ("answered by pod stranger",)
+    assert failure.miss == TAKEN
+
+
+def test_a_failure_says_what_was_there_instead(net):
+    (failure,) = misses(net(SILENT).vantage())
+    assert (failure.expected, failure.got, failure.evidence, failure.miss) == (
+        "refused",
+        "2 time-out",
+        (),
+        NO_REFUSAL,
+    )
+    (failure,) = misses(net(Answer(RESET, detail="it hung up")).vantage(), SILENCE)
+    assert (failure.expected, failure.evidence) == ("time-out or unreachable", ("it hung up",))
+    assert failure.miss == TAKEN
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_says_nothing_of_the_address_is_no_verdict(net, place):
+    answers = [REFUSAL, REFUSAL]
+    answers[place] = Answer(NXDOMAIN, detail="no such name")
+    with pytest.raises(CannotMeasure, match=r"could not try .*no such name"):
+        judge(net(*answers).vantage())
+
+
+def test_a_node_is_denied_udp_by_its_own_rules(net):
+    judge(net(DENIAL).vantage("node"), address=UDP)
+    assert misses(net(DENIAL).vantage("node"))
+    assert misses(net(DENIAL).vantage(), address=UDP)
+
+
+# --- refusals at the socket
+
+
+def test_who_translates_at_the_socket_refuses_there(net, context, events):
+    context.proxy_on = lambda node: SOCKETS if node == "one" else None
+    judge(net(BY_CALL).vantage())
+    (told,) = [event.text for event in events if isinstance(event, Told)]
+    assert told == f"pod@one: connect() gives EHOSTUNREACH, which is how {SOCKETS} refuses"
+    assert misses(net(BY_CALL).vantage(node="two"))
+    assert misses(net(BY_CALL).vantage(), UNANSWERED - {UNREACHABLE})
+    assert misses(net(NO_ROUTE).vantage())
+    assert misses(net(BY_CALL, SILENT).vantage())
+
+
+BY_CALL_DENIED = Answer(DENIED, detail="connect() gave EPERM: Operation not permitted")
+BY_ROUTE = Answer(UNREACHABLE, detail="connect() gave ENETUNREACH: Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    ("answers", "proxy", "refused"),
+    [
+        ([BY_CALL, REFUSAL], SOCKETS, True),
+        ([REFUSAL, BY_CALL_DENIED], SOCKETS, True),
+        ([BY_CALL, BY_CALL_DENIED], SOCKETS, True),
+        ([BY_CALL], ServiceProxy("kube-proxy"), False),
+        ([BY_CALL], None, False),
+        ([BY_CALL, BY_ROUTE], SOCKETS, False),
+        ([BY_ROUTE], SOCKETS, False),
+        ([BY_CALL, ok()], SOCKETS, False),
+    ],
+)
+def test_which_errors_of_connect_are_refusals(net, context, answers, proxy, refused):
+    context.proxy_on = lambda _: proxy
+    if refused:
+        judge(net(*answers).vantage())
+    else:
+        misses(net(*answers).vantage())
+
+
+def test_the_note_is_told_once_and_only_of_what_conforms(net, context, events):
+    context.proxy_on = lambda _: SOCKETS
+    both = net(BY_CALL)
+    vantage = both.vantage()
+    negative([vantage], [ADDRESS, replace(ADDRESS, port=81)], None, [CONTROL], None)
+    assert len([event for event in events if isinstance(event, Told)]) == 1
+
+
+# --- the probes
+
+
+def test_refusals_are_asked_for_within_their_ration(net, context):
+    vantage = net(REFUSAL).vantage()
+    judge(vantage)
+    (series,) = asked_of(vantage)
+    assert (series.kind, series.host, series.port) == ("http", ADDRESS.host, ADDRESS.port)
+    assert (series.count, series.in_flight, series.paced, series.delay) == (PROBES, PROBES, True, 1.5)
+    assert (series.timeout, series.nonce, series.wanted) == (
+        context.settings.connect_timeout,
+        NONCE,
+        (REFUSED,),
+    )
+    assert vantage.taken == [PROBES]
+    assert (CONTROLS, PROBES, ATTEMPTS) == (3, 2, 4)
+    datagrams = net(REFUSAL).vantage()
+    judge(datagrams, address=UDP)
+    assert asked_of(datagrams)[0].timeout == context.settings.udp_timeout
+
+
+def test_on_a_node_nothing_limits_refusals(net):
+    vantage = net(REFUSAL).vantage("node")
+    judge(vantage)
+    (series,) = asked_of(vantage)
+    assert (series.delay, series.paced) == (0.0, True)
+    assert vantage.taken == []
+
+
+@pytest.mark.parametrize("conforming", [SILENCE, UNANSWERED])
+def test_silence_is_several_attempts_soon_after_each_other(net, conforming):
+    vantage = net(SILENT).vantage()
+    judge(vantage, conforming)
+    (series,) = asked_of(vantage)
+    assert (series.kind, series.host, series.port) == ("http", ADDRESS.host, ADDRESS.port)
+    assert (series.count, series.in_flight, series.spacing) == (ATTEMPTS, ATTEMPTS, SPACING)
+    assert set(series.wanted) == conforming
+    assert (series.nonce, series.paced, series.delay) == (NONCE, False, 0.0)
+    assert vantage.taken == []
+    assert SPACING == 0.05
+
+
+@pytest.mark.parametrize(("latency", "timeout"), [(0.001, 0.4), (0.03, 0.6), (1.0, 2.0)])
+def test_silence_is_awaited_for_many_times_as_long_as_the_control_took(net, context, latency, timeout):
+    context.settings = replace(context.settings, silence=0.4, connect_timeout=2.0)
+    here = net(SILENT)
+    here.control = lambda: SeriesResult(tuple(Probe(ok(), seconds) for seconds in (0.0, latency, 0.0)), 0.1)
+    vantage = here.vantage()
+    judge(vantage, SILENCE)
+    assert asked_of(vantage)[0].timeout == pytest.approx(timeout)
+    assert SLOWER == 20
+
+
+def test_too_few_probes_are_none(net):
+    for conforming, least in ((None, PROBES), (SILENCE, ATTEMPTS)):
+        answer = REFUSAL if conforming is None else SILENT
+        here = net()
+        here.answers["target"] = lambda _, one=answer: SeriesResult((Probe(one, 0.1),), 0.1)
+        with pytest.raises(CannotMeasure, match=f"made 1 of at least {least} probes"):
+            judge(here.vantage(), conforming)
+    here.answers["target"] = lambda _: SeriesResult((), 0.1)
+    with pytest.raises(CannotMeasure, match="made no probe of"):
+        judge(here.vantage(), SILENCE)
+
+
+# --- converging
+
+
+def test_a_change_that_takes_its_time_is_waited_for(net, clock):
+    begun = clock.now
+    here = net()
+    here.answers["target"] = lambda _: [REFUSAL if clock.now > begun + 3 else ok()]
+    judge(here.vantage(), address=replace(ADDRESS, settled=begun + 20))
+    here.answers["target"] = lambda _: [SILENT if clock.now > begun + 9 else ok()]
+    judge(here.vantage(), SILENCE, within=20.0)
+    here.answers["target"] = lambda _: [ok()]
+    begun = clock.now
+    misses(here.vantage(), SILENCE, within=1.0)
+    assert 0.5 < clock.now - begun < 2
+
+
+def test_what_conforms_has_converged(net, clock, context, events):
+    context.proxy_on = lambda _: SOCKETS
+    box = {"x192_0_2_213": [BOX]}
+    for conforming, answer in ((None, REFUSAL), (None, BY_CALL), (SILENCE, SILENT), (UNANSWERED, BOX)):
+        begun = clock.now
+        judge(net(answer, **box).vantage(), conforming, replace(ADDRESS, settled=begun + 20))
+        assert clock.now - begun < 5
+    assert [event.converged for event in events if isinstance(event, Probed)] == [0.0] * 4
+
+
+@pytest.mark.parametrize("conforming", [SILENCE, UNANSWERED])
+def test_an_answer_or_a_middlebox_may_still_go(net, clock, conforming):
+    """What does not conform yet is tried until it should."""
+    for answer in (ok(), *([BOX] if conforming == SILENCE else [])):
+        begun = clock.now
+        here = net(x192_0_2_213=[BOX])
+        here.answers["target"] = lambda _, since=begun, one=answer: [SILENT if clock.now > since + 3 else one]
+        judge(here.vantage(), conforming, replace(ADDRESS, settled=begun + 20))
+
+
+def test_refusals_that_others_have_used_up_are_waited_for_once_more(net):
+    here = net()
+    series = iter([[SILENT], [REFUSAL]])
+    here.answers["target"] = lambda _: next(series)
+    vantage = here.vantage()
+    judge(vantage)
+    assert len(asked_of(vantage)) == 2
+    # that there are none is noted before they are asked for again
+    assert vantage.taken == [PROBES, "empty", PROBES]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "conforming", "tries"),
+    [
+        ("pod", SILENT, None, 2),
+        ("pod", ok(), None, 1),
+        ("node", SILENT, None, 1),
+        ("pod", REFUSAL, SILENCE, 1),
+    ],
+)
+def test_only_a_client_whose_refusals_are_rationed_is_tried_again(net, kind, answer, conforming, tries):
+    vantage = net(answer).vantage(kind)
+    misses(vantage, conforming)
+    assert len(asked_of(vantage)) == tries
+    assert ("empty" in vantage.taken) is (tries == 2)
+
+
+def test_once_more_is_once(net, context):
+    context.settings = replace(context.settings, udp_timeout=0.1)
+    vantage = net(SILENT).vantage()
+    vantage.wait = 0.0
+    misses(vantage, address=UDP)
+    assert len(asked_of(vantage)) == 2
+
+
+def test_a_silence_among_refusals_is_noted_and_tried_again(net):
+    here = net(REFUSAL, SILENT)
+    vantage = here.vantage()
+    (failure,) = misses(vantage)
+    assert len(asked_of(vantage)) == 2
+    assert "1 refused" in failure.got
+
+
+# --- the control
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_control_that_fails_leaves_no_verdict(net, when):
+    here = net(SILENT)
+    left = iter([[ok()]] * (when == "after") + [[REFUSAL]] * 9)
+    here.control = lambda: next(left)
+    vantage = here.vantage()
+    with pytest.raises(CannotMeasure, match=f"the control just {when} failed: pod@one -> .*: 3 refused"):
+        judge(vantage, SILENCE)
+    assert bool(asked_of(vantage)) is (when == "after")
+
+
+def test_a_control_that_fails_afterwards_hides_a_failure_too(net):
+    here = net(ok())
+    left = iter([[ok()], [REFUSAL]])
+    here.control = lambda: next(left)
+    with pytest.raises(CannotMeasure, match="just after"):
+        judge(here.vantage(), SILENCE)
+
+
+def test_a_control_of_which_one_probe_is_lost_fails(net):
+    here = net(SILENT)
+    here.control = [ok(), SILENT, ok()]
+    with pytest.raises(CannotMeasure, match="the control just before failed"):
+        judge(here.vantage(), SILENCE)
+
+
+def test_a_control_is_some_probes_from_each_vantage(net):
+    here = net(SILENT)
+    both = [here.vantage(), here.vantage(node="two")]
+    judge(both, SILENCE)
+    for vantage in both:
+        controls = asked_of(vantage, CONTROL.host)
+        assert [series.count for series in controls] == [CONTROLS, CONTROLS]
+        assert controls[0].retransmits
+
+
+def test_without_a_control_nothing_is_proved(net):
+    with pytest.raises(CannotMeasure, match="without a control"):
+        judge(net(SILENT).vantage(), SILENCE, control=())
+
+
+def test_a_control_without_a_probe_is_none(net):
+    here = net(SILENT)
+    here.control = lambda: SeriesResult((), 0.1)
+    with pytest.raises(CannotMeasure, match="made no probe of"):
+        judge(here.vantage(), SILENCE)
+
+
+# --- middleboxes
+
+
+def test_a_middlebox_is_nobody_where_nobody_may_answer(net, events):
+    here = net(BOX, x192_0_2_213=[BOX])
+    judge(here.vantage(), UNANSWERED)
+    (told,) = [event.text for event in events if isinstance(event, Told)]
+    assert told.startswith("a middlebox answers for addresses that nobody has, from pod@one")
+    (probed,) = [event for event in events if isinstance(event, Probed)]
+    assert probed.conforming
+
+
+@pytest.mark.parametrize("conforming", [None, SILENCE])
+def test_a_middlebox_hides_a_refusal_and_a_silence(net, events, conforming):
+    here = net(BOX, x192_0_2_213=[BOX])
+    both = [here.vantage(), here.vantage(node="two")]
+    with pytest.raises(CannotMeasure, match=r"a middlebox answers.*pod@one -> .*404 Not Found; pod@two -> "):
+        judge(both, conforming)
+    assert not [event for event in events if isinstance(event, Probed)]
+
+
+def test_what_a_middlebox_hides_elsewhere_excuses_no_failure(net):
+    here = net(BOX, x192_0_2_213=[BOX], x10_96_0_2=[ok("stranger")])
+    with pytest.raises(NotConforming) as error:
+        negative([here.vantage()], [ADDRESS, replace(ADDRESS, host="10.96.0.2")], SILENCE, [CONTROL], None)
+    assert len(error.value.failures) == 1
+
+
+def test_an_answer_that_no_middlebox_gives_is_somebodys(net):
+    here = net(BOX, x192_0_2_213=[SILENT])
+    for conforming in (None, SILENCE, UNANSWERED):
+        (failure,) = misses(here.vantage(), conforming)
+        assert failure.evidence == ("HTTP/1.1 404 Not Found",)
+    # nor is one of two
+    here.answers["target"] = [BOX, ok("stranger")]
+    here.answers["x192_0_2_213"] = [BOX]
+    assert misses(here.vantage(), UNANSWERED)
+
+
+def test_what_a_middlebox_leaves_open_is_as_before(net):
+    here = net(SILENT, BOX, x192_0_2_213=[BOX])
+    judge(here.vantage(), UNANSWERED)

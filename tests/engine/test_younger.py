@@ -1,0 +1,215 @@
+"""Which paths need a younger Service, and what it proves."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from bench import NONCE
+from staged import ADDRESS, Staged, ok
+
+from kubereach.expect.barrier import await_younger, proves_nothing, remember
+from kubereach.expect.evidence import Path
+from kubereach.expect.misses import LOST
+from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
+from kubereach.settling import CHANGED, Settling
+
+YOUNGER = replace(ADDRESS, host="10.96.7.7", port=8080, family=6)
+PORT = 32000
+
+
+@pytest.fixture
+def path(context, clock):
+    def make(*pods, script=lambda _: [ok()], settled=None, attempts=1, address=ADDRESS, **more):
+        settled = Settling.after(CHANGED, 30) if settled is None else settled
+        made = Path(Staged(context, clock, script, **more), replace(address, settled=settled))
+        made.result = SeriesResult(tuple(Probe(ok(pod), 0.01) for pod in pods), 0.1)
+        made.attempts = attempts
+        return made
+
+    return make
+
+
+# --- what proves nothing
+
+
+def test_what_the_endpoints_answered_before_the_change_proves_nothing(path, clock):
+    remember(path("a"))
+    clock.now += 1
+    changed = path()
+    assert proves_nothing(changed, None)
+    assert proves_nothing(changed, frozenset({"a"}))
+    assert proves_nothing(changed, frozenset({"a", "b"}))
+    # the old state gave another answer than the new one must
+    assert not proves_nothing(changed, frozenset({"b"}))
+    assert not proves_nothing(changed, frozenset())
+
+
+def test_of_several_that_answered_each_must_be_one_that_may(path, clock):
+    remember(path("a", "b"))
+    clock.now += 1
+    assert not proves_nothing(path(), frozenset({"a"}))
+    assert proves_nothing(path(), frozenset({"a", "b"}))
+
+
+def test_what_has_not_changed_needs_no_proof(path, clock):
+    remember(path("a"))
+    clock.now += 1
+    assert not proves_nothing(path(settled=clock.now + 30), None)
+
+
+def test_what_was_seen_to_miss_needs_no_other_proof(path, clock):
+    remember(path("a"))
+    clock.now += 1
+    assert not proves_nothing(path(attempts=2), None)
+    # who has not been tried has nothing to prove
+    assert not proves_nothing(path(attempts=0), None)
+
+
+def test_what_answered_after_the_change_needs_no_proof(path, clock):
+    changed = path("a")
+    clock.now += 1
+    remember(changed)
+    assert not proves_nothing(changed, None)
+
+
+def test_at_the_moment_of_the_change_is_not_before(path):
+    changed = path("a")
+    remember(changed)
+    assert not proves_nothing(changed, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"node": "two"},
+        {"address": replace(ADDRESS, kind="udp")},
+        {"address": replace(ADDRESS, host="10.96.0.2")},
+        {"address": replace(ADDRESS, port=81)},
+    ],
+)
+def test_what_others_answered_says_nothing(path, clock, other):
+    remember(path("a"))
+    clock.now += 1
+    assert not proves_nothing(path(**other), None)
+
+
+# --- the younger Service
+
+
+@pytest.fixture
+def made(context):
+    """Whether a node port was asked for, each time a Service was made, and whether it has gone."""
+    found = []
+
+    @contextmanager
+    def younger(node_port):
+        found.append(node_port)
+        yield replace(YOUNGER, settled=Settling.after(CHANGED, 30)), PORT
+        found.append("gone")
+
+    context.younger = younger
+    return found
+
+
+def test_it_is_asked_for_from_each_path(path, made, context):
+    inside, node = path("a"), path("a", kind="node")
+    await_younger([inside, node])
+    assert made == [False, "gone"]
+    for one in (inside, node):
+        (series,) = one.vantage.asked
+        assert (series.kind, series.host, series.port) == ("http", "10.96.7.7", 8080)
+        assert (series.timeout, series.nonce) == (context.settings.connect_timeout, NONCE)
+        assert (series.count, series.wanted, series.more) == (1, (OK,), {"family": 6})
+        assert (one.failures, one.attempts) == ([], 1)
+        # what was seen of the path itself stays
+        assert one.result.backends == {"a": 1}
+        assert one.address.host == "10.96.0.1"
+
+
+def test_from_outside_it_is_asked_for_at_the_node_of_the_path(path, made):
+    node_port = replace(ADDRESS, way="nodeport", host="172.18.0.3", port=30080)
+    outside = path("a", kind="outside", address=node_port)
+    balancer = path("a", kind="outside", address=replace(ADDRESS, way="loadbalancer"))
+    await_younger([balancer, outside])
+    assert made == [True, "gone"]
+    ((series,), asked) = outside.vantage.asked, balancer.vantage.asked
+    assert (series.host, series.port, asked) == ("172.18.0.3", PORT, [])
+    assert (balancer.failures, outside.failures) == ([], [])
+
+
+def test_a_node_port_from_inside_is_asked_for_at_its_cluster_ip(path, made):
+    inside = path("a", address=replace(ADDRESS, way="nodeport", host="172.18.0.3", port=30080))
+    await_younger([inside])
+    assert made == [False, "gone"]
+    assert inside.vantage.asked[0].host == "10.96.7.7"
+
+
+def test_where_nobody_is_to_see_one_none_is_made(path, made):
+    await_younger([])
+    await_younger([path("a", kind="outside", address=replace(ADDRESS, way="loadbalancer"))])
+    assert made == []
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("kind", ["pod", "outside"])
+def test_a_path_that_does_not_see_it_fails(path, clock, kind):
+    way = replace(ADDRESS, way="nodeport")
+    begun = clock.now
+    blind = path("a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way)
+    blind.converged = 0.5
+    good = path("a", kind=kind, node="two", address=way)
+    await_younger([good, blind])
+    assert good.failures == []
+    (failure,) = blind.failures
+    assert failure.expected == "the data plane to follow: service changed"
+    host = "10.96.7.7" if kind == "pod" else "10.96.0.1"
+    assert failure.got.startswith("a Service made after it, ")
+    assert f"{host}:" in failure.got and failure.got.endswith(": refused")
+    assert failure.miss == LOST
+    assert failure.vantage == blind.vantage.name
+    # for as long as a change may take
+    assert 29 < clock.now - begun < 32
+    assert blind.converged == 0.5
+    assert blind.result.backends == {"a": 1}
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("kind", ["pod", "outside"])
+def test_it_has_the_time_of_its_own_change(path, clock, kind):
+    way = replace(ADDRESS, way="nodeport")
+    begun = clock.now
+    blind = path(
+        "a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way, settled=Settling.after(CHANGED, 2)
+    )
+    await_younger([blind])
+    assert 29 < clock.now - begun < 32
+
+
+@pytest.mark.usefixtures("made")
+def test_a_change_without_a_name_is_one(path, clock):
+    blind = path("a", script=lambda _: [Answer(REFUSED)], settled=clock.now + 30)
+    await_younger([blind])
+    assert blind.failures[0].expected == "the data plane to follow: change"
+
+
+@pytest.mark.usefixtures("made")
+def test_a_change_took_as_long_as_the_younger_service(path, clock):
+    begun = clock.now
+    slow = path("a", script=lambda _: [ok() if clock.now > begun + 2 else Answer(REFUSED)])
+    quick = path("a", node="two")
+    slow.converged, quick.converged = 0.1, 0.3
+    await_younger([slow, quick])
+    assert 2 < slow.converged < 3
+    assert quick.converged == 0.3
+    assert slow.failures == quick.failures == []
+    outside = path(
+        "a",
+        script=lambda _: [ok() if clock.now > begun + 6 else Answer(REFUSED)],
+        kind="outside",
+        address=replace(ADDRESS, way="nodeport"),
+    )
+    await_younger([outside])
+    assert outside.converged > 2
+    assert outside.attempts == 1

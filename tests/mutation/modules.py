@@ -1,0 +1,32 @@
+"""The modules that decide verdicts, and the files of tests/engine whose tests hold them: quick ones alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mutations import Mutant, mutants
+
+REPOSITORY = Path(__file__).parents[2]
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "kubereach.running": ("test_running.py",),
+    "kubereach.verdicts": ("test_verdicts.py",),
+    "kubereach.features": ("test_features.py",),
+    "kubereach.tally": ("test_verdicts.py",),
+    "kubereach.expect.evidence": ("test_settle.py",),
+    "kubereach.expect.converge": ("test_converge.py",),
+    "kubereach.expect.hold": ("test_held.py",),
+    "kubereach.expect.barrier": ("test_younger.py",),
+    "kubereach.expect.overload": ("test_overload.py",),
+    "kubereach.expect.reach": ("test_reach.py",),
+    "kubereach.expect.negative": ("test_negative.py",),
+    "kubereach.expect.dns": ("test_dns_answers.py",),
+}
+
+
+def source_of(module: str) -> str:
+    return (REPOSITORY / (module.replace(".", "/") + ".py")).read_text()
+
+
+def all_mutants() -> list[Mutant]:
+    return [mutant for module in MODULES for mutant in mutants(module, source_of(module))]
