@@ -78,6 +78,11 @@ class BesideRunner:
         """Begin nothing more; what is under way ends with the world."""
         self._ended = True
 
+    def has_result(self, item: pytest.Item) -> bool:
+        """Whether the item's check has ended in a thread: `pytest_pyfunc_call` does not wait for it."""
+        work = self._works.get(item)
+        return work is not None and work.done.done()
+
     def _work(self, item: pytest.Item, world: WorldLike) -> _Work | None:
         """The check with its arguments; None if it uses fixtures of others, which only pytest can make."""
         function: Callable[..., object] = item.obj  # type: ignore[attr-defined]

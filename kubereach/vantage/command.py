@@ -1,7 +1,8 @@
 """An outside vantage wherever a command can start Python: on another machine, in a container, in another cluster.
 
 The command's own words say where (``ssh edge1 python3``, ``docker run -i --rm IMAGE python3``); the prober comes over
-its standard input, so that nothing has to be there but Python >= 3.8.
+its standard input, so that nothing has to be there but Python >= 3.8. A command may hold passwords, so it is in no name
+and in no message.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from kubereach import peer
 from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.errors import CannotMeasure
+from kubereach.vantage.elsewhere import REMOTE_SHELLS, elsewhere
 from kubereach.vantage.streams import Broken, PipeStream
 from kubereach.vantage.vantage import OUTSIDE, OutsideVantage, StreamBroke
 from kubereach.vantage.wire import Wire
@@ -29,44 +31,18 @@ _BOOTSTRAP = (
     'r=lambda b:b if len(b)=={size} else r(b+(os.read(0,{size}-len(b)) or sys.exit("the program did not come")));'
     'exec(compile(r(b""),"peer.py","exec"))'
 )
-#: programs that join their words and hand them to a shell at the other end
-_REMOTE_SHELLS = frozenset({"ssh", "autossh"})
 #: seconds that a command may take to begin to read, a connection to another machine included
 _PATIENCE = 20.0
-#: characters of a vantage's name
-_LABEL = 40
 
 
-def words_of(command: str) -> list[str]:
-    """The words of a command line. Raises `UsageError` for none, and for quotes that do not close."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--outside-via {command}: {error}", "Quote it as for a shell.") from None
-    if not words:
-        raise UsageError(
-            "--outside-via: no command", "Name one that starts Python, such as 'ssh edge1 python3'."
-        )
-    return words
-
-
-def further_outsides(commands: str | None, wire: Wire, context: RunContext) -> list[OutsideVantage]:
-    """A vantage for each line of `commands`, with names that differ. Raises `UsageError`."""
+def further_outsides(commands: Sequence[str], wire: Wire, context: RunContext) -> list[OutsideVantage]:
+    """A vantage for each of `commands`, with names that differ. Raises `UsageError`."""
     found: list[OutsideVantage] = []
-    for command in (commands or "").splitlines():
-        name = label_of(words_of(command))
+    for command in commands:
+        name = f"{OUTSIDE}@{elsewhere(command).name}"
         alike = sum(vantage.name.partition(" #")[0] == name for vantage in found)
         found.append(CommandVantage(command, wire, context, label=f"{name} #{alike + 1}" if alike else name))
     return found
-
-
-def label_of(words: Sequence[str]) -> str:
-    """A vantage's name: the command without what every such command ends with."""
-    where = list(words)
-    while len(where) > 1 and os.path.basename(where[-1]).startswith("python"):  # noqa: PTH119 - a word, not a path
-        where.pop()
-    text = " ".join(where)
-    return f"{OUTSIDE}@{text if len(text) <= _LABEL else text[: _LABEL - 3] + '...'}"
 
 
 def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str]:
@@ -75,7 +51,7 @@ def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str
     A remote shell at the other end splits words again, so what it gets is quoted for it.
     """
     ours = ["-u", "-c", _BOOTSTRAP.format(size=size), *arguments]
-    if any(os.path.basename(word) in _REMOTE_SHELLS for word in words):  # noqa: PTH119
+    if any(os.path.basename(word) in REMOTE_SHELLS for word in words):  # noqa: PTH119
         ours = [shlex.quote(word) for word in ours]
     return [*words, *ours]
 
@@ -100,7 +76,8 @@ class CommandStream(PipeStream):
         except OSError as error:
             self._errors.close()
             raise CannotMeasure(
-                f"{words[0]} cannot be started: {error.strerror}", "Correct --outside-via."
+                f"{os.path.basename(words[0])} cannot be started: {error.strerror}",  # noqa: PTH119
+                "Correct --outside-via.",
             ) from error
         super().__init__(process)
         os.set_blocking(self._in, False)
@@ -109,7 +86,8 @@ class CommandStream(PipeStream):
         except Broken as error:
             self.close()
             raise CannotMeasure(
-                f"{' '.join(words)}: {error}", "Try it by hand: it must start Python >= 3.8 without asking."
+                f"the command of --outside-via: {error}",
+                "Try it by hand: it must start Python >= 3.8 without asking.",
             ) from error
 
     def send(self, data: bytes) -> None:
@@ -140,19 +118,18 @@ class CommandStream(PipeStream):
 
 
 class CommandVantage(OutsideVantage):
-    """A further outside: where `command`, a command line as for a shell, starts Python. Raises `UsageError`."""
+    """A further outside: where ``[NAME=]COMMAND``, as for a shell, starts Python. Raises `UsageError`."""
 
     def __init__(self, command: str, wire: Wire, context: RunContext, *, label: str = "") -> None:
-        words = words_of(command)
-        self.command = command
+        place = elsewhere(command)
         arguments = ["probe", "--in-flight", str(context.settings.in_flight)]
         super().__init__(
             OUTSIDE,
             "",
-            lambda: CommandStream(words, arguments),
+            lambda: CommandStream(place.words, arguments),
             wire,
             context,
-            label=label or label_of(words),
+            label=label or f"{OUTSIDE}@{place.name}",
         )
 
     def second_opinion(self, url: str, timeout: float) -> str:
@@ -161,6 +138,6 @@ class CommandVantage(OutsideVantage):
 
     def broke(self, reason: str) -> StreamBroke:
         return StreamBroke(
-            f"{self.command}: {reason}",
+            f"{self.name}: {reason}",
             "Try it by hand: it must start Python >= 3.8 without asking, and live as long as the run.",
         )

@@ -78,14 +78,14 @@ def test_other_services_are_left_alone(spec):
 
 
 def test_a_family_without_a_range_cannot_be_measured():
-    balancer = SelfBalancer(Settings(self_load_balancer_range="192.0.2.0/28"))
+    balancer = SelfBalancer(Settings(self_load_balancer_range=("192.0.2.0/28",)))
     with pytest.raises(CannotMeasure, match="no IPv6 range"):
         balancer.assign(FakeApi(), service(("IPv6",)))
 
 
 def test_a_malformed_range_is_wrong_usage():
     with pytest.raises(UsageError, match="self_load_balancer_range"):
-        SelfBalancer(Settings(self_load_balancer_range="198.51.100.0/40"))
+        SelfBalancer(Settings(self_load_balancer_range=("198.51.100.0/40",)))
 
 
 def test_ranges_of_clients():
@@ -159,7 +159,7 @@ def test_every_overlay_can_be_read():
 
 
 def test_values_are_filled_in_and_missing_ones_are_named():
-    world = world_with(lb_provider="aws-nlb", lb_values="certificate=arn:aws:acm:1:certificate/2")
+    world = world_with(lb_provider="aws-nlb", lb_values=("certificate=arn:aws:acm:1:certificate/2",))
     cases = {case.name: case for case in read(world)}
     assert cases["ssl-cert"].missing == ("hostname",)
     annotations = cases["ssl-cert"].annotations
@@ -176,7 +176,7 @@ def test_an_unknown_provider_is_wrong_usage():
 
 def test_a_malformed_value_is_wrong_usage():
     with pytest.raises(UsageError, match="NAME=VALUE"):
-        read(world_with(lb_provider="gcp", lb_values="address"))
+        read(world_with(lb_provider="gcp", lb_values=("address",)))
 
 
 def test_a_malformed_overlay_is_wrong_usage(tmp_path):
