@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _main(words)
         out.flush()
         if words[:1] and words[0] in _TEXTS and out.failure and not stdio.reader_left(out.failure):
-            print(f"kubereach: standard output cannot be written to: {out.failure}", file=sys.stderr)  # noqa: T201
+            _complain(f"standard output cannot be written to: {out.failure}")
             return code or 3
         return code
 
@@ -95,9 +96,13 @@ def _main(words: list[str]) -> int:
             return _images(namespace)
         return _lab(namespace)
     except KubereachError as error:
-        print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
+        return 3
+    except Exception as error:  # never 1, which would say that the cluster does not conform
+        traceback.print_exc()
+        _complain(f"unexpected error, please report it: {type(error).__name__}: {error}")
         return 3
 
 
@@ -218,11 +223,17 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
             version=chosen.kubernetes_version,
         )
         target.begin()  # it comes up while this process loads what it needs
+    code = CannotMeasure.exit_code
     try:
-        return _pytest(chosen, paths, suites, pytest_arguments, target)
+        code = _pytest(chosen, paths, suites, pytest_arguments, target)
     finally:
-        if target is not None:
-            target.close()
+        try:
+            if target is not None:
+                target.close()
+        except Exception as error:
+            _complain(f"closing the lab: {type(error).__name__}: {error}")
+            code = code or CannotMeasure.exit_code
+    return code
 
 
 def _pytest(
@@ -262,7 +273,7 @@ def _pytest(
             pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[loader])
         )
     except (Exception, KeyboardInterrupt) as error:  # of a plugin, after the run or before it
-        print(f"kubereach: pytest itself failed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        _complain(f"pytest itself failed: {type(error).__name__}: {error}")
         return loader.exit_code(CannotMeasure.exit_code)
     usage = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
     return UsageError.exit_code if status in usage else loader.exit_code(status)
@@ -384,6 +395,10 @@ def _as_json(check: Check) -> dict[str, object]:
         "why": check.why,
         "file": str(check.file),
     }
+
+
+def _complain(text: str) -> None:
+    print(f"kubereach: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _say(text: str = "") -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.errors import CannotMeasure, UsageError
+from kubereach.options import validated
 from kubereach.settings import Settings
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
@@ -167,6 +168,36 @@ def test_values_are_filled_in_and_missing_ones_are_named():
     assert annotations[f"{prefix}ssl-cert"] == "arn:aws:acm:1:certificate/2"
     assert cases["internal"].annotations[f"{prefix}scheme"] == "internal"
     assert not cases["internal"].missing
+
+
+def test_a_value_arrives_as_it_was_given(tmp_path):
+    """From the command line to the annotation, whatever separates values, or means something to YAML, is in it."""
+    value = "a;b,c\nd: 'e' \"f\" #g {h} = i "
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays/acme.yaml").write_text(
+        "- name: one\n  outcome: answers\n  annotations: {a: '{{ some_value }}', b: '<{{ other }}>'}\n"
+        "  spec: {ports: [{port: 80, name: '{{ other }}'}]}\n"
+    )
+    given = {"kubereach_lb_value": [f"some-value={value}", "other=2"], "kubereach_lb_provider": "acme"}
+    settings = validated(given.get).settings()
+    assert settings.lb_values == (f"some-value={value}", "other=2")
+    world = SimpleNamespace(context=SimpleNamespace(settings=settings), manifests=tmp_path)
+    (case,) = read(world)
+    assert case.annotations == {"a": value, "b": "<2>"}
+    assert case.spec["ports"] == [{"port": 80, "name": "2"}]
+    assert not case.missing
+
+
+def test_settings_that_are_lists_are_read_from_assignments():
+    given = ["lb_values=a=1;2", "lb_values=b=3,4", "namespaces=one, two", "image_architectures=amd64,arm64"]
+    settings = Settings().overridden(given)
+    assert settings.lb_values == ("a=1;2", "b=3,4")
+    assert settings.namespaces == ("one", "two")
+    assert settings.image_architectures == ("amd64", "arm64")
+    described = {name: value for name, value, _ in settings.described()}
+    assert described["lb_values"] == "a,b"
+    assert described["namespaces"] == "one,two"
+    assert described["outside_via"] is None
 
 
 def test_an_unknown_provider_is_wrong_usage():
