@@ -16,7 +16,7 @@ import pytest
 from kubereach.errors import CannotMeasure
 from kubereach.selection import check_of
 
-#: wakes the main thread, whatever it waits for; pytest and its plugins leave it to users
+#: wakes the main thread, whatever it waits for: plugins of pytest leave it to users, unlike SIGALRM
 _WAKE = signal.SIGUSR1
 #: seconds after which it is woken again: one context manager after the other may wait for threads that hang
 _AGAIN = 5.0
@@ -44,25 +44,37 @@ class Deadline:
         self._end = float("inf")
         self._stopped = threading.Event()
         self._doing = ""
-        self._handler: Any = None
+        self._handlers: dict[signal.Signals, Any] = {}
         #: whether something was ended by it, or not even begun
         self.hit = False
 
     def start(self) -> None:
-        """Time runs from now on."""
+        """Time runs from now on. No thread is started yet: to enter a lab a process must have a single one."""
         if not self._seconds:
             return
         self._end = time.monotonic() + self._seconds
         if threading.current_thread() is threading.main_thread():  # no other gets signals
-            self._handler = signal.signal(_WAKE, self._woken)
+            for number in (signal.SIGALRM, _WAKE):
+                self._handlers[number] = signal.signal(number, self._woken)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds, _AGAIN)
+
+    def threads_allowed(self) -> None:
+        """From here on a thread sees to it: it can wake this one for certain, and calls `passed`."""
+        if self._handlers:
+            self._end_timer()
             threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
     def stop(self) -> None:
         """Nothing is interrupted any more. Safe to call twice."""
         self._stopped.set()
-        if self._handler is not None:
-            signal.signal(_WAKE, self._handler)
-            self._handler = None
+        if self._handlers:
+            self._end_timer()
+            signal.signal(_WAKE, self._handlers.pop(_WAKE))
+
+    def _end_timer(self) -> None:
+        if signal.SIGALRM in self._handlers:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._handlers.pop(signal.SIGALRM))
 
     @contextmanager
     def interruptible(self, doing: str, *, begin: bool = False) -> Iterator[None]:
@@ -109,7 +121,7 @@ class Deadline:
             self._check()
 
     def _watch(self) -> None:
-        if self._stopped.wait(self._seconds):
+        if self._stopped.wait(max(0.0, self._end - time.monotonic())):
             return
         self._passed()
         main = threading.main_thread().ident or 0

@@ -168,6 +168,7 @@ class Run:
         )
         # before any thread: the lab moves this process into its namespaces, which needs a single thread
         access = self._target.open()
+        self.deadline.threads_allowed()
         if self._progress:
             self._progress.threads_allowed()
         if self._handlers:

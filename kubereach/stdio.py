@@ -69,7 +69,8 @@ def standard_streams_last() -> Iterator[LastingStream]:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            # it gets the lowest number that is free, and programs that we start have it too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     before = sys.stdout, sys.stderr
     out, err = (
         LastingStream(stream or open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end

@@ -32,11 +32,11 @@ def test_last(nodeport, request):
 """
 
 
-def run(project: Project, *arguments: str, code: int) -> pytest.RunResult:
+def run(project: Project, *arguments: str, code: int, log: str = "stop close") -> pytest.RunResult:
     begun = time.monotonic()
     result = project.run("--kubereach-deadline=1.5", *arguments, code=code)
     assert 1.4 < time.monotonic() - begun < 30
-    assert project.log.endswith("stop close")
+    assert project.log.endswith(log)
     result.stdout.no_fnmatch_line("*Traceback*")
     return result
 
@@ -63,6 +63,16 @@ def test_a_world_that_never_gets_ready(project: Project, wait: str, monkeypatch:
     )
     assert project.report["verdict"] == "not measured"
     assert project.report["not_run"] == ["demo.hangs", "demo.last", "demo.one"]
+
+
+def test_a_target_that_never_opens(project: Project) -> None:
+    """It is opened by a process of one thread: a lab can be entered by no other."""
+    project.fake(open="import threading; assert threading.active_count() == 1; time.sleep(60)")
+    conftest = project.path / "conftest.py"
+    conftest.write_text("import time\n" + conftest.read_text())
+    project.checks(_CHECKS.format(more=""))
+    result = run(project, code=3, log="open close")
+    result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed while it was being prepared"])
 
 
 @pytest.mark.parametrize("more", ["", ", request"], ids=["in a thread", "in pytest"])

@@ -127,6 +127,13 @@ def test_descriptors_that_are_closed_from_the_start(project: Project, closed: st
     removed_and_reported(project, 1)
 
 
+def test_programs_that_a_run_starts_have_standard_descriptors(project: Project) -> None:
+    project.checks(
+        _GOOD + '    import subprocess; subprocess.run("echo x >&1; echo y >&2", shell=True, check=True)'
+    )
+    assert Started(project, ["sh", "-c", '"$@" >&- 2>&-', "sh", *_RUN]).code() == 0
+
+
 @pytest.mark.parametrize(("command", "hang_up"), [(_PYTEST, False), (_RUN, True)])
 def test_a_terminal_that_goes_away(project: Project, command: list[str], hang_up: bool) -> None:
     project.checks(_GOOD + _WAITS + _BAD)
