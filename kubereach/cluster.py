@@ -166,7 +166,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
     version = of_server(api.get("/version"))  # alone and first: can we get in at all?
     # where we may create Services: what is only tried there is never made
-    tries = (*settings.given_namespaces, "default")[0]
+    tries = (*settings.namespaces, "default")[0]
     try:
         with ThreadPoolExecutor(7) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")

@@ -84,7 +84,7 @@ def detect(
     found[MULTI_NODE] = Finding(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
-    given = settings.given_namespaces
+    given = settings.namespaces
     found[OTHER_NAMESPACE] = Finding(
         len(given) != 1, f"--namespace names {', '.join(given)}" if given else "the run makes its namespaces"
     )
@@ -104,7 +104,7 @@ def detect(
         bool(name), f"--external-name {name}" if name else "no --external-name is given"
     )
     if settings.self_load_balancer:
-        ours = f"load-balancer addresses are our own, of {settings.self_load_balancer_range}"
+        ours = f"load-balancer addresses are our own, of {', '.join(settings.self_load_balancer_range)}"
         found[LOADBALANCER] = Finding(True, ours)
         found[LB_CONTROLLER] = Finding(False, f"{ours}: nobody leads them to the nodes")
     return {name: found[name] for name in FEATURES if name in found}

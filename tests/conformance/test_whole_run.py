@@ -64,7 +64,9 @@ def test_a_quick_run_has_the_core_checks_that_wait_for_nothing(run_suite: Runner
 
 
 def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
-    _assert_quick(run_suite(["{python}", "-m", "pytest", "--quick", "--report-dir={report}"]))
+    _assert_quick(
+        run_suite(["{python}", "-m", "pytest", "--kubereach-quick", "--kubereach-report-dir={report}"])
+    )
 
 
 def test_on_a_dual_stack_lab(run_suite: Runner) -> None:

@@ -84,7 +84,12 @@ def test_a_run_that_fails_leaves_the_logs_of_the_nodes(tools: Tools) -> None:
 
 def test_plain_pytest_shares_the_options_with_pytest_kind(tools: Tools) -> None:
     suite = str(ROOT / "suites/clusterip")
-    options = ["--target=kind", "--check=clusterip.from-pod", "--cluster-name=shared", "--keep-cluster"]
+    options = [
+        "--kubereach-target=kind",
+        "--kubereach-check=clusterip.from-pod",
+        "--cluster-name=shared",
+        "--keep-cluster",
+    ]
     done, report = run(tools, "pytest", suite, "-p", "no:cacheprovider", *options)
     assert done.returncode == 0, done.stdout
     assert "kind cluster shared, kept after the run" in json.dumps(report["target"])
