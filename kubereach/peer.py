@@ -365,7 +365,7 @@ class Server:
             self._readable(fd, connection)
 
     def _make_room(self) -> None:
-        """Close the oldest connection of the client that has the most of them: that is never one of ours."""
+        """Close the oldest connection of the client that has the most: who floods us takes them from themselves."""
         count: dict[str, int] = {}
         for connection in self.connections.values():
             count[connection.client[0]] = count.get(connection.client[0], 0) + 1
@@ -1665,7 +1665,7 @@ def serve(arguments: list[str]) -> None:
         os.environ.get("NONCE", ""),
         ready="--not-ready" not in arguments,
         secret=os.environ.get("SECRET", ""),
-        limit=min(CONNECTIONS, descriptors() - 64),
+        limit=max(16, min(CONNECTIONS, descriptors() - 64)),
     )
     for option, value in zip(arguments, arguments[1:]):  # noqa: B905, RUF007 - both need Python 3.10
         if option in ("--http", "--tcp", "--udp"):
@@ -1685,8 +1685,12 @@ def descriptors() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * CONNECTIONS
     if 0 <= soft < wanted:
-        soft = wanted if hard < 0 else min(hard, wanted)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        most = wanted if hard < 0 else min(hard, wanted)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):
+            return soft  # a sandbox that does not let us
+        return most
     return soft if soft >= 0 else wanted
 
 

@@ -143,6 +143,7 @@ def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
     port = unused_port()
     vantage.context.settings = vantage.context.settings.overridden(["connect_timeout=10"])
     address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 30)
+    vantage.open()  # whose start may take longer than the change does
 
     def later():
         import socket
