@@ -11,7 +11,7 @@ from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect import misses as missed
-from kubereach.expect.barrier import await_younger, proves_nothing, remember
+from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, note_flaps, spent
