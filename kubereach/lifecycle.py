@@ -278,21 +278,21 @@ class Run:
         self._take_down()
         if threading.current_thread() is threading.main_thread():  # what is left takes no time
             self._handlers.setdefault(signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
-        began = self._began
-        self._conclude(began)
+        code = self._conclude()
         self._report = self._write_report()
         if self._report is None:  # which decides anew
-            self._conclude(began)
-        code = self._verdict.exit_code if self._verdict else CannotMeasure.exit_code
+            code = self._conclude()
         others = any(check_of(item) is None for item in session.items)
         self.exit_code = code or (int(exitstatus) if others else 0)
         session.exitstatus = self.exit_code
         return result
 
-    def _conclude(self, began: float) -> None:
+    def _conclude(self) -> int:
+        """Judge the run, tell who wants to know, and give its exit code."""
         self._verdict = conclude(self._runner.finished, self._known, self._error, self._interrupted)
-        seconds = time.monotonic() - began
-        self._bus.emit(RunFinished(self._verdict.word, self._verdict.exit_code, seconds))
+        code = self._verdict.exit_code
+        self._bus.emit(RunFinished(self._verdict.word, code, time.monotonic() - self._began))
+        return code
 
     def _take_down(self) -> None:
         """Remove our objects and close the target, whatever happened. A failure there is the run's error."""
