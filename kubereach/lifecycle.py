@@ -282,15 +282,14 @@ class Run:
         for wrong in (self._left_out(session), self._record_error()):
             if wrong:
                 self._fail(wrong)
-        self._conclude()
+        code = self._conclude()
         if self._error is None and (wrong := self._record_error()):  # it broke with the very last event
             self._fail(wrong)
-            self._conclude()
+            code = self._conclude()
         self._say_what_broke()
         self._report = self._write_report()
         if self._report is None:  # which decides anew
-            self._conclude()
-        code = self._verdict.exit_code if self._verdict else CannotMeasure.exit_code
+            code = self._conclude()
         others = any(check_of(item) is None for item in session.items)
         self.exit_code = code or (int(exitstatus) if others else 0)
         session.exitstatus = self.exit_code
@@ -306,13 +305,14 @@ class Run:
             f"{selected - ran} of {selected} selected checks did not run", "See pytest's plugins."
         )
 
-    def _conclude(self) -> None:
-        """Judge the run, and tell who wants to know."""
+    def _conclude(self) -> int:
+        """Judge the run, tell who wants to know, and give its exit code."""
         self._verdict = conclude(
             self._runner.finished, self._known, self._error, self._interrupted, self._runner.missing
         )
-        seconds = time.monotonic() - self._began
-        self._bus.emit(RunFinished(self._verdict.word, self._verdict.exit_code, seconds))
+        code = self._verdict.exit_code
+        self._bus.emit(RunFinished(self._verdict.word, code, time.monotonic() - self._began))
+        return code
 
     def _record_error(self) -> KubereachError | None:
         """Why the report cannot be relied upon, if so: a run must not end well with a wrong one."""

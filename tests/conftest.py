@@ -11,4 +11,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Hypothesis is for tests of our own; its plugin imports it at the end of every run that these tests start, which takes
 # each of them half a second
-os.environ["PYTEST_ADDOPTS"] = " ".join([os.environ.get("PYTEST_ADDOPTS", ""), "-p no:hypothesispytest"]).strip()
+os.environ["PYTEST_ADDOPTS"] = " ".join(
+    [os.environ.get("PYTEST_ADDOPTS", ""), "-p no:hypothesispytest"]
+).strip()

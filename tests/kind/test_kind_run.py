@@ -34,8 +34,9 @@ def run(
     tools.set(live=live)
     lab = [*PYTHON, "kubereach", "lab", "--fault", fault, "run", "--"]
     path = f"{tools.bin}:{os.environ['PATH']}"
+    report_dir = "--kubereach-report-dir=report" if words[0] == "pytest" else "--report-dir=report"
     done = subprocess.run(
-        [*lab, "env", f"PATH={path}", *PYTHON, *words, "--report-dir=report"],
+        [*lab, "env", f"PATH={path}", *PYTHON, *words, report_dir],
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
