@@ -32,7 +32,7 @@ class Outside(Host):
         await self.do(self._bridge)
 
     def _bridge(self) -> None:
-        if self._config.dual_stack:
+        if self._config.has_ipv6:
             begin_ipv6(forwarding=False)
         with IPRoute() as ip:
             ip.link("set", index=1, state="up")
@@ -49,7 +49,7 @@ class Outside(Host):
                     ip.route("add", dst=str(plan.services), gateway=plan.node_address(0))
             if "dns.known-outside" in self._config.faults:
                 self._forward_dns(ip)
-            if self._config.dual_stack:
+            if self._config.has_ipv6:
                 # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
                 ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
                 ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)

@@ -39,7 +39,7 @@ class Zone:
         self._namespaces: set[str] = set()
         self._fixed: list[Record] = [
             *([] if "dns.no-schema-version" in faults else [(f"dns-version.{domain}", "TXT", '"1.1.0"')]),
-            (f"ns.dns.{domain}", "A", dns_address),
+            (f"ns.dns.{domain}", "AAAA" if ":" in dns_address else "A", dns_address),
             (domain, "NS", f"kube-dns.kube-system.svc.{domain}"),
         ]
         self._add(self._fixed)

@@ -97,7 +97,7 @@ class HealthChecks:
         address: str = "",
     ) -> Stop:
         """Answer on a port of the node; returns what ends it, with the connections that are open."""
-        listener = await self._host.listen(address, port, dual_stack=not address and len(self._families) > 1)
+        listener = await self._host.listen(address, port, dual_stack=not address and "IPv6" in self._families)
         handler = web.Server(answer, access_log=None)
         server = await asyncio.get_running_loop().create_server(handler, sock=listener)
 
