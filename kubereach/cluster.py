@@ -17,7 +17,7 @@ from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
 from kubereach.endpointslices import slices_of
 from kubereach.errors import CannotMeasure
 from kubereach.features import Finding
-from kubereach.names import search_list
+from kubereach.names import first_of, search_list
 from kubereach.nodes import ZONE, LeftOut, choose, in_words
 from kubereach.offers import Offers
 from kubereach.settings import Settings
@@ -26,7 +26,10 @@ from kubereach.versions import of_server, untried
 
 @dataclass(frozen=True)
 class Node:
-    """A node; `address` is its InternalIP, `short` its name without what all nodes' names begin with."""
+    """A node; `address` is its InternalIP of the cluster's first IP family, if it has one, else its first InternalIP.
+
+    `short` is its name without what all nodes' names begin with.
+    """
 
     name: str
     address: str
@@ -40,6 +43,13 @@ class Node:
 
     def __str__(self) -> str:
         return self.name
+
+    def address_of(self, version: int) -> str:
+        """Its first InternalIP of an IP version (4 or 6). Raises `CannotMeasure` when it has none."""
+        found = first_of(self.addresses or (self.address,), version)
+        if (":" in found) != (version == 6):
+            raise CannotMeasure(f"the node {self} has no IPv{version} address")
+        return found
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,11 @@ class Cluster:
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
             "service range": ", ".join(self.service_cidrs) or "unknown",
         }
+
+    @property
+    def ip_version(self) -> int:
+        """The IP version (4 or 6) of its first IP family: that of the Service default/kubernetes."""
+        return 6 if ":" in self.kubernetes[0] else 4
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -177,7 +192,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
         usable, left_out = choose(nodes.result(), settings)
-        found = tuple(_nodes(usable))
+        found = tuple(_nodes(usable, 6 if ":" in str(spec["clusterIP"]) else 4))
         others = [item for item in nodes.result() if item not in usable]
         facts = Cluster(
             version,
@@ -221,7 +236,7 @@ def _authority(api: Api) -> str:
     return str(found.get("data", {}).get("ca.crt", "")) or api.ca
 
 
-def _nodes(usable: list[Object]) -> list[Node]:
+def _nodes(usable: list[Object], version: int) -> list[Node]:
     names = [item["metadata"]["name"] for item in usable]
     common = os.path.commonprefix(names)  # noqa: RUF071 - names, not paths
     cut = common.rfind("-") + 1 if len(names) > 1 else 0
@@ -231,7 +246,16 @@ def _nodes(usable: list[Object]) -> list[Node]:
         inside = [a["address"] for a in item["status"].get("addresses") or () if a["type"] == "InternalIP"]
         ranges = item["spec"].get("podCIDRs") or ()
         zone = (item["metadata"].get("labels") or {}).get(ZONE, "")
-        result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone))
+        result.append(
+            Node(
+                name,
+                first_of(inside, version),
+                tuple(inside),
+                name[cut:],
+                pod_ranges=tuple(ranges),
+                zone=zone,
+            )
+        )
     return result
 
 

@@ -15,6 +15,7 @@ from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.reach import CONVERGED, STOP_AFTER, hold_length
 from kubereach.expect.telling import tell
+from kubereach.names import rdtype as rdtype_of
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
@@ -23,6 +24,8 @@ from kubereach.vantage.group import run_all
 #: a resolution by the vantage's own resolver may ask several questions, but not the same one twice: that it does after
 #: 5 s (resolv.conf(5)), so that a query that was lost is a miss
 _RESOLVER = 1.5
+#: as the IP version of a resolution: addresses of either
+ANY = 0
 
 
 def resolving(name: str, settled: float) -> Address:
@@ -118,15 +121,16 @@ def not_resolve(
     seen = paths(vantages, [resolving(name, settled) for name in wanted])
     for path in seen:
         path.judged = lambda answer: answer.outcome in accepted
+    version = vantages[0].context.ip_version
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(
         seen,
-        lambda path, n: resolver_series(path, 4, n),
+        lambda path, n: resolver_series(path, version, n),
         lambda _, answer: answer.outcome in accepted,
         count,
         None,
-        Question("A", lambda found: found.rcode == "NXDOMAIN"),
+        Question("AAAA" if version == 6 else "A", lambda found: found.rcode == "NXDOMAIN"),
     )
     for path in seen:
         for probe in path.result.probes:
@@ -144,7 +148,8 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
     if not name:
         return
     seen = paths(vantages, [resolving(name, 0.0)])
-    results = run_all([(path.vantage, resolver_series(path, 4, 1)) for path in seen])
+    version = vantages[0].context.ip_version
+    results = run_all([(path.vantage, resolver_series(path, version, 1)) for path in seen])
     for path, result in zip(seen, results, strict=True):
         if result.outcomes[OK] != len(result.probes):
             raise CannotMeasure(
@@ -273,7 +278,7 @@ def find(vantages: Sequence[Vantage], name: str) -> None:
     """See `Expectation.to_find`."""
     seen = paths(vantages, [resolving(name, 0.0)])
     count = vantages[0].context.settings.resolve_hold
-    hold(seen, lambda p, n: resolver_series(p, 4, n), lambda _, answer: answer.outcome == OK, count, None)
+    hold(seen, lambda p, n: resolver_series(p, ANY, n), lambda _, answer: answer.outcome == OK, count, None)
     for path in seen:
         if path.result.outcomes[OK] != len(path.result.probes):
             path.fail("an address", in_words(path.result.outcomes))
@@ -331,7 +336,8 @@ UNKNOWN_NAME = frozenset({NXDOMAIN, NODATA, SERVFAIL, TIMEOUT})
 def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed: frozenset[str]) -> str:
     """The single address of `name`, which must be among `allowed`, as told to each vantage. Raises `NotConforming`."""
     seen = paths(vantages, [server])
-    message = dnsprobe.query(name, "A")
+    rdtype = rdtype_of(min(allowed))
+    message = dnsprobe.query(name, rdtype)
     settings = vantages[0].context.settings
     found: list[str] = []
 
@@ -339,7 +345,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         return _asking(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
-        reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+        reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
         if reply is None or len(reply.records) != 1 or not reply.records <= allowed:
             return False
         found.extend(reply.records)
@@ -350,9 +356,9 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
-            reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+            reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
             path.fail(
-                f"A {name}: one of {names(allowed)}",
+                f"{rdtype} {name}: one of {names(allowed)}",
                 names(reply.records) if reply else in_words(path.result.outcomes),
             )
     settle(seen)

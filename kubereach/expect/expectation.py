@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from ipaddress import ip_address
 
 from kubereach.address import Address
 from kubereach.cluster import Cluster, DnsReplica, Node
@@ -141,7 +142,9 @@ class Expectation:
 
     def to_be_told_health(self, service: Service, *, nodes: Sequence[Node]) -> None:
         """The Service's health-check node port answers 200 on the nodes with ready endpoints, 503 on all others."""
-        good = [node.address for node in nodes if node.name in service.endpoints_by_node]
+        good = [
+            service.health_check_on(node).host for node in nodes if node.name in service.endpoints_by_node
+        ]
         health.told(self._vantages, [service.health_check_on(node) for node in nodes], good)
 
     def to_report_source(self, where: Where) -> None:
@@ -320,7 +323,7 @@ class Expectation:
         for vantage in self._vantages:
             found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
             servers = tuple(nameservers)
-            local = all(address.startswith("169.254.") for address in found.nameservers)
+            local = all(ip_address(address).is_link_local for address in found.nameservers)
             wanted = ResolvConf(
                 found.nameservers if local and found.nameservers else servers,
                 # a node's own search list may follow the cluster's

@@ -52,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dual-stack", action="store_true", help="both IP families")
     parser.add_argument(
-        "--cluster-domain", default="cluster.local", metavar="DOMAIN", help="its DNS domain (default: %(default)s)"
+        "--cluster-domain",
+        default="cluster.local",
+        metavar="DOMAIN",
+        help="its DNS domain (default: %(default)s)",
     )
     parser.add_argument(
         "--proxy-mode",

@@ -71,8 +71,8 @@ class LabConfig:
 
     The plan is kind's (pods 10.244.0.0/16, Services 10.96.0.0/16, nodes 172.18.0.2 and up), so that what a user sees
     looks like what they know. Node *i* has the pod range 10.244.*i*.0/24. With `dual_stack` everything has an
-    address of the other IP family as well, of the ranges that kind has for ``ipFamily: dual``; `ip_family` is the primary
-    one.
+    address of the other IP family as well, of the ranges that kind has for ``ipFamily: dual``; `ip_family` is the
+    primary one.
     """
 
     #: number of nodes, 1 to 200; the first is the control plane and runs pods like the others

@@ -85,6 +85,7 @@ class Objects(Vantages):
             "nonce": self.context.nonce,
             "run": self.run,
             "domain": self.cluster.domain,
+            "ip_version": self.cluster.ip_version,
             "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
             "peer": peer_program(),
             **more,
@@ -227,7 +228,9 @@ class Objects(Vantages):
 
     @property
     def external_ip(self) -> str:
-        """An address that is nobody's (RFC 5737), and not the one that another run at the same time takes."""
+        """An address that is nobody's (RFC 5737, RFC 3849), and not the one that another run at the same time takes."""
+        if self.cluster.ip_version == 6:
+            return f"2001:db8:cb00:7100::{1 + int.from_bytes(self.run.encode(), 'big') % 254:x}"
         return f"203.0.113.{1 + int.from_bytes(self.run.encode(), 'big') % 254}"
 
     @property

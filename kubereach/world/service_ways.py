@@ -31,7 +31,8 @@ class ServiceWays(ServicePods):
         kind = {"UDP": "udp", "SCTP": "sctp"}.get(
             port.get("protocol", "TCP"), "tcp" if port.get("name", "").startswith("line") else "http"
         )
-        return Address(way, kind, host, number, self.settled, note, targets=self._targets(port))
+        targets, version = self._targets(port), self.ip_version
+        return Address(way, kind, host, number, self.settled, note, targets=targets, family=version)
 
     def vip(self, port: str = "") -> Address:
         """The cluster IP and port. Raises `NotConforming` when the Service has no cluster IP."""
@@ -41,14 +42,14 @@ class ServiceWays(ServicePods):
         return self._address("clusterip", self.cluster_ip, found, found["port"], self.name)
 
     def on(self, node: Node, port: str = "") -> Address:
-        """The node port on a node's address."""
-        return self._address(
-            "nodeport", node.address, self._port(port), self.node_port(port), f"{self.name} on {node.short}"
-        )
+        """The node port on a node's address of its first IP family. Raises `CannotMeasure` when the node has none."""
+        host, note = node.address_of(self.ip_version), f"{self.name} on {node.short}"
+        return self._address("nodeport", host, self._port(port), self.node_port(port), note)
 
     def on_localhost(self, port: str = "") -> Address:
         """The node port on the loopback address of whoever tries it."""
-        return self._address("nodeport", "127.0.0.1", self._port(port), self.node_port(port), self.name)
+        host = "::1" if self.ip_version == 6 else "127.0.0.1"
+        return self._address("nodeport", host, self._port(port), self.node_port(port), self.name)
 
     def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
         """The node port on each node's address."""
@@ -65,9 +66,8 @@ class ServiceWays(ServicePods):
             raise NotConforming(
                 [Failure("API", f"Service {self.name}", "a health-check node port", "none allocated")]
             )
-        return Address(
-            "health-check", "http", node.address, int(number), self.settled, f"{self.name} on {node.short}"
-        )
+        host, note = node.address_of(self.ip_version), f"{self.name} on {node.short}"
+        return Address("health-check", "http", host, int(number), self.settled, note)
 
     def external_ip(self, port: str = "") -> Address:
         """The first of its external addresses."""

@@ -10,6 +10,7 @@ from kubereach.api import Object
 from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.events import Bus
+from kubereach.names import first_of
 from kubereach.outcome import OK
 from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
@@ -109,7 +110,9 @@ class Vantages(Connected):
             self.context,
             pod=name,
             namespace=namespace,
-            address=pod["status"].get("podIP", ""),
+            address=first_of(
+                [one["ip"] for one in pod["status"].get("podIPs") or ()], self.cluster.ip_version
+            ),
             label=f"{name}@{short}" if labelled else f"{kind}@{short}",
         )
 

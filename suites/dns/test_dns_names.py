@@ -52,7 +52,7 @@ def test_no_such_service(clusterip, pods, cluster):
     """
     missing = clusterip.fqdn.replace(clusterip.name, "no-such-service", 1)
     expect(pods).not_to_resolve(missing, control=clusterip.fqdn)
-    expect(pods).to_be_told("A", missing, (), by=cluster, rcode="NXDOMAIN")
+    expect(pods).to_be_told(clusterip.rdtype, missing, (), by=cluster, rcode="NXDOMAIN")
 
 
 @check("dns.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "dns-pod-service/")
