@@ -6,22 +6,23 @@ import ipaddress
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import yaml
-
-from kubereach import offers
+from kubereach import cluster_dns, offers
 from kubereach.address import Address
 from kubereach.api import Api, ApiError, Object
 from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
-from kubereach.endpointslices import slices_of
-from kubereach.errors import CannotMeasure
+from kubereach.cluster_dns import Dns, DnsReplica, Resolving
+from kubereach.errors import CannotMeasure, Unsupported
 from kubereach.features import Finding
 from kubereach.names import first_of, search_list
 from kubereach.nodes import ZONE, LeftOut, choose, in_words
 from kubereach.offers import Offers
 from kubereach.settings import Settings
 from kubereach.versions import of_server, untried
+
+#: the remedy where the DNS Service is in a namespace that the run may not read
+LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
 
 
 @dataclass(frozen=True)
@@ -53,25 +54,6 @@ class Node:
 
 
 @dataclass(frozen=True)
-class DnsReplica:
-    """One endpoint of the cluster's DNS Service; `port` is the pod's own."""
-
-    pod: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Dns:
-    """The cluster's DNS Service."""
-
-    namespace: str
-    name: str
-    address: str
-    replicas: tuple[DnsReplica, ...]
-
-
-@dataclass(frozen=True)
 class Cluster:
     """What was found. `domain` has no final dot; `service_cidrs` is empty when the cluster does not tell."""
 
@@ -90,6 +72,10 @@ class Cluster:
     left_out: tuple[LeftOut, ...] = ()
     #: addresses and pod ranges of nodes that take no part
     further: tuple[str, ...] = ()
+    #: who says what the domain is, see `Resolving`
+    domain_source: str = ""
+    #: what was unexpected about its DNS
+    dns_notes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, object]:
         """For reports: plain values, no secrets."""
@@ -101,7 +87,8 @@ class Cluster:
             "node addresses": [node.address for node in self.nodes],
             **({"nodes left out": in_words(self.left_out)} if self.left_out else {}),
             "domain": self.domain,
-            "dns": f"{self.dns.namespace}/{self.dns.name} {self.dns.address}" if self.dns else "not found",
+            "dns": str(self.dns) if self.dns else "not found",
+            **({"dns notes": list(self.dns_notes)} if self.dns_notes else {}),
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
             "service range": ", ".join(self.service_cidrs) or "unknown",
         }
@@ -123,13 +110,39 @@ class Cluster:
 
     @property
     def dns_replicas(self) -> tuple[DnsReplica, ...]:
-        """The endpoints of the DNS Service. Raises `CannotMeasure` when there are none to be found."""
-        if self.dns is None or not self.dns.replicas:
+        """The endpoints of the DNS Service.
+
+        Raises `CannotMeasure` when there are none, `Unsupported` when we may not see them.
+        """
+        dns = self.known_dns
+        if not dns.replicas and dns.problem:
+            raise Unsupported(dns.problem, LIST_MORE)
+        if not dns.replicas:
+            raise CannotMeasure(f"the DNS Service {dns} has no endpoints", "See its pods.")
+        return dns.replicas
+
+    @property
+    def known_dns(self) -> Dns:
+        """The DNS Service, or what pods have as their name server. Raises `CannotMeasure` when neither is known."""
+        if self.dns is None:
             raise CannotMeasure(
-                "the cluster's DNS Service has no endpoints, or was not found",
-                "It is looked for in kube-system by the label k8s-app=kube-dns.",
+                "the cluster's DNS Service was not found",
+                "Looked for: a Service with the cluster IP that pods have as nameserver in /etc/resolv.conf, one in "
+                "kube-system with the label k8s-app=kube-dns.",
             )
-        return self.dns.replicas
+        return self.dns
+
+    @property
+    def nameservers(self) -> tuple[str, ...]:
+        """What pods must have as name servers. Raises `Unsupported` when the Service behind theirs is not known."""
+        dns = self.known_dns
+        if not dns.name:
+            raise Unsupported(dns.problem, LIST_MORE)
+        return dns.nameservers or (dns.address,)
+
+    def resolving(self, found: Resolving) -> Cluster:
+        """The same cluster, with what is now known of its DNS."""
+        return replace(self, domain=found.domain, dns=found.dns, dns_notes=found.notes)
 
     @property
     def dns_address(self) -> str:
@@ -185,9 +198,8 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     try:
         with ThreadPoolExecutor(7) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
-            dns = pool.submit(_dns, api)
+            resolving = pool.submit(cluster_dns.first_idea, api, settings)
             ranges = pool.submit(_service_cidrs, api, tries)
-            domain = pool.submit(_domain, api, settings)
             offered = pool.submit(offers.ask, api, tries)
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
@@ -198,14 +210,15 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             version,
             api.host,
             found,
-            domain.result(),
-            dns.result(),
+            resolving.result().domain,
+            resolving.result().dns,
             ranges.result(),
             (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
             _authority(api),
             offered.result(),
             tuple(left_out),
             tuple(part for item in others for part in _addresses(item)),
+            resolving.result().source,
         )
     except ApiError as error:
         raise CannotMeasure(
@@ -259,24 +272,6 @@ def _nodes(usable: list[Object], version: int) -> list[Node]:
     return result
 
 
-def _dns(api: Api) -> Dns | None:
-    """The DNS Service: the one in kube-system with the label k8s-app=kube-dns, which every distribution keeps."""
-    services = api.items("/api/v1/namespaces/kube-system/services", labelSelector="k8s-app=kube-dns")
-    if not services:
-        return None
-    service = min(services, key=lambda s: (s["metadata"]["name"] != "kube-dns", s["metadata"]["name"]))
-    name = service["metadata"]["name"]
-    replicas = []
-    for endpoint_slice in slices_of(api, "kube-system", name):
-        ports = [p["port"] for p in endpoint_slice.get("ports") or [] if p.get("protocol") == "UDP"]
-        for endpoint in endpoint_slice.get("endpoints") or []:
-            if ports and (endpoint.get("conditions") or {}).get("ready") is not False:
-                pod = (endpoint.get("targetRef") or {}).get("name", "")
-                replicas += [DnsReplica(pod, address, ports[0]) for address in endpoint["addresses"]]
-    replicas.sort(key=lambda replica: (replica.pod, replica.address))
-    return Dns("kube-system", name, str(service["spec"]["clusterIP"]), tuple(replicas))
-
-
 def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
     """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
     found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
@@ -296,17 +291,3 @@ def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
         # "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16"
         return tuple(re.findall(r"[0-9a-fA-F.:]+/\d+", error.message))
     return ()
-
-
-def _domain(api: Api, settings: Settings) -> str:
-    """The setting, else the zone of CoreDNS' kubernetes plugin, else what kubeadm noted, else the default."""
-    if settings.cluster_domain:
-        return settings.cluster_domain.strip(".")
-    corefile = api.find("/api/v1/namespaces/kube-system/configmaps/coredns")
-    text = str(((corefile or {}).get("data") or {}).get("Corefile", ""))
-    match = re.search(r"^\s*kubernetes\s+(\S+)", text, re.MULTILINE)
-    if match and match[1] != "{":
-        return match[1].strip(".")
-    kubeadm = api.find("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
-    data = yaml.safe_load(((kubeadm or {}).get("data") or {}).get("ClusterConfiguration", "")) or {}
-    return str(data.get("networking", {}).get("dnsDomain") or "cluster.local")

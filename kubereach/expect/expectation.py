@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_address
 
 from kubereach.address import Address
-from kubereach.cluster import Cluster, DnsReplica, Node
+from kubereach.cluster import Cluster, Node
+from kubereach.cluster_dns import DnsReplica
 from kubereach.diagnosis.finding import DNS, NODE
 from kubereach.dnsprobe import ResolvConf
-from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.errors import Failure, NotConforming
 from kubereach.expect import (
     affinity,
     balance,
@@ -349,12 +350,8 @@ class Expectation:
     def _servers(self, by: Server, settled: float) -> list[Address]:
         limit = not_before(settled, self._vantages[0].context.settled)
         if isinstance(by, Cluster):
-            if by.dns is None:
-                raise CannotMeasure(
-                    "the cluster's DNS Service was not found",
-                    "It is looked for in kube-system by the label k8s-app=kube-dns.",
-                )
-            return [Address("dns", "dns", by.dns.address, 53, limit, by.dns.name)]
+            dns = by.known_dns
+            return [Address("dns", "dns", dns.address, 53, limit, dns.name)]
         replicas = [by] if isinstance(by, DnsReplica) else list(by)
         return [Address("dns", "dns", r.address, r.port, limit, r.pod) for r in replicas]
 

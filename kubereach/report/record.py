@@ -13,6 +13,7 @@ from kubereach.events import (
     Changed,
     CheckFinished,
     CheckStarted,
+    ClusterKnown,
     Event,
     Probed,
     RunFinished,
@@ -108,6 +109,8 @@ class Record:
                 result.verdict, result.seconds = event.verdict, event.seconds
                 result.message, result.failures = event.message, event.failures
                 result.defect = event.defect
+            case ClusterKnown():
+                self.cluster = event.cluster
             case RunStarted():
                 self.target, self.cluster = event.target, event.cluster
             case WorldReady():

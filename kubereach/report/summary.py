@@ -31,7 +31,7 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         for table in matrix.render(folded, marks, console.width):
             console.print(table)
         console.print(Text(matrix.legend(folded, marks), "dim"))
-    for absent in left_out(record):
+    for absent in [*dns_notes(record), *left_out(record)]:
         console.print(Text(absent, "dim"), soft_wrap=True)
     for spread in convergence(record):
         console.print(Text(spread, "dim"), soft_wrap=True)
@@ -57,6 +57,12 @@ def left_out(record: Record) -> list[str]:
     """The nodes that took no part, a line for each reason."""
     lines = record.cluster.get("nodes left out")
     return ["nodes left out", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
+
+
+def dns_notes(record: Record) -> list[str]:
+    """What was unexpected about the cluster's DNS: where its ConfigMaps or labels say something else than its pods."""
+    lines = record.cluster.get("dns notes")
+    return ["cluster DNS", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
 
 
 def convergence(record: Record) -> list[str]:

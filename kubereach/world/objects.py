@@ -86,7 +86,7 @@ class Objects(Vantages):
             "run": self.run,
             "domain": self.cluster.domain,
             "ip_version": self.cluster.ip_version,
-            "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
+            "dns": self.cluster.dns_address or "192.0.2.53",
             "peer": peer_program(),
             **more,
         }

@@ -16,7 +16,7 @@ from bench import local_vantage
 from test_peer import Odd, close, dns_server, unused_port
 
 from kubereach.address import Address
-from kubereach.cluster import DnsReplica
+from kubereach.cluster_dns import DnsReplica
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
