@@ -21,6 +21,8 @@ from kubereach.offers import Offers
 from kubereach.settings import Settings
 from kubereach.versions import of_server, untried
 
+#: addresses that are of no service range (RFC 5737, RFC 3849)
+_IMPOSSIBLE = ("192.0.2.1", "2001:db8::1")
 #: the remedy where the DNS Service is in a namespace that the run may not read
 LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
 
@@ -159,10 +161,12 @@ class Cluster:
         called = (ip, "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{self.domain}")
         return [Address("api-server", "tls", ip, port, note=f"as {n}", server_name=n) for n in called]
 
-    def in_service_range(self, address: str) -> bool:
-        """Whether the address is of a service range; true when the cluster does not tell its ranges."""
+    def in_service_range(self, address: str) -> bool | None:
+        """Whether the address is of a service range; None where no range of its IP family is known."""
         ip = ipaddress.ip_address(address)
-        return not self.service_cidrs or any(ip in ipaddress.ip_network(c) for c in self.service_cidrs)
+        ranges = [ipaddress.ip_network(cidr) for cidr in self.service_cidrs]
+        own = [network for network in ranges if network.version == ip.version]
+        return any(ip in network for network in own) if own else None
 
     def owns(self, address: str) -> bool:
         """Whether an address is a node's or of a pod range, as far as the cluster tells."""
@@ -273,21 +277,37 @@ def _nodes(usable: list[Object], version: int) -> list[Node]:
 
 
 def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
-    """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
+    """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusals of impossible cluster IPs.
+
+    Each family has a refusal of its own: who serves IPv6 alone says nothing of its range to who asks for an IPv4 address.
+    """
     found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
     if found:
         ranges = [cidr for item in found.get("items") or () for cidr in item["spec"].get("cidrs") or ()]
         if ranges:
             return tuple(ranges)
+    return tuple(cidr for address in _IMPOSSIBLE for cidr in _range_by_refusal(api, namespace, address))
+
+
+def _range_by_refusal(api: Api, namespace: str, address: str) -> list[str]:
+    """The range of an address' family, which the API server tells when it refuses the address; empty if it does not."""
     impossible: Object = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "kubereach-range", "namespace": namespace},
-        "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 80}]},
+        "spec": {"clusterIP": address, "ports": [{"port": 80}]},
     }
     try:
         api.create(impossible, dry_run=True)
     except ApiError as error:
-        # "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16"
-        return tuple(re.findall(r"[0-9a-fA-F.:]+/\d+", error.message))
-    return ()
+        # "the provided IP (192.0.2.1) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+        return [word for word in re.findall(r"[0-9a-fA-F.:]+/\d+", error.message) if is_range(word, address)]
+    return []
+
+
+def is_range(word: str, address: str) -> bool:
+    """Whether a word is a range of IP addresses, of the same version as an address."""
+    try:
+        return ipaddress.ip_network(word).version == ipaddress.ip_address(address).version
+    except ValueError:
+        return False
