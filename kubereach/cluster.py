@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from kubereach import cluster_dns, offers
+from kubereach import cluster_dns, offers, ranges
 from kubereach.address import Address
 from kubereach.api import Api, ApiError, Object
 from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
@@ -21,8 +20,6 @@ from kubereach.offers import Offers
 from kubereach.settings import Settings
 from kubereach.versions import of_server, untried
 
-#: addresses that are of no service range (RFC 5737, RFC 3849)
-_IMPOSSIBLE = ("192.0.2.1", "2001:db8::1")
 #: the remedy where the DNS Service is in a namespace that the run may not read
 LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
 
@@ -76,6 +73,8 @@ class Cluster:
     further: tuple[str, ...] = ()
     #: who says what the domain is, see `Resolving`
     domain_source: str = ""
+    #: first and last node port; None where the cluster does not tell
+    node_port_range: tuple[int, int] | None = None
     #: what was unexpected about its DNS
     dns_notes: tuple[str, ...] = ()
 
@@ -92,6 +91,7 @@ class Cluster:
             "dns": str(self.dns) if self.dns else "not found",
             **({"dns notes": list(self.dns_notes)} if self.dns_notes else {}),
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
+            "node ports": "-".join(map(str, self.node_port_range)) if self.node_port_range else "unknown",
             "service range": ", ".join(self.service_cidrs) or "unknown",
         }
 
@@ -200,10 +200,11 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     # where we may create Services: what is only tried there is never made
     tries = (*settings.given_namespaces, "default")[0]
     try:
-        with ThreadPoolExecutor(7) as pool:
+        with ThreadPoolExecutor(8) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
             resolving = pool.submit(cluster_dns.first_idea, api, settings)
-            ranges = pool.submit(_service_cidrs, api, tries)
+            cidrs = pool.submit(ranges.services, api, tries)
+            node_ports = pool.submit(ranges.node_ports, api, tries)
             offered = pool.submit(offers.ask, api, tries)
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
@@ -216,13 +217,14 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             found,
             resolving.result().domain,
             resolving.result().dns,
-            ranges.result(),
+            cidrs.result(),
             (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
             _authority(api),
             offered.result(),
             tuple(left_out),
             tuple(part for item in others for part in _addresses(item)),
             resolving.result().source,
+            node_ports.result(),
         )
     except ApiError as error:
         raise CannotMeasure(
@@ -274,40 +276,3 @@ def _nodes(usable: list[Object], version: int) -> list[Node]:
             )
         )
     return result
-
-
-def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
-    """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusals of impossible cluster IPs.
-
-    Each family has a refusal of its own: who serves IPv6 alone says nothing of its range to who asks for an IPv4 address.
-    """
-    found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
-    if found:
-        ranges = [cidr for item in found.get("items") or () for cidr in item["spec"].get("cidrs") or ()]
-        if ranges:
-            return tuple(ranges)
-    return tuple(cidr for address in _IMPOSSIBLE for cidr in _range_by_refusal(api, namespace, address))
-
-
-def _range_by_refusal(api: Api, namespace: str, address: str) -> list[str]:
-    """The range of an address' family, which the API server tells when it refuses the address; empty if it does not."""
-    impossible: Object = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kubereach-range", "namespace": namespace},
-        "spec": {"clusterIP": address, "ports": [{"port": 80}]},
-    }
-    try:
-        api.create(impossible, dry_run=True)
-    except ApiError as error:
-        # "the provided IP (192.0.2.1) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
-        return [word for word in re.findall(r"[0-9a-fA-F.:]+/\d+", error.message) if is_range(word, address)]
-    return []
-
-
-def is_range(word: str, address: str) -> bool:
-    """Whether a word is a range of IP addresses, of the same version as an address."""
-    try:
-        return ipaddress.ip_network(word).version == ipaddress.ip_address(address).version
-    except ValueError:
-        return False

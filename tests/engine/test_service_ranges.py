@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kubereach import ranges as known
 from kubereach.api import ApiError
-from kubereach.cluster import Cluster, _service_cidrs
+from kubereach.cluster import Cluster
 
 OUT = 'Service "x" is invalid: spec.clusterIPs: Invalid value: ["{}"]: failed to allocate IP {}: {}'
 NOT_IN_RANGE = "the provided IP ({}) is not in the valid range. The range of valid IPs is {}"
@@ -39,11 +40,11 @@ class FakeApi:
     "ranges", [("10.96.0.0/16",), ("fd00:10:96::/112",), ("10.43.0.0/16", "fd00:10:96::/112")]
 )
 def test_refusals_tell_the_range_of_each_family(ranges):
-    assert _service_cidrs(FakeApi(*ranges), "a") == ranges
+    assert known.services(FakeApi(*ranges), "a") == ranges
 
 
 def test_ranges_that_no_refusal_tells_are_unknown():
-    assert _service_cidrs(FakeApi("10.96.0.0/16", silent=True), "a") == ()
+    assert known.services(FakeApi("10.96.0.0/16", silent=True), "a") == ()
 
 
 @pytest.mark.parametrize(
