@@ -21,9 +21,11 @@ from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
-#: a resolution by the vantage's own resolver may ask several questions, but not the same one twice: that it does after
-#: 5 s (resolv.conf(5)), so that a query that was lost is a miss
+#: a resolution by the vantage's own resolver may take so many times as long as one query, for it may ask several
 _RESOLVER = 1.5
+#: and this share of the time after which the resolver sends a query again (5 s with glibc, 2.5 s with musl, less where
+#: resolv.conf says so): an answer to a second query would hide that the first, or its answer, was lost
+_BEFORE_RESENDING = 0.8
 #: as the IP version of a resolution: addresses of either
 ANY = 0
 
@@ -35,12 +37,15 @@ def resolving(name: str, settled: float) -> Address:
 
 def resolver_series(path: Path, family: int, count: int) -> Series:
     settings = path.vantage.context.settings
+    path.vantage.open()  # its prober's greeting says what its resolver does
     return Series(
         "resolve",
         path.address.host,
         count=count,
         in_flight=settings.hold_in_flight,
-        timeout=patience(path, _RESOLVER * settings.dns_timeout),
+        timeout=min(
+            patience(path, _RESOLVER * settings.dns_timeout), _BEFORE_RESENDING * path.vantage.resends_after
+        ),
         wanted=(OK, NXDOMAIN, NODATA),
         stop_after=STOP_AFTER,
         more={"family": family},

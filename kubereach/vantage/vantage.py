@@ -61,6 +61,8 @@ class Vantage:
         self.name = label or (f"{kind}@{node}" if node else kind)
         self.context = context
         self.refusals = TokenBucket(context.settings.refusal_interval, context.settings.refusal_burst)
+        #: seconds after which its resolver sends a query again, as its prober says when it greets; musl's until then
+        self.resends_after = 2.5
         self._open_stream = open_stream
         self._wire = wire
         self._stream: Stream | None = None
@@ -181,6 +183,7 @@ class Vantage:
         except ValueError:
             return  # a runtime's own chatter; an answer that got lost in it times out as CannotMeasure
         if "hello" in message:
+            self.resends_after = float(message["hello"].get("resends_after", self.resends_after))
             if not self._hello.done():
                 self._hello.set_result(None)
             return

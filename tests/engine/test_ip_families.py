@@ -87,6 +87,9 @@ class _Vantage:
     def __init__(self, context):
         self.context, self.name, self.resends_after = context, "pod@one", 5.0
 
+    def open(self):
+        pass
+
 
 @pytest.mark.parametrize(("version", "rdtype"), [(4, "A"), (6, "AAAA")])
 def test_a_name_that_must_not_resolve_is_asked_for_in_the_clusters_first_family(monkeypatch, version, rdtype):
