@@ -39,6 +39,11 @@ def rdtype(address: str) -> str:
     return "AAAA" if ":" in address else "A"
 
 
+def loopback(version: int) -> str:
+    """The loopback address of an IP version (4 or 6)."""
+    return "::1" if version == 6 else "127.0.0.1"
+
+
 def first_of(addresses: Sequence[str], version: int) -> str:
     """The first of some IP addresses that is of an IP version (4 or 6), else the first; empty if there are none."""
     own = [address for address in addresses if (":" in address) == (version == 6)]

@@ -101,7 +101,7 @@ def nft(rules: str) -> None:
 
 
 def _listen(address: str, port: int, dual_stack: bool) -> socket.socket:
-    family = socket.AF_INET6 if dual_stack else socket.AF_INET
+    family = socket.AF_INET6 if dual_stack or ":" in address else socket.AF_INET
     return socket.create_server((address, port), family=family, backlog=512, dualstack_ipv6=dual_stack)
 
 
