@@ -132,7 +132,8 @@ def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None
     except ApiError as error:
         if error.status != 403:
             raise
-        services, may_list = _listed_where_we_may(api), False
+        services = [*api.items("/api/v1/namespaces/kube-system/services"), *_by_name(api)]
+        may_list = False
     else:
         may_list = True
     for service in services:
@@ -148,21 +149,16 @@ def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None
     return Dns("", "", server, (), why, (server,))
 
 
-def _listed_where_we_may(api: Api) -> list[Object]:
-    found = list(api.items("/api/v1/namespaces/kube-system/services"))
-    for namespace, name in _ELSEWHERE:
-        service = api.find(f"/api/v1/namespaces/{namespace}/services/{name}")
-        if service is not None:
-            found.append(service)
-    return found
+def _by_name(api: Api) -> list[Object]:
+    """The DNS Services with well-known names outside of kube-system that are there, and ours to see."""
+    found = [api.find(f"/api/v1/namespaces/{namespace}/services/{name}") for namespace, name in _ELSEWHERE]
+    return [service for service in found if service is not None]
 
 
 def _known_elsewhere(api: Api) -> Dns | None:
     """A DNS Service by its name, where pods ask a cache on their node and none has the label."""
-    for namespace, name in _ELSEWHERE:
-        service = api.find(f"/api/v1/namespaces/{namespace}/services/{name}")
-        if service is not None:
-            return _with_endpoints(api, service, str(service["spec"]["clusterIP"]))
+    for service in _by_name(api):
+        return _with_endpoints(api, service, str(service["spec"]["clusterIP"]))
     return None
 
 
