@@ -45,8 +45,12 @@ class Outside(Host):
                 add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
                 # An address of the pool that no node serves: what is sent to it is lost further on.
                 ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
-                if "net.service-range-routed" in self._config.faults:
-                    ip.route("add", dst=str(plan.services), gateway=plan.node_address(0))
+                # The same of a cluster IP: the outside has a way to its own router, which knows none.
+                routed = "net.service-range-routed" in self._config.faults
+                way = (
+                    {"gateway": plan.node_address(0)} if routed else {"oif": nowhere, "prefsrc": plan.outside}
+                )
+                ip.route("add", dst=str(plan.services), **way)
             if "dns.known-outside" in self._config.faults:
                 self._forward_dns(ip)
             if self._config.has_ipv6:

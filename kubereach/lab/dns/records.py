@@ -29,6 +29,8 @@ def service_records(
     endpoints = list(_endpoints(slices, name, faults))
     if spec.get("clusterIP") == "None":
         return _known(_headless(name, endpoints, faults), faults)
+    if "dns.empty-ignored" in faults and not endpoints:
+        return []
     records: list[Record] = []
     addresses = spec.get("clusterIPs") or [spec["clusterIP"]]
     if "dns.wrong-address" in faults:
