@@ -23,6 +23,7 @@ from kubereach.expect import (
     negative,
     proxies,
     reach,
+    routes,
     sctp,
     signals,
     sources,
@@ -210,6 +211,14 @@ class Expectation:
 
     # names
 
+    def to_have_a_route(self, where: Where) -> None:
+        """Packets to the addresses leave the vantages' machines. Raises `Unsupported` where the kernel has no route."""
+        routes.needed(self._vantages, _addresses(where))
+
+    def to_hear_a_name_server(self) -> None:
+        """One of the name servers that each vantage has answers, whatever. Raises `Unsupported` where none does."""
+        routes.heard(self._vantages)
+
     def to_find(self, name: str) -> None:
         """The vantage's own resolver finds the name, whatever its addresses; they are told in the report."""
         dns.find(self._vantages, name)
@@ -338,12 +347,14 @@ class Expectation:
             raise NotConforming(failures)
 
     def not_to_be_configured(self, *, search: str) -> None:
-        """/etc/resolv.conf does not have `search` in its search list."""
-        failures = [
-            Failure(vantage.name, "/etc/resolv.conf", f"no search for {search}", _conf(found))
-            for vantage in self._vantages
-            if search in (found := ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))).search
-        ]
+        """/etc/resolv.conf has name servers, and not `search` in its search list: of an empty file that is no merit."""
+        failures = []
+        for vantage in self._vantages:
+            found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
+            if not found.nameservers or search in found.search:
+                expected = f"the node's name servers, and no search for {search}"
+                where = f"{vantage.pod} /etc/resolv.conf" if vantage.pod else "/etc/resolv.conf"
+                failures.append(Failure(vantage.name, where, expected, _conf(found), layer=NODE))
         if failures:
             raise NotConforming(failures)
 

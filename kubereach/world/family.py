@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.address import Address
 from kubereach.cluster import Node
-from kubereach.diagnosis.finding import BALANCER
+from kubereach.diagnosis.finding import BALANCER, NETWORK
 from kubereach.errors import Failure, NotConforming
 from kubereach.world.self_balancer import ingress_of
 
@@ -36,8 +36,16 @@ class InFamily:
 
     @property
     def pod_ips(self) -> frozenset[str]:
-        """The addresses of the family of its pods."""
-        return frozenset(ip for ips in self._service.pod_ips.values() for ip in ips if self._is_own(ip))
+        """The addresses of the family of its pods. Raises `NotConforming` when a pod has none that must have one."""
+        found: dict[str, list[str]] = {}
+        for pod, ips in self._service.pod_ips.items():
+            found[pod] = [ip for ip in ips if self._is_own(ip)]
+        lacking = sorted(pod for pod, ips in found.items() if not ips)
+        if lacking:
+            where = f"status.podIPs of {', '.join(lacking)}"
+            asked = f"an {self.name} address, as every pod of a Service of both families has to have"
+            raise NotConforming([Failure("API", where, asked, "none", layer=NETWORK)])
+        return frozenset(ip for ips in found.values() for ip in ips)
 
     def vip(self, port: str = "") -> Address:
         """The cluster IP of the family. Raises `NotConforming` when there is none."""
