@@ -12,7 +12,6 @@ from kubereach.expect import (
     must_stay_silent,
     only_for,
 )
-from kubereach.world.service import Service
 
 
 @check(
@@ -117,7 +116,12 @@ def test_source_ranges_outside(world, outside):
     with world.create("over-backend", name="closed", tcp=True, spec=only_for()) as service:
         # the address is there before anybody serves it
         must_stay_silent(
-            world, outside, service.ingress(), than=service.name, reached=Service.ingress, type="LoadBalancer"
+            world,
+            outside,
+            service.ingress(),
+            than=service.name,
+            reached=lambda younger: younger.ingress(),
+            type="LoadBalancer",
         )
         service.allow_everybody()
         expect(outside).to_reach(service.ingress(), backends=service.endpoints)
