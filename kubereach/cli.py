@@ -219,6 +219,7 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
             chosen.nodes,
             chosen.faults,
             dual_stack=chosen.dual_stack,
+            ip_family=chosen.ip_family,
             proxy_mode=chosen.proxy_mode,
             version=chosen.kubernetes_version,
         )

@@ -41,7 +41,12 @@ OPTIONS = (
         shared=True,
     ),
     Option("nodes", "number of nodes of the lab, or of a kind cluster (default 3)", metavar="N"),
-    Option("dual-stack", "give the lab, or a kind cluster, IPv6 beside IPv4", "flag"),
+    Option("dual-stack", "give the lab, or a kind cluster, both IP families", "flag"),
+    Option(
+        "ip-family",
+        "the lab's IP family, with --dual-stack the first of two: ipv4 (default), ipv6",
+        metavar="FAMILY",
+    ),
     *kind_options.SHARED,
     *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
@@ -117,6 +122,8 @@ class RunOptions:
     kubeconfig: Path | None = None
     nodes: int = 3
     dual_stack: bool = False
+    #: of the lab; None is its default
+    ip_family: str | None = None
     #: of the lab; None is its default
     proxy_mode: str | None = None
     kubernetes_version: str | None = None
@@ -257,8 +264,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         raise UsageError(
             f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
         )
-    proxy_mode, version = (
-        _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version")
+    proxy_mode, version, ip_family = (
+        _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version", "ip-family")
     )
     dual_stack = bool(value_of(_option("dual-stack").dest))
     if dual_stack and target == "existing":
@@ -284,6 +291,7 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         kubeconfig=config_file,
         nodes=nodes or 3,
         dual_stack=dual_stack,
+        ip_family=ip_family,
         proxy_mode=proxy_mode,
         kubernetes_version=version,
         kind=kind,

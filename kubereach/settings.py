@@ -126,7 +126,8 @@ class Settings:
     )
     refusal_burst: int = _setting(5, "refusals that may be asked for at once before the interval counts")
     resolve_hold: int = _setting(
-        10, "resolutions in a row by a vantage's own resolver; a single datagram's loss it hides anyway"
+        10,
+        "resolutions in a row by a vantage's own resolver, each of which must end before it would send a query again",
     )
     hold_in_flight: int = _setting(
         4, "probes at once of one hold series: few, so that latencies are those of an idle backend"

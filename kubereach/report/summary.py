@@ -31,7 +31,9 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     """
     parts: dict[str, Callable[[], Iterable[RenderableType]]] = {
         "the matrix": lambda: _matrix(record, marks, console.width),
-        "the nodes left out": lambda: [Text(line, "dim") for line in left_out(record)],
+        "what is noted of the cluster": lambda: [
+            Text(line, "dim") for line in (*dns_notes(record), *left_out(record))
+        ],
         "convergence": lambda: [Text(line, "dim") for line in convergence(record)],
         "what checks report": lambda: [Text(line, "dim") for line in notes(record)],
         "the causes": lambda: diagnosis.render(record.causes(), marks),
@@ -68,6 +70,12 @@ def left_out(record: Record) -> list[str]:
     """The nodes that took no part, a line for each reason."""
     lines = record.cluster.get("nodes left out")
     return ["nodes left out", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
+
+
+def dns_notes(record: Record) -> list[str]:
+    """What was unexpected about the cluster's DNS: where its ConfigMaps or labels say something else than its pods."""
+    lines = record.cluster.get("dns notes")
+    return ["cluster DNS", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
 
 
 def convergence(record: Record) -> list[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: what must come of a case: the address that was asked for, a private one, TLS, or just an answer
 ASKED, INTERNAL, ENDS_TLS, ANSWERS = "asked", "internal", "tls", "answers"
 OUTCOMES = (ASKED, INTERNAL, ENDS_TLS, ANSWERS)
+#: those that show that the annotation was obeyed: an answer would come without it too
+JUDGED = frozenset({ASKED, INTERNAL, ENDS_TLS})
 
 
 @dataclass(frozen=True)
