@@ -33,7 +33,7 @@ selftest: setup  ## the whole suite on a lab with each of its faults: exactly wh
 nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand, fuzzing
 	$(BIN)/kubereach selftest --thorough $(ARGS)
 	$(BIN)/kubereach selftest --times 50
-	KUBEREACH_FUZZ=20000 $(BIN)/python -m pytest tests/engine/test_peer_fuzz.py -q
+	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/engine/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
 	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from kubereach.names import is_address
+
 
 @dataclass(frozen=True)
 class Address:
@@ -21,18 +23,18 @@ class Address:
     server_name: str = ""
     #: the port that must be hit at each pod, where it is known: (pod, number)
     targets: tuple[tuple[str, int], ...] = ()
-    #: the IP version (4 or 6) whose addresses of a name are tried
+    #: the IP version (4 or 6) whose addresses of a name are tried: that of its Service's first IP family
     family: int = 4
 
     @property
     def url(self) -> str:
         """``http://10.96.0.1:80``; a DNS name or an address, IPv6 in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        named = " over IPv6" if self.family == 6 and ":" not in self.host else ""
-        return f"{self.kind}://{host}:{self.port}{named}"
+        return f"{self.kind}://{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.way} {self.url}" + (f" ({self.note})" if self.note else "")
+        over = " over IPv6" if self.family == 6 and not is_address(self.host) else ""
+        return f"{self.way} {self.url}{over}" + (f" ({self.note})" if self.note else "")
 
     def at_port(self, port: int) -> Address:
         """The same host, another port."""

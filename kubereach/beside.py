@@ -116,6 +116,11 @@ class BesideRunner:
             del self._works[item]
             return True
 
+    def has_result(self, item: pytest.Item) -> bool:
+        """Whether the item's check has ended in a thread: `pytest_pyfunc_call` does not wait for it."""
+        work = self._works.get(item)
+        return work is not None and work.done.done()
+
     def _thread(self, waiting: list[_Work], name: str) -> None:
         threading.Thread(target=self._run, args=(waiting,), name=name, daemon=True).start()
 

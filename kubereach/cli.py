@@ -8,20 +8,23 @@ import json
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import kubereach
-from kubereach import options
+from kubereach import options, stdio
 from kubereach.check import FEATURES, LEVELS, Check
 from kubereach.collect import read_checks, suggestion, suites_folder
-from kubereach.errors import KubereachError, UsageError
+from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.kind_options import SHARED, refuse_elsewhere
 
 if TYPE_CHECKING:
     import pytest
 
+    from kubereach.options import RunOptions
     from kubereach.targets.lab import LabTarget
 
 _EXAMPLES = """\
@@ -51,9 +54,27 @@ before), --junitxml=FILE, -k EXPRESSION, --collect-only. --set takes the names o
 """
 
 
+#: commands that are there for their text: if that cannot be written they have failed
+_TEXTS = ("list", "explain", "rbac", "images")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code. Wrong usage is one line and 2, no traceback."""
+    """Run the command line; returns the exit code. Wrong usage is one line and 2, no traceback.
+
+    What becomes of standard output and error changes nothing of what a command does, nor its exit code; but text that
+    was all that a command was to give, and that a full disk did not take, is 3.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with stdio.standard_streams_last() as out:
+        code = _main(words)
+        out.flush()
+        if words[:1] and words[0] in _TEXTS and out.failure and not stdio.reader_left(out.failure):
+            _complain(f"standard output cannot be written to: {out.failure}")
+            return code or 3
+        return code
+
+
+def _main(words: list[str]) -> int:
     own, pytest_arguments = _split(words)
     try:
         namespace = _parser(own).parse_args(own)
@@ -75,12 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _images(namespace)
         return _lab(namespace)
     except KubereachError as error:
-        print(f"kubereach: {error}", file=sys.stderr)  # noqa: T201
+        _complain(str(error))
         return error.exit_code
-    except BrokenPipeError:  # `kubereach list | head`
-        sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
+        return 3
+    except Exception as error:  # never 1, which would say that the cluster does not conform
+        traceback.print_exc()
+        _complain(f"unexpected error, please report it: {type(error).__name__}: {error}")
         return 3
 
 
@@ -180,6 +202,8 @@ def _settings_table() -> str:
 
 def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     """Hand over to pytest, in this process: the lab has to move the very process that runs the checks."""
+    paths = [word for word in namespace.selection if "/" in word or Path(word).exists()]
+    namespace.kubereach_check += [word for word in namespace.selection if word not in paths]
     chosen = options.validated(lambda dest: getattr(namespace, dest))
     if chosen.target != "kind":
         refuse_elsewhere(lambda dest: getattr(namespace, dest), SHARED, chosen.target)
@@ -195,59 +219,91 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
             chosen.nodes,
             chosen.faults,
             dual_stack=chosen.dual_stack,
+            ip_family=chosen.ip_family,
             proxy_mode=chosen.proxy_mode,
             version=chosen.kubernetes_version,
         )
         target.begin()  # it comes up while this process loads what it needs
+    code = CannotMeasure.exit_code
     try:
-        return _pytest(namespace, suites, pytest_arguments, target)
+        code = _pytest(chosen, paths, suites, pytest_arguments, target)
     finally:
-        if target is not None:
-            target.close()
+        try:
+            if target is not None:
+                target.close()
+        except Exception as error:
+            _complain(f"closing the lab: {type(error).__name__}: {error}")
+            code = code or CannotMeasure.exit_code
+    return code
 
 
 def _pytest(
-    namespace: argparse.Namespace, suites: Path, pytest_arguments: list[str], target: LabTarget | None
+    chosen: RunOptions,
+    paths: list[str],
+    suites: Path,
+    pytest_arguments: list[str],
+    target: LabTarget | None,
 ) -> int:
     # nothing of what is loaded now is garbage, and looking for it there again and again takes a tenth of a run
     gc.disable()
     import pytest
 
-    paths = [word for word in namespace.selection if "/" in word or Path(word).exists()]
-    ids = [word for word in namespace.selection if word not in paths]
-    namespace.kubereach_check = [*namespace.kubereach_check, *ids]
     # pytest cannot rewrite the assertions of a package that is running already, and has none to rewrite here
     arguments = [
         "--no-header",
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
-        # its options are ours here, and loading it for nothing would take a fifth of a second
+        # its options are among ours here, and loading it for nothing would take a fifth of a second
         "-p",
         "no:pytest-kind",
         # comes with httpx, loads asyncio, and no suite is asynchronous
         "-p",
         "no:anyio",
-        *options.to_pytest(namespace),
     ]
     if not any(word.startswith("-v") or word == "--verbose" for word in pytest_arguments):
         arguments.append("-q")
     if suites.parent != Path.cwd():
         # the packaged suites: no configuration of the working folder counts, and they are not written to
-        reports = Path(namespace.kubereach_report_dir or "reports/latest").expanduser().absolute()
-        arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}", f"--report-dir={reports}"]
+        reports = (chosen.report_dir or Path("reports/latest")).absolute()
+        chosen = replace(chosen, report_dir=reports)
+        arguments += [f"--rootdir={suites.parent}", f"--config-file={os.devnull}"]
         arguments += ["-o", f"cache_dir={reports / '.pytest_cache'}"]
-    status = int(
-        pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[_Loader(target)])
-    )
+    loader = _Loader(chosen, target)
+    try:
+        status = int(
+            pytest.main([*arguments, *pytest_arguments, *(paths or [str(suites)])], plugins=[loader])
+        )
+    except (Exception, KeyboardInterrupt) as error:  # of a plugin, after the run or before it
+        _complain(f"pytest itself failed: {type(error).__name__}: {error}")
+        return loader.exit_code(CannotMeasure.exit_code)
     usage = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
-    return UsageError.exit_code if status in usage else status
+    return UsageError.exit_code if status in usage else loader.exit_code(status)
 
 
 class _Loader:
-    """Loads the plugin where it is not installed as one, in a way that agrees with an installed one."""
+    """Hands over options and target, and loads the plugin where it is not installed, as an installed one would be."""
 
-    def __init__(self, target: LabTarget | None) -> None:
+    def __init__(self, chosen: RunOptions, target: LabTarget | None) -> None:
+        self._options = chosen
         self._target = target
+        self._config: pytest.Config | None = None
+
+    def exit_code(self, otherwise: int) -> int:
+        """The run's, whatever became of pytest after it; `otherwise` if there was no run."""
+        from kubereach.deadline import leave_in_time
+        from kubereach.plugin import RUN
+
+        run = self._config.stash.get(RUN, None) if self._config else None
+        code = otherwise if run is None or run.exit_code is None else run.exit_code
+        if run is not None and run.deadline.hit:
+            leave_in_time(code)
+        return code
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_kubereach_options(self) -> RunOptions:
+        return self._options
 
     def pytest_kubereach_target(self) -> LabTarget | None:
         return self._target
@@ -340,6 +396,10 @@ def _as_json(check: Check) -> dict[str, object]:
         "why": check.why,
         "file": str(check.file),
     }
+
+
+def _complain(text: str) -> None:
+    print(f"kubereach: {text}", file=sys.stderr)  # noqa: T201
 
 
 def _say(text: str = "") -> None:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import yaml
-
-from kubereach import offers
+from kubereach import cluster_dns, offers, ranges
 from kubereach.address import Address
 from kubereach.api import Api, ApiError, Object
 from kubereach.check import DUAL_STACK, SAME_NODE, SAME_ZONE
-from kubereach.endpointslices import slices_of
-from kubereach.errors import CannotMeasure
+from kubereach.cluster_dns import Dns, DnsReplica, Resolving
+from kubereach.errors import CannotMeasure, Unsupported
 from kubereach.features import Finding
-from kubereach.names import search_list
+from kubereach.names import first_of, search_list
 from kubereach.nodes import ZONE, LeftOut, choose, in_words
 from kubereach.offers import Offers
 from kubereach.settings import Settings
 from kubereach.versions import of_server, untried
 
+#: the remedy where the DNS Service is in a namespace that the run may not read
+LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
+
 
 @dataclass(frozen=True)
 class Node:
-    """A node; `address` is its InternalIP, `short` its name without what all nodes' names begin with."""
+    """A node; `address` is its InternalIP of the cluster's first IP family, if it has one, else its first InternalIP.
+
+    `short` is its name without what all nodes' names begin with.
+    """
 
     name: str
     address: str
@@ -41,24 +44,12 @@ class Node:
     def __str__(self) -> str:
         return self.name
 
-
-@dataclass(frozen=True)
-class DnsReplica:
-    """One endpoint of the cluster's DNS Service; `port` is the pod's own."""
-
-    pod: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Dns:
-    """The cluster's DNS Service."""
-
-    namespace: str
-    name: str
-    address: str
-    replicas: tuple[DnsReplica, ...]
+    def address_of(self, version: int) -> str:
+        """Its first InternalIP of an IP version (4 or 6). Raises `CannotMeasure` when it has none."""
+        found = first_of(self.addresses or (self.address,), version)
+        if (":" in found) != (version == 6):
+            raise CannotMeasure(f"the node {self} has no IPv{version} address")
+        return found
 
 
 @dataclass(frozen=True)
@@ -80,6 +71,12 @@ class Cluster:
     left_out: tuple[LeftOut, ...] = ()
     #: addresses and pod ranges of nodes that take no part
     further: tuple[str, ...] = ()
+    #: who says what the domain is, see `Resolving`
+    domain_source: str = ""
+    #: first and last node port; None where the cluster does not tell
+    node_port_range: tuple[int, int] | None = None
+    #: what was unexpected about its DNS
+    dns_notes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, object]:
         """For reports: plain values, no secrets."""
@@ -91,10 +88,17 @@ class Cluster:
             "node addresses": [node.address for node in self.nodes],
             **({"nodes left out": in_words(self.left_out)} if self.left_out else {}),
             "domain": self.domain,
-            "dns": f"{self.dns.namespace}/{self.dns.name} {self.dns.address}" if self.dns else "not found",
+            "dns": str(self.dns) if self.dns else "not found",
+            **({"dns notes": list(self.dns_notes)} if self.dns_notes else {}),
             "dns replicas": len(self.dns.replicas) if self.dns else 0,
+            "node ports": "-".join(map(str, self.node_port_range)) if self.node_port_range else "unknown",
             "service range": ", ".join(self.service_cidrs) or "unknown",
         }
+
+    @property
+    def ip_version(self) -> int:
+        """The IP version (4 or 6) of its first IP family: that of the Service default/kubernetes."""
+        return 6 if ":" in self.kubernetes[0] else 4
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -108,13 +112,39 @@ class Cluster:
 
     @property
     def dns_replicas(self) -> tuple[DnsReplica, ...]:
-        """The endpoints of the DNS Service. Raises `CannotMeasure` when there are none to be found."""
-        if self.dns is None or not self.dns.replicas:
+        """The endpoints of the DNS Service.
+
+        Raises `CannotMeasure` when there are none, `Unsupported` when we may not see them.
+        """
+        dns = self.known_dns
+        if not dns.replicas and dns.problem:
+            raise Unsupported(dns.problem, LIST_MORE)
+        if not dns.replicas:
+            raise CannotMeasure(f"the DNS Service {dns} has no endpoints", "See its pods.")
+        return dns.replicas
+
+    @property
+    def known_dns(self) -> Dns:
+        """The DNS Service, or what pods have as their name server. Raises `CannotMeasure` when neither is known."""
+        if self.dns is None:
             raise CannotMeasure(
-                "the cluster's DNS Service has no endpoints, or was not found",
-                "It is looked for in kube-system by the label k8s-app=kube-dns.",
+                "the cluster's DNS Service was not found",
+                "Looked for: a Service with the cluster IP that pods have as nameserver in /etc/resolv.conf, one in "
+                "kube-system with the label k8s-app=kube-dns.",
             )
-        return self.dns.replicas
+        return self.dns
+
+    @property
+    def nameservers(self) -> tuple[str, ...]:
+        """What pods must have as name servers. Raises `Unsupported` when the Service behind theirs is not known."""
+        dns = self.known_dns
+        if not dns.name:
+            raise Unsupported(dns.problem, LIST_MORE)
+        return dns.nameservers or (dns.address,)
+
+    def resolving(self, found: Resolving) -> Cluster:
+        """The same cluster, with what is now known of its DNS."""
+        return replace(self, domain=found.domain, dns=found.dns, dns_notes=found.notes)
 
     @property
     def dns_address(self) -> str:
@@ -131,10 +161,12 @@ class Cluster:
         called = (ip, "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{self.domain}")
         return [Address("api-server", "tls", ip, port, note=f"as {n}", server_name=n) for n in called]
 
-    def in_service_range(self, address: str) -> bool:
-        """Whether the address is of a service range; true when the cluster does not tell its ranges."""
+    def in_service_range(self, address: str) -> bool | None:
+        """Whether the address is of a service range; None where no range of its IP family is known."""
         ip = ipaddress.ip_address(address)
-        return not self.service_cidrs or any(ip in ipaddress.ip_network(c) for c in self.service_cidrs)
+        ranges = [ipaddress.ip_network(cidr) for cidr in self.service_cidrs]
+        own = [network for network in ranges if network.version == ip.version]
+        return any(ip in network for network in own) if own else None
 
     def owns(self, address: str) -> bool:
         """Whether an address is a node's or of a pod range, as far as the cluster tells."""
@@ -166,31 +198,33 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     """Ask the API for the facts, all at the same time. Raises `CannotMeasure` with a remedy."""
     version = of_server(api.get("/version"))  # alone and first: can we get in at all?
     # where we may create Services: what is only tried there is never made
-    tries = (*settings.given_namespaces, "default")[0]
+    tries = (*settings.namespaces, "default")[0]
     try:
-        with ThreadPoolExecutor(7) as pool:
+        with ThreadPoolExecutor(8) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
-            dns = pool.submit(_dns, api)
-            ranges = pool.submit(_service_cidrs, api, tries)
-            domain = pool.submit(_domain, api, settings)
+            resolving = pool.submit(cluster_dns.first_idea, api, settings)
+            cidrs = pool.submit(ranges.services, api, tries)
+            node_ports = pool.submit(ranges.node_ports, api, tries)
             offered = pool.submit(offers.ask, api, tries)
             kubernetes = pool.submit(api.get, "/api/v1/namespaces/default/services/kubernetes")
         spec = kubernetes.result()["spec"]
         usable, left_out = choose(nodes.result(), settings)
-        found = tuple(_nodes(usable))
+        found = tuple(_nodes(usable, 6 if ":" in str(spec["clusterIP"]) else 4))
         others = [item for item in nodes.result() if item not in usable]
         facts = Cluster(
             version,
             api.host,
             found,
-            domain.result(),
-            dns.result(),
-            ranges.result(),
+            resolving.result().domain,
+            resolving.result().dns,
+            cidrs.result(),
             (str(spec["clusterIP"]), int(spec["ports"][0]["port"])),
             _authority(api),
             offered.result(),
             tuple(left_out),
             tuple(part for item in others for part in _addresses(item)),
+            resolving.result().source,
+            node_ports.result(),
         )
     except ApiError as error:
         raise CannotMeasure(
@@ -221,7 +255,7 @@ def _authority(api: Api) -> str:
     return str(found.get("data", {}).get("ca.crt", "")) or api.ca
 
 
-def _nodes(usable: list[Object]) -> list[Node]:
+def _nodes(usable: list[Object], version: int) -> list[Node]:
     names = [item["metadata"]["name"] for item in usable]
     common = os.path.commonprefix(names)  # noqa: RUF071 - names, not paths
     cut = common.rfind("-") + 1 if len(names) > 1 else 0
@@ -231,58 +265,14 @@ def _nodes(usable: list[Object]) -> list[Node]:
         inside = [a["address"] for a in item["status"].get("addresses") or () if a["type"] == "InternalIP"]
         ranges = item["spec"].get("podCIDRs") or ()
         zone = (item["metadata"].get("labels") or {}).get(ZONE, "")
-        result.append(Node(name, inside[0], tuple(inside), name[cut:], pod_ranges=tuple(ranges), zone=zone))
+        result.append(
+            Node(
+                name,
+                first_of(inside, version),
+                tuple(inside),
+                name[cut:],
+                pod_ranges=tuple(ranges),
+                zone=zone,
+            )
+        )
     return result
-
-
-def _dns(api: Api) -> Dns | None:
-    """The DNS Service: the one in kube-system with the label k8s-app=kube-dns, which every distribution keeps."""
-    services = api.items("/api/v1/namespaces/kube-system/services", labelSelector="k8s-app=kube-dns")
-    if not services:
-        return None
-    service = min(services, key=lambda s: (s["metadata"]["name"] != "kube-dns", s["metadata"]["name"]))
-    name = service["metadata"]["name"]
-    replicas = []
-    for endpoint_slice in slices_of(api, "kube-system", name):
-        ports = [p["port"] for p in endpoint_slice.get("ports") or [] if p.get("protocol") == "UDP"]
-        for endpoint in endpoint_slice.get("endpoints") or []:
-            if ports and (endpoint.get("conditions") or {}).get("ready") is not False:
-                pod = (endpoint.get("targetRef") or {}).get("name", "")
-                replicas += [DnsReplica(pod, address, ports[0]) for address in endpoint["addresses"]]
-    replicas.sort(key=lambda replica: (replica.pod, replica.address))
-    return Dns("kube-system", name, str(service["spec"]["clusterIP"]), tuple(replicas))
-
-
-def _service_cidrs(api: Api, namespace: str) -> tuple[str, ...]:
-    """From the ServiceCIDR objects (Kubernetes 1.33 and later), else from the refusal of an impossible cluster IP."""
-    found = api.find("/apis/networking.k8s.io/v1/servicecidrs")
-    if found:
-        ranges = [cidr for item in found.get("items") or () for cidr in item["spec"].get("cidrs") or ()]
-        if ranges:
-            return tuple(ranges)
-    impossible: Object = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kubereach-range", "namespace": namespace},
-        "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 80}]},
-    }
-    try:
-        api.create(impossible, dry_run=True)
-    except ApiError as error:
-        # "provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16"
-        return tuple(re.findall(r"[0-9a-fA-F.:]+/\d+", error.message))
-    return ()
-
-
-def _domain(api: Api, settings: Settings) -> str:
-    """The setting, else the zone of CoreDNS' kubernetes plugin, else what kubeadm noted, else the default."""
-    if settings.cluster_domain:
-        return settings.cluster_domain.strip(".")
-    corefile = api.find("/api/v1/namespaces/kube-system/configmaps/coredns")
-    text = str(((corefile or {}).get("data") or {}).get("Corefile", ""))
-    match = re.search(r"^\s*kubernetes\s+(\S+)", text, re.MULTILINE)
-    if match and match[1] != "{":
-        return match[1].strip(".")
-    kubeadm = api.find("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")
-    data = yaml.safe_load(((kubeadm or {}).get("data") or {}).get("ClusterConfiguration", "")) or {}
-    return str(data.get("networking", {}).get("dnsDomain") or "cluster.local")

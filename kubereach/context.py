@@ -45,6 +45,9 @@ class RunContext:
     secret: str = field(default="", repr=False)
     #: the API server's, as it says it; empty until the run has connected
     version: str = ""
+    #: the IP version (4 or 6) of the cluster's first IP family: of Services that do not choose one, and of names that
+    #: a vantage resolves
+    ip_version: int = 4
     #: time.monotonic() until which what was applied with the world may still converge; afterwards it must just work
     settled: float = field(default_factory=time.monotonic)
     #: names of vantages for which something has failed, and since when: they are not waited for so long any more

@@ -30,6 +30,13 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class ClusterKnown(Event):
+    """More is known of the cluster than when the run started; `cluster` describes it as `RunStarted` does."""
+
+    cluster: dict[str, object]
+
+
+@dataclass(frozen=True)
 class Progress(Event):
     """A step on long work, for people: ``waiting for 17 pods: 12 ready``."""
 

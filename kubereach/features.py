@@ -51,6 +51,10 @@ class ClusterFacts(Protocol):
     def nodes(self) -> Sequence[NodeFacts]: ...
 
     @property
+    def node_port_range(self) -> tuple[int, int] | None:
+        """First and last node port; None where the cluster does not tell."""
+
+    @property
     def findings(self) -> Mapping[str, Finding]: ...
 
     def describe(self) -> dict[str, object]: ...
@@ -61,8 +65,10 @@ class ClusterFacts(Protocol):
 # them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
 _SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 
-# A firewall may leave only some ports open: the kubelet's, SSH, and three of the node port range.
-_PORTS = (10250, 22, 30000, 31000, 32767)
+# A firewall may leave only some ports open: the kubelet's, SSH, and some of the node port range.
+_PORTS = (10250, 22)
+#: the node port range of an API server that nobody has given another one (--service-node-port-range)
+_USUAL_NODE_PORTS = (30000, 32767)
 
 
 def detect(
@@ -76,6 +82,8 @@ def detect(
     if inside and settings.outside_via:
         elsewhere, inside = "--outside-via says", ""
 
+    first, last = cluster.node_port_range or _USUAL_NODE_PORTS
+    ports = (*_PORTS, first, (first + last) // 2, last)
     names = [node.name for node in cluster.nodes]
     found = {
         name: Finding(True, "not decided before the run: the first use decides", False)
@@ -84,49 +92,51 @@ def detect(
     found[MULTI_NODE] = Finding(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
-    given = settings.given_namespaces
+    given = settings.namespaces
     found[OTHER_NAMESPACE] = Finding(
         len(given) != 1, f"--namespace names {', '.join(given)}" if given else "the run makes its namespaces"
     )
     found[OUTSIDE] = (
         Finding(False, inside)
         if inside
-        else _outside([node.address for node in cluster.nodes], settings.outside_timeout, elsewhere)
+        else _outside([node.address for node in cluster.nodes], ports, settings.outside_timeout, elsewhere)
     )
     found |= cluster.findings
     found[OUTSIDE_DUAL] = (
         Finding(False, inside)
         if inside
-        else _outside_dual(cluster.nodes, settings.outside_timeout, elsewhere)
+        else _outside_dual(cluster.nodes, ports, settings.outside_timeout, elsewhere)
     )
     name = settings.external_name
     found[EXTERNAL_NAME] = Finding(
         bool(name), f"--external-name {name}" if name else "no --external-name is given"
     )
     if settings.self_load_balancer:
-        ours = f"load-balancer addresses are our own, of {settings.self_load_balancer_range}"
+        ours = f"load-balancer addresses are our own, of {', '.join(settings.self_load_balancer_range)}"
         found[LOADBALANCER] = Finding(True, ours)
         found[LB_CONTROLLER] = Finding(False, f"{ours}: nobody leads them to the nodes")
     return {name: found[name] for name in FEATURES if name in found}
 
 
-def _outside_dual(nodes: Sequence[NodeFacts], timeout: float, elsewhere: str) -> Finding:
+def _outside_dual(
+    nodes: Sequence[NodeFacts], ports: Sequence[int], timeout: float, elsewhere: str
+) -> Finding:
     lacking = [node.name for node in nodes if len({":" in address for address in node.addresses}) < 2]
     if lacking or not nodes:
         return Finding(False, f"nodes without addresses of both IP families: {', '.join(lacking) or 'all'}")
-    return _outside([address for node in nodes for address in node.addresses], timeout, elsewhere)
+    return _outside([address for node in nodes for address in node.addresses], ports, timeout, elsewhere)
 
 
-def _outside(addresses: Sequence[str], timeout: float, elsewhere: str) -> Finding:
+def _outside(addresses: Sequence[str], ports: Sequence[int], timeout: float, elsewhere: str) -> Finding:
     """Whether every node's address reacts to a connection from this machine, within `timeout` seconds."""
     if elsewhere:
         return Finding(True, f"the outside is on the nodes' own network, as {elsewhere}")
     if not addresses:
         return Finding(False, "no node has an address")
-    reacted = reacting(addresses, _PORTS, timeout)
+    reacted = reacting(addresses, ports, timeout)
     silent = [address for address in addresses if address not in reacted]
     if silent:
         return Finding(
-            False, f"no reaction from {', '.join(silent)} on any of ports {', '.join(map(str, _PORTS))}"
+            False, f"no reaction from {', '.join(silent)} on any of ports {', '.join(map(str, ports))}"
         )
     return Finding(True, f"every node reacts: {', '.join(f'{a} {reacted[a]}' for a in addresses)}")

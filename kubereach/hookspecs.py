@@ -11,13 +11,19 @@ import pytest
 if TYPE_CHECKING:
     from kubereach.events import Bus
     from kubereach.fixtures import WorldLike
+    from kubereach.options import RunOptions
     from kubereach.settings import Settings
     from kubereach.targets import ClusterAccess, Target
 
 
 @pytest.hookspec(firstresult=True)
+def pytest_kubereach_options(config: pytest.Config) -> RunOptions | None:
+    """Return the options of the run, or None to take pytest's, those that begin with --kubereach-."""
+
+
+@pytest.hookspec(firstresult=True)
 def pytest_kubereach_target(config: pytest.Config) -> Target | None:
-    """Return the target to run on, or None to leave it to --target, --context and --kubeconfig."""
+    """Return the target to run on, or None to leave it to the options."""
 
 
 @pytest.hookspec(firstresult=True)

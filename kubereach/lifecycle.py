@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from kubereach import beside
+from kubereach import beside, options, stdio
 from kubereach.beside import BesideRunner
 from kubereach.check import Check, assert_unique
+from kubereach.deadline import Deadline
 from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.events import Bus, Progress, RunFinished, RunStarted
 from kubereach.features import detect
@@ -52,6 +54,11 @@ class Run:
         self._runner = CheckRunner(self._bus, frozenset())
         self._beside = BesideRunner(self._bus)
         self._runner.withdraw = self._beside.withdraw
+        self.deadline = Deadline(0, self._beside.has_result, self._beside.stop)
+        #: the run's, once it has been judged
+        self.exit_code: int | None = None
+        #: the options are pytest's own, with their names there
+        self._by_pytest = False
         self._error: KubereachError | None = None
         self._interrupted = ""
         self._lost = False
@@ -63,6 +70,9 @@ class Run:
         self._output: Output | None = None
         self._progress: LiveProgress | PlainProgress | None = None
         self._handlers: dict[int, Any] = {}
+        reporter = terminal.stock_reporter(config)
+        if reporter:
+            stdio.keep_writing(config.get_terminal_writer())
 
     @property
     def world(self) -> WorldLike:
@@ -76,7 +86,7 @@ class Run:
     def select(self, items: list[pytest.Item]) -> None:
         """Reduce `items` to the checks asked for. A mistake ends the run before anything is started."""
         try:
-            self._options = validated(lambda dest: self._config.getoption(dest, None))
+            self._options = self._given_options()
             self._settings = self._options.settings()
             self._runner.required = self._options.require
             refuse_xdist(self._config)
@@ -85,13 +95,38 @@ class Run:
             self._known = known(self._manifests, collected)
             ids = chosen(self._options, collected)
         except KubereachError as error:
-            self._error = self._runner.refusal = error
+            self._fail(error)
+            self._runner.refusal = error
             return
         left_out = [item for item in items if (check := check_of(item)) and check.id not in ids]
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
         items[:] = beside.last(items)
+
+    def _given_options(self) -> RunOptions:
+        """Those that were handed over, else pytest's. Raises `UsageError`."""
+        handed: RunOptions | None = self._config.hook.pytest_kubereach_options(config=self._config)
+        self._by_pytest = handed is None
+        if handed is None:
+            return validated(options.of_pytest(self._config))
+        if given := options.given_to_pytest(self._config):
+            raise UsageError(
+                f"{given[0]} is an option of pytest, which `kubereach run` does not take",
+                f"Give `kubereach run` {given[0].replace('--kubereach-', '--')}, before any --.",
+            )
+        return handed
+
+    def _fail(self, error: KubereachError) -> None:
+        """The first error is the run's."""
+        if self._by_pytest:
+            options.spell_for_pytest(error)
+        self._error = self._error or error
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        if self._by_pytest and call.excinfo and isinstance(call.excinfo.value, KubereachError):
+            options.spell_for_pytest(call.excinfo.value)
 
     # Starting
 
@@ -110,14 +145,18 @@ class Run:
         self._config.pluginmanager.register(self._runner, "kubereach runner")
         checks = [check for item in session.items if (check := check_of(item))]
         if not self._error and not checks:
-            self._error = UsageError("no check is left to run", "Look at -k, -m, --deselect and --lf again.")
+            self._fail(UsageError("no check is left to run", "Look at -k, -m, --deselect and --lf again."))
         self._open_output(session, checks)
         if self._error is None:
             self._catch_signals()
+            self.deadline = Deadline(self._settings.run_deadline, self._beside.has_result, self._beside.stop)
+            self._config.pluginmanager.register(self.deadline, "kubereach deadline")
+            self.deadline.start()
             try:
-                self._start(session, checks)
+                with self.deadline.interruptible("while it was being prepared"):
+                    self._start(session, checks)
             except Exception as error:
-                self._error = as_known(error, "starting")
+                self._fail(as_known(error, "starting"))
                 if not isinstance(error, KubereachError) and option.verbose > 0:
                     self._config.notify_exception(pytest.ExceptionInfo.from_exception(error), option)
         return True if self._error else None
@@ -130,6 +169,7 @@ class Run:
         )
         # before any thread: the lab moves this process into its namespaces, which needs a single thread
         access = self._target.open()
+        self.deadline.threads_allowed()
         if self._progress:
             self._progress.threads_allowed()
         if self._handlers:
@@ -181,6 +221,8 @@ class Run:
             return
 
         def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            for further in self._handlers:  # a closed terminal may send several
+                signal.signal(further, signal.SIG_IGN)
             raise Terminated(signal.Signals(number).name)
 
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -189,7 +231,7 @@ class Run:
     def _target_lost(self, why: str) -> None:
         """In the target's thread: nothing can be measured any more, so the run ends as if it were told to."""
         self._lost = True
-        self._error = self._error or CannotMeasure(why, "Run it again; if it happens again, look at its log.")
+        self._fail(CannotMeasure(why, "Run it again; if it happens again, look at its log."))
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     # Ending
@@ -207,27 +249,51 @@ class Run:
         else:
             self._interrupted = "interrupted by Ctrl-C"
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Take everything down, judge the run and write the report; after pytest has ended the fixtures."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, object, object]:
+        """Take everything down, judge the run and write the report; after pytest has ended the fixtures.
+
+        What others do at a session's end, such as to write JUnit's file, may fail: that is the run's error, no more.
+        """
+        result = None
         if not self._in_loop:
+            result = yield
             if self._error:
                 session.exitstatus = self._error.exit_code
-            return
-        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and self._error is None:
-            self._error = CannotMeasure("pytest itself failed", "Its message above says where.")
+            return result
+        try:
+            result = yield
+        except KeyboardInterrupt:
+            self._interrupted = self._interrupted or "interrupted by Ctrl-C"
+        except OSError as error:
+            words = f"a report of pytest cannot be written: {error.strerror or error}"
+            self._fail(CannotMeasure(f"{words}: {error.filename}" if error.filename else words))
+        except Exception as error:
+            self._fail(as_known(error, "ending pytest's session"))
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            self._fail(CannotMeasure("pytest itself failed", "Its message above says where."))
         if session.shouldstop or session.shouldfail:
             self._interrupted = self._interrupted or str(session.shouldfail or session.shouldstop)
         self._take_down()
-        self._error = self._error or self._left_out(session) or self._record_error()
+        if threading.current_thread() is threading.main_thread():  # what is left takes no time
+            self._handlers.setdefault(signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
+        for wrong in (self._left_out(session), self._record_error()):
+            if wrong:
+                self._fail(wrong)
         code = self._conclude()
         if self._error is None and (wrong := self._record_error()):  # it broke with the very last event
-            self._error = wrong
+            self._fail(wrong)
             code = self._conclude()
         self._say_what_broke()
         self._report = self._write_report()
+        if self._report is None:  # which decides anew
+            code = self._conclude()
         others = any(check_of(item) is None for item in session.items)
-        session.exitstatus = code or (exitstatus if others else 0)
+        self.exit_code = code or (int(exitstatus) if others else 0)
+        session.exitstatus = self.exit_code
+        return result
 
     def _left_out(self, session: pytest.Session) -> KubereachError | None:
         """That selected checks never had their turn, though nobody stopped the run: a plugin has a loop of its own."""
@@ -266,31 +332,37 @@ class Run:
 
     def _take_down(self) -> None:
         """Remove our objects and close the target, whatever happened. A failure there is the run's error."""
+        self.deadline.stop()
+        if self.deadline.hit and not self._error:
+            self._interrupted = (
+                self._interrupted or f"the run's deadline of {self._settings.run_deadline:g} s passed"
+            )
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)  # we are ending already
+        self._step("removing our objects", self._remove)
+        self._step("exporting logs", self._export_logs)
+        if self._target is not None:
+            self._step("closing the target", self._target.close)
+        if self._progress:
+            self._step("clearing the progress", self._progress.stop)
+
+    def _step(self, doing: str, step: Callable[[], object]) -> None:
+        """Do one step of the end; the others follow whatever comes of it."""
         try:
-            self._beside.stop()
-            if self._world is not None:
-                if self._lost:
-                    self._world.abandon()
-                else:
-                    self._world.stop()
+            step()
         except KeyboardInterrupt:
             left = "The next run removes what is left of this one in the cluster."
-            self._error = self._error or CannotMeasure("interrupted while removing our objects", left)
+            self._fail(CannotMeasure(f"interrupted while {doing}", left))
         except Exception as error:
-            self._error = self._error or as_known(error, "removing our objects")
-        finally:
-            try:
-                self._export_logs()
-                if self._target is not None:
-                    self._target.close()
-            except Exception as error:
-                self._error = self._error or as_known(error, "closing the target")
-            if self._progress:
-                self._progress.stop()
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+            self._fail(as_known(error, doing))
+
+    def _remove(self) -> None:
+        self._beside.stop()
+        if self._world is not None:
+            if self._lost:
+                self._world.abandon()
+            else:
+                self._world.stop()
 
     def _export_logs(self) -> None:
         """Of a run that has failed, as far as the target keeps any. What goes wrong here hides no other failure."""
@@ -300,7 +372,7 @@ class Run:
             return
         try:
             logs = self._target.export_logs(self._report_folder)
-        except (KubereachError, OSError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:
             self._bus.emit(Progress(f"no logs: {error or 'interrupted'}"))
             return
         if logs and self._output:
@@ -323,22 +395,27 @@ class Run:
         )
 
     def _write_report(self) -> Path | None:
+        """Where it is. That it cannot be written is the run's error: what nobody can read is not known."""
         folder = self._report_folder
         try:
             return json_report.write(json_report.document(self._record, self._surroundings()), folder)
         except OSError as error:
-            if self._output:
-                self._output.say(
-                    f"kubereach: no report: {error.strerror}: {folder}; choose with --report-dir"
-                )
-            return None
+            words = f"the report cannot be written: {error.strerror or error}: {folder}"
+            self._fail(CannotMeasure(words, "Choose another folder with --report-dir."))
+        except Exception as error:
+            self._fail(as_known(error, "writing the report"))
+        return None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self) -> None:
         if self._verdict and self._output:
             self._output.summary(self._surroundings(), self._report)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
+        self.deadline.stop()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         if self._output:
             self._output.close()
 

@@ -6,6 +6,7 @@ Source: Kubernetes DNS-Based Service Discovery, https://github.com/kubernetes/dn
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 
 def fqdn(service: str, namespace: str, domain: str) -> str:
@@ -22,6 +23,31 @@ def qualified(service: str, namespace: str, domain: str) -> tuple[str, ...]:
 def srv(port: str, protocol: str, service: str, namespace: str, domain: str) -> str:
     """``_http._tcp.web.shop.svc.cluster.local.``: where the SRV records of a named port are."""
     return f"_{port}._{protocol.lower()}.{fqdn(service, namespace, domain)}"
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def rdtype(address: str) -> str:
+    """The type of a DNS record that holds an address: A or AAAA."""
+    return "AAAA" if ":" in address else "A"
+
+
+def loopback(version: int) -> str:
+    """The loopback address of an IP version (4 or 6)."""
+    return "::1" if version == 6 else "127.0.0.1"
+
+
+def first_of(addresses: Sequence[str], version: int) -> str:
+    """The first of some IP addresses that is of an IP version (4 or 6), else the first; empty if there are none."""
+    own = [address for address in addresses if (":" in address) == (version == 6)]
+    return (own or list(addresses) or [""])[0]
 
 
 def reverse(address: str) -> str:

@@ -62,7 +62,7 @@ def _unusable(item: Object, settings: Settings) -> str:
     spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
     if labels.get(_OS, "linux") != "linux":
         return f"{labels[_OS]} node: our pods are Linux containers"
-    runs_on = {word.strip() for word in (settings.image_architectures or "").split(",") if word.strip()}
+    runs_on = set(settings.image_architectures)
     architecture = labels.get(_ARCHITECTURE, "")
     if runs_on and architecture and architecture not in runs_on:
         return f"{architecture} node: the image is for {', '.join(sorted(runs_on))} (image_architectures)"

@@ -19,6 +19,7 @@ def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Cal
         return LabTarget(
             options.nodes,
             options.faults,
+            ip_family=options.ip_family,
             dual_stack=options.dual_stack,
             proxy_mode=options.proxy_mode,
             version=options.kubernetes_version,

@@ -8,9 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Option:
-    """A command line option: `kind` is ``value``, ``list`` (repeatable, commas separate) or ``flag``.
+    """An option of a run: ``--NAME`` of `kubereach run`, ``--kubereach-NAME`` of pytest.
 
-    `shared` is an option that pytest-kind has too: whoever comes second shares the first one's value.
+    `kind` is ``value``, ``list`` (repeatable, commas separate) or ``flag``. `shared` is an option that pytest-kind has
+    too, as ``--NAME``: in pytest its value counts as well.
     """
 
     name: str
@@ -21,9 +22,13 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """Where pytest keeps the value; prefixed, so that no other plugin's option is taken for ours."""
-        plain = self.name.replace("-", "_")
-        return plain if self.shared else f"kubereach_{plain}"
+        """The attribute that argparse and pytest keep the value in."""
+        return f"kubereach_{self.name.replace('-', '_')}"
+
+    @property
+    def pytest_kind_dest(self) -> str:
+        """Where pytest keeps pytest-kind's value of a shared option."""
+        return self.name.replace("-", "_")
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of argparse's and pytest's option calls."""

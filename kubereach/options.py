@@ -1,20 +1,22 @@
-"""The options of a run, declared once: for pytest's group ``kubereach`` and for ``kubereach run``."""
+"""The options of a run, declared once: ``--NAME`` of ``kubereach run`` is ``--kubereach-NAME`` of pytest.
+
+In pytest they are options of every project on the machine, where short names would clash with those of others.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
-import os
+import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubereach import kind_options
 from kubereach.check import FEATURES, LEVELS
-from kubereach.errors import UsageError
+from kubereach.errors import KubereachError, UsageError
 from kubereach.kind_options import KindChoice
 from kubereach.option import Option
 
@@ -39,7 +41,12 @@ OPTIONS = (
         shared=True,
     ),
     Option("nodes", "number of nodes of the lab, or of a kind cluster (default 3)", metavar="N"),
-    Option("dual-stack", "give the lab, or a kind cluster, IPv6 beside IPv4", "flag"),
+    Option("dual-stack", "give the lab, or a kind cluster, both IP families", "flag"),
+    Option(
+        "ip-family",
+        "the lab's IP family, with --dual-stack the first of two: ipv4 (default), ipv6",
+        metavar="FAMILY",
+    ),
     *kind_options.SHARED,
     *kind_options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
@@ -88,12 +95,19 @@ OPTIONS = (
     Option("external-name", "a public name that pods must be able to resolve", metavar="NAME"),
     Option(
         "outside-via",
-        "a further outside vantage: a command that starts Python elsewhere, such as 'ssh edge1 python3'",
+        "a further outside vantage: a command that starts Python elsewhere, such as 'edge1=ssh edge1 python3'; "
+        "reports show the name, never the command",
         "list",
-        "CMD",
+        "[NAME=]COMMAND",
     ),
     Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
     Option("keep", "leave our objects in the cluster after the run", "flag"),
+    Option(
+        "deadline",
+        "end the run after so many seconds: checks that have not run by then are errors, and the exit code is 3 "
+        "(or 1, if a check had failed); default: no limit",
+        metavar="SECONDS",
+    ),
     Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
     Option("set", "override a time-out or budget: name=value", "list", "NAME=VALUE"),
 )
@@ -108,6 +122,8 @@ class RunOptions:
     kubeconfig: Path | None = None
     nodes: int = 3
     dual_stack: bool = False
+    #: of the lab; None is its default
+    ip_family: str | None = None
     #: of the lab; None is its default
     proxy_mode: str | None = None
     kubernetes_version: str | None = None
@@ -132,32 +148,41 @@ class RunOptions:
     image_pull_secret: str | None = None
     namespaces: tuple[str, ...] = ()
     all_nodes: bool = False
-    #: command lines, as for a shell
+    #: [NAME=]COMMAND, the command as for a shell
     outside_via: tuple[str, ...] = ()
+    #: seconds that the run may take; None: as long as it takes
+    deadline: float | None = None
     assignments: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
-        """The table of settings with --set, --image and --keep applied. Raises `UsageError`."""
+        """The table of settings with --set and the options that have a setting applied. Raises `UsageError`."""
         from kubereach.settings import Settings
 
-        own = [f"image={self.image}"] if self.image else []
-        own += ["keep=true"] if self.keep else []
-        own += ["self_load_balancer=true"] if self.self_load_balancer else []
-        own += [f"lb_provider={self.lb_provider}"] if self.lb_provider else []
-        own += [f"lb_values={';'.join(self.lb_values)}"] if self.lb_values else []
-        own += [f"external_name={self.external_name}"] if self.external_name else []
-        own += [f"image_pull_secret={self.image_pull_secret}"] if self.image_pull_secret else []
-        own += [f"namespaces={','.join(self.namespaces)}"] if self.namespaces else []
-        own += ["sample_nodes=0"] if self.all_nodes else []
-        if self.outside_via:
-            from kubereach.vantage.command import words_of  # with all that a vantage needs
-
-            for command in self.outside_via:
-                words_of(command)
-        own += ["outside_via=" + "\n".join(self.outside_via)] if self.outside_via else []
         # a lab has as many nodes as it was asked for
         first = ["sample_nodes=0"] if self.target == "lab" else []
-        return Settings().overridden([*first, *self.assignments, *own])
+        settings = Settings().overridden([*first, *self.assignments])
+        own: dict[str, object] = {
+            "image": self.image,
+            "keep": self.keep,
+            "self_load_balancer": self.self_load_balancer,
+            "lb_provider": self.lb_provider,
+            "lb_values": self.lb_values,
+            "external_name": self.external_name,
+            "image_pull_secret": self.image_pull_secret,
+            "namespaces": self.namespaces,
+            "outside_via": self.outside_via,
+            "run_deadline": self.deadline,
+        }
+        settings = replace(settings, **{name: value for name, value in own.items() if value})  # type: ignore[arg-type]
+        if self.all_nodes:
+            settings = replace(settings, sample_nodes=0)
+        if settings.outside_via:
+            from kubereach.vantage.elsewhere import elsewhere  # with all that a vantage needs
+
+            # with a name of its own each, so that nothing needs the command to tell them apart
+            named = tuple(str(elsewhere(given)) for given in settings.outside_via)
+            settings = replace(settings, outside_via=named)
+        return settings
 
 
 def add_to_argparse(parser: argparse.ArgumentParser) -> None:
@@ -166,59 +191,53 @@ def add_to_argparse(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{option.name}", **option.arguments())
 
 
-def add_to_pytest(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+def add_to_pytest(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
     for option in OPTIONS:
-        if not option.shared or not _pytest_kind_comes_later(pluginmanager):
-            _add(parser, option)
+        group.addoption(f"--kubereach-{option.name}", **option.arguments())
 
 
-def share(parser: pytest.Parser) -> None:
-    """Register what pytest-kind has too, unless it has done so: then its values are ours too."""
-    for option in OPTIONS:
-        if option.shared:
-            _add(parser, option)
-
-
-def _add(parser: pytest.Parser, option: Option) -> None:
-    # A name that another plugin has taken stays that plugin's: pytest refuses a second registration,
-    # and being installed must never break a project's tests. There is no public way to ask what is taken.
-    groups = [parser._anonymous, *parser._groups]
-    if not any(f"--{option.name}" in taken.names() for group in groups for taken in group.options):
-        group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
-        group.addoption(f"--{option.name}", **option.arguments())
-
-
-def _pytest_kind_comes_later(pluginmanager: pytest.PytestPluginManager) -> bool:
-    # pytest-kind fails when an option of its exists before it, and installed plugins load in no particular order.
-    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or pluginmanager.is_blocked("pytest-kind"):
-        return False
-    return not pluginmanager.hasplugin("pytest-kind") and importlib.util.find_spec("pytest_kind") is not None
-
-
-def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Load the plugin under its entry point's name, unless it is loaded or blocked already."""
+def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:  # noqa: ARG001
+    """For a project of checks: load the plugin under its entry point's name, unless it is loaded or blocked already."""
     plugin = importlib.import_module("kubereach.plugin")  # which imports this module
-    if not pluginmanager.hasplugin("kubereach") and not pluginmanager.is_blocked("kubereach"):
+    if pluginmanager.is_blocked("kubereach"):
+        return
+    if not pluginmanager.hasplugin("kubereach"):
         pluginmanager.register(plugin, "kubereach")
-        if pluginmanager.hasplugin("pytest-kind"):
-            share(parser)
+    # before the first check is seen, and whatever becomes of the output meanwhile
+    if not pluginmanager.hasplugin("kubereach terminal"):
+        pluginmanager.register(plugin.LastingTerminal(), "kubereach terminal")
 
 
-def to_pytest(namespace: argparse.Namespace) -> list[str]:
-    """The options of a parsed `kubereach run` as pytest's arguments, always in the form ``--name=value``.
+def of_pytest(config: pytest.Config) -> Callable[[str], Any]:
+    """The value of each option by its `dest`, as pytest was given it: for `validated`."""
+    theirs = {option.dest: option.pytest_kind_dest for option in OPTIONS if option.shared}
 
-    In the form of two words pytest would take an existing file, such as a kubeconfig, for a test path.
-    """
-    arguments: list[str] = []
-    for option in OPTIONS:
-        value = getattr(namespace, option.dest)
-        if option.kind == "flag":
-            arguments += [f"--{option.name}"] if value else []
-        elif option.kind == "list":
-            arguments += [f"--{option.name}={one}" for one in value]
-        elif value is not None:
-            arguments.append(f"--{option.name}={value}")
-    return arguments
+    def value_of(dest: str) -> Any:
+        value = config.getoption(dest, None)
+        return config.getoption(theirs[dest], None) if dest in theirs and not value else value
+
+    return value_of
+
+
+def given_to_pytest(config: pytest.Config) -> list[str]:
+    """The options of ours that pytest was given, on its command line or in its configuration."""
+    return [f"--kubereach-{option.name}" for option in OPTIONS if config.getoption(option.dest, None)]
+
+
+_NAMES = "|".join(option.name for option in OPTIONS)
+#: a command in backticks, which keeps its options as they are, or an option of a run
+_COMMAND_OR_OPTION = re.compile(rf"(`[^`]*`)|(?<![\w-])--({_NAMES})(?![\w-])")
+
+
+def spell_for_pytest(error: KubereachError) -> None:
+    """Give the options that the error's text names the names that they have in pytest."""
+
+    def spelled(text: str) -> str:
+        return _COMMAND_OR_OPTION.sub(lambda m: m[1] or f"--kubereach-{m[2]}", text)
+
+    error.message, error.remedy = spelled(error.message), spelled(error.remedy)
+    error.args = tuple(spelled(str(word)) for word in error.args)
 
 
 def validated(value_of: Callable[[str], Any]) -> RunOptions:
@@ -245,8 +264,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         raise UsageError(
             f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
         )
-    proxy_mode, version = (
-        _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version")
+    proxy_mode, version, ip_family = (
+        _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version", "ip-family")
     )
     dual_stack = bool(value_of(_option("dual-stack").dest))
     if dual_stack and target == "existing":
@@ -272,6 +291,7 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         kubeconfig=config_file,
         nodes=nodes or 3,
         dual_stack=dual_stack,
+        ip_family=ip_family,
         proxy_mode=proxy_mode,
         kubernetes_version=version,
         kind=kind,
@@ -293,8 +313,9 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
         image_pull_secret=one("image-pull-secret"),
         namespaces=namespaces_of(many("namespace")),
         all_nodes=bool(value_of(_option("all-nodes").dest)),
-        # one that has line breaks is the words' own affair
-        outside_via=tuple(" ".join(c.split("\n")) for c in value_of(_option("outside-via").dest) or ()),
+        # and so may a command
+        outside_via=tuple(value_of(_option("outside-via").dest) or ()),
+        deadline=_seconds("deadline", one("deadline")),
         assignments=tuple(value_of(_option("set").dest) or ()),
     )
 
@@ -323,6 +344,18 @@ def _number_of_nodes(text: str | None) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise UsageError(f"--nodes {text}: not a number of nodes", "The lab takes 1 to 100 nodes.")
     return int(text)
+
+
+def _seconds(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"--{name} {text}: not a number of seconds above zero", f"For example --{name} 600.")
+    return seconds
 
 
 def _lab_alone(name: str, value: str | None, target: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubereach import options
+from kubereach import options, stdio
 from kubereach.check import declaration_of
 from kubereach.errors import KubereachError
 
@@ -22,19 +22,23 @@ RUN: pytest.StashKey[Run] = pytest.StashKey()
 _MANIFESTS = pytest.StashKey[Path]()
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    options.add_to_pytest(parser, pluginmanager)
+class LastingTerminal:
+    """A pytest plugin object: what pytest cannot write is dropped, so that no verdict depends on who reads it."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if config.pluginmanager.hasplugin("terminalreporter"):
+            stdio.keep_writing(config.get_terminal_writer())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_to_pytest(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from kubereach import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> None:
-    options.share(parser)
 
 
 @pytest.hookimpl(tryfirst=True)

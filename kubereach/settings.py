@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
@@ -12,8 +13,12 @@ from kubereach.errors import UsageError
 _Value = TypeVar("_Value")
 
 
-def _setting(default: _Value, what: str) -> _Value:
-    return field(default=default, metadata={"what": what})
+def _setting(default: _Value, what: str, *, whole: bool = False, secret: bool = False) -> _Value:
+    """A setting. Of a list, `whole` values are given one at a time, for they may have commas in them.
+
+    The values of a list that is `secret` are of the form NAME=VALUE, and nothing but NAME is shown anywhere.
+    """
+    return field(default=default, metadata={"what": what, "whole": whole, "secret": secret})
 
 
 @dataclass(frozen=True)
@@ -107,25 +112,31 @@ class Settings:
     self_load_balancer: bool = _setting(
         False, "our Services of type LoadBalancer get addresses from us, for what is seen in the cluster"
     )
-    self_load_balancer_range: str = _setting(
-        "198.51.100.0/24,2001:db8:51::/112", "and those are of these ranges, one for each IP family"
+    self_load_balancer_range: tuple[str, ...] = _setting(
+        ("198.51.100.0/24", "2001:db8:51::/112"), "and those are of these ranges, one for each IP family"
     )
     lb_provider: str | None = _setting(
         None, "loadbalancer.annotations applies manifests/overlays/PROVIDER.yaml"
     )
-    lb_values: str | None = _setting(None, "and fills in these values: NAME=VALUE, separated by semicolons")
+    lb_values: tuple[str, ...] = _setting(
+        (), "and fills in this value: NAME=VALUE, one for each --set", whole=True, secret=True
+    )
     refusal_interval: float = _setting(
         1.05, "refusals are ICMP errors, which a kernel sends about once a second to a client"
     )
     refusal_burst: int = _setting(5, "refusals that may be asked for at once before the interval counts")
     resolve_hold: int = _setting(
-        10, "resolutions in a row by a vantage's own resolver; a single datagram's loss it hides anyway"
+        10,
+        "resolutions in a row by a vantage's own resolver, each of which must end before it would send a query again",
     )
     hold_in_flight: int = _setting(
         4, "probes at once of one hold series: few, so that latencies are those of an idle backend"
     )
     check_deadline: float = _setting(
         1200.0, "a check that has not ended after this long is an error, and the run goes on; 0: no limit"
+    )
+    run_deadline: float = _setting(
+        0.0, "the run is ended after so long: checks that have not run by then are errors; 0: it never is"
     )
     diagnosis_budget: float = _setting(60.0, "what finding out which layer is broken may take in all")
     stop_deadline: float = _setting(60.0, "our namespaces have this long to go after the run")
@@ -134,21 +145,24 @@ class Settings:
     )
     keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
     external_name: str | None = _setting(None, "a public name that pods must be able to resolve")
-    namespaces: str | None = _setting(
-        None, "our objects go into these namespaces, which exist and stay: one to three, separated by commas"
+    namespaces: tuple[str, ...] = _setting(
+        (), "our objects go into these namespaces, which exist and stay: one to three, separated by commas"
     )
     image_pull_secret: str | None = _setting(
         None, "our pods pull their image with this Secret: NAME or NAMESPACE/NAME"
     )
-    image_architectures: str | None = _setting(
-        None,
+    image_architectures: tuple[str, ...] = _setting(
+        (),
         "the image runs on nodes of these architectures alone (amd64,arm64), others are left out; empty: on all",
     )
     sample_nodes: int = _setting(
         12, "of more nodes than this so many are taken, spread over zones; 0: all of them"
     )
-    outside_via: str | None = _setting(
-        None, "further outside vantages: commands that start Python elsewhere, separated by line breaks"
+    outside_via: tuple[str, ...] = _setting(
+        (),
+        "a further outside vantage: NAME=COMMAND that starts Python elsewhere, one for each --set",
+        whole=True,
+        secret=True,
     )
     signal_requests: int = _setting(
         200, "requests of signals.paths on each path: a percent of errors is two of them"
@@ -157,11 +171,6 @@ class Settings:
         0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
     )
     cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
-
-    @property
-    def given_namespaces(self) -> tuple[str, ...]:
-        """The namespaces that the user names; empty if the run makes its own."""
-        return tuple(name.strip() for name in (self.namespaces or "").split(",") if name.strip())
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -184,6 +193,7 @@ class Settings:
         """A copy with every ``name=value`` applied. Raises `UsageError` for a wrong name or value."""
         changes: dict[str, object] = {}
         types = {f.name: str(f.type) for f in fields(self)}
+        whole = {f.name for f in fields(self) if f.metadata["whole"]}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             name = name.strip().replace("-", "_")
@@ -195,13 +205,31 @@ class Settings:
                     (f"Did you mean {near[0]}? " if near and equals else "")
                     + f"Settings: {', '.join(types)}.",
                 )
-            changes[name] = _parse(name, text.strip(), types[name])
+            if name in whole:
+                before = changes.get(name, ())
+                assert isinstance(before, tuple)
+                changes[name] = (*before, text) if text else ()
+            else:
+                changes[name] = _parse(name, text.strip(), types[name])
         return replace(self, **changes)  # type: ignore[arg-type]
 
-    def described(self) -> Iterator[tuple[str, object, str]]:
-        """(name, value, what it is) of every field, in the table's order."""
+    def described(self) -> Iterator[tuple[str, str | float | bool | None, str]]:
+        """(name, value, what it is) of every field, in the table's order. Lists are joined, and secrets left out."""
         for f in fields(self):
-            yield f.name, getattr(self, f.name), str(f.metadata.get("what", ""))
+            value = getattr(self, f.name)
+            if isinstance(value, tuple):
+                shown = [_shown(one) for one in value] if f.metadata["secret"] else value
+                value = ",".join(shown) or None
+            yield f.name, value, str(f.metadata["what"])
+
+
+_NAMED = re.compile(r"([A-Za-z0-9][\w.:/-]*)\s*=")
+
+
+def _shown(value: str) -> str:
+    """The NAME of a NAME=VALUE that nobody may see."""
+    named = _NAMED.match(value)
+    return named[1] if named else "(not shown)"
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -225,4 +253,6 @@ def _parse(name: str, text: str, type_: str) -> object:
                 f"The default is {getattr(Settings(), name)}.",
             )
         return number
+    if type_.startswith("tuple"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     return text or None if "None" in type_ else text

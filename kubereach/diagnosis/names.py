@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubereach import dnsprobe
 from kubereach.address import Address
+from kubereach.cluster_dns import is_link_local
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.finding import DNS, NODE, PROXY, Finding
 from kubereach.diagnosis.network import direct, locate
@@ -21,7 +22,7 @@ from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE
 
 if TYPE_CHECKING:
-    from kubereach.cluster import DnsReplica
+    from kubereach.cluster_dns import DnsReplica
     from kubereach.world.world import World
 
 #: questions to each replica
@@ -71,7 +72,7 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     see = (
         *(f"dig @{r.address} -p {r.port} {path.address.host if path.address.kind == 'resolve' else ''}".rstrip()
           for r in (wrong or list(replicas))[:2]),
-        "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50",
+        _replicas_by(world, "logs --tail=50 --prefix"),
         "kubectl -n kube-system get configmap coredns -o yaml",
     )  # fmt: skip
     if silent:
@@ -105,7 +106,8 @@ def _configured(world: World, path: Path) -> Finding | None:
     if path.address.kind == "dns" or vantage.kind in (OUTSIDE, NODE_VANTAGE):
         return None
     found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
-    own = tuple(s for s in found.nameservers if s == world.cluster.dns_address or s.startswith("169.254."))
+    known = world.cluster.dns.nameservers if world.cluster.dns else ()
+    own = tuple(s for s in found.nameservers if s in known or is_link_local(s))
     wanted = world.cluster.search_list(vantage.namespace)
     if own and (found.search[: len(wanted)] == wanted):
         return None
@@ -223,11 +225,18 @@ def _silent(
         what,
         (),
         tuple(lines),
-        ("kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide", *see),
+        (_replicas_by(world, "get pods -o wide"), *see),
     )
 
 
 def _dns_nodes(world: World) -> dict[str, str]:
     """The node of each pod of the cluster's DNS."""
-    pods = world.api.items("/api/v1/namespaces/kube-system/pods", labelSelector="k8s-app=kube-dns")
-    return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
+    return {r.pod: r.node for r in world.cluster.dns.replicas} if world.cluster.dns else {}
+
+
+def _replicas_by(world: World, command: str) -> str:
+    """A command about the pods of cluster DNS: by the label that most distributions have, else by their names."""
+    dns = world.cluster.dns
+    if dns is None or dns.namespace == "kube-system":
+        return f"kubectl -n kube-system {command} -l k8s-app=kube-dns"
+    return f"kubectl -n {dns.namespace} {command} {' '.join(sorted(r.pod for r in dns.replicas))}"

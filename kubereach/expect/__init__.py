@@ -8,6 +8,7 @@ control. Every expectation looks at all its vantages and addresses and reports a
 from __future__ import annotations
 
 from kubereach.expect.affinity import tries
+from kubereach.expect.barrier import must_stay_silent
 from kubereach.expect.budget import within_budget
 from kubereach.expect.evidence import checking, current_check, informing
 from kubereach.expect.expectation import Expectation, expect
@@ -42,6 +43,7 @@ __all__ = [
     "informing",
     "must_have",
     "must_show",
+    "must_stay_silent",
     "near",
     "only_for",
     "proxies_by_node",

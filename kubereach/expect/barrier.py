@@ -1,90 +1,42 @@
-"""A barrier: a Service that is younger than a change answers, so that the change has been followed by then.
+"""Silence that means something: a younger Service of the same kind is served, and the older one still is not.
 
-A path that answered as wanted before a change proves nothing about it while it goes on to do so: it may be the old
-rules that answer. Service proxies take changes in the order in which they were made; where a Service that was made
-after the change answers, the change is in force (kube-proxy has one informer of Services, and programs all that it
-knows of at once).
+Right after a Service was made or changed nobody has looked at it yet, and everything is silent: kube-proxy gathers
+changes for up to a second, load balancers announce an address later than they give it. Controllers and service proxies
+take changes in the order in which they were made. Where a Service answers that was made later, the older one was looked
+at.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from kubereach.context import Answered
-from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path
-from kubereach.expect.misses import LOST
-from kubereach.outcome import OK, in_words
-from kubereach.settling import Settling
-from kubereach.vantage import Series
-from kubereach.vantage.vantage import OUTSIDE
+from kubereach.expect.expectation import Where, expect
+from kubereach.vantage import Vantage, VantageGroup
+from kubereach.world.service import Service
+
+if TYPE_CHECKING:
+    from kubereach.world.world import World
 
 
-def _key(path: Path) -> tuple[str, str, str, int]:
-    return path.vantage.name, path.address.kind, path.address.host, path.address.port
+def must_stay_silent(
+    world: World,
+    who: Vantage | VantageGroup,
+    where: Where,
+    *,
+    than: str,
+    reached: Callable[[Service], Where] = lambda service: service,
+    **spec: object,
+) -> None:
+    """Nobody answers at `where`, judged once a younger Service over the pods on every node answers, and while it does.
 
-
-def remember(path: Path) -> None:
-    """Keep who has answered on a path that was as expected."""
-    answered = Answered(time.monotonic(), frozenset(path.result.backends))
-    path.vantage.context.answered[_key(path)] = answered
-
-
-def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
-    """Whether a path that is as expected was so before its last change: the endpoints in `wanted` answered then."""
-    settled = path.address.settled
-    if not isinstance(settled, Settling) or path.attempts != 1:
-        return False
-    before = path.vantage.context.answered.get(_key(path))
-    return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)
-
-
-def await_younger(seen: Sequence[Path]) -> None:
-    """Make a Service and wait until it answers from where each path begins. A path whose vantage does not see it fails.
-
-    From outside it is asked for at node ports, of the node that the path leads to: what leads to a load balancer's
-    address from outside has no barrier.
+    `than` names the older Service, `spec` makes the younger one of the same kind, and `reached` gives those of its
+    addresses that stand for `where`. Raises `NotConforming`, also when the younger one is not served.
     """
-    from_outside = [p for p in seen if p.vantage.kind == OUTSIDE and p.address.way == "nodeport"]
-    from_inside = [p for p in seen if p.vantage.kind != OUTSIDE]
-    if not from_outside and not from_inside:
-        return
-    context = seen[0].vantage.context
-    with context.younger(bool(from_outside)) as (address, node_port):
-        barriers = [
-            (path, replace(path, address=address, result=type(path.result)((), 0.0))) for path in from_inside
-        ]
-        barriers += [
-            (path, replace(path, address=replace(path.address, port=node_port, settled=address.settled)))
-            for path in from_outside
-        ]
-        for _, younger in barriers:
-            younger.failures, younger.attempts = [], 0
-        late = converge(
-            [younger for _, younger in barriers], _single, lambda _, result: result.outcomes[OK] == 1
-        )
-        for path, younger in barriers:
-            if younger in late:
-                got = f"a Service made after it, {younger.address}: {in_words(younger.result.outcomes)}"
-                path.fail(f"the data plane to follow: {_change(path)}", got, miss=LOST)
-            else:
-                path.converged = max(path.converged, younger.converged)
-
-
-def _change(path: Path) -> str:
-    settled = path.address.settled
-    return settled.change if isinstance(settled, Settling) else "change"
-
-
-def _single(path: Path) -> Series:
-    settings, address = path.vantage.context.settings, path.address
-    return Series(
-        address.kind,
-        address.host,
-        address.port,
-        timeout=settings.connect_timeout,
-        nonce=path.vantage.context.nonce,
-        more={"family": address.family},
-    )
+    # many load balancers take one protocol alone
+    only = {"tcp": True} if spec.get("type") == "LoadBalancer" else {}
+    # its ports are its own: no rule of an older Service gives an answer there
+    with world.create("over-backend", name=f"after-{than}", spec=spec, **only) as younger:
+        control = reached(younger)
+        expect(who).to_reach(control, backends=younger.endpoints)
+        expect(who).not_to_be_answered(where, control=control)

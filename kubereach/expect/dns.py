@@ -16,14 +16,19 @@ from kubereach.expect.evidence import Path, measurable, names, paths, patience, 
 from kubereach.expect.hold import held, hold_length, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
 from kubereach.expect.telling import tell
+from kubereach.names import rdtype as rdtype_of
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
 
-#: a resolution by the vantage's own resolver may ask several questions, but not the same one twice: that it does after
-#: 5 s (resolv.conf(5)), so that a query that was lost is a miss
+#: a resolution by the vantage's own resolver may take so many times as long as one query, for it may ask several
 _RESOLVER = 1.5
+#: and this share of the time after which the resolver sends a query again (5 s with glibc, 2.5 s with musl, less where
+#: resolv.conf says so): an answer to a second query would hide that the first, or its answer, was lost
+_BEFORE_RESENDING = 0.8
+#: as the IP version of a resolution: addresses of either
+ANY = 0
 
 
 def resolving(name: str, settled: float) -> Address:
@@ -33,12 +38,15 @@ def resolving(name: str, settled: float) -> Address:
 
 def resolver_series(path: Path, family: int, count: int) -> Series:
     settings = path.vantage.context.settings
+    path.vantage.open()  # its prober's greeting says what its resolver does
     return Series(
         "resolve",
         path.address.host,
         count=count,
         in_flight=settings.hold_in_flight,
-        timeout=patience(path, _RESOLVER * settings.dns_timeout),
+        timeout=min(
+            patience(path, _RESOLVER * settings.dns_timeout), _BEFORE_RESENDING * path.vantage.resends_after
+        ),
         wanted=(OK, NXDOMAIN, NODATA),
         stop_after=STOP_AFTER,
         more={"family": family},
@@ -138,15 +146,16 @@ def not_resolve(
     seen = paths(vantages, [resolving(name, settled) for name in wanted])
     for path in seen:
         path.judged = lambda answer: answer.outcome in accepted
+    version = vantages[0].context.ip_version
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(
         seen,
-        lambda path, n: resolver_series(path, 4, n),
+        lambda path, n: resolver_series(path, version, n),
         lambda _, answer: answer.outcome in accepted,
         count,
         None,
-        Question("A", lambda found: found.rcode == "NXDOMAIN"),
+        Question("AAAA" if version == 6 else "A", lambda found: found.rcode == "NXDOMAIN"),
     )
     for path in seen:
         for probe in path.result.probes:
@@ -164,7 +173,8 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
     if not name:
         return
     seen = paths(vantages, [resolving(name, 0.0)])
-    results = run_all([(path.vantage, resolver_series(path, 4, 1)) for path in seen])
+    version = vantages[0].context.ip_version
+    results = run_all([(path.vantage, resolver_series(path, version, 1)) for path in seen])
     for path, result in zip(seen, results, strict=True):
         path.result = result
         measurable(path)
@@ -295,7 +305,7 @@ def find(vantages: Sequence[Vantage], name: str) -> None:
     """See `Expectation.to_find`."""
     seen = paths(vantages, [resolving(name, 0.0)])
     count = vantages[0].context.settings.resolve_hold
-    hold(seen, lambda p, n: resolver_series(p, 4, n), lambda _, answer: answer.outcome == OK, count, None)
+    hold(seen, lambda p, n: resolver_series(p, ANY, n), lambda _, answer: answer.outcome == OK, count, None)
     for path in seen:
         if path.result.outcomes[OK] != len(path.result.probes):
             path.fail("an address", in_words(path.result.outcomes))
@@ -353,7 +363,8 @@ UNKNOWN_NAME = frozenset({NXDOMAIN, NODATA, SERVFAIL, TIMEOUT})
 def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed: frozenset[str]) -> str:
     """The single address of `name`, which must be among `allowed`, as told to each vantage. Raises `NotConforming`."""
     seen = paths(vantages, [server])
-    message = dnsprobe.query(name, "A")
+    rdtype = rdtype_of(min(allowed))
+    message = dnsprobe.query(name, rdtype)
     settings = vantages[0].context.settings
     found: list[str] = []
 
@@ -361,7 +372,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         return _asking(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
-        reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+        reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
         if reply is None or len(reply.records) != 1 or not reply.records <= allowed:
             return False
         found.extend(reply.records)
@@ -372,9 +383,9 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
-            reply = dnsprobe.read(answer.detail, "A") if answer.outcome == OK else None
+            reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
             path.fail(
-                f"A {name}: one of {names(allowed)}",
+                f"{rdtype} {name}: one of {names(allowed)}",
                 names(reply.records) if reply else in_words(path.result.outcomes),
             )
     settle(seen)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from ipaddress import ip_address
 
 from kubereach.address import Address
-from kubereach.cluster import Cluster, DnsReplica, Node
+from kubereach.cluster import Cluster, Node
+from kubereach.cluster_dns import DnsReplica
 from kubereach.diagnosis.finding import DNS, NODE
 from kubereach.dnsprobe import ResolvConf
-from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.errors import Failure, NotConforming
 from kubereach.expect import (
     affinity,
     balance,
@@ -21,6 +23,7 @@ from kubereach.expect import (
     negative,
     proxies,
     reach,
+    routes,
     sctp,
     signals,
     sources,
@@ -144,7 +147,9 @@ class Expectation:
 
     def to_be_told_health(self, service: Service, *, nodes: Sequence[Node]) -> None:
         """The Service's health-check node port answers 200 on the nodes with ready endpoints, 503 on all others."""
-        good = [node.address for node in nodes if node.name in service.endpoints_by_node]
+        good = [
+            service.health_check_on(node).host for node in nodes if node.name in service.endpoints_by_node
+        ]
         health.told(self._vantages, [service.health_check_on(node) for node in nodes], good)
 
     def to_report_source(self, where: Where) -> None:
@@ -208,6 +213,14 @@ class Expectation:
         signals.signals(self._vantages, _addresses(where))
 
     # names
+
+    def to_have_a_route(self, where: Where) -> None:
+        """Packets to the addresses leave the vantages' machines. Raises `Unsupported` where the kernel has no route."""
+        routes.needed(self._vantages, _addresses(where))
+
+    def to_hear_a_name_server(self) -> None:
+        """One of the name servers that each vantage has answers, whatever. Raises `Unsupported` where none does."""
+        routes.heard(self._vantages)
 
     def to_find(self, name: str) -> None:
         """The vantage's own resolver finds the name, whatever its addresses; they are told in the report."""
@@ -324,7 +337,7 @@ class Expectation:
         for vantage in self._vantages:
             found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
             servers = tuple(nameservers)
-            local = all(address.startswith("169.254.") for address in found.nameservers)
+            local = all(ip_address(address).is_link_local for address in found.nameservers)
             wanted = ResolvConf(
                 found.nameservers if local and found.nameservers else servers,
                 # a node's own search list may follow the cluster's
@@ -338,25 +351,23 @@ class Expectation:
             raise NotConforming(failures)
 
     def not_to_be_configured(self, *, search: str) -> None:
-        """/etc/resolv.conf does not have `search` in its search list."""
+        """/etc/resolv.conf has name servers, and not `search` in its search list: of an empty file that is no merit."""
         judged(len(self._vantages), len(self._vantages))
-        failures = [
-            Failure(vantage.name, "/etc/resolv.conf", f"no search for {search}", _conf(found))
-            for vantage in self._vantages
-            if search in (found := ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))).search
-        ]
+        failures = []
+        for vantage in self._vantages:
+            found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
+            if not found.nameservers or search in found.search:
+                expected = f"the node's name servers, and no search for {search}"
+                where = f"{vantage.pod} /etc/resolv.conf" if vantage.pod else "/etc/resolv.conf"
+                failures.append(Failure(vantage.name, where, expected, _conf(found), layer=NODE))
         if failures:
             raise NotConforming(failures)
 
     def _servers(self, by: Server, settled: float) -> list[Address]:
         limit = not_before(settled, self._vantages[0].context.settled)
         if isinstance(by, Cluster):
-            if by.dns is None:
-                raise CannotMeasure(
-                    "the cluster's DNS Service was not found",
-                    "It is looked for in kube-system by the label k8s-app=kube-dns.",
-                )
-            return [Address("dns", "dns", by.dns.address, 53, limit, by.dns.name)]
+            dns = by.known_dns
+            return [Address("dns", "dns", dns.address, 53, limit, dns.name)]
         replicas = [by] if isinstance(by, DnsReplica) else list(by)
         return [Address("dns", "dns", r.address, r.port, limit, r.pod) for r in replicas]
 

@@ -30,7 +30,7 @@ from dataclasses import replace
 from kubereach.expect.evidence import Path
 from kubereach.expect.telling import tell
 from kubereach.outcome import ANSWERED, OK, Answer, SeriesResult
-from kubereach.vantage import Series, Vantage
+from kubereach.vantage import Series
 from kubereach.vantage.group import run_all
 
 #: by IP version, an address that is nobody's on any network: of the ranges for documentation
@@ -40,8 +40,8 @@ _PROBES = 4
 #: what differs from one answer of a middlebox to the next: numbers, dates and identifiers
 _VARIES = re.compile(r"[0-9a-f]{8,}|\d+")
 
-#: a vantage, a protocol, a port and an IP version
-_Key = tuple[Vantage, str, int, int]
+#: the name of a vantage, a protocol, a port and an IP version
+_Key = tuple[str, str, int, int]
 
 
 class Middleboxes:
@@ -103,7 +103,7 @@ def _key(path: Path) -> _Key | None:
         version = ipaddress.ip_address(address.host).version
     except ValueError:
         return None
-    return path.vantage, address.kind, address.port, version
+    return path.vantage.name, address.kind, address.port, version
 
 
 def _signature(answer: Answer) -> tuple[str, str]:

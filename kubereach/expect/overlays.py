@@ -13,7 +13,7 @@ from kubereach.expect.expectation import expect
 from kubereach.expect.telling import tell
 from kubereach.vantage import Vantage, VantageGroup
 from kubereach.world.balanced import free_address, must_have
-from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, Case, is_private, providers, read
+from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, JUDGED, Case, is_private, providers, read
 from kubereach.world.service import Service
 
 if TYPE_CHECKING:
@@ -36,7 +36,14 @@ def cases_of(world: World) -> Iterator[list[Case]]:
         if all(case.missing for case in found):
             lacking = sorted({value for case in found for value in case.missing})
             raise Unsupported(f"every case of the overlay needs values: {', '.join(lacking)}")
-        yield [case for case in found if not case.missing]
+        cases = [case for case in found if not case.missing]
+        yield cases
+        if not any(case.outcome in JUDGED for case in cases):
+            names = ", ".join(case.name for case in cases)
+            raise Unsupported(
+                f"the load balancers of {names} answer, as they would without the annotations: nothing was judged",
+                "Give the --lb-value that the overlay's other cases need.",
+            )
 
 
 def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vantage | VantageGroup) -> None:
@@ -46,7 +53,7 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
         must_have(service, case.wanted)
     if case.outcome == INTERNAL and not is_private(given):
         where = f"LoadBalancer Service {service.name}"
-        asked = (str(case.annotations),)
+        asked = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
         raise NotConforming([Failure("API", where, "an internal address", given, asked, layer=BALANCER)])
     if case.outcome == ENDS_TLS:
         # only the load balancer has the certificate, and inside the cluster its address may be short-cut
@@ -59,4 +66,9 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
         expect(inside).to_reach(service.ingress(), backends=service.endpoints)
     else:
         expect(outside).to_reach(service.ingress(), backends=service.endpoints)
-    tell(inside[0], f"{case.name}: {given}")
+    judged = (
+        ""
+        if case.outcome in JUDGED
+        else ", which answers; what the annotation did is not to be seen from here"
+    )
+    tell(inside[0], f"{case.name}: {given}{judged}")

@@ -16,7 +16,7 @@ from kubereach.outcome import OK, Answer, in_words
 from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all
-from kubereach.world.proxies import MODE_PATH, MODE_PORT
+from kubereach.world.proxy_mode import MODE_PORT, proxy_modes
 
 #: where kube-proxy tells of its health, on all addresses of its node
 HEALTH_PORT = 10256
@@ -24,14 +24,14 @@ HEALTH_PORT = 10256
 
 def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
     """See `Expectation.to_have_one_proxy_mode`; `others` is what stands for a service proxy on each node."""
-    found = {}
-    for vantage, answer in _ask(vantages, dict.fromkeys(vantages, "127.0.0.1"), MODE_PORT, MODE_PATH).items():
-        said = answer.detail.strip() if answer.outcome == OK else ""
-        found[vantage.name] = said or str(others.get(vantage.node, ""))
+    found = {
+        vantage.name: said or str(others.get(vantage.node, ""))
+        for vantage, said in proxy_modes(vantages).items()
+    }
     unknown = [name for name, mode in found.items() if not mode]
     if len(unknown) == len(found):
         raise Unsupported(
-            f"nothing answers at 127.0.0.1:{MODE_PORT}, and no pod of a known service proxy is there"
+            f"nothing answers at port {MODE_PORT} of localhost, and no pod of a known service proxy is there"
         )
     judged(len(found) - len(unknown))
     words = ", ".join(f"{name} {mode or 'unknown'}" for name, mode in found.items())
@@ -49,7 +49,7 @@ def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
 def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
     """See `Expectation.to_have_healthy_proxies`."""
     hosts = {vantage: nodes[vantage.node].address for vantage in vantages}
-    answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz", status=True)
+    answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz")
     if not any(answer.outcome == OK for answer in answers.values()):
         raise Unsupported(f"nothing answers at port {HEALTH_PORT} of any node: there is no kube-proxy")
     judged(len(answers), len(answers))
@@ -82,9 +82,9 @@ def _finding(what: str, vantages: Sequence[Vantage], evidence: str) -> Finding:
 
 
 def _ask(
-    vantages: Sequence[Vantage], hosts: Mapping[Vantage, str], port: int, path: str, *, status: bool = False
+    vantages: Sequence[Vantage], hosts: Mapping[Vantage, str], port: int, path: str
 ) -> dict[Vantage, Answer]:
-    more = {"path": path, "status" if status else "text": True}
+    more = {"path": path, "status": True}
     series = [
         (v, Series("http", hosts[v], port, timeout=v.context.settings.connect_timeout, more=more))
         for v in vantages

@@ -11,10 +11,10 @@ from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect import misses as missed
-from kubereach.expect.barrier import await_younger, proves_nothing, remember
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, note_flaps, spent
+from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.group import run_all

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from kubereach.lab import versions
-from kubereach.lab.config import PROXY_MODES, LabConfig
+from kubereach.lab.config import IP_FAMILIES, PROXY_MODES, LabConfig
 from kubereach.lab.faults import FAULTS
 from kubereach.lab.launch import Lab, LabError
 
@@ -44,7 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
     )
-    parser.add_argument("--dual-stack", action="store_true", help="IPv6 beside IPv4, which stays primary")
+    parser.add_argument(
+        "--ip-family",
+        choices=IP_FAMILIES,
+        default="ipv4",
+        help="the IP family, with --dual-stack the first of two (default: %(default)s)",
+    )
+    parser.add_argument("--dual-stack", action="store_true", help="both IP families")
+    parser.add_argument(
+        "--cluster-domain",
+        default="cluster.local",
+        metavar="DOMAIN",
+        help="its DNS domain (default: %(default)s)",
+    )
     parser.add_argument(
         "--proxy-mode",
         choices=PROXY_MODES,
@@ -91,7 +103,9 @@ def main(args: argparse.Namespace) -> int:
     try:
         config = LabConfig(
             nodes=args.nodes,
+            ip_family=args.ip_family,
             dual_stack=args.dual_stack,
+            cluster_domain=args.cluster_domain.strip("."),
             proxy_mode=args.proxy_mode,
             version=versions.named(args.kubernetes_version),
             faults=frozenset(filter(None, args.fault.split(","))),

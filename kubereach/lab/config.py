@@ -12,6 +12,8 @@ from kubereach.lab.faults import check_faults
 
 #: modes of kube-proxy that the lab can play
 PROXY_MODES = ("nftables", "iptables", "ipvs")
+#: IP families that a lab can have as its only or its first one
+IP_FAMILIES = ("ipv4", "ipv6")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -68,8 +70,9 @@ class LabConfig:
     """A lab's size and address plan.
 
     The plan is kind's (pods 10.244.0.0/16, Services 10.96.0.0/16, nodes 172.18.0.2 and up), so that what a user sees
-    looks like what they know. Node *i* has the pod range 10.244.*i*.0/24. With `dual_stack` everything has an IPv6
-    address as well, of the ranges that kind has for ``ipFamily: dual``; IPv4 stays the primary family.
+    looks like what they know. Node *i* has the pod range 10.244.*i*.0/24. With `dual_stack` everything has an
+    address of the other IP family as well, of the ranges that kind has for ``ipFamily: dual``; `ip_family` is the
+    primary one.
     """
 
     #: number of nodes, 1 to 200; the first is the control plane and runs pods like the others
@@ -80,13 +83,13 @@ class LabConfig:
     pod_cidr: str = "10.244.0.0/16"
     #: first and last port of the node-port range, both included
     node_port_range: tuple[int, int] = (30000, 32767)
-    #: the address of the Service kube-system/kube-dns
-    dns_address: str = "10.96.0.10"
     #: load-balancer addresses are taken from here and announced to the outside; not of the underlay, so that what no
     #: node captures goes to the gateway as it would with a real one
     load_balancer_cidr: str = "172.19.255.0/24"
     #: where the outside is, and the nodes' default gateway
     outside_address: str = "172.18.0.1"
+    #: the cluster's IP family, with `dual_stack` the first of two: one of `IP_FAMILIES`
+    ip_family: str = "ipv4"
     dual_stack: bool = False
     service_cidr6: str = "fd00:10:96::/112"
     pod_cidr6: str = "fd00:10:244::/56"
@@ -113,6 +116,10 @@ class LabConfig:
             raise ValueError(
                 f"the lab has no proxy mode {self.proxy_mode}: it plays {', '.join(PROXY_MODES)}"
             )
+        if self.ip_family not in IP_FAMILIES:
+            raise ValueError(
+                f"the lab has no IP family {self.ip_family}: choose one of {', '.join(IP_FAMILIES)}"
+            )
         versions.named(self.version)
         check_faults(self.faults)
 
@@ -136,23 +143,27 @@ class LabConfig:
     def plans(self) -> tuple[AddressPlan, ...]:
         """The address plan of each IP family that the cluster has, the primary one first."""
         network = ipaddress.ip_network
-        primary = AddressPlan(
+        ipv4 = AddressPlan(
             UNDERLAY,
             self.outside_address,
             network(self.pod_cidr),
             network(self.service_cidr),
             network(self.load_balancer_cidr),
         )
-        if not self.dual_stack:
-            return (primary,)
-        secondary = AddressPlan(
+        ipv6 = AddressPlan(
             UNDERLAY6,
             self.outside_address6,
             network(self.pod_cidr6),
             network(self.service_cidr6),
             network(self.load_balancer_cidr6),
         )
-        return primary, secondary
+        ordered = (ipv6, ipv4) if self.ip_family == "ipv6" else (ipv4, ipv6)
+        return ordered if self.dual_stack else ordered[:1]
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether one of its IP families is IPv6."""
+        return self.dual_stack or self.ip_family == "ipv6"
 
     @property
     def node_addresses(self) -> list[str]:
@@ -166,8 +177,19 @@ class LabConfig:
     @property
     def api_service_address(self) -> str:
         """The address of the Service default/kubernetes: the first of the range."""
-        return str(ipaddress.IPv4Network(self.service_cidr)[1])
+        return str(self.plans[0].services[1])
+
+    @property
+    def dns_address(self) -> str:
+        """The address of the Service kube-system/kube-dns: the tenth of the range, as kubeadm has it."""
+        return str(self.plans[0].services[10])
 
     @property
     def api_url(self) -> str:
-        return f"https://{self.node_addresses[0]}:{self.api_port}"
+        return f"https://{self.api_host}"
+
+    @property
+    def api_host(self) -> str:
+        """Address and port of the API server on the first node; an IPv6 address in brackets."""
+        address = self.node_addresses[0]
+        return f"[{address}]:{self.api_port}" if ":" in address else f"{address}:{self.api_port}"

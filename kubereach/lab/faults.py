@@ -49,8 +49,13 @@ FAULTS: dict[str, Fault] = {
     "dns.caches": Fault("DNS keeps each answer, as CoreDNS with `cache` does, for 12 s", DNS),
     "dns.case-sensitive": Fault("names in capital letters are not found", DNS),
     "dns.cross-namespace-leak": Fault("a short name finds another namespace's Service", DNS),
+    "dns.default-policy-empty": Fault("resolv.conf of pods with dnsPolicy Default is empty", NODE),
     "dns.down": Fault("cluster DNS answers nothing", DNS),
     "dns.drops-5-percent": Fault("cluster DNS loses one query over UDP in twenty", DNS),
+    "dns.empty-ignored": Fault(
+        "Services without ready endpoints have no records, as with CoreDNS' option `ignore empty_service`",
+        DNS,
+    ),
     "dns.headless-not-ready-included": Fault(
         "DNS lists endpoints that are not ready", DNS, "ovn-kubernetes #4806"
     ),
@@ -87,6 +92,10 @@ FAULTS: dict[str, Fault] = {
     "dualstack.order-ignored": Fault("the API server puts IPv4 first, whatever ipFamilies says", API),
     "endpoints.empty": Fault("the EndpointSlice controller finds no pods", API),
     "endpoints.first-slice-only": Fault("the service proxy reads one of several EndpointSlices", PROXY),
+    "endpoints.late-wrong-label": Fault(
+        "a selector's value finds pods whose value it only begins with, a second after the Service was made",
+        API,
+    ),
     "endpoints.no-hostnames": Fault("EndpointSlices lack the pods' hostnames", API),
     "endpoints.not-ready-included": Fault("the EndpointSlice controller calls every endpoint ready", API),
     "endpoints.slow": Fault("the EndpointSlice controller is 8 s late", API),
@@ -94,6 +103,9 @@ FAULTS: dict[str, Fault] = {
     "endpoints.wrong-label": Fault("a selector's value finds pods whose value it only begins with", API),
     "lb.address-kept": Fault("a load-balancer address goes on answering when its Service is gone", BALANCER),
     "lb.class-ignored": Fault("Services of a foreign loadBalancerClass are served too", BALANCER),
+    "lb.late-and-open": Fault(
+        "load-balancer addresses are announced 3 s late, and source ranges let everybody in", PROXY
+    ),
     "lb.no-node-port": Fault("LoadBalancer Services get no node ports", BALANCER),
     "lb.pending": Fault("no Service gets a load-balancer address", BALANCER),
     "lb.pool-empty": Fault("the load balancer has no address to give", BALANCER),
@@ -177,6 +189,9 @@ FAULTS: dict[str, Fault] = {
         "a pod does not reach itself through its Service", PROXY, "kube-router #189, kubernetes #45790"
     ),
     "proxy.no-reject": Fault("no endpoints: packets are dropped, not refused", PROXY),
+    "proxy.node-listeners": Fault(
+        "in mode ipvs, programs that listen on nodes answer at cluster IPs", PROXY, "kubernetes #72236"
+    ),
     "proxy.node-port-kept": Fault("a node port stays open when it is given up", PROXY),
     "proxy.node-port-local-only": Fault("node ports are open on nodes with endpoints only", PROXY),
     "proxy.node-port-on-cluster-ip": Fault("cluster IPs serve the numbers of node ports too", PROXY),
@@ -189,6 +204,7 @@ FAULTS: dict[str, Fault] = {
     "proxy.ports-kept": Fault("a port that is taken away from a Service is served on", PROXY),
     "proxy.protocol-mixed-up": Fault("UDP of a port number that TCP has too is not programmed", PROXY),
     "proxy.recreated-ignored": Fault("a Service that is deleted and created again is not programmed", PROXY),
+    "proxy.same-port": Fault("cluster IPs lead every other port to the same port of an endpoint", PROXY),
     "proxy.sctp-ignored": Fault("ports of the protocol SCTP are not programmed", PROXY),
     "proxy.slow": Fault("changes of Services take 8 s to be programmed", PROXY),
     "proxy.source-ranges-ignored": Fault(

@@ -98,10 +98,10 @@ class Lab:
                 "the lab needs the program 'nft', which this machine does not have",
                 "install it (Debian, Ubuntu: apt-get install nftables), or test a real cluster with --context NAME",
             )
-        if self.config.dual_stack and not Path("/proc/sys/net/ipv6").exists():
+        if self.config.has_ipv6 and not Path("/proc/sys/net/ipv6").exists():
             raise LabError(
-                "a lab of two stacks needs IPv6, which this machine's kernel has not",
-                "boot it without ipv6.disable=1, or leave out --dual-stack",
+                "this lab needs IPv6, which this machine's kernel does not have",
+                "boot it without ipv6.disable=1, or leave out --dual-stack and --ip-family",
             )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

@@ -101,7 +101,7 @@ def nft(rules: str) -> None:
 
 
 def _listen(address: str, port: int, dual_stack: bool) -> socket.socket:
-    family = socket.AF_INET6 if dual_stack else socket.AF_INET
+    family = socket.AF_INET6 if dual_stack or ":" in address else socket.AF_INET
     return socket.create_server((address, port), family=family, backlog=512, dualstack_ipv6=dual_stack)
 
 
@@ -165,7 +165,7 @@ class NodeNetwork(Host):
         await self.do(self._connect)
 
     def _connect(self) -> None:
-        if self._config.dual_stack:
+        if self._config.has_ipv6:
             begin_ipv6(forwarding=True)
         self._namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._ip = ip = IPRoute()
@@ -238,7 +238,7 @@ class NodeNetwork(Host):
         plans = list(zip(self._config.plans, self._ranges, addresses, strict=True))
         try:
             new_namespace(path)
-            if self._config.dual_stack:
+            if self._config.has_ipv6:
                 begin_ipv6(forwarding=False)
             with IPRoute() as pod:
                 # Made in the pod and handed to the node, so that one namespace needs naming.

@@ -37,7 +37,7 @@ class Outside(Host):
                 await middlebox.serve(plan)
 
     def _bridge(self) -> None:
-        if self._config.dual_stack:
+        if self._config.has_ipv6:
             begin_ipv6(forwarding=False)
         with IPRoute() as ip:
             ip.link("set", index=1, state="up")
@@ -50,11 +50,15 @@ class Outside(Host):
                 add_address(ip, plan, index, plan.outside, plan.underlay.prefixlen)
                 # An address of the pool that no node serves: what is sent to it is lost further on.
                 ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
-                if "net.service-range-routed" in self._config.faults:
-                    ip.route("add", dst=str(plan.services), gateway=plan.node_address(0))
+                # The same of a cluster IP: the outside has a way to its own router, which knows none.
+                routed = "net.service-range-routed" in self._config.faults
+                way = (
+                    {"gateway": plan.node_address(0)} if routed else {"oif": nowhere, "prefsrc": plan.outside}
+                )
+                ip.route("add", dst=str(plan.services), **way)
             if "dns.known-outside" in self._config.faults:
                 self._forward_dns(ip)
-            if self._config.dual_stack:
+            if self._config.has_ipv6:
                 # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.
                 ip.route("add", family=socket.AF_INET6, dst="::/0", table=_NOWHERE_TABLE, type="blackhole")
                 ip.rule("add", family=socket.AF_INET6, iifname=_BRIDGE, table=_NOWHERE_TABLE, priority=32767)

@@ -103,7 +103,7 @@ class LabServer:
         self._keep(load_balancer.announce())
         runtime = LabRuntime(self.kubelets, self.processes)
         api = ApiServer(self.registry, runtime, self.pki, self.config)
-        listener = await self.networks[0].listen("", self.config.api_port, dual_stack=self.config.dual_stack)
+        listener = await self.networks[0].listen("", self.config.api_port, dual_stack=self.config.has_ipv6)
         await asyncio.gather(*(proxy.start() for proxy in self.proxies), api.start(listener))
         for proxy in self.proxies:
             self._keep(proxy.run())

@@ -165,7 +165,7 @@ def _api_service(config: LabConfig, registry: Registry) -> None:
                 "namespace": "default",
                 "labels": {"kubernetes.io/service-name": "kubernetes"},
             },
-            "addressType": "IPv4",
+            "addressType": config.plans[0].family,
             "endpoints": [{"addresses": [config.node_addresses[0]], "conditions": {"ready": True}}],
             "ports": [{"name": "https", "port": config.api_port, "protocol": "TCP"}],
         },

@@ -11,7 +11,14 @@ from kubereach.settings import Settings
 from kubereach.world.manifests import BASE, pod_spec, render
 
 #: variables whose values make no difference to images
-_ANY = {"nonce": "x", "secret": "x", "run": "x", "domain": "cluster.local", "dns": "192.0.2.53"}
+_ANY = {
+    "nonce": "x",
+    "secret": "x",
+    "run": "x",
+    "domain": "cluster.local",
+    "ip_version": 4,
+    "dns": "192.0.2.53",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

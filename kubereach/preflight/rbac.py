@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Print the objects. Raises `UsageError`."""
     given = namespaces_of(tuple(arguments.namespace))
-    chosen = [f"namespaces={','.join(given)}"] if given else []
-    chosen += [f"image_pull_secret={arguments.image_pull_secret}"] if arguments.image_pull_secret else []
-    settings = Settings().overridden(["self_load_balancer=true", *chosen])
+    settings = Settings(
+        self_load_balancer=True, namespaces=given, image_pull_secret=arguments.image_pull_secret or None
+    )
     namespace, slash, name = arguments.account.partition("/")
     if not (namespace and slash and name):
         raise UsageError(

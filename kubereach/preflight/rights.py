@@ -80,7 +80,7 @@ _SELF_BALANCER = (_right(_CORE, "services/status", "patch", _OURS),)
 
 def needed(settings: Settings) -> list[Right]:
     """What a run with these settings does, in its given namespaces or, without any, in ones of its own everywhere."""
-    given = settings.given_namespaces
+    given = settings.namespaces
     table = _TABLE + (_SELF_BALANCER if settings.self_load_balancer else ())
     table += _GIVEN if given else _NAMESPACES + _DRY_RUNS
     found = list(_placed(table, given))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -25,6 +27,8 @@ from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 
 SCHEMA = "kubereach.io/report/v1"
 _MS = 1000.0
+#: user and password in a URL
+_USER_INFO = re.compile(r"(?<=://)[^/\s\"'@]+(?=@)")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
         datetime.fromtimestamp(record.started, timezone.utc) if record.started else datetime.now(timezone.utc)
     )
     error = around.error
+    incomplete: list[str] = []
+
+    def part(name: str, make: Callable[[], Any], otherwise: Any) -> Any:
+        """A part that goes wrong costs only itself."""
+        try:
+            return make()
+        except Exception as error:
+            incomplete.append(f"{name}: {type(error).__name__}: {error}")
+            return otherwise
+
     return {
         "schema": SCHEMA,
         "verdict": record.verdict,
@@ -69,22 +83,28 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
         },
         "settings": {name: value for name, value, _ in around.settings.described()},
         "totals": _totals(record, around),
-        "convergence": {what: _spread(seconds) for what, seconds in record.convergence().items()},
-        "causes": [_cause(cause) for cause in record.causes()],
+        "convergence": part(
+            "convergence", lambda: {what: _spread(s) for what, s in record.convergence().items()}, {}
+        ),
+        "causes": part("causes", lambda: [_cause(cause) for cause in record.causes()], []),
         "checks": [_check(result) for result in record.results],
         "not_run": sorted(check.id for check in around.not_run),
+        "incomplete": incomplete,
     }
 
 
 def write(report: dict[str, Any], folder: Path) -> Path:
-    """Write ``folder/report.json`` in one step, so that a reader never sees half of it. Raises `OSError`."""
+    """Write ``folder/report.json`` in one step, so that a reader never sees half of it. Raises `OSError`.
+
+    Nobody but its owner can read it: it tells names and addresses of a cluster. Users and passwords in URLs are left
+    out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.json"
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".json")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_text(report))
-        Path(temporary).chmod(0o644)  # mkstemp makes it private, and reports are for CI's other users
+            file.write(_USER_INFO.sub("...", _text(report)))
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -57,4 +57,6 @@ class Output:
         summary.show(self._console, self._marks, self._record, around, report)
 
     def close(self) -> None:
+        """Write what is not written yet: pytest ends the process by it."""
+        self._reporter.flush()
         self._console.file.close()

@@ -13,6 +13,7 @@ from kubereach.events import (
     Changed,
     CheckFinished,
     CheckStarted,
+    ClusterKnown,
     Event,
     Probed,
     RunFinished,
@@ -116,6 +117,8 @@ class Record:
                 result.message, result.failures = event.message, event.failures
                 result.defect = event.defect
                 result.judged, result.minimum = event.judged, event.minimum
+            case ClusterKnown():
+                self.cluster = event.cluster
             case RunStarted():
                 self.target, self.cluster = event.target, event.cluster
             case WorldReady():

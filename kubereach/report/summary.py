@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from kubereach.report import diagnosis, failures, matrix
@@ -24,23 +25,27 @@ _NOUNS = (
 
 
 def show(console: Console, marks: Symbols, record: Record, around: Surroundings, report: Path | None) -> None:
-    """Print the matrix, each failure, and the verdict with its reason. `report` is where report.json is."""
-    folded = matrix.build(record)
-    if folded.rows:
-        console.print()
-        for table in matrix.render(folded, marks, console.width):
-            console.print(table)
-        console.print(Text(matrix.legend(folded, marks), "dim"))
-    for absent in left_out(record):
-        console.print(Text(absent, "dim"), soft_wrap=True)
-    for spread in convergence(record):
-        console.print(Text(spread, "dim"), soft_wrap=True)
-    for note in notes(record):
-        console.print(Text(note, "dim"), soft_wrap=True)
-    for line in diagnosis.render(record.causes(), marks):
-        console.print(line, soft_wrap=True)
-    for line in failures.render(record, marks):
-        console.print(line, soft_wrap=True)
+    """Print the matrix, each failure, and the verdict with its reason. `report` is where report.json is.
+
+    A part that goes wrong costs only itself: the verdict is always there.
+    """
+    parts: dict[str, Callable[[], Iterable[RenderableType]]] = {
+        "the matrix": lambda: _matrix(record, marks, console.width),
+        "what is noted of the cluster": lambda: [
+            Text(line, "dim") for line in (*dns_notes(record), *left_out(record))
+        ],
+        "convergence": lambda: [Text(line, "dim") for line in convergence(record)],
+        "what checks report": lambda: [Text(line, "dim") for line in notes(record)],
+        "the causes": lambda: diagnosis.render(record.causes(), marks),
+        "the failures": lambda: failures.render(record, marks),
+    }
+    for name, lines in parts.items():
+        try:
+            for line in lines():
+                console.print(line, soft_wrap=isinstance(line, Text))
+        except Exception as error:
+            wrong = f"kubereach: {name} cannot be shown: {type(error).__name__}: {error}"
+            console.print(Text(wrong, "bold magenta"), soft_wrap=True)
     console.print()
     if around.error:
         console.print(Text(f"kubereach: {around.error.message}", "bold magenta"), soft_wrap=True)
@@ -53,10 +58,24 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
         console.print(Text(f"report: {report}", "dim"), soft_wrap=True)
 
 
+def _matrix(record: Record, marks: Symbols, width: int) -> Iterator[RenderableType]:
+    folded = matrix.build(record)
+    if folded.rows:
+        yield Text()
+        yield from matrix.render(folded, marks, width)
+        yield Text(matrix.legend(folded, marks), "dim")
+
+
 def left_out(record: Record) -> list[str]:
     """The nodes that took no part, a line for each reason."""
     lines = record.cluster.get("nodes left out")
     return ["nodes left out", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
+
+
+def dns_notes(record: Record) -> list[str]:
+    """What was unexpected about the cluster's DNS: where its ConfigMaps or labels say something else than its pods."""
+    lines = record.cluster.get("dns notes")
+    return ["cluster DNS", *(f"  {line}" for line in lines)] if isinstance(lines, list) else []
 
 
 def convergence(record: Record) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from rich.console import Console
 
+from kubereach import stdio
 from kubereach.report.symbols import Symbols, symbols_for
 
 _WIDTH = 100
@@ -103,7 +104,7 @@ def open_console(reporter: TerminalReporter) -> tuple[Console, Symbols, bool]:
         options.update(color_system="standard" if reporter.hasmarkup else None)
         return Console(file=cast("Any", _ReporterStream(reporter)), **options), marks, False
     own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")
-    console = Console(file=own, **options)
+    console = Console(file=stdio.lasting(own), **options)
     if console.width > _WIDTH:
         console.width = _WIDTH
     return console, marks, not console.is_dumb_terminal

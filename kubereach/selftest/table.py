@@ -7,6 +7,7 @@ from kubereach.selftest.row import Row, by, recovers, stops
 #: checks that a lab has not what it takes for, with the reason; what `Row.options` bring is not among them
 ABSENT = {
     "dns.external": "no --external-name is given",
+    "dns.internal-only": "no name server answers the lab's outside",
     "dualstack.addresses": "the lab has one IP family",
     "dualstack.load-balancer": "the lab has one IP family",
     "dualstack.node-port": "the lab has one IP family",
@@ -31,23 +32,22 @@ _BALANCED = (
     "clusterip.internal-traffic-local", "clusterip.large-transfer", "clusterip.source-ip",
     "clusterip.two-services", "dns.short-name", "endpoints.host-network",
     "endpoints.live-connections", "endpoints.ready-only", "endpoints.replaced-pod",
-    "endpoints.rolling-update", "endpoints.scale", "endpoints.terminating",
+    "endpoints.rolling-update", "endpoints.scale", "endpoints.selector-mismatch", "endpoints.terminating",
     "endpoints.udp-after-replacement", "externalname.to-service",
     "labels.service-proxy-name", "lifecycle.recreated", "lifecycle.type-changes",
     "loadbalancer.affinity", "loadbalancer.external-local", "loadbalancer.from-nodes",
-    "loadbalancer.from-outside", "loadbalancer.from-pods", "loadbalancer.includes-node-port",
-    "loadbalancer.ip-mode", "loadbalancer.no-node-ports", "loadbalancer.released",
-    "loadbalancer.requested-address", "loadbalancer.source-ranges", "loadbalancer.udp",
-    "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
+    "loadbalancer.from-outside", "loadbalancer.from-pods", "loadbalancer.given-up",
+    "loadbalancer.includes-node-port", "loadbalancer.ip-mode", "loadbalancer.no-node-ports", "loadbalancer.released",
+    "loadbalancer.requested-address", "loadbalancer.source-ranges", "loadbalancer.source-ranges-outside",
+    "loadbalancer.udp", "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
     "nodeport.explicit", "nodeport.external-local", "nodeport.from-nodes", "nodeport.from-pods",
-    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.mesh", "ports.multi",
+    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.mesh", "ports.changed", "ports.multi",
     "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
     "topology.prefer-same-node", "topology.prefer-same-zone",
 )  # fmt: skip
 _CONTROLLED = (
     "clusterip.internal-only", "clusterip.no-endpoints-refused", "clusterip.not-on-node-port",
-    "clusterip.undeclared-port", "endpoints.selector-mismatch", "loadbalancer.source-ranges-outside",
-    "ports.changed",
+    "clusterip.undeclared-port",
 )  # fmt: skip
 _MEASURED = ("clusterip.fair", "lifecycle.convergence", "nodeport.localhost", "signals.paths")
 #: checks that need a NodePort Service that answers: what they fail with, and those whose control that is
@@ -84,14 +84,15 @@ TABLE: dict[str, Row] = {
     "dns.caches": recovers(),
     "dns.case-sensitive": by(noted=["dns.case-and-ttl"]),
     "dns.cross-namespace-leak": by("dns.no-leak"),
+    "dns.default-policy-empty": by("dns.resolv-conf"),
     "dns.down": by(
-        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-such-family", "dns.ptr",
-        "dns.qualified", "dns.short-name", "dns.srv", "dns.tcp", "externalname.changed",
+        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-leak", "dns.no-such-family",
+        "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv", "dns.tcp", "externalname.changed",
         "externalname.cname", "externalname.to-service", "headless.all-pods", "headless.follows",
         "headless.hostname-subdomain", "headless.manual-endpoints", "headless.many", "headless.not-ready",
         "headless.srv", "headless.stateful-names", "lifecycle.recreated", "lifecycle.type-changes",
         "loadbalancer.includes-node-port", "nodeport.includes-clusterip",
-        error=["dns.no-leak", "dns.no-such-service"],
+        error=["dns.no-such-service"],
         noted=["dns.case-and-ttl", "dns.pod-record", "dns.schema-version"],
     ),
     "dns.drops-5-percent": by(
@@ -100,6 +101,7 @@ TABLE: dict[str, Row] = {
         overlooked="0.95^810 = 9e-19: dns.exact-address asks 6 times 135 questions over UDP, and none may be lost",
         perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
     ),
+    "dns.empty-ignored": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.headless-one-address": by(
         "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
@@ -156,6 +158,7 @@ TABLE: dict[str, Row] = {
         error=[*_CONTROLLED, "labels.headless"], noted=_MEASURED,
     ),
     "endpoints.first-slice-only": by("endpoints.many-slices", "ports.named-target"),
+    "endpoints.late-wrong-label": by("endpoints.selector-mismatch"),
     "endpoints.no-hostnames": by(
         "dns.ptr", "headless.hostname-subdomain", "headless.srv", "headless.stateful-names"
     ),
@@ -169,8 +172,9 @@ TABLE: dict[str, Row] = {
     ),
     "endpoints.terminating-dropped": by("endpoints.terminating"),
     "endpoints.wrong-label": by("endpoints.selector-mismatch"),
-    "lb.address-kept": by("lifecycle.type-changes", "loadbalancer.released"),
+    "lb.address-kept": by("loadbalancer.given-up", "loadbalancer.released"),
     "lb.class-ignored": by("loadbalancer.class", "loadbalancer.ip-mode"),
+    "lb.late-and-open": by("loadbalancer.source-ranges", "loadbalancer.source-ranges-outside"),
     "lb.no-node-port": by("loadbalancer.includes-node-port"),
     "lb.pending": by(
         unsupported=[
@@ -181,6 +185,7 @@ TABLE: dict[str, Row] = {
             "loadbalancer.from-nodes",
             "loadbalancer.from-outside",
             "loadbalancer.from-pods",
+            "loadbalancer.given-up",
             "loadbalancer.includes-node-port",
             "loadbalancer.no-node-ports",
             "loadbalancer.released",
@@ -194,7 +199,8 @@ TABLE: dict[str, Row] = {
     "lb.pool-empty": by(
         "loadbalancer.affinity", "loadbalancer.assigned", "loadbalancer.class",
         "loadbalancer.external-local", "loadbalancer.from-nodes", "loadbalancer.from-outside",
-        "loadbalancer.from-pods", "loadbalancer.no-node-ports", "loadbalancer.released",
+        "loadbalancer.from-pods", "loadbalancer.given-up",
+        "loadbalancer.no-node-ports", "loadbalancer.released",
         "loadbalancer.requested-address", "loadbalancer.source-ranges",
         "loadbalancer.source-ranges-outside", "loadbalancer.udp", "loadbalancer.udp-outside",
     ),
@@ -208,9 +214,8 @@ TABLE: dict[str, Row] = {
     ),
     "lb.udp-ignored": by("loadbalancer.udp", "loadbalancer.udp-outside"),
     "lb.unannounced": by(
-        "loadbalancer.external-local", "loadbalancer.from-outside", "loadbalancer.released",
-        "loadbalancer.udp-outside",
-        error=["loadbalancer.source-ranges-outside"],
+        "loadbalancer.external-local", "loadbalancer.from-outside", "loadbalancer.given-up",
+        "loadbalancer.released", "loadbalancer.source-ranges-outside", "loadbalancer.udp-outside",
     ),
     "lb.wrong-node": by("loadbalancer.external-local"),
     "net.loss-5-percent": by(
@@ -265,7 +270,8 @@ TABLE: dict[str, Row] = {
         noted=["clusterip.fair"],
     ),
     "proxy.first-port-only": by(
-        "clusterip.external-ips", "clusterip.idle-connection", "dns.tcp", "endpoints.host-network",
+        "clusterip.all-endpoints", "clusterip.external-ips", "clusterip.idle-connection",
+        "clusterip.internal-traffic-local", "dns.tcp", "endpoints.host-network",
         "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
         "headless.many", "headless.srv", "lifecycle.recreated", "ports.changed", "ports.multi",
         "ports.same-number-two-protocols", "ports.udp",
@@ -279,6 +285,9 @@ TABLE: dict[str, Row] = {
     "proxy.masquerade-all": by("clusterip.source-ip"),
     "proxy.no-hairpin": by("affinity.many-clients", "clusterip.hairpin"),
     "proxy.no-reject": by("clusterip.no-endpoints-refused"),
+    "proxy.node-listeners": by(
+        "clusterip.undeclared-port", unsupported=["affinity.expires"], options=["--proxy-mode=ipvs"]
+    ),
     "proxy.node-port-kept": by(
         "lifecycle.type-changes", "nodeport.closed-after",
         noted=["lifecycle.convergence"],
@@ -316,6 +325,7 @@ TABLE: dict[str, Row] = {
         # it makes its second Service right after the first has gone: a proxy may see one change only
         perhaps=["nodeport.closed-after"],
     ),
+    "proxy.same-port": by("clusterip.undeclared-port"),
     "proxy.sctp-ignored": by("ports.sctp", needs="sctp"),
     "proxy.slow": by(
         noted=["lifecycle.convergence"],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.lab import Lab, LabConfig, LabError, versions
-from kubereach.lab.config import PROXY_MODES
+from kubereach.lab.config import IP_FAMILIES, PROXY_MODES
 from kubereach.targets import ClusterAccess
 
 
@@ -22,11 +22,13 @@ class LabTarget:
         nodes: int = 3,
         faults: tuple[str, ...] = (),
         *,
+        ip_family: str | None = None,
         dual_stack: bool = False,
         proxy_mode: str | None = None,
         version: str | None = None,
     ) -> None:
         self._nodes = nodes
+        self._ip_family = ip_family
         self._dual_stack = dual_stack
         self._faults = faults
         self._proxy_mode = proxy_mode
@@ -43,6 +45,7 @@ class LabTarget:
         return Lab(
             LabConfig(
                 nodes=self._nodes,
+                ip_family=self._ip_family or IP_FAMILIES[0],
                 dual_stack=self._dual_stack,
                 faults=frozenset(self._faults),
                 proxy_mode=self._proxy_mode or PROXY_MODES[0],
@@ -69,7 +72,9 @@ class LabTarget:
             self.close()
             raise CannotMeasure(error.message, error.remedy) from error
         nodes = f"{self._nodes} node{'s' if self._nodes > 1 else ''}"
-        stacks = ", dual stack" if self._dual_stack else ""
+        stacks = (f", {self._ip_family}" if self._ip_family else "") + (
+            ", dual stack" if self._dual_stack else ""
+        )
         mode = f", {self._proxy_mode}" if self._proxy_mode else ""
         words = f"embedded lab, {nodes}{stacks}{mode}"
         return ClusterAccess(self._lab.kubeconfig, None, words, disposable=True, direct=True)

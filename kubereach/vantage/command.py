@@ -1,7 +1,8 @@
 """An outside vantage wherever a command can start Python: on another machine, in a container, in another cluster.
 
 The command's own words say where (``ssh edge1 python3``, ``docker run -i --rm IMAGE python3``); the prober comes over
-its standard input, so that nothing has to be there but Python >= 3.8.
+its standard input, so that nothing has to be there but Python >= 3.8. A command may hold passwords, so it is in no name
+and in no message.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from kubereach import peer
 from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.errors import CannotMeasure
+from kubereach.vantage.elsewhere import REMOTE_SHELLS, elsewhere
 from kubereach.vantage.streams import PipeStream
 from kubereach.vantage.vantage import OUTSIDE, OutsideVantage, StreamBroke
 from kubereach.vantage.wire import Wire
@@ -25,42 +27,16 @@ _BOOTSTRAP = (
     'r=lambda b:b if len(b)=={size} else r(b+(os.read(0,{size}-len(b)) or sys.exit("the program did not come")));'
     'exec(compile(r(b""),"peer.py","exec"))'
 )
-#: programs that join their words and hand them to a shell at the other end
-_REMOTE_SHELLS = frozenset({"ssh", "autossh"})
-#: characters of a vantage's name
-_LABEL = 40
 
 
-def words_of(command: str) -> list[str]:
-    """The words of a command line. Raises `UsageError` for none, and for quotes that do not close."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--outside-via {command}: {error}", "Quote it as for a shell.") from None
-    if not words:
-        raise UsageError(
-            "--outside-via: no command", "Name one that starts Python, such as 'ssh edge1 python3'."
-        )
-    return words
-
-
-def further_outsides(commands: str | None, wire: Wire, context: RunContext) -> list[OutsideVantage]:
-    """A vantage for each line of `commands`, with names that differ. Raises `UsageError`."""
+def further_outsides(commands: Sequence[str], wire: Wire, context: RunContext) -> list[OutsideVantage]:
+    """A vantage for each of `commands`, with names that differ. Raises `UsageError`."""
     found: list[OutsideVantage] = []
-    for command in (commands or "").splitlines():
-        name = label_of(words_of(command))
+    for command in commands:
+        name = f"{OUTSIDE}@{elsewhere(command).name}"
         alike = sum(vantage.name.partition(" #")[0] == name for vantage in found)
         found.append(CommandVantage(command, wire, context, label=f"{name} #{alike + 1}" if alike else name))
     return found
-
-
-def label_of(words: Sequence[str]) -> str:
-    """A vantage's name: the command without what every such command ends with."""
-    where = list(words)
-    while len(where) > 1 and os.path.basename(where[-1]).startswith("python"):  # noqa: PTH119 - a word, not a path
-        where.pop()
-    text = " ".join(where)
-    return f"{OUTSIDE}@{text if len(text) <= _LABEL else text[: _LABEL - 3] + '...'}"
 
 
 def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str]:
@@ -69,7 +45,7 @@ def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str
     A remote shell at the other end splits words again, so what it gets is quoted for it.
     """
     ours = ["-u", "-c", _BOOTSTRAP.format(size=size), *arguments]
-    if any(os.path.basename(word) in _REMOTE_SHELLS for word in words):  # noqa: PTH119
+    if any(os.path.basename(word) in REMOTE_SHELLS for word in words):  # noqa: PTH119
         ours = [shlex.quote(word) for word in ours]
     return [*words, *ours]
 
@@ -88,19 +64,18 @@ def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
 
 
 class CommandVantage(OutsideVantage):
-    """A further outside: where `command`, a command line as for a shell, starts Python. Raises `UsageError`."""
+    """A further outside: where ``[NAME=]COMMAND``, as for a shell, starts Python. Raises `UsageError`."""
 
     def __init__(self, command: str, wire: Wire, context: RunContext, *, label: str = "") -> None:
-        words = words_of(command)
-        self.command = command
+        place = elsewhere(command)
         arguments = ["probe", "--in-flight", str(context.settings.in_flight)]
         super().__init__(
             OUTSIDE,
             "",
-            lambda: started(words, arguments),
+            lambda: started(place.words, arguments),
             wire,
             context,
-            label=label or label_of(words),
+            label=label or f"{OUTSIDE}@{place.name}",
         )
 
     def second_opinion(self, url: str, timeout: float) -> str:
@@ -109,6 +84,6 @@ class CommandVantage(OutsideVantage):
 
     def broke(self, reason: str) -> StreamBroke:
         return StreamBroke(
-            f"{self.command}: {reason}",
+            f"{self.name}: {reason}",
             "Try it by hand: it must start Python >= 3.8 without asking, and live as long as the run.",
         )

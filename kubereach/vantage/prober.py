@@ -17,6 +17,9 @@ from kubereach.vantage.series import Series
 from kubereach.vantage.streams import Stream
 from kubereach.vantage.wire import Wire
 
+#: seconds after which musl's resolver sends a query again (res_msend.c): sooner than glibc's
+RESENDS_AFTER = 2.5
+
 
 class Prober:
     """Attaches `stream` to the wire. `name` is its vantage's; `broke` makes the error of a reason why it has ended."""
@@ -31,6 +34,8 @@ class Prober:
         self._pending: dict[int, Future[SeriesResult]] = {}
         self._beginning: dict[int, Future[str]] = {}
         self._error: CannotMeasure | None = None
+        #: see `Vantage.resends_after`
+        self.resends_after = RESENDS_AFTER
         #: done when the prober has said that it is there; fails with the stream
         self.greeted: Future[None] = Future()
         wire.attach(stream, self._line, self._broken)
@@ -87,6 +92,7 @@ class Prober:
         if not isinstance(message, dict):
             return  # likewise: a shell's greeting may be a number
         if "hello" in message:
+            self.resends_after = float(message["hello"].get("resends_after", RESENDS_AFTER))
             if not self.greeted.done():
                 self.greeted.set_result(None)
             return

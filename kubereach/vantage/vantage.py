@@ -15,7 +15,7 @@ from kubereach.errors import CannotMeasure, Unreachable
 from kubereach.outcome import REFUSED, Answer, SeriesResult
 from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
-from kubereach.vantage.prober import Prober
+from kubereach.vantage.prober import RESENDS_AFTER, Prober
 from kubereach.vantage.series import Series
 from kubereach.vantage.streams import Stream
 from kubereach.vantage.wire import OVER, Wire
@@ -73,6 +73,12 @@ class Vantage:
 
     def __repr__(self) -> str:
         return f"<Vantage {self.name}>"
+
+    @property
+    def resends_after(self) -> float:
+        """Seconds after which its resolver asks again, as its prober says when it greets; musl's until then."""
+        prober = self._prober
+        return RESENDS_AFTER if prober is None else prober.resends_after
 
     def open(self) -> None:
         """Have a prober that has greeted us. Raises `CannotMeasure`."""

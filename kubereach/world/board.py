@@ -18,7 +18,7 @@ from kubereach.errors import CannotMeasure
 Key = tuple[str, str, str]
 
 #: seconds after which a watch is begun anew, so that a connection that died unseen is noticed
-RENEW = 300.0
+RENEW = 60.0
 #: seconds before a watch that ended at once is begun again, from the first time to the longest; and what is not at once
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTED = 0.2, 5.0, 1.0
 

@@ -80,6 +80,7 @@ class Connected:
         may.result()  # its words say more than those of the first request that is refused
         self._cluster = found.result()
         self.context.version = self._cluster.version
+        self.context.ip_version = self._cluster.ip_version
         return self._cluster
 
     def _say(self, text: str) -> None:

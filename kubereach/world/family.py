@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from kubereach.address import Address
 from kubereach.cluster import Node
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import CannotMeasure, Failure, NotConforming
+from kubereach.diagnosis.finding import BALANCER, NETWORK
+from kubereach.errors import Failure, NotConforming
 from kubereach.world.self_balancer import ingress_of
 
 if TYPE_CHECKING:
@@ -36,31 +36,35 @@ class InFamily:
 
     @property
     def pod_ips(self) -> frozenset[str]:
-        """The addresses of the family of its pods."""
-        return frozenset(ip for ips in self._service.pod_ips.values() for ip in ips if self._is_own(ip))
+        """The addresses of the family of its pods. Raises `NotConforming` when a pod has none that must have one."""
+        found: dict[str, list[str]] = {}
+        for pod, ips in self._service.pod_ips.items():
+            found[pod] = [ip for ip in ips if self._is_own(ip)]
+        lacking = sorted(pod for pod, ips in found.items() if not ips)
+        if lacking:
+            where = f"status.podIPs of {', '.join(lacking)}"
+            asked = f"an {self.name} address, as every pod of a Service of both families has to have"
+            raise NotConforming([Failure("API", where, asked, "none", layer=NETWORK)])
+        return frozenset(ip for ips in found.values() for ip in ips)
 
     def vip(self, port: str = "") -> Address:
         """The cluster IP of the family. Raises `NotConforming` when there is none."""
         for address in self.cluster_ips:
-            return replace(self._service.vip(port), host=address)
+            return replace(self._service.vip(port), host=address, family=self.version)
         raise self._missing("a cluster IP")
 
     def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
         """The node port on each node's address of the family. Raises `CannotMeasure` when a node has none."""
-        found = []
-        for node in nodes:
-            own = [address for address in node.addresses if self._is_own(address)]
-            if not own:
-                raise CannotMeasure(f"the node {node} has no {self.name} address")
-            found.append(replace(self._service.on(node, port), host=own[0]))
-        return found
+        version = self.version
+        on = self._service.on
+        return [replace(on(node, port), host=node.address_of(version), family=version) for node in nodes]
 
     def ingress(self, port: str = "") -> Address:
         """The load balancer's address of the family. Raises `NotConforming` when it has another one only."""
         first = self._service.ingress(port)
         for given in ingress_of(self._service.obj):
             if given.get("ip") and self._is_own(given["ip"]):
-                return replace(first, host=given["ip"])
+                return replace(first, host=given["ip"], family=self.version)
         raise self._missing("a load-balancer address", BALANCER)
 
     def by_name(self, name: str, port: str = "") -> Address:

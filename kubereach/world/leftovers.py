@@ -42,7 +42,8 @@ def renewal_of(obj: Object) -> str | None:
 def silence(obj: Object, now: float | None) -> float | None:
     """Seconds since a run was last heard of, both ends by the server's clock; None where it does not say.
 
-    `now` is the server's time. Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+    `now` is the server's time. An entry's time is changed with the value of any of its fields. Source:
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/
     """
     times = []
     for entry in obj["metadata"].get("managedFields") or ():

@@ -21,6 +21,7 @@ from kubereach.events import Bus
 from kubereach.nodes import pinned
 from kubereach.preflight.admission import remedy
 from kubereach.preflight.pull_secret import name_in
+from kubereach.ranges import free_ports
 from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
@@ -96,7 +97,8 @@ class Objects(Vantages):
             "secret": self.context.secret,
             "run": self.run,
             "domain": self.cluster.domain,
-            "dns": self.cluster.dns.address if self.cluster.dns else "192.0.2.53",
+            "ip_version": self.cluster.ip_version,
+            "dns": self.cluster.dns_address or "192.0.2.53",
             "peer": peer_program(),
             # An answer at a number that no other Service has is no other's: addresses are given again as soon as they
             # are free, also those of the run before, whose rules and tracked connections outlive it.
@@ -261,16 +263,34 @@ class Objects(Vantages):
 
     @property
     def external_ip(self) -> str:
-        """An address that is nobody's (RFC 5737), and not the one that another run at the same time takes."""
+        """An address that is nobody's (RFC 5737, RFC 3849).
+
+        Another run at the same time may have taken it: the ports of the two Services differ.
+        """
+        if self.cluster.ip_version == 6:
+            return f"2001:db8:cb00:7100::{1 + int.from_bytes(self.run.encode(), 'big') % 254:x}"
         return f"203.0.113.{1 + int.from_bytes(self.run.encode(), 'big') % 254}"
 
     @property
     def host_port(self) -> int:
-        """The first of ten ports of the nodes that are the run's own: no node ports, and none that clients get."""
-        return 21000 + int.from_bytes(self.run.encode(), "big") % 800 * 10
+        """The first of ten ports of the nodes that are the run's own: no node ports, and none that clients get.
+
+        Raises `CannotMeasure` where the node port range leaves none.
+        """
+        return free_ports(self.cluster.node_port_range, int.from_bytes(self.run.encode(), "big"))
+
+    @property
+    def no_node_port(self) -> int:
+        """A port number next to the node port range, and not of it."""
+        first, last = self.node_port_range()
+        return last + 1 if last < 65535 else first - 1
 
     def node_port_range(self) -> tuple[int, int]:
-        """The range of node ports, first and last, as the API server tells it when asked for one outside of it."""
+        """The range of node ports, first and last, as the API server tells it when asked for one outside of it.
+
+        Raises `NotConforming` when it takes such a number, or does not tell the range.
+        """
+        self._node_ports = self._node_ports or self.cluster.node_port_range
         if self._node_ports is None:
             refusal = self.refusal("explicit", name="range", node_port=1)
             match = re.search(r"(\d+)-(\d+)", refusal.message)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: what must come of a case: the address that was asked for, a private one, TLS, or just an answer
 ASKED, INTERNAL, ENDS_TLS, ANSWERS = "asked", "internal", "tls", "answers"
 OUTCOMES = (ASKED, INTERNAL, ENDS_TLS, ANSWERS)
+#: those that show that the annotation was obeyed: an answer would come without it too
+JUDGED = frozenset({ASKED, INTERNAL, ENDS_TLS})
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ def read(world: World, free: str = "") -> list[Case]:
             f"Providers: {', '.join(providers(world))}.",
         )
     values = {"free": free} if free else {}
-    for pair in filter(None, (settings.lb_values or "").split(";")):
+    for pair in settings.lb_values:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError(f"--lb-value {pair}: not of the form NAME=VALUE", f"See {file}.")
-        values[name.strip().replace("-", "_")] = value.strip()
+            raise UsageError("--lb-value: a value that is not of the form NAME=VALUE", f"See {file}.")
+        values[name.strip().replace("-", "_")] = value
     found = []
     for case in yaml.safe_load(file.read_text(encoding="utf-8")):
         if case.get("outcome") not in OUTCOMES or not case.get("name"):
@@ -69,10 +71,22 @@ def read(world: World, free: str = "") -> list[Case]:
 
 def _filled(case: Mapping[str, Any], values: Mapping[str, str]) -> Case:
     """A case with its values; those that are not there are noted."""
-    text = yaml.safe_dump(dict(case))
     environment = jinja2.Environment(autoescape=False)
-    missing = meta.find_undeclared_variables(environment.parse(text)) - values.keys()
-    whole = yaml.safe_load(environment.from_string(text).render(values))
+    named: set[str] = set()
+
+    def fill(part: Any) -> Any:
+        """Text by text, for a value may have in it what means something to YAML: quotes, line breaks, colons."""
+        if isinstance(part, Mapping):
+            return {key: fill(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [fill(value) for value in part]
+        if not isinstance(part, str):
+            return part
+        named.update(meta.find_undeclared_variables(environment.parse(part)))
+        return environment.from_string(part).render(values)
+
+    whole = fill(case)
+    missing = named - values.keys()
     annotations = {str(key): str(value) for key, value in (whole.get("annotations") or {}).items()}
     spec = {"type": "LoadBalancer", **(whole.get("spec") or {})}
     wanted = str(whole.get("wanted", ""))

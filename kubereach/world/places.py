@@ -73,7 +73,7 @@ class Places:
 
 def places(settings: Settings, run: str) -> Places:
     """The namespaces of the run called `run`."""
-    given = settings.given_namespaces
+    given = settings.namespaces
     if not given:
         prefix = f"{settings.namespace_prefix}-{run}"
         return Places(f"{prefix}-a", f"{prefix}-b", f"{prefix}-n")

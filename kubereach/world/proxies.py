@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from kubereach.api import Api, Object
 
-#: where kube-proxy tells its mode, to programs of its node: http://127.0.0.1:10249/proxyMode
-MODE_PORT, MODE_PATH = 10249, "/proxyMode"
 _SYSTEM = "/api/v1/namespaces/kube-system"
 _POD_OWNERS = ("DaemonSet", "Node")
 

@@ -35,7 +35,7 @@ class SelfBalancer:
         self.asking = threading.RLock()
         self._lock = threading.Lock()
         self._addresses = {}
-        for text in filter(None, settings.self_load_balancer_range.split(",")):
+        for text in settings.self_load_balancer_range:
             try:
                 network = ipaddress.ip_network(text.strip())
             except ValueError as error:

@@ -106,6 +106,17 @@ class ServiceObject:
         ips = [ip for ip in spec.get("clusterIPs") or () if ip != "None"]
         return tuple("IPv6" if ":" in ip else "IPv4" for ip in ips) or tuple(spec.get("ipFamilies") or ())
 
+    @property
+    def ip_version(self) -> int:
+        """The IP version (4 or 6) of its first family; the cluster's where it has none, as an ExternalName Service."""
+        first = self.families[:1]
+        return self._world.cluster.ip_version if not first else 6 if first[0] == "IPv6" else 4
+
+    @property
+    def rdtype(self) -> str:
+        """The type of the DNS records with addresses of its first family: A or AAAA."""
+        return "AAAA" if self.ip_version == 6 else "A"
+
     def must_have(self, *families: str) -> None:
         """Its cluster IPs are of these families, in this order. Raises `NotConforming`."""
         judged()

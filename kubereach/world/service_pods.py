@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubereach.api import Object
 from kubereach.endpointslices import slices_of
+from kubereach.names import first_of
 from kubereach.vantage import VantageGroup
 from kubereach.vantage.vantage import POD
 from kubereach.world.board import is_ready
@@ -35,19 +36,22 @@ class ServicePods(ServiceObject):
 
     @property
     def addresses(self) -> frozenset[str]:
-        """Their addresses; of a Service without a selector, those of the EndpointSlices in its manifest."""
-        return self._written or frozenset(pod["status"]["podIP"] for pod in self._pods())
+        """Their addresses of its first IP family; without a selector, those of the EndpointSlices in its manifest."""
+        return self._written or frozenset(self.address_of.values())
 
     @property
     def address_of(self) -> dict[str, str]:
-        """Address of each of its pods, by name."""
-        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods()}
+        """The address of its first IP family of each of its pods, by name."""
+        version = self.ip_version
+        return {name: first_of(ips, version) for name, ips in self.pod_ips.items()}
 
     @property
     def pod_ips(self) -> dict[str, tuple[str, ...]]:
         """All addresses of each of its pods, by name."""
         return {
-            pod["metadata"]["name"]: tuple(one["ip"] for one in pod["status"].get("podIPs") or ())
+            pod["metadata"]["name"]: tuple(
+                one["ip"] for one in pod["status"].get("podIPs") or [{"ip": pod["status"]["podIP"]}]
+            )
             for pod in self._pods()
         }
 

@@ -11,9 +11,13 @@ from kubereach.check import LOADBALANCER
 from kubereach.cluster import Node
 from kubereach.diagnosis.finding import BALANCER
 from kubereach.errors import Failure, NotConforming, Unsupported
+from kubereach.names import loopback
 from kubereach.world.pending import diagnose
 from kubereach.world.self_balancer import CLEANUP, ingress_of
 from kubereach.world.service_pods import ServicePods
+
+#: ports of the kubelet and of kube-proxy's health check, on all addresses of a node
+_OF_NODES = (10250, 10256)
 
 
 class ServiceWays(ServicePods):
@@ -31,7 +35,8 @@ class ServiceWays(ServicePods):
         kind = {"UDP": "udp", "SCTP": "sctp"}.get(
             port.get("protocol", "TCP"), "tcp" if port.get("name", "").startswith("line") else "http"
         )
-        return Address(way, kind, host, number, self.settled, note, targets=self._targets(port))
+        targets, version = self._targets(port), self.ip_version
+        return Address(way, kind, host, number, self.settled, note, targets=targets, family=version)
 
     def vip(self, port: str = "") -> Address:
         """The cluster IP and port. Raises `NotConforming` when the Service has no cluster IP."""
@@ -40,15 +45,36 @@ class ServiceWays(ServicePods):
         found = self._port(port)
         return self._address("clusterip", self.cluster_ip, found, found["port"], self.name)
 
+    def undeclared(self) -> list[Address]:
+        """Ports of its cluster IP that it does not declare, and that somebody may answer at all the same.
+
+        The number after its first one, those that its pods listen on, and those of programs on every node.
+        """
+        spec, vip = self.obj["spec"], self.vip()
+        of_pods = {
+            (int(port["containerPort"]), port.get("protocol", "TCP"))
+            for pod in self._pods()
+            for container in pod["spec"]["containers"]
+            for port in container.get("ports") or ()
+        }
+        numbers = {(self.port() + 1, "TCP"), *((number, "TCP") for number in _OF_NODES), *of_pods}
+        numbers -= {(port["port"], port.get("protocol", "TCP")) for port in spec["ports"]}
+        kinds = {"TCP": "http", "UDP": "udp"}
+        return [
+            replace(vip.at_port(number), kind=kinds[protocol], targets=())
+            for number, protocol in sorted(numbers)
+            if protocol in kinds
+        ]
+
     def on(self, node: Node, port: str = "") -> Address:
-        """The node port on a node's address."""
-        return self._address(
-            "nodeport", node.address, self._port(port), self.node_port(port), f"{self.name} on {node.short}"
-        )
+        """The node port on a node's address of its first IP family. Raises `CannotMeasure` when the node has none."""
+        host, note = node.address_of(self.ip_version), f"{self.name} on {node.short}"
+        return self._address("nodeport", host, self._port(port), self.node_port(port), note)
 
     def on_localhost(self, port: str = "") -> Address:
         """The node port on the loopback address of whoever tries it."""
-        return self._address("nodeport", "127.0.0.1", self._port(port), self.node_port(port), self.name)
+        host = loopback(self.ip_version)
+        return self._address("nodeport", host, self._port(port), self.node_port(port), self.name)
 
     def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
         """The node port on each node's address."""
@@ -65,9 +91,8 @@ class ServiceWays(ServicePods):
             raise NotConforming(
                 [Failure("API", f"Service {self.name}", "a health-check node port", "none allocated")]
             )
-        return Address(
-            "health-check", "http", node.address, int(number), self.settled, f"{self.name} on {node.short}"
-        )
+        host, note = node.address_of(self.ip_version), f"{self.name} on {node.short}"
+        return Address("health-check", "http", host, int(number), self.settled, note)
 
     def external_ip(self, port: str = "") -> Address:
         """The first of its external addresses."""
@@ -106,11 +131,6 @@ class ServiceWays(ServicePods):
         """The load balancer's address; waits for one. Raises `Unsupported` or `NotConforming` when none comes."""
         found = self._port(port)
         return self._address("loadbalancer", self.load_balancer_address(), found, found["port"], self.name)
-
-    def ingress_if_any(self, port: str = "", within: float = 3.0) -> list[Address]:
-        """The load balancer's address if it has one within so many seconds: nothing is said if it has none."""
-        self._world.board.wait(lambda: bool(self._assigned()), within)
-        return [self.ingress(port)] if self._assigned() else []
 
     def load_balancer_address(self) -> str:
         """The address in status.loadBalancer, waited for by watch up to ``load_balancer_deadline`` seconds.

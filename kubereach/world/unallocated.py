@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from kubereach.api import Api, ApiError
 from kubereach.cluster import Cluster
+from kubereach.errors import CannotMeasure
 
 #: the API server gives the first addresses of a range only to Services that ask for one of them (KEP-3070): so many at
 #: least, and at most
@@ -24,7 +25,7 @@ class Unallocated:
         self._lock = threading.Lock()
 
     def of(self, version: int) -> Sequence[str]:
-        """Those of an IP version; none where ranges are unknown or we may not list Services. Raises `CannotMeasure`."""
+        """Those of an IP version; none where ranges are unknown or Services cannot be listed."""
         with self._lock:
             if self._found is None:
                 self._found = self._find()
@@ -33,8 +34,8 @@ class Unallocated:
     def _find(self) -> tuple[str, ...]:
         try:
             services = self._api.items("/api/v1/services")
-        except ApiError:
-            return ()
+        except (ApiError, CannotMeasure):
+            return ()  # what answers is then compared with addresses for documentation alone
         given = {address for service in services for address in service["spec"].get("clusterIPs") or ()}
         used = given - {"None"}  # of headless Services
         return tuple(

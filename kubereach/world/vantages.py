@@ -10,17 +10,17 @@ from kubereach.api import Object
 from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.events import Bus
-from kubereach.outcome import OK
+from kubereach.names import first_of
 from kubereach.settings import Settings
 from kubereach.targets import ClusterAccess
-from kubereach.vantage import Series, Vantage, VantageGroup
+from kubereach.vantage import Vantage, VantageGroup
 from kubereach.vantage.command import CommandVantage, further_outsides
 from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
 from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.vantage.wire import Wire
 from kubereach.world.connected import Connected
 from kubereach.world.manifests import CONTAINER
-from kubereach.world.proxies import MODE_PATH, MODE_PORT
+from kubereach.world.proxy_mode import proxy_modes
 from kubereach.world.readiness import Readiness
 
 
@@ -112,15 +112,15 @@ class Vantages(Connected):
             self.context,
             pod=name,
             namespace=namespace,
-            address=pod["status"].get("podIP", ""),
+            address=first_of(
+                [one["ip"] for one in pod["status"].get("podIPs") or ()], self.cluster.ip_version
+            ),
             label=f"{name}@{short}" if labelled else f"{kind}@{short}",
         )
 
     def _proxy_mode(self, node: str) -> str:
         """What the kube-proxy of a node says of its mode; "" where it does not, or where we are not on nodes."""
-        series = Series("http", "127.0.0.1", MODE_PORT, more={"path": MODE_PATH, "text": True})
         for vantage in self.nodes if len(self.nodes) else ():
             if vantage.node == node:
-                answer = vantage.run(series).probes[0].answer
-                return answer.detail.strip() if answer.outcome == OK else ""
+                return proxy_modes([vantage])[vantage]
         return ""

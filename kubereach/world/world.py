@@ -6,16 +6,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubereach.api import Object
+from kubereach.api import ApiError, Object
+from kubereach.cluster_dns import Resolving, as_pods_have_it
 from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, Told, WorldReady
+from kubereach.events import Bus, ClusterKnown, Told, WorldReady
+from kubereach.outcome import OK
 from kubereach.preflight.admission import admit
 from kubereach.preflight.pull_secret import copies
 from kubereach.settings import Settings
 from kubereach.suspension import WATCH
 from kubereach.targets import ClusterAccess
-from kubereach.vantage import Vantage
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
 from kubereach.world.board import Board, is_ready
 from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
 from kubereach.world.lag import SliceLag
@@ -108,6 +111,7 @@ class World(Objects):
                 future.result()
         readiness = self._await_pods(made, forbidden)
         self._open_vantages(readiness)
+        self._ask_pods_for_dns()
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
         self.context.examine = OnCall(self).examine
         self.context.younger = self.younger
@@ -127,6 +131,31 @@ class World(Objects):
             self.context.bus.emit(Told("", injected))
         ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
         self.context.bus.emit(ready)
+
+    def _ask_pods_for_dns(self) -> None:
+        """Take the cluster's domain and DNS Service from what pods have; what was rendered with others is corrected."""
+        before = self.cluster
+        wanted = [(vantage, Series("file", more={"path": "/etc/resolv.conf"})) for vantage in self.pods]
+        results = run_all(wanted)
+        files = [
+            (vantage.namespace, result.probes[0].answer.detail)
+            for (vantage, _), result in zip(wanted, results, strict=True)
+            if result.probes[0].answer.outcome == OK
+        ]
+        idea = Resolving(before.domain, before.dns, before.domain_source)
+        try:
+            found = as_pods_have_it(self.api, self.context.settings, idea, files)
+        except ApiError as error:
+            raise CannotMeasure(f"the cluster's DNS Service cannot be looked up: {error}") from error
+        if (found.domain, found.dns, found.notes) == (before.domain, before.dns, ()):
+            return
+        old = {stem: [m.obj for m in manifests] for stem, manifests in self._by_stem().items()}
+        self._cluster = before.resolving(found)
+        for stem, manifests in self._by_stem().items():
+            for manifest, obj in zip(manifests, old[stem], strict=True):
+                if manifest.kind == "Service" and manifest.obj != obj:
+                    self._services[stem].patch({"spec": manifest.obj["spec"]})
+        self.context.bus.emit(ClusterKnown(self.cluster.describe()))
 
     def _await_pods(self, made: Sequence[Object], forbidden: dict[tuple[str, str], str]) -> Readiness:
         readiness = self.readiness(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, EXT, HOST_NETWORK, MULTI_NODE, check
-from kubereach.expect import expect
+from kubereach.expect import expect, must_stay_silent
 
 
 @check(
@@ -13,7 +13,7 @@ from kubereach.expect import expect
     needs=MULTI_NODE,
     source=DOCS + "service-traffic-policy/",
 )
-def test_internal_traffic_local(world, clusterip, spare, other_pods):
+def test_internal_traffic_local(world, spare, other_pods):
     """With internalTrafficPolicy Local only endpoints of the client's own node answer; where none are, nobody.
 
     Node agents are reached this way: the answer of another node's agent would be about another node. And it keeps
@@ -26,8 +26,12 @@ def test_internal_traffic_local(world, clusterip, spare, other_pods):
         service.take_in(min(spare.endpoints))
         (node,) = service.endpoints_by_node
         expect(other_pods.on(node)).to_reach(service, backends=service.endpoints)
-        others = other_pods.but_on(node)
-        expect(others).not_to_be_answered([service, service.vip("datagram")], control=clusterip)
+        others, both = other_pods.but_on(node), [service.vip(), service.vip("datagram")]
+        must_stay_silent(world, others, both, than=service.name, reached=_both, **local)
+
+
+def _both(service):
+    return [service.vip("http"), service.vip("datagram")]
 
 
 @check(

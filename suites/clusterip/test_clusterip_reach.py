@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, HOST_NETWORK, check
-from kubereach.expect import OWN, expect
+from kubereach.expect import OWN, expect, verify
 
 
 @check("clusterip.from-pod", level=CORE, source=DOCS + "service/#type-clusterip")
@@ -36,13 +36,17 @@ def test_from_node(clusterip, nodes):
 
 
 @check("clusterip.all-endpoints", level=CORE, source=DOCS + "service/#endpointslices")
-def test_all_endpoints(clusterip, pods):
-    """Every ready endpoint is served, and nothing else ever answers.
+def test_all_endpoints(multiport, pods):
+    """On each port every ready endpoint is served, and nothing else ever answers; EndpointSlices list just those.
 
     An endpoint without traffic is capacity that nobody has; an answer of anything else is somebody else's data. A
-    missing one points to the EndpointSlices, or to a service proxy that is behind.
+    missing one points to the EndpointSlices, or to a service proxy that is behind. Each port of a Service is programmed
+    for itself, and each protocol by rules of its own.
     """
-    expect(pods).to_reach(clusterip, backends=clusterip.endpoints, every=True)
+    ports = [multiport.vip(name) for name in ("http", "line", "datagram")]
+    expect(pods).to_reach(ports, backends=multiport.endpoints, every=True)
+    listed, ready = multiport.listed, multiport.addresses
+    verify(listed == ready, f"EndpointSlices list {sorted(listed)}, the ready pods have {sorted(ready)}")
 
 
 @check(

@@ -28,11 +28,11 @@ def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
 def test_undeclared_port(clusterip, other_pods):
     """A port that the Service does not declare never answers.
 
-    kube-proxy's nftables mode refuses, its iptables mode lets the packet go where it will: either conforms. An answer
-    means that something else has the Service's address: with IPVS every node, whose own programs then answer unless
-    kube-proxy's filter keeps them from it (kubernetes #72236).
+    kube-proxy's nftables mode refuses, its iptables mode lets the packet go where it will: either conforms. Tried are
+    the next number, those that its pods listen on, and those of nodes' own programs: with IPVS every node has the
+    Service's address, and programs answer there unless kube-proxy's filter keeps them from it (kubernetes #72236).
     """
-    expect(other_pods).not_to_be_answered(clusterip.vip().at_port(clusterip.port() + 1), control=clusterip)
+    expect(other_pods).not_to_be_answered(clusterip.undeclared(), control=clusterip)
 
 
 @check("clusterip.not-on-node-port", level=CORE, source=DOCS + "service/#type-nodeport")
@@ -49,6 +49,8 @@ def test_not_on_node_port(nodeport, other_pods):
 def test_internal_only(nodeport, outside, cluster):
     """A cluster IP does not answer outside the cluster.
 
-    Nothing in a node forbids it: whoever routes the service range to a node gets through. It is worth knowing.
+    Nothing in a node forbids it: whoever routes the service range to a node gets through. It is worth knowing. A
+    machine that has no route at all for the address tells nothing.
     """
+    expect(outside).to_have_a_route(nodeport)
     expect(outside).not_to_be_answered(nodeport, control=nodeport.on(cluster.nodes[0]))

@@ -24,7 +24,7 @@ def test_no_such_family(clusterip, pods, cluster):
     Resolvers ask for both. NXDOMAIN for one of them makes the whole name unknown to some, and SERVFAIL or silence makes
     every connection wait.
     """
-    rdtype = "AAAA" if clusterip.records("A") else "A"
+    rdtype = "AAAA" if clusterip.rdtype == "A" else "A"
     expect(pods).to_be_told(rdtype, clusterip.fqdn, (), by=cluster)
 
 
@@ -58,9 +58,10 @@ def test_tcp(clusterip, many, pods, cluster):
     Sixty endpoints do not fit into 512 bytes. A resolver that is not told so takes the part for the whole, and one that
     cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
     """
-    expect(pods).to_be_told("A", clusterip.fqdn, clusterip.records("A"), by=cluster, transport="tcp")
-    expect(pods).to_be_told("A", many.fqdn, many.addresses, by=cluster, truncated=True)
-    expect(pods).to_be_told("A", many.fqdn, many.addresses, by=cluster, transport="tcp")
+    rdtype = clusterip.rdtype
+    expect(pods).to_be_told(rdtype, clusterip.fqdn, clusterip.records(rdtype), by=cluster, transport="tcp")
+    expect(pods).to_be_told(many.rdtype, many.fqdn, many.addresses, by=cluster, truncated=True)
+    expect(pods).to_be_told(many.rdtype, many.fqdn, many.addresses, by=cluster, transport="tcp")
 
 
 @check("dns.every-replica", level=CORE, source=DNS_SPEC)
@@ -69,9 +70,7 @@ def test_every_replica(clusterip, pods, cluster):
 
     One wrong replica of two makes every other lookup fail, which looks like chance from anywhere else.
     """
-    expect(pods).to_be_told(
-        "A", clusterip.fqdn, clusterip.records("A"), by=cluster.dns_replicas, thorough=True
-    )
-    expect(pods).to_be_told(
-        "A", clusterip.fqdn, clusterip.records("A"), by=cluster.dns_replicas, transport="tcp"
-    )
+    rdtype, replicas = clusterip.rdtype, cluster.dns_replicas
+    addresses = clusterip.records(rdtype)
+    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, thorough=True)
+    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, transport="tcp")

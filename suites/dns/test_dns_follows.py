@@ -19,7 +19,7 @@ def test_follows(world, other_pods, cluster):
         expect(other_pods).to_be_told(rdtype, name, records, by=cluster, rcode=rcode, settled=service.settled)
 
     with world.create("with-ports", name="followed", ports=[WEB]) as service:
-        rdtype = "AAAA" if ":" in service.cluster_ip else "A"
+        rdtype = service.rdtype
         told(rdtype, service.fqdn, *service.records(rdtype))
         told("SRV", service.srv("http"), f"8500 {service.fqdn}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubereach import names
 from kubereach.check import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
 from kubereach.expect import expect
 
@@ -23,7 +24,7 @@ def test_case_and_ttl(clusterip, pods, cluster):
     Some resolvers mix the case on purpose, against forged answers. Answers that are kept long lead to addresses that
     are gone.
     """
-    rdtype = "AAAA" if ":" in clusterip.cluster_ip else "A"
+    rdtype = clusterip.rdtype
     expect(pods).to_be_told(rdtype, clusterip.fqdn.upper(), clusterip.records(rdtype), by=cluster)
     expect(pods).to_report_records(rdtype, clusterip.fqdn, by=cluster, longest=300)
 
@@ -35,7 +36,7 @@ def test_pod_record(pods, cluster):
     CoreDNS answers it for whatever address (pods insecure), for addresses of pods (verified), or not at all. Nothing in
     Kubernetes depends on it; certificates for pods sometimes do.
     """
-    rdtype = "AAAA" if ":" in pods[0].address else "A"
+    rdtype = names.rdtype(pods[0].address)
     name = cluster.pod_name(pods[0].address, pods[0].namespace)
     expect(pods).to_be_told(rdtype, name, [pods[0].address], by=cluster)
 

@@ -34,6 +34,8 @@ def test_no_leak(clusterip, namesake, elsewhere, pods, other_pods):
 
     Otherwise a typing mistake, or a tenant, decides who gets the traffic.
     """
+    # it is in DNS: only then its plain name could be found too
+    expect(pods).to_resolve(elsewhere.fqdn, elsewhere.cluster_ips)
     expect(pods).not_to_know(elsewhere.name, control=clusterip.name)
     expect(pods).to_resolve(clusterip.name, clusterip.cluster_ips)
     expect(other_pods).to_resolve(namesake.name, namesake.cluster_ips)
@@ -52,13 +54,15 @@ def test_no_such_service(clusterip, pods, cluster):
     """
     missing = clusterip.fqdn.replace(clusterip.name, "no-such-service", 1)
     expect(pods).not_to_resolve(missing, control=clusterip.fqdn)
-    expect(pods).to_be_told("A", missing, (), by=cluster, rcode="NXDOMAIN")
+    expect(pods).to_be_told(clusterip.rdtype, missing, (), by=cluster, rcode="NXDOMAIN")
 
 
 @check("dns.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "dns-pod-service/")
 def test_internal_only(clusterip, outside):
     """The cluster's names do not resolve outside.
 
-    Where they do, somebody forwards the zone to the cluster: on purpose, one hopes.
+    Where they do, somebody forwards the zone to the cluster: on purpose, one hopes. A machine whose name servers answer
+    nothing at all does not know any name.
     """
+    expect(outside).to_hear_a_name_server()
     expect(outside).not_to_know(clusterip.fqdn)

@@ -13,11 +13,11 @@ def test_resolv_conf(world, pods, nodes, named, unready, cluster):
     ClusterFirst, also on the host network with ClusterFirstWithHostNet, means the cluster's DNS; None means what
     dnsConfig says and nothing else; Default means what the node has. The kubelet writes this file.
     """
-    server = {cluster.dns_address}
+    servers = cluster.nameservers
     search = cluster.search_list
-    expect(pods).to_be_configured(nameservers=server, search=search(world.namespace), ndots=5)
-    expect(nodes).to_be_configured(nameservers=server, search=search(world.node_namespace), ndots=5)
+    expect(pods).to_be_configured(nameservers=servers, search=search(world.namespace), ndots=5)
+    expect(nodes).to_be_configured(nameservers=servers, search=search(world.node_namespace), ndots=5)
     expect(unready.own_pods("never-ready")).to_be_configured(
-        nameservers=server, search=("one.example.com", "two.example.com"), ndots=2
+        nameservers=["192.0.2.53"], search=("one.example.com", "two.example.com"), ndots=2
     )
     expect(named.own_pods()).not_to_be_configured(search=search(world.namespace)[0])

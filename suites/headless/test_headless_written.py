@@ -17,7 +17,7 @@ def test_hostname_subdomain(subdomain, lonely, pods, cluster):  # noqa: ARG001 -
     Applications that tell their members by name need it where there is no StatefulSet.
     """
     name = subdomain.member("hermit")
-    expect(pods).to_be_told("A", name, subdomain.addresses, by=cluster)
+    expect(pods).to_be_told(subdomain.rdtype, name, subdomain.addresses, by=cluster)
     expect(pods).to_resolve(name, subdomain.addresses)
     expect(pods).to_reach(subdomain.by_name(name), backends=subdomain.endpoints)
 
@@ -35,11 +35,12 @@ def test_manual_endpoints(world, spare, other_pods, cluster):
     """
     first, second, *_ = sorted(spare.addresses)
     with world.create("by-hand", name="written", slices=[[first]], spec={"clusterIP": "None"}) as service:
-        expect(other_pods).to_be_told("A", service.fqdn, {first}, by=cluster, settled=service.settled)
+        name, rdtype = service.fqdn, service.rdtype
+        expect(other_pods).to_be_told(rdtype, name, {first}, by=cluster, settled=service.settled)
 
         service.write_slice(1, first, second)
 
-        expect(other_pods).to_be_told("A", service.fqdn, {first, second}, by=cluster, settled=service.settled)
+        expect(other_pods).to_be_told(rdtype, name, {first, second}, by=cluster, settled=service.settled)
         expect(other_pods).to_resolve(service.fqdn, {first, second}, settled=service.settled)
 
 

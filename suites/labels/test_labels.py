@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, LABELS, check
-from kubereach.expect import expect
+from kubereach.expect import expect, must_stay_silent
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
@@ -22,7 +22,7 @@ def test_service_proxy_name(world, clusterip, other_pods):
     live Service as soon as it is set or taken away.
     """
     with world.create("over-backend", name="proxied", labels={PROXY_NAME: "kubereach.dev-nobody"}) as service:
-        _must_be_left_alone(world, service, other_pods)
+        must_stay_silent(world, other_pods, service, than=service.name)
         service.set_label(PROXY_NAME, None)
         expect(other_pods).to_reach(service, backends=service.endpoints)
         service.set_label(PROXY_NAME, "kubereach.dev-nobody")
@@ -43,10 +43,3 @@ def test_headless(world, clusterip, spare, other_pods):
         expect(other_pods).not_to_be_answered(service, control=clusterip)
         service.label_slice(1, HEADLESS, None)
         expect(other_pods).to_reach(service, backends={backend})
-
-
-def _must_be_left_alone(world, service, vantages):
-    """Silence proves nothing before a Service that came later answers."""
-    with world.create("over-backend", name=f"after-{service.name}") as later:
-        expect(vantages).to_reach(later, backends=later.endpoints)
-        expect(vantages).not_to_be_answered(service, control=later)

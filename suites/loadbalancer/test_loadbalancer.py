@@ -94,3 +94,23 @@ def test_released(world, loadbalancer, outside):
         expect(outside).to_reach(address, backends=service.endpoints)
         service.delete()
         expect(outside).not_to_be_answered(service.formerly([address]), control=loadbalancer.ingress())
+
+
+@check(
+    "loadbalancer.given-up",
+    level=EXT,
+    slow=True,
+    needs=(LOADBALANCER, LB_CONTROLLER, OUTSIDE),
+    source=DOCS + "service/#publishing-services-service-types",
+)
+def test_given_up(world, loadbalancer, outside):
+    """A Service that becomes ClusterIP gives its load balancer's address up, which then no longer answers.
+
+    The Service lives on, and its pods answer inside the cluster. An address that still leads to them serves what its
+    owner believes to be closed.
+    """
+    with world.create("released", name="given-up") as service:
+        address = service.ingress()
+        expect(outside).to_reach(address, backends=service.endpoints)
+        service.become("ClusterIP")
+        expect(outside).not_to_be_answered(service.formerly([address]), control=loadbalancer.ingress())

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
-from kubereach.expect import FOREIGN_CLASS, asking_for, expect, free_address, must_have, only_for, verify
+from kubereach.expect import (
+    FOREIGN_CLASS,
+    asking_for,
+    expect,
+    free_address,
+    must_have,
+    must_stay_silent,
+    only_for,
+    verify,
+)
 
 
 @check(
@@ -100,12 +109,20 @@ def test_source_ranges(world, loadbalancer, other_pods, nodes, cluster):
     needs=(LOADBALANCER, LB_CONTROLLER, OUTSIDE),
     source="https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/",
 )
-def test_source_ranges_outside(world, loadbalancer, outside):
+def test_source_ranges_outside(world, outside):
     """loadBalancerSourceRanges keep clients from outside out, and let everybody in once they say so.
 
     It is the firewall of many a platform's own consoles. Ranges that are ignored open them to everybody.
     """
     with world.create("over-backend", name="closed", tcp=True, spec=only_for()) as service:
-        expect(outside).not_to_be_answered(service.ingress(), control=loadbalancer.ingress())
+        # the address is there before anybody serves it
+        must_stay_silent(
+            world,
+            outside,
+            service.ingress(),
+            than=service.name,
+            reached=lambda younger: younger.ingress(),
+            type="LoadBalancer",
+        )
         service.allow_everybody()
         expect(outside).to_reach(service.ingress(), backends=service.endpoints)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach.check import CORE, DOCS, EXT, SCTP, check
-from kubereach.expect import expect
+from kubereach.expect import expect, must_stay_silent
 
 WEB = {"name": "http", "port": 8000, "targetPort": "http"}
 LINE = {"name": "line", "port": 8001, "targetPort": "line"}
@@ -19,7 +19,7 @@ def test_changed(world, clusterip, other_pods):
     """
     with world.create("with-ports", name="changing", ports=[{**WEB, "targetPort": 9}]) as service:
         backends = service.endpoints
-        expect(other_pods).not_to_be_answered(service, control=clusterip)
+        must_stay_silent(world, other_pods, service, than=service.name)
 
         service.set_ports(WEB, LINE)
         http, line = service.vip("http"), service.vip("line")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kubereach.check import HOST_NETWORK, INFO, VIRTUAL_IPS, check
+from kubereach.check import HOST_NETWORK, INFO, MULTI_NODE, VIRTUAL_IPS, check
 from kubereach.expect import expect, proxies_by_node
 
 
-@check("proxy.mode", level=INFO, needs=HOST_NETWORK, source=VIRTUAL_IPS + "#proxy-modes")
+@check("proxy.mode", level=INFO, needs=(MULTI_NODE, HOST_NETWORK), source=VIRTUAL_IPS + "#proxy-modes")
 def test_mode(world, nodes):
     """The service proxy has the same mode on every node: iptables, ipvs, nftables, or a replacement.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,57 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def kubereach(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kubereach", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["explain", "demo.one"], ["run", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_error(project: Path, words: list[str]) -> None:
+    (project / "suites" / "test_more.py").write_text(
+        "".join(SUITE.replace("demo.", f"demo.n{n}-").replace("other.", f"other.n{n}-") for n in range(200))
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "kubereach", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_text_that_a_full_disk_does_not_take_is_an_error() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "kubereach", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 3
+    assert b"kubereach: standard output cannot be written to: [Errno 28]" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_a_defect_of_ours_never_says_that_a_cluster_does_not_conform(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(*_: object) -> None:
+        raise KeyError("podIP")
+
+    monkeypatch.setattr("kubereach.options.validated", wrong)
+    assert cli.main(["run"]) == 3
+    assert "unexpected error, please report it: KeyError: 'podIP'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("words", [["--", "--kubereach-level=ext"], ["--", "--kubereach-keep"]])
+def test_a_run_takes_its_options_by_their_short_names(words: list[str]) -> None:
+    done = kubereach("run", "--target=existing", "--kubeconfig=/not/there", *words)
+    option = words[1].partition("=")[0]
+    assert done.returncode == 2
+    assert f"{option} is an option of pytest, which `kubereach run` does not take" in done.stdout
+    assert f"Give `kubereach run` {option.replace('kubereach-', '')}, before any --." in done.stdout
+
+
+def test_the_help_of_a_run_lists_the_short_names() -> None:
+    text = kubereach("run", "--help").stdout
+    assert "--deadline SECONDS" in text and "--cluster-name NAME" in text and "--kubereach" not in text
 
 
 @pytest.mark.usefixtures("project")

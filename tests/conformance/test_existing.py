@@ -210,3 +210,20 @@ def test_a_pull_secret_goes_where_the_pods_are(run_suite: Runner) -> None:
     assert result.output.count("secret/pull\n") >= 4
     assert result.output.count("- name: pull") == 3
     assert 'secrets "nobodys" not found' in parts_of(result.output)["none"]
+
+
+_HELD = """
+RUN --set stop_deadline=2 clusterip.from-pod & run=$!
+until name=$(kubectl get namespaces -o name | grep -- '-a$'); do sleep 0.1; done
+name=${name#namespace/}
+until kubectl -n $name create configmap held --from-literal=a=b; do sleep 0.1; done
+kubectl -n $name patch configmap held --type merge -p '{"metadata": {"finalizers": ["example.com/hold"]}}'
+wait $run; echo "code $?"
+"""
+
+
+def test_what_does_not_go_is_an_error_that_names_it(run_suite: Runner) -> None:
+    result = in_lab(run_suite, _HELD, "--nodes", "1")
+    assert "1 passed" in result.output and "code 3" in result.output, result.output
+    assert "kubereach: left in the cluster after 2 s: Namespace kubereach-" in result.output
+    assert "-a (" in result.output

@@ -11,6 +11,7 @@ ITS_OWN = {
     "loadbalancer.class",
     "loadbalancer.external-local",
     "loadbalancer.from-outside",
+    "loadbalancer.given-up",
     "loadbalancer.released",
     "loadbalancer.requested-address",
     "loadbalancer.source-ranges-outside",

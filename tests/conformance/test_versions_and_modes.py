@@ -97,7 +97,9 @@ def test_a_whole_run_in_a_mode(run_suite: Runner, mode: str, lacking: set[str]) 
             ["--proxy-mode", "userspace"],
             "the lab has no proxy mode userspace: it plays nftables, iptables, ipvs",
         ),
+        (["--ip-family", "ipv5"], "the lab has no IP family ipv5: choose one of ipv4, ipv6"),
         (["--target", "kind", "--proxy-mode", "ipvs"], "--kind-proxy-mode"),
+        (["--context", "prod", "--ip-family", "ipv6"], "a cluster's own is what it is"),
         (["--context", "prod", "--kubernetes-version", "1.30"], "a cluster's own is what it is"),
     ],
 )

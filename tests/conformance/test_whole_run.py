@@ -64,7 +64,9 @@ def test_a_quick_run_has_the_core_checks_that_wait_for_nothing(run_suite: Runner
 
 
 def test_plain_pytest_does_the_same(run_suite: Runner) -> None:
-    _assert_quick(run_suite(["{python}", "-m", "pytest", "--quick", "--report-dir={report}"]))
+    _assert_quick(
+        run_suite(["{python}", "-m", "pytest", "--kubereach-quick", "--kubereach-report-dir={report}"])
+    )
 
 
 def test_on_a_dual_stack_lab(run_suite: Runner) -> None:
@@ -77,6 +79,45 @@ def test_on_a_dual_stack_lab(run_suite: Runner) -> None:
         assert result.code == 0, result.output
         assert result.ids("pass") == {*NOT_ONE_FAMILYS, "clusterip.from-pod"}, result.output
     assert result.report["target"]["description"] == "embedded lab, 3 nodes, dual stack"
+
+
+#: checks that depend on which IP family is the cluster's first: record types, addresses of nodes and of pods
+_OF_A_FAMILY = (
+    "dns", "headless", "externalname", "clusterip.from-pod", "clusterip.external-ips", "clusterip.undeclared-port",
+    "nodeport.includes-clusterip", "nodeport.from-nodes", "nodeport.localhost", "loadbalancer.includes-node-port",
+    "loadbalancer.health-check-node-port", "endpoints.manual", "lifecycle.type-changes",
+)  # fmt: skip
+
+
+def test_on_an_ipv6_lab(run_suite: Runner) -> None:
+    """A cluster without IPv4: record types and addresses are of the family that it has."""
+    run = ["{python}", "-m", "kubereach", "run", "--ip-family", "ipv6", "--report-dir", "{report}"]
+    result = run_suite(run if WHOLE else [*run, *_OF_A_FAMILY])
+    assert result.report["target"]["description"] == "embedded lab, 3 nodes, ipv6"
+    if WHOLE:
+        _assert_conformant(result)
+    else:
+        assert result.code == 0, result.output
+        assert result.ids("unsupported") == {"dns.external", "dns.internal-only"}, result.output
+        assert not result.ids("fail") | result.ids("error") | result.ids("noted"), result.output
+    asked = [path["address"] for check in result.report["checks"] for path in check["paths"]]
+    assert asked and not any("10.96." in address or "172.18." in address for address in asked)
+
+
+@pytest.mark.skipif(not WHOLE, reason="half a minute: make nightly has it")
+def test_on_a_dual_stack_lab_whose_first_family_is_ipv6(run_suite: Runner) -> None:
+    run = [
+        "{python}",
+        "-m",
+        "kubereach",
+        "run",
+        "--ip-family",
+        "ipv6",
+        "--dual-stack",
+        "--report-dir",
+        "{report}",
+    ]
+    _assert_conformant(run_suite(run), absent=ABSENT.keys() - NOT_ONE_FAMILYS)
 
 
 def test_on_one_node(run_suite: Runner) -> None:

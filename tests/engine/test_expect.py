@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import dns.message
@@ -15,14 +17,17 @@ import pytest
 from bench import local_vantage
 from test_peer import Odd, close, dns_server, unused_port
 
+from kubereach import peer
 from kubereach.address import Address
-from kubereach.cluster import DnsReplica
+from kubereach.cluster_dns import DnsReplica
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
 from kubereach.settings import Settings
 from kubereach.settling import CHANGED, Settling
-from kubereach.vantage import Series, VantageGroup
+from kubereach.vantage import Series, Vantage, VantageGroup
+from kubereach.vantage.streams import ProcessStream
+from kubereach.vantage.vantage import POD
 
 
 def balancer(*backends, every=0):
@@ -143,6 +148,7 @@ def test_a_path_that_still_converges_is_waited_for(serve, vantage, events):
     port = unused_port()
     vantage.context.settings = vantage.context.settings.overridden(["connect_timeout=10"])
     address = Address("clusterip", "http", "127.0.0.1", port, settled=time.monotonic() + 30)
+    vantage.open()  # whose start may take longer than the change does
 
     def later():
         import socket
@@ -422,6 +428,30 @@ def test_a_silent_server_is_a_failure(vantage):
     replica = DnsReplica("dns-0", "127.0.0.1", unused_port())
     (failure,) = failures(lambda: expect(vantage).to_be_told("A", "a.", {"192.0.2.1"}, by=replica))
     assert "refused" in failure.got
+
+
+#: a prober whose resolver is musl's, and loses its first query: it is answered when the resolver has sent it again
+_MUSL = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import peer
+tried = []
+def resolve(host, family):
+    tried.append(host)
+    if len(tried) == 1:
+        time.sleep(0.5)
+    return "ok", ["192.0.2.1"]
+peer.resolve, peer.libc, peer.resolver_options = resolve, lambda: "", lambda: "options timeout:1"
+peer.main(["probe"])
+"""
+
+
+def test_a_lost_query_is_not_hidden_by_a_resolver_that_soon_sends_it_again(context, wire):
+    command = [sys.executable, "-uc", _MUSL.format(folder=str(Path(peer.__file__).parent))]
+    musl = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
+    (failure,) = failures(lambda: expect(musl).to_resolve("web", {"192.0.2.1"}))
+    assert musl.resends_after == 0.5
+    assert (failure.expected, failure.got) == ("192.0.2.1", "2 ok, 1 time-out")
 
 
 def test_own_resolver(vantage):

@@ -11,6 +11,7 @@ from kubereach.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.expect import proxies, signals, tracking
 from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.settings import Settings
+from kubereach.world import proxy_mode
 from kubereach.world.proxies import proxies_by_node
 
 NODES = {name: Node(name, f"192.0.2.{number}") for number, name in enumerate(("n1", "n2"))}
@@ -30,13 +31,19 @@ def nodes(told, files=None):
         return files[self.node][path.rpartition("_")[2]]
 
     kind = type("Vantage", (SimpleNamespace,), {"read_file": read_file, "__hash__": object.__hash__})
-    context = SimpleNamespace(bus=told, settings=Settings())
+    context = SimpleNamespace(bus=told, settings=Settings(), ip_version=4)
     return [kind(name=f"node@{name}", node=name, context=context) for name in NODES]
 
 
 def answering(monkeypatch, module, *answers: Answer) -> None:
     results = [SeriesResult((Probe(answer, 0.01),), 0.01) for answer in answers]
     monkeypatch.setattr(module, "run_all", lambda _: results)
+
+
+def at_localhost(monkeypatch, *answers: Answer, first: bool = True) -> None:
+    """What each node's kube-proxy says, at the loopback address of the cluster's first IP family or of the other."""
+    pairs = [(answer, Answer(REFUSED)) if first else (Answer(REFUSED), answer) for answer in answers]
+    answering(monkeypatch, proxy_mode, *(answer for pair in pairs for answer in pair))
 
 
 def test_a_full_table_of_connections() -> None:
@@ -56,10 +63,12 @@ def test_tracking_that_cannot_be_seen() -> None:
 
 def test_modes_that_are_the_same_and_not(monkeypatch) -> None:
     told = Told()
-    answering(monkeypatch, proxies, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs\n"))
+    at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs\n"))
     proxies.modes(nodes(told), {})
-    assert told == ["ipvs on every node"]
-    answering(monkeypatch, proxies, Answer(OK, detail="ipvs"), Answer(REFUSED))
+    at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs"), first=False)
+    proxies.modes(nodes(told), {})
+    assert told == ["ipvs on every node"] * 2
+    at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(REFUSED))
     with pytest.raises(NotConforming, match="node@n1 ipvs, node@n2 unknown"):
         proxies.modes(nodes(told), {})
 
@@ -76,7 +85,7 @@ def test_a_replacement_has_no_mode_of_its_own(monkeypatch) -> None:
     found = proxies_by_node(
         SimpleNamespace(find=lambda path: {"items": items} if path.endswith("pods") else None)
     )
-    answering(monkeypatch, proxies, Answer(REFUSED), Answer(REFUSED))
+    at_localhost(monkeypatch, Answer(REFUSED), Answer(REFUSED))
     proxies.modes(nodes(told), found)
     assert told == ["a replacement: Cilium (eBPF) on every node"]
     with pytest.raises(Unsupported):

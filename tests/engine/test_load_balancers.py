@@ -9,6 +9,7 @@ import pytest
 
 from kubereach.check import LOADBALANCER
 from kubereach.errors import CannotMeasure, NotConforming, Unsupported, UsageError
+from kubereach.options import validated
 from kubereach.settings import Settings
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
@@ -132,14 +133,14 @@ def test_other_services_are_left_alone(spec):
 
 
 def test_a_family_without_a_range_cannot_be_measured():
-    balancer = SelfBalancer(Settings(self_load_balancer_range="192.0.2.0/28"))
+    balancer = SelfBalancer(Settings(self_load_balancer_range=("192.0.2.0/28",)))
     with pytest.raises(CannotMeasure, match="no IPv6 range"):
         balancer.assign(FakeApi(), service(("IPv6",)))
 
 
 def test_a_malformed_range_is_wrong_usage():
     with pytest.raises(UsageError, match="self_load_balancer_range"):
-        SelfBalancer(Settings(self_load_balancer_range="198.51.100.0/40"))
+        SelfBalancer(Settings(self_load_balancer_range=("198.51.100.0/40",)))
 
 
 def test_ranges_of_clients():
@@ -213,7 +214,7 @@ def test_every_overlay_can_be_read():
 
 
 def test_values_are_filled_in_and_missing_ones_are_named():
-    world = world_with(lb_provider="aws-nlb", lb_values="certificate=arn:aws:acm:1:certificate/2")
+    world = world_with(lb_provider="aws-nlb", lb_values=("certificate=arn:aws:acm:1:certificate/2",))
     cases = {case.name: case for case in read(world)}
     assert cases["ssl-cert"].missing == ("hostname",)
     annotations = cases["ssl-cert"].annotations
@@ -223,6 +224,36 @@ def test_values_are_filled_in_and_missing_ones_are_named():
     assert not cases["internal"].missing
 
 
+def test_a_value_arrives_as_it_was_given(tmp_path):
+    """From the command line to the annotation, whatever separates values, or means something to YAML, is in it."""
+    value = "a;b,c\nd: 'e' \"f\" #g {h} = i "
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays/acme.yaml").write_text(
+        "- name: one\n  outcome: answers\n  annotations: {a: '{{ some_value }}', b: '<{{ other }}>'}\n"
+        "  spec: {ports: [{port: 80, name: '{{ other }}'}]}\n"
+    )
+    given = {"kubereach_lb_value": [f"some-value={value}", "other=2"], "kubereach_lb_provider": "acme"}
+    settings = validated(given.get).settings()
+    assert settings.lb_values == (f"some-value={value}", "other=2")
+    world = SimpleNamespace(context=SimpleNamespace(settings=settings), manifests=tmp_path)
+    (case,) = read(world)
+    assert case.annotations == {"a": value, "b": "<2>"}
+    assert case.spec["ports"] == [{"port": 80, "name": "2"}]
+    assert not case.missing
+
+
+def test_settings_that_are_lists_are_read_from_assignments():
+    given = ["lb_values=a=1;2", "lb_values=b=3,4", "namespaces=one, two", "image_architectures=amd64,arm64"]
+    settings = Settings().overridden(given)
+    assert settings.lb_values == ("a=1;2", "b=3,4")
+    assert settings.namespaces == ("one", "two")
+    assert settings.image_architectures == ("amd64", "arm64")
+    described = {name: value for name, value, _ in settings.described()}
+    assert described["lb_values"] == "a,b"
+    assert described["namespaces"] == "one,two"
+    assert described["outside_via"] is None
+
+
 def test_an_unknown_provider_is_wrong_usage():
     with pytest.raises(UsageError, match="no such overlay"):
         read(world_with(lb_provider="acme"))
@@ -230,7 +261,7 @@ def test_an_unknown_provider_is_wrong_usage():
 
 def test_a_malformed_value_is_wrong_usage():
     with pytest.raises(UsageError, match="NAME=VALUE"):
-        read(world_with(lb_provider="gcp", lb_values="address"))
+        read(world_with(lb_provider="gcp", lb_values=("address",)))
 
 
 def test_a_malformed_overlay_is_wrong_usage(tmp_path):

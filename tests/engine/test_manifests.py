@@ -28,6 +28,7 @@ VARIABLES = {
     "run": "x",
     "domain": "cluster.local",
     "dns": "10.96.0.10",
+    "ip_version": 4,
     "name": "any",
     "node_port": 30001,
     "port": 11000,

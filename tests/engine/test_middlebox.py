@@ -216,8 +216,8 @@ class Api:
 
     def items(self, _):
         self.asked += 1
-        if self.services is None:
-            raise ApiError(403, "Forbidden", "no", "list services")
+        if isinstance(self.services, Exception):
+            raise self.services
         return [{"spec": {"clusterIPs": addresses}} for addresses in self.services]
 
 
@@ -229,5 +229,8 @@ def test_unallocated_addresses_are_looked_for_once():
     assert api.asked == 1
 
 
-def test_without_the_right_to_list_services_none_is_known():
-    assert Unallocated(Api(None), Cluster()).of(4) == []
+@pytest.mark.parametrize(
+    "error", [ApiError(403, "Forbidden", "no", "list services"), CannotMeasure("the API server is away")]
+)
+def test_where_services_cannot_be_listed_none_is_known(error):
+    assert Unallocated(Api(error), Cluster()).of(4) == []

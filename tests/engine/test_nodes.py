@@ -50,7 +50,7 @@ def test_why_a_node_is_left_out(one: dict, why: str) -> None:
 
 def test_an_image_of_one_architecture_leaves_the_others_out() -> None:
     items = [node(a, labels={"kubernetes.io/arch": a}) for a in ("amd64", "arm64")]
-    usable, left_out = choose(items, Settings(image_architectures="amd64"))
+    usable, left_out = choose(items, Settings(image_architectures=("amd64",)))
     assert [item["metadata"]["name"] for item in usable] == ["amd64"]
     assert [str(one) for one in left_out] == [
         "arm64: arm64 node: the image is for amd64 (image_architectures)"

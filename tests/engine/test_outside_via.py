@@ -12,7 +12,8 @@ import pytest
 from kubereach.context import RunContext
 from kubereach.errors import CannotMeasure, UsageError
 from kubereach.options import RunOptions
-from kubereach.vantage.command import CommandVantage, further_outsides, label_of, words_of
+from kubereach.vantage.command import CommandVantage, further_outsides
+from kubereach.vantage.elsewhere import elsewhere
 from kubereach.vantage.series import Series
 from kubereach.vantage.wire import Wire
 
@@ -82,20 +83,62 @@ def test_a_command_that_ends_under_way_says_why(serve, wire: Wire, context: RunC
 
 
 def test_names_say_where_and_differ(wire: Wire, context: RunContext) -> None:
-    assert label_of(words_of("ssh edge1 python3")) == "outside@ssh edge1"
-    assert label_of(words_of("/usr/bin/python3.12")) == "outside@/usr/bin/python3.12"
-    assert len(label_of(["x" * 99])) == len("outside@") + 40
-    made = further_outsides("ssh a python3\nssh a python3\nssh b python3", wire, context)
-    assert [vantage.name for vantage in made] == ["outside@ssh a", "outside@ssh a #2", "outside@ssh b"]
-    assert further_outsides(None, wire, context) == []
+    commands = ("ssh a python3", "ssh a python3", "ssh b python3", "lab=sh -c 'exec python3'")
+    made = further_outsides(commands, wire, context)
+    names = ["outside@a", "outside@a #2", "outside@b", "outside@lab"]
+    assert [vantage.name for vantage in made] == names
+    assert further_outsides((), wire, context) == []
 
 
-@pytest.mark.parametrize("command", ["", "  ", "ssh 'edge"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("edge1=sshpass -p hunter2 ssh 10.0.0.1 python3", "edge1"),
+        ("sshpass -p hunter2 ssh edge1 python3", "edge1"),
+        ("ssh -p 2222 -i hunter2 -v user:hunter2@edge1 python3", "edge1"),
+        ("/usr/bin/ssh ssh://user@edge1:2222 python3", "edge1"),
+        ("env TOKEN=hunter2 autossh -M0 edge1 /opt/python3.12 -u", "edge1"),
+        ("docker run -i --rm -e TOKEN=hunter2 python:3.13-alpine python3", "python:3.13-alpine"),
+        ("kubectl --token hunter2 exec -i some-pod -- python3", "some-pod"),
+        ("kubectl exec -i some-pod --token hunter2 -- python3", "kubectl"),
+        ("sshpass -p hunter2 python3", "sshpass"),
+        ("/opt/enter hunter2", "enter"),
+        ("/usr/bin/python3.12", "python3.12"),
+        ("x" * 99, "x" * 40),
+    ],
+)
+def test_a_name_is_never_a_secret(command: str, name: str) -> None:
+    assert elsewhere(command).name == name
+    assert elsewhere(str(elsewhere(command))).name == name
+    assert "hunter2" not in repr(elsewhere(command))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'echo; exit 7' hunter2",
+        "sh -c 'exit 7' hunter2 'a very long word that is more than the stream takes'",
+        "/no/hunter2-such/program hunter2",
+        f"{PYTHON} -c 'import time; time.sleep(0.2)' hunter2",
+    ],
+)
+def test_a_command_that_fails_is_not_shown(command: str, wire: Wire, context: RunContext) -> None:
+    with pytest.raises(CannotMeasure) as error:
+        CommandVantage(command, wire, context).run(Series("http", "127.0.0.1", 1))
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", ["", "  ", "edge1=", "ssh 'edge", "edge1=sshpass -p 'hunter2 ssh"])
 def test_a_malformed_command_is_told_before_the_run(command: str) -> None:
-    with pytest.raises(UsageError, match="--outside-via"):
+    with pytest.raises(UsageError, match="--outside-via") as error:
         RunOptions(outside_via=(command,)).settings()
+    assert "hunter2" not in str(error.value)
 
 
-def test_commands_keep_their_commas_and_semicolons() -> None:
-    given = ("sh -c 'a; b, c' sh", "ssh edge1 python3")
-    assert RunOptions(outside_via=given).settings().outside_via == "\n".join(given)
+def test_commands_keep_their_separators() -> None:
+    given = ("x=sh -c 'a; b, c\nd' sh", "edge1=ssh edge1 python3")
+    settings = RunOptions(outside_via=given).settings()
+    assert settings.outside_via == given
+    assert elsewhere(settings.outside_via[0]).words == ("sh", "-c", "a; b, c\nd", "sh")
+    assigned = RunOptions(assignments=tuple(f"outside_via={one}" for one in given)).settings()
+    assert assigned.outside_via == given

@@ -379,6 +379,28 @@ def test_readiness_is_toggled_with_the_secret(serve):
     assert get(url) == 200
 
 
+@pytest.mark.parametrize(
+    ("c_library", "text", "seconds"),
+    [
+        ("glibc 2.36", "nameserver 10.96.0.10\noptions ndots:5\n", 5.0),
+        ("glibc 2.36", "options timeout:2 attempts:3\noptions ndots:5\n", 2.0),
+        ("glibc 2.36", "options timeout:1\noptions timeout:60", 30.0),
+        ("glibc 2.36", "options timeout:0", 1.0),
+        ("", "nameserver 10.96.0.10\noptions ndots:5\n", 2.5),
+        ("", "options timeout:1 attempts:2", 0.5),
+        ("", "options timeout:30 attempts:0", 30.0),
+        ("", "", 2.5),
+    ],
+)
+def test_when_a_resolver_sends_a_query_again(c_library, text, seconds):
+    assert peer.resends_after(c_library, text) == seconds
+
+
+def test_the_greeting_says_when_the_resolver_sends_again(vantage):
+    vantage.open()
+    assert vantage.resends_after == peer.resends_after(peer.libc(), peer.resolver_options())
+
+
 def test_sigterm_ends_it_at_once():
     process = subprocess.Popen(
         [sys.executable, "-u", peer.__file__, "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -79,7 +79,7 @@ def test_a_server_that_answers_no_reviews_is_no_refusal() -> None:
 
 
 def test_given_namespaces_need_no_rights_on_namespaces() -> None:
-    rights = needed(Settings(namespaces="one,two"))
+    rights = needed(Settings(namespaces=("one", "two")))
     assert not [right for right in rights if right.resource == "namespaces"]
     everywhere = {right.resource for right in rights if not right.namespace}
     assert everywhere == {"nodes", "servicecidrs"}
@@ -90,7 +90,7 @@ def test_given_namespaces_need_no_rights_on_namespaces() -> None:
     ("arguments", "settings"),
     [
         ([], Settings(self_load_balancer=True)),
-        (["--namespace", "one,two"], Settings(namespaces="one,two", self_load_balancer=True)),
+        (["--namespace", "one,two"], Settings(namespaces=("one", "two"), self_load_balancer=True)),
         (
             ["--image-pull-secret", "team/pull"],
             Settings(image_pull_secret="team/pull", self_load_balancer=True),
@@ -295,4 +295,4 @@ def test_settings_of_pull_secret_and_namespaces() -> None:
     assert Settings(image_pull_secret="pull").pull_secret == ("default", "pull")
     assert Settings(image_pull_secret="team/pull").pull_secret == ("team", "pull")
     assert Settings().pull_secret == ("", "")
-    assert Settings(namespaces="a, b").given_namespaces == ("a", "b")
+    assert Settings().overridden(["namespaces=a, b"]).namespaces == ("a", "b")

@@ -82,7 +82,7 @@ def test_names_and_defaults_are_those_of_pytest_kind() -> None:
     parser = Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
     theirs = {option.names()[0]: option.dest for option in parser.getgroup("kind").options}
-    shared = {f"--{option.name}": option.dest for option in options.OPTIONS if option.shared}
+    shared = {f"--{option.name}": option.pytest_kind_dest for option in options.OPTIONS if option.shared}
     assert shared == theirs
     assert parser.parse([]).cluster_name == kind_options.DEFAULT_NAME
 

@@ -34,8 +34,9 @@ def run(
     tools.set(live=live)
     lab = [*PYTHON, "kubereach", "lab", "--fault", fault, "run", "--"]
     path = f"{tools.bin}:{os.environ['PATH']}"
+    report_dir = "--kubereach-report-dir=report" if words[0] == "pytest" else "--report-dir=report"
     done = subprocess.run(
-        [*lab, "env", f"PATH={path}", *PYTHON, *words, "--report-dir=report"],
+        [*lab, "env", f"PATH={path}", *PYTHON, *words, report_dir],
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -84,7 +85,12 @@ def test_a_run_that_fails_leaves_the_logs_of_the_nodes(tools: Tools) -> None:
 
 def test_plain_pytest_shares_the_options_with_pytest_kind(tools: Tools) -> None:
     suite = str(ROOT / "suites/clusterip")
-    options = ["--target=kind", "--check=clusterip.from-pod", "--cluster-name=shared", "--keep-cluster"]
+    options = [
+        "--kubereach-target=kind",
+        "--kubereach-check=clusterip.from-pod",
+        "--cluster-name=shared",
+        "--keep-cluster",
+    ]
     done, report = run(tools, "pytest", suite, "-p", "no:cacheprovider", *options)
     assert done.returncode == 0, done.stdout
     assert "kind cluster shared, kept after the run" in json.dumps(report["target"])

@@ -43,6 +43,7 @@ class Node:
 class Cluster:
     nodes = [Node("control-plane"), Node("worker")][:{nodes}]
     findings = {{}}
+    node_port_range = None
     def describe(self):
         return {{"version": "v1.36.2", "nodes": [node.name for node in self.nodes]}}
 

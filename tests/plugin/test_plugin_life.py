@@ -39,7 +39,7 @@ def test_many():
         ]
     )
     assert project.report["features"]["multi-node"] == {"present": False, "evidence": "1 node: control-plane"}
-    result = project.run("--require=multi-node,outside", code=1)
+    result = project.run("--kubereach-require=multi-node,outside", code=1)
     result.stdout.fnmatch_lines(
         ["  cluster ?* multi-node", "    expected present, as --require asks", "    got      absent"]
     )

@@ -34,12 +34,12 @@ def test_disturbs():
     ("arguments", "chosen"),
     [
         ([], ["demo.one", "demo.two", "other.extra"]),
-        (["--disruptive"], ["demo.one", "demo.two", "other.extra", "other.disturbs"]),
-        (["--check=demo.two"], ["demo.two"]),
-        (["--check=demo.*,other.extra"], ["demo.one", "demo.two", "other.extra"]),
-        (["--check=demo", "--skip-check=*.one"], ["demo.two"]),
-        (["--level=ext"], ["other.extra"]),
-        (["--quick"], ["demo.one", "demo.two"]),
+        (["--kubereach-disruptive"], ["demo.one", "demo.two", "other.extra", "other.disturbs"]),
+        (["--kubereach-check=demo.two"], ["demo.two"]),
+        (["--kubereach-check=demo.*,other.extra"], ["demo.one", "demo.two", "other.extra"]),
+        (["--kubereach-check=demo", "--kubereach-skip-check=*.one"], ["demo.two"]),
+        (["--kubereach-level=ext"], ["other.extra"]),
+        (["--kubereach-quick"], ["demo.one", "demo.two"]),
         (["-k", "two"], ["demo.two"]),
     ],
 )
@@ -55,41 +55,65 @@ def test_selection(project: Project, arguments: list[str], chosen: list[str]) ->
 
 def test_only_the_services_of_the_selected_checks_are_started(project: Project) -> None:
     project.checks(SUITE)
-    project.run("--check=demo.two", code=0)
+    project.run("--kubereach-check=demo.two", code=0)
     assert project.log == "open start second-service stop close"
 
 
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (["--check=demo.oen"], ["kubereach: no check is called demo.oen", "  Did you mean demo.one*?"]),
-        (["--skip-check=x.*"], ["kubereach: no check is called x.*", "  See `kubereach list` for the ids."]),
         (
-            ["--check=other.disturbs"],
-            ["kubereach: only disruptive checks are selected", "  Add --disruptive*"],
+            ["--kubereach-check=demo.oen"],
+            ["kubereach: no check is called demo.oen", "  Did you mean demo.one*?"],
         ),
         (
-            ["--level=must"],
-            ["kubereach: --level must: there is no such level", "  Known: core, ext, info, disr."],
+            ["--kubereach-skip-check=x.*"],
+            ["kubereach: no check is called x.*", "  See `kubereach list` for the ids."],
         ),
-        (["--require=x"], ["kubereach: --require x: there is no such feature", "  Known: multi-node, *"]),
         (
-            ["--quick", "--level=ext"],
-            ["kubereach: no quick check is selected: *", "  Leave out --quick."],
+            ["--kubereach-check=other.disturbs"],
+            ["kubereach: only disruptive checks are selected", "  Add --kubereach-disruptive*"],
+        ),
+        (
+            ["--kubereach-level=must"],
+            ["kubereach: --kubereach-level must: there is no such level", "  Known: core, ext, info, disr."],
+        ),
+        (
+            ["--kubereach-require=x"],
+            ["kubereach: --kubereach-require x: there is no such feature", "  Known: multi-node, *"],
+        ),
+        (
+            ["--kubereach-quick", "--kubereach-level=ext"],
+            ["kubereach: no quick check is selected: *", "  Leave out --kubereach-quick."],
         ),
         (["-k", "nothing"], ["kubereach: no check is left to run", "*"]),
-        (["--target=moon"], ["kubereach: --target moon: no such target", "  Targets: lab, kind, existing."]),
-        (["--target=lab", "--context=x"], ["kubereach: --target lab has no use for --context*", "*"]),
-        (["--context=x", "--dual-stack"], ["kubereach: --dual-stack: a cluster's IP families are its own*"]),
-        (["--context=x", "--fault=y"], ["kubereach: --fault y: only the lab can have faults", "*"]),
-        (["--nodes=none"], ["kubereach: --nodes none: not a number of nodes", "*"]),
         (
-            ["--set=los=1"],
-            ["kubereach: --set los=1: there is no such setting", "  Did you mean loss? Settings: image,*"],
+            ["--kubereach-target=moon"],
+            ["kubereach: --kubereach-target moon: no such target", "  Targets: lab, kind, existing."],
         ),
         (
-            ["--set=loss=much"],
-            ["kubereach: --set loss=much: not a number, zero or more", "  The default is 0.05."],
+            ["--kubereach-target=lab", "--kubereach-context=x"],
+            ["kubereach: --kubereach-target lab has no use for --kubereach-context*", "*"],
+        ),
+        (
+            ["--kubereach-context=x", "--kubereach-dual-stack"],
+            ["kubereach: --kubereach-dual-stack: a cluster's IP families are its own*"],
+        ),
+        (
+            ["--kubereach-context=x", "--kubereach-fault=y"],
+            ["kubereach: --kubereach-fault y: only the lab can have faults", "*"],
+        ),
+        (["--kubereach-nodes=none"], ["kubereach: --kubereach-nodes none: not a number of nodes", "*"]),
+        (
+            ["--kubereach-set=los=1"],
+            [
+                "kubereach: --kubereach-set los=1: there is no such setting",
+                "  Did you mean loss? Settings: image,*",
+            ],
+        ),
+        (
+            ["--kubereach-set=loss=much"],
+            ["kubereach: --kubereach-set loss=much: not a number, zero or more", "  The default is 0.05."],
         ),
     ],
 )
@@ -114,7 +138,14 @@ def test_settings_reach_the_world(project: Project) -> None:
             verify(found == (0.1, True, "python:3", 4), f"they are {found}")
         '''
     )
-    project.run("--set=loss=0.1", "--set", "in-flight=4", "--keep", "--image=python:3", code=0)
+    project.run(
+        "--kubereach-set=loss=0.1",
+        "--kubereach-set",
+        "in-flight=4",
+        "--kubereach-keep",
+        "--kubereach-image=python:3",
+        code=0,
+    )
     assert project.report["settings"]["in_flight"] == 4
 
 
@@ -157,7 +188,7 @@ def test_collect_only_starts_nothing(project: Project) -> None:
     project.run("--collect-only", "-q", code=0).stdout.fnmatch_lines(
         ["*::test_one", "*::test_two", "*::test_extra"]
     )
-    project.run("--collect-only", "--check=demo.x", code=2).stdout.fnmatch_lines(
+    project.run("--collect-only", "--kubereach-check=demo.x", code=2).stdout.fnmatch_lines(
         ["kubereach: no check is called demo.x"]
     )
     assert not (project.path / "log.txt").exists()
@@ -188,7 +219,7 @@ def test_slow():
     verify(True, "it works")
 '''
     )
-    project.run("--quick", code=0)
+    project.run("--kubereach-quick", code=0)
     assert list(project.verdicts) == ["demo.one", "demo.two"]
     assert project.report["verdict"] == "partial"
     assert project.report["reason"] == "1 core not selected"

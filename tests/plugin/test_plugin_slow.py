@@ -92,7 +92,7 @@ def test_to_stop_at_the_first_failure_is_to_run_one_after_the_other(project: Pro
 
 def test_what_is_not_chosen_is_not_begun(project: Project) -> None:
     project.checks(CHECKS.replace("BOTH.wait(60)", 'open("begun.txt", "a").write("x")'))
-    project.run("--check", "quick", code=0)
+    project.run("--kubereach-check", "quick", code=0)
     assert (project.path / "begun.txt").read_text() == "x"
 
 

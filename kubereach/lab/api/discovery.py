@@ -53,11 +53,10 @@ def groups(minor: int) -> dict[str, dict[str, list[Resource]]]:
 
 def legacy_versions(config: LabConfig) -> Object:
     """``/api``"""
-    address = f"{config.node_addresses[0]}:{config.api_port}"
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": config.api_host}],
     }
 
 

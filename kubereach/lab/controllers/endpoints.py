@@ -26,8 +26,8 @@ from kubereach.lab.registry import Registry
 #: (name, protocol, number, application protocol or "")
 _Port = tuple[str, str, int, str]
 _SLICE_SIZE = 100
-#: seconds by which a slow controller is late
-_SLOW = 8.0
+#: seconds by which the controller is late, by fault
+_DELAYS = {"endpoints.slow": 8.0, "endpoints.late-wrong-label": 1.0}
 _NAME = "kubernetes.io/service-name"
 _MANAGER = "endpointslice.kubernetes.io/managed-by"
 _OLD_MANAGER = "endpoints.kubernetes.io/managed-by"
@@ -41,7 +41,7 @@ class EndpointSliceController(Controller):
     def __init__(self, registry: Registry, faults: Collection[str] = ()) -> None:
         super().__init__(registry)
         self._times = TriggerTimes()
-        self._faults = faults
+        self._faults = frozenset(faults)
         #: when a controller that is slow looks at a Service (time.monotonic)
         self._due: dict[Key, float] = {}
 
@@ -99,12 +99,13 @@ class EndpointSliceController(Controller):
         self._write_endpoints(service, [pod for pod in pods if addresses_of(pod, families[0])], trigger)
 
     def _postponed(self, key: Key) -> bool:
-        """endpoints.slow: each change is only looked at some seconds later."""
-        if "endpoints.slow" not in self._faults:
+        """endpoints.slow and endpoints.late-wrong-label: each change is only looked at some seconds later."""
+        delay = next((seconds for fault, seconds in _DELAYS.items() if fault in self._faults), 0.0)
+        if not delay:
             return False
         if key not in self._due:
-            self._due[key] = time.monotonic() + _SLOW - 0.1
-            self.enqueue_later(key, _SLOW)
+            self._due[key] = time.monotonic() + delay - 0.1
+            self.enqueue_later(key, delay)
         if time.monotonic() < self._due[key]:
             return True
         del self._due[key]
@@ -112,7 +113,7 @@ class EndpointSliceController(Controller):
 
     def _finds(self, service: Object, pod: Object) -> bool:
         labels = pod["metadata"].get("labels") or {}
-        if "endpoints.wrong-label" in self._faults:
+        if self._faults & {"endpoints.wrong-label", "endpoints.late-wrong-label"}:
             return all(
                 value.startswith(labels.get(key, "?")) for key, value in service["spec"]["selector"].items()
             )

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 #: MetalLB's way to ask for addresses, one of each family
 _ADDRESSES = "metallb.io/loadBalancerIPs"
 _FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+#: seconds by which lb.late-and-open announces an address late
+_LATE = 3.0
 
 
 class _Pool:
@@ -114,7 +116,11 @@ class LoadBalancerController(Controller):
         for family, address in addresses.items():
             pool = self._pools[family]
             announcer = pool.announcer(address, self._candidates(service, family))
-            self._routes.put_nowait((address, "" if "lb.unannounced" in self._faults else announcer))
+            route = address, "" if "lb.unannounced" in self._faults else announcer
+            if "lb.late-and-open" in self._faults:
+                asyncio.get_running_loop().call_later(_LATE, self._routes.put_nowait, route)
+            else:
+                self._routes.put_nowait(route)
 
     def _is_our_class(self, spec: Object) -> bool:
         return not spec.get("loadBalancerClass") or "lb.class-ignored" in self._faults

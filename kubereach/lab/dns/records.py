@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 Object = dict[str, Any]
-#: an address of the service range that nobody serves
-_NOBODYS = "10.96.255.254"
+#: an address of the service range of each type of record that nobody serves
+_NOBODYS = {"A": "10.96.255.254", "AAAA": "fd00:10:96::fffe"}
 #: owner name (lower case, no final dot), type, data. SRV data is ``port target``; its weight is known when asked for.
 Record = tuple[str, str, str]
 
@@ -29,6 +29,8 @@ def service_records(
     endpoints = list(_endpoints(slices, name, faults))
     if spec.get("clusterIP") == "None":
         return _known(_headless(name, endpoints, faults), faults)
+    if "dns.empty-ignored" in faults and not endpoints:
+        return []
     records: list[Record] = []
     addresses = spec.get("clusterIPs") or [spec["clusterIP"]]
     if "dns.wrong-address" in faults:
@@ -59,7 +61,7 @@ def _headless(
     records: list[Record] = []
     for owner, address, ports in endpoints:
         if "dns.headless-vip" in faults:
-            records.append((name, "A", _NOBODYS))
+            records.append((name, _family(address), _NOBODYS[_family(address)]))
         elif "dns.headless-one-address" not in faults or not records:
             records.append((name, _family(address), address))
         if "dns.no-pod-names" not in faults:

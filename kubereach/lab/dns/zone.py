@@ -39,7 +39,7 @@ class Zone:
         self._namespaces: set[str] = set()
         self._fixed: list[Record] = [
             *([] if "dns.no-schema-version" in faults else [(f"dns-version.{domain}", "TXT", '"1.1.0"')]),
-            (f"ns.dns.{domain}", "A", dns_address),
+            (f"ns.dns.{domain}", "AAAA" if ":" in dns_address else "A", dns_address),
             (domain, "NS", f"kube-dns.kube-system.svc.{domain}"),
         ]
         self._add(self._fixed)
@@ -73,8 +73,9 @@ class Zone:
             return self._reverse(lower, kind)
         if lower != self.domain and not lower.endswith(f".{self.domain}"):
             # Not ours: it would be asked of an upstream. A lab's knows one name.
-            if (lower, kind) == _PUBLIC[:2] and "dns.no-upstream" not in self._faults:
-                return Answer(answer=[("", kind, _PUBLIC[2])], authoritative=False)
+            if lower == _PUBLIC[0] and "dns.no-upstream" not in self._faults:
+                records: list[Record] = [("", kind, _PUBLIC[2])] if kind == _PUBLIC[1] else []
+                return Answer(answer=records, authoritative=False)
             return Answer("SERVFAIL", authoritative=False)
         kinds = self._names.get(lower) or self._names.get(_without_underscores(lower)) or {}
         if "CNAME" in kinds:

@@ -27,7 +27,8 @@ def resolv_conf(config: LabConfig, pod: Object) -> str:
     searches: list[str] = []
     options: dict[str, str | None] = {}
     if policy == "Default" or (policy == "ClusterFirst" and spec.get("hostNetwork")):
-        nameservers, options = [config.outside_address], {"ndots": "0"}
+        if "dns.default-policy-empty" not in config.faults:
+            nameservers, options = [config.plans[0].outside], {"ndots": "0"}
     elif policy != "None":
         domain = config.cluster_domain
         nameservers = [config.dns_address]

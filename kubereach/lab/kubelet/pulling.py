@@ -50,7 +50,7 @@ async def no_image(container: Container, error: ImageError) -> None:
         container.event("Warning", "ErrImageNeverPull", text)
         container.event("Warning", "Failed", "Error: ErrImageNeverPull")
         return
-    why = pull_failure(image, kubelet.config.outside_address, kubelet.network.addresses[0]) or str(error)
+    why = pull_failure(image, kubelet.config.plans[0].outside, kubelet.network.addresses[0]) or str(error)
     container.waiting("ErrImagePull", why)
     container.event("Warning", "Failed", f'Failed to pull image "{image}": {why}')
     container.event("Warning", "Failed", "Error: ErrImagePull")

@@ -54,7 +54,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
             type filter hook input priority -110;
             ct state new {mode.at_node} meta l4proto . th dport vmap @no-endpoint-nodeports
             {endpoint_check}
-            {mode.incoming}
+            {"" if "proxy.node-listeners" in config.faults else mode.incoming}
         }}
         chain filter-forward {{
             type filter hook forward priority -110;
@@ -111,4 +111,9 @@ def _served_besides(config: LabConfig, plan: AddressPlan, mode: Mode) -> tuple[s
         map any-port-ips {{ type {address} : verdict; }}"""
         rules += f"""
             meta l4proto tcp {ip} daddr vmap @any-port-ips"""
+    if "proxy.same-port" in config.faults:
+        maps += f"""
+        map same-port-ips {{ type {address} : verdict; }}"""
+        rules += f"""
+            meta l4proto {{ tcp, udp }} {ip} daddr vmap @same-port-ips"""
     return maps, rules

@@ -56,7 +56,7 @@ class HealthChecks:
     async def start(self) -> None:
         """Begin to answer for the service proxy itself."""
         await self._serve(_HEALTHZ_PORT, self._healthz)
-        await self._serve(_MODE_PORT, self._proxy_mode, "127.0.0.1")
+        await self._serve(_MODE_PORT, self._proxy_mode, "127.0.0.1" if self._families[0] == "IPv4" else "::1")
 
     def node_changed(self, node: Object) -> None:
         """A node that is going away says so, for load balancers to send new connections elsewhere."""
@@ -97,7 +97,7 @@ class HealthChecks:
         address: str = "",
     ) -> Stop:
         """Answer on a port of the node; returns what ends it, with the connections that are open."""
-        listener = await self._host.listen(address, port, dual_stack=not address and len(self._families) > 1)
+        listener = await self._host.listen(address, port, dual_stack=not address and "IPv6" in self._families)
         handler = web.Server(answer, access_log=None)
         server = await asyncio.get_running_loop().create_server(handler, sock=listener)
 

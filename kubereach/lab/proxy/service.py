@@ -200,6 +200,10 @@ class _ServicePort:
         anywhere = self.endpoints and self.protocol == "tcp" and not self._local_policy("internal")
         if "proxy.undeclared-ports" in self.faults and anywhere:
             rules.elements.setdefault(("any-port-ips", address), f"goto {chain}")
+        if "proxy.same-port" in self.faults and self.endpoints and not self._local_policy("internal"):
+            same = f"same-port-{self.suffix}"
+            rules.chains[same] = (f"dnat to {self.endpoints[0].address}",)
+            rules.elements.setdefault(("same-port-ips", address), f"goto {same}")
         node_port = self.port.get("nodePort")
         if "proxy.node-port-on-cluster-ip" in self.faults and self.endpoints and node_port:
             rules.elements["service-ips", f"{address} . {self.protocol} . {node_port}"] = f"goto {chain}"
@@ -224,7 +228,7 @@ class _ServicePort:
             rules.elements["no-endpoint-services", key] = self._refusal()
         # Ranges of the other family say nothing of this one: without any of its own it stays open.
         ranges = self.plan.own(cidr.strip() for cidr in self.spec.get("loadBalancerSourceRanges") or [])
-        if "proxy.source-ranges-ignored" in self.faults:
+        if "proxy.source-ranges-ignored" in self.faults or "lb.late-and-open" in self.faults:
             ranges = []
         if any(ip_address(self.mode.own) in ip_network(cidr) for cidr in ranges if self.mode.own):
             # the node's own packets to an address of its own come from that address (kubernetes #119656)

@@ -98,6 +98,8 @@ class KindTarget:
         shutil.rmtree(logs, ignore_errors=True)  # of an earlier run, maybe of other nodes
         self._say("kind: exporting logs")
         done = cluster.export_logs(logs)
+        if logs.exists():
+            logs.chmod(0o700)
         # some of the files may be missing and the others are worth reading all the same
         return logs if done.ok or logs.exists() else None
 

@@ -1,0 +1,45 @@
+"""What the outside must have so that its silence means something: a route, and a name server that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubereach import dnsprobe
+from kubereach.address import Address
+from kubereach.dnsprobe import ResolvConf
+from kubereach.errors import Unsupported
+from kubereach.expect.evidence import measurable, paths
+from kubereach.expect.reach import series_for
+from kubereach.outcome import NODATA, NXDOMAIN, OK, PROTOCOL, SERVFAIL, UNREACHABLE
+from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
+
+
+def needed(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
+    """See `Expectation.to_have_a_route`: connect() itself fails where there is none, and no packet leaves."""
+    seen = paths(vantages, addresses)
+    results = run_all([(path.vantage, series_for(path)) for path in seen])
+    for path, result in zip(seen, results, strict=True):
+        path.result = result
+        measurable(path)
+        answers = [probe.answer for probe in result.probes]
+        if all(a.outcome == UNREACHABLE and a.at_connect == "ENETUNREACH" for a in answers):
+            raise Unsupported(
+                f"{path.vantage.name} has no route to {path.address.host}: no packet leaves its machine",
+                "See `ip route get` there; a default route is enough.",
+            )
+
+
+def heard(vantages: Sequence[Vantage]) -> None:
+    """See `Expectation.to_hear_a_name_server`. Any reply with a DNS message in it counts, an error too."""
+    for vantage in vantages:
+        servers = ResolvConf.parse(vantage.read_file("/etc/resolv.conf")).nameservers
+        timeout = vantage.context.settings.dns_timeout
+        more = {"message": dnsprobe.query(".", "NS"), "transport": "udp"}
+        series = [(vantage, Series("dns", host, 53, timeout=timeout, more=more)) for host in servers]
+        spoken = {outcome for result in run_all(series) for outcome in result.outcomes}
+        if not spoken & {OK, NODATA, NXDOMAIN, SERVFAIL, PROTOCOL}:
+            raise Unsupported(
+                f"no name server of {vantage.name} answers: {', '.join(servers) or 'it has none'}",
+                "A name that is not found there proves nothing.",
+            )

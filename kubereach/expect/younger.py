@@ -1,0 +1,90 @@
+"""A barrier: a Service that is younger than a change answers, so that the change has been followed by then.
+
+A path that answered as wanted before a change proves nothing about it while it goes on to do so: it may be the old
+rules that answer. Service proxies take changes in the order in which they were made; where a Service that was made
+after the change answers, the change is in force (kube-proxy has one informer of Services, and programs all that it
+knows of at once).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kubereach.context import Answered
+from kubereach.expect.converge import converge
+from kubereach.expect.evidence import Path
+from kubereach.expect.misses import LOST
+from kubereach.outcome import OK, in_words
+from kubereach.settling import Settling
+from kubereach.vantage import Series
+from kubereach.vantage.vantage import OUTSIDE
+
+
+def _key(path: Path) -> tuple[str, str, str, int]:
+    return path.vantage.name, path.address.kind, path.address.host, path.address.port
+
+
+def remember(path: Path) -> None:
+    """Keep who has answered on a path that was as expected."""
+    answered = Answered(time.monotonic(), frozenset(path.result.backends))
+    path.vantage.context.answered[_key(path)] = answered
+
+
+def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
+    """Whether a path that is as expected was so before its last change: the endpoints in `wanted` answered then."""
+    settled = path.address.settled
+    if not isinstance(settled, Settling) or path.attempts != 1:
+        return False
+    before = path.vantage.context.answered.get(_key(path))
+    return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)
+
+
+def await_younger(seen: Sequence[Path]) -> None:
+    """Make a Service and wait until it answers from where each path begins. A path whose vantage does not see it fails.
+
+    From outside it is asked for at node ports, of the node that the path leads to: what leads to a load balancer's
+    address from outside has no barrier.
+    """
+    from_outside = [p for p in seen if p.vantage.kind == OUTSIDE and p.address.way == "nodeport"]
+    from_inside = [p for p in seen if p.vantage.kind != OUTSIDE]
+    if not from_outside and not from_inside:
+        return
+    context = seen[0].vantage.context
+    with context.younger(bool(from_outside)) as (address, node_port):
+        barriers = [
+            (path, replace(path, address=address, result=type(path.result)((), 0.0))) for path in from_inside
+        ]
+        barriers += [
+            (path, replace(path, address=replace(path.address, port=node_port, settled=address.settled)))
+            for path in from_outside
+        ]
+        for _, younger in barriers:
+            younger.failures, younger.attempts = [], 0
+        late = converge(
+            [younger for _, younger in barriers], _single, lambda _, result: result.outcomes[OK] == 1
+        )
+        for path, younger in barriers:
+            if younger in late:
+                got = f"a Service made after it, {younger.address}: {in_words(younger.result.outcomes)}"
+                path.fail(f"the data plane to follow: {_change(path)}", got, miss=LOST)
+            else:
+                path.converged = max(path.converged, younger.converged)
+
+
+def _change(path: Path) -> str:
+    settled = path.address.settled
+    return settled.change if isinstance(settled, Settling) else "change"
+
+
+def _single(path: Path) -> Series:
+    settings, address = path.vantage.context.settings, path.address
+    return Series(
+        address.kind,
+        address.host,
+        address.port,
+        timeout=settings.connect_timeout,
+        nonce=path.vantage.context.nonce,
+        more={"family": address.family},
+    )
