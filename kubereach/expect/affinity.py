@@ -58,6 +58,7 @@ def stick(
         lambda path: "" if right(path, path.result) else _spread(path.result),
         converged,
         lambda path: latest(path, begun),
+        lambda path: _astray(path, kept),
     )
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
@@ -71,6 +72,12 @@ def stick(
 
 def _key(path: Path) -> tuple[str, str]:
     return path.vantage.name, str(path.address)
+
+
+def _astray(path: Path, kept: Stuck | None) -> bool:
+    """Whether more than one pod has answered, or another than before."""
+    before = kept.get(_key(path)) if kept is not None else None
+    return len(path.result.backends.keys() | ({before} if before else set())) > 1
 
 
 def _slow(series: Series, pause: float) -> Series:
@@ -96,7 +103,7 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
     if before:
         expected = f"{before}, as before, for all of {len(result.probes)} connections{apart}"
-    miss = LOST if lost else SPREAD
+    miss = LOST if lost and not _astray(path, kept) else SPREAD
     path.fail(expected, _spread(result), in_words(result.outcomes), miss=miss)
 
 

@@ -104,12 +104,13 @@ def hold(
         lambda path: "" if all_right(path, path.result) else in_words(path.result.outcomes),
         converged,
         lambda path: latest(path, begun, within),
+        is_wrong,
     )
     for path in seen:
         if path not in late:
             path.converged, path.least = max(path.converged, 0.0), length
         measurable(path)
-    note_flaps([path for path in seen if path not in late and all_right(path, path.result)])
+    note_flaps([path for path in seen if all_right(path, path.result)])
 
 
 def resolve(

@@ -35,8 +35,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
         return replace(series_for(path, _HOLD), nonce="", more=more)
 
     def right(path: Path, result: SeriesResult) -> bool:
-        statuses = {probe.answer.detail for probe in result.probes if probe.answer.outcome == OK}
-        return result.outcomes[OK] == len(result.probes) and statuses == {_wanted(path, good)}
+        return result.outcomes[OK] == len(result.probes) and _statuses(result) == {_wanted(path, good)}
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, _HOLD, again)
@@ -52,6 +51,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
         lambda path: "" if right(path, path.result) else in_words(path.result.outcomes),
         converged,
         lambda path: latest(path, begun),
+        lambda path: bool(_statuses(path.result) - {_wanted(path, good)}),
     )
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
@@ -59,12 +59,16 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
     for path in seen:
         measurable(path)
         if not right(path, path.result):
-            statuses = {p.answer.detail for p in path.result.probes if p.answer.outcome == OK}
+            statuses = _statuses(path.result)
             wrong = statuses - {_wanted(path, good)}
             # a request that was lost is not hidden behind the status of the others
             got = f"status {', '.join(sorted(statuses))}" if wrong else in_words(path.result.outcomes)
             path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)
     settle(seen)
+
+
+def _statuses(result: SeriesResult) -> set[str]:
+    return {probe.answer.detail for probe in result.probes if probe.answer.outcome == OK}
 
 
 def _wanted(path: Path, good: Collection[str]) -> str:

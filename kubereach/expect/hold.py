@@ -65,14 +65,16 @@ def held(
     missed: Callable[[Path], str],
     converged: Callable[[Sequence[Path]], Sequence[Path]],
     limit: Callable[[Path], float],
+    wrong: Callable[[Path], bool],
     tried: int = 0,
 ) -> list[Path]:
     """Hold each path until a series of it is as expected or it has settled; `path.result` is the last series.
 
     `run` makes a series of each path, held for the given time, from 0; `missed` says what a path's last series missed,
     "" if nothing; `converged` waits until paths converge again and gives those that do not; `limit` is the
-    time.monotonic() at which a path must have settled. `tried` series have been held before. What a path missed in
-    between is its `flap`. Gives the paths that did not converge again.
+    time.monotonic() at which a path must have settled; `wrong` whether an answer that came in its last series is one
+    that must not come, which no overload explains. `tried` series have been held before. What a path missed in between
+    is its `flap`. Gives the paths that did not converge again.
     """
     late: list[Path] = []
     again, waiting = tried, list(seen)
@@ -84,7 +86,10 @@ def held(
             path
             for path in waiting
             if missed(path)
-            and (began < limit(path) or (again - tried < OVERLOADED and overloaded(path, LOST, began)))
+            and (
+                began < limit(path)
+                or (again - tried < OVERLOADED and not wrong(path) and overloaded(path, LOST, began))
+            )
         ]
         for path in unsettled:
             ended = began + path.result.seconds

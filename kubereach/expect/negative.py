@@ -83,7 +83,7 @@ def negative(
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
     def waits_for_refusal(path: Path) -> bool:
-        return REFUSED in wanted[id(path)] and TIMEOUT not in wanted[id(path)]
+        return TIMEOUT not in wanted[id(path)]
 
     def any_silence(path: Path) -> bool:
         # whoever answers for nobody hides none of what conforms: that no endpoint answers is all there is to see

@@ -29,11 +29,12 @@ _LATE_ANSWERS = frozenset({LOST, NO_REFUSAL, FLOW})
 def overloaded(path: Path, miss: str = "", since: float = 0.0) -> str:
     """How late the machine was, in words, if that may explain what a path has missed; else empty.
 
-    `miss` is what it has missed, without one that of its first failure; `since` the time.monotonic() from which on
-    lateness counts, without one from the beginning of the expectation.
+    `miss` is what it has missed, without one what its failures say, each of which has to be explained; `since` the
+    time.monotonic() from which on lateness counts, without one from the beginning of the expectation.
     """
     late = path.vantage.context.lateness.since(path.vantage.name, max(since, path.began))
-    if not late.longest or not _explains(path, miss or path.miss, late):
+    missed = {miss} if miss else {failure.miss for failure in path.failures}
+    if not late.longest or not all(_explains(path, one, late) for one in missed):
         return ""
     who = (
         path.vantage.name if late.prober >= late.backends else f"a backend that answered {path.vantage.name}"
@@ -44,14 +45,14 @@ def overloaded(path: Path, miss: str = "", since: float = 0.0) -> str:
 def _explains(path: Path, miss: str, late: Late) -> bool:
     """Whether so late a machine may have missed what a path has missed: each miss of its own, not any of them."""
     settings, result = path.vantage.context.settings, path.result
-    if miss not in _LATE_ANSWERS or result.outcomes.keys() - {OK, TIMEOUT}:
+    missed = [probe for probe in result.probes if probe.answer.outcome != OK or probe.retransmits]
+    # where no answer was missed it was one that is wrong, or that should not have come: that is nobody's being late
+    if miss not in _LATE_ANSWERS or not missed or result.outcomes.keys() - {OK, TIMEOUT}:
         return late.longest >= SHARE * settings.converge_deadline
     timeout = settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
     # a path that gives no answer at all is not only slow
     silent = timeout / 2 if result.outcomes[OK] else timeout
-    for probe in result.probes:
-        if probe.answer.outcome == OK and not probe.retransmits:
-            continue
+    for probe in missed:
         # a ping of a flow does not say when its machine was late
         own = late.prober if miss == FLOW else probe.late
         if max(own, late.backends) < (RETRANSMISSION if probe.answer.outcome == OK else silent):

@@ -118,7 +118,15 @@ class _Reaching:
             for path in self._seen
             if path not in late and not path.failures and not (self._every and path.attempts == 1)
         ]
-        left = held(open_paths, self._hold, self._missed, self._converge, self._limit, tried=int(self._every))
+        left = held(
+            open_paths,
+            self._hold,
+            self._missed,
+            self._converge,
+            self._limit,
+            self._wrong,
+            tried=int(self._every),
+        )
         for path in open_paths:
             if path in left:
                 self._asked[id(path)] = self._tried
@@ -135,6 +143,10 @@ class _Reaching:
 
     def _missed(self, path: Path) -> str:
         return next((failure.got for failure in self.misses(path)), "")
+
+    def _wrong(self, path: Path) -> bool:
+        """Whether an answer is wrong, and not only missing."""
+        return any(failure.miss != missed.LOST for failure in self.misses(path))
 
     def _wanted(self, path: Path) -> frozenset[str] | None:
         """The pods that may answer on a path, None if anybody may; all of them have to, where `every` was asked for."""

@@ -15,7 +15,6 @@ from dataclasses import replace
 from kubereach.context import Answered
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path
-from kubereach.expect.misses import LOST
 from kubereach.outcome import OK, in_words
 from kubereach.settling import Settling
 from kubereach.vantage import Series
@@ -53,22 +52,18 @@ def await_younger(seen: Sequence[Path]) -> None:
         return
     context = seen[0].vantage.context
     with context.younger(bool(from_outside)) as (address, node_port):
-        barriers = [
-            (path, replace(path, address=address, result=type(path.result)((), 0.0))) for path in from_inside
-        ]
+        barriers = [(path, replace(path, address=address)) for path in from_inside]
         barriers += [
             (path, replace(path, address=replace(path.address, port=node_port, settled=address.settled)))
             for path in from_outside
         ]
-        for _, younger in barriers:
-            younger.failures, younger.attempts = [], 0
         late = converge(
             [younger for _, younger in barriers], _single, lambda _, result: result.outcomes[OK] == 1
         )
         for path, younger in barriers:
             if younger in late:
                 got = f"a Service made after it, {younger.address}: {in_words(younger.result.outcomes)}"
-                path.fail(f"the data plane to follow: {_change(path)}", got, miss=LOST)
+                path.fail(f"the data plane to follow: {_change(path)}", got)
             else:
                 path.converged = max(path.converged, younger.converged)
 

@@ -87,6 +87,12 @@ class Staged:
             empty=lambda: self.taken.append("empty"),
         )
 
+    #: seconds after which its resolver asks again
+    resends_after = 5.0
+
+    def open(self) -> None:
+        """Its prober is there."""
+
     def submit(self, series: Series) -> Future[SeriesResult]:
         self.asked.append(series)
         self.at.append(self.clock.now)

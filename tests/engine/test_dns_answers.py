@@ -30,6 +30,7 @@ from kubereach.expect.dns import (
 )
 from kubereach.expect.hold import hold_length, longer
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
+from kubereach.lateness import Lateness
 from kubereach.outcome import (
     LOCAL,
     NODATA,
@@ -118,11 +119,12 @@ def resolved(vantage, *addresses, names=(NAME,), family=4, settled=0.0, within=N
 
 
 def test_a_name_has_exactly_these_addresses(vantage, events, context):
+    context.settings = replace(context.settings, hold_in_flight=3)
     one = vantage([found("10.96.0.2", "10.96.0.1")])
     resolved(one, "10.96.0.1", "10.96.0.2", family=6)
     (series,) = one.asked
     assert (series.kind, series.host, series.count) == ("resolve", NAME, context.settings.resolve_hold)
-    assert (series.in_flight, series.stop_after) == (context.settings.hold_in_flight, STOP_AFTER)
+    assert (series.in_flight, series.stop_after) == (3, STOP_AFTER)
     assert series.timeout == pytest.approx(1.5 * context.settings.dns_timeout)
     assert (series.wanted, series.more, series.patient) == ((OK, NXDOMAIN, NODATA), {"family": 6}, True)
     (event,) = probed(events)
@@ -131,10 +133,21 @@ def test_a_name_has_exactly_these_addresses(vantage, events, context):
 
 
 def test_a_resolver_asks_several_questions_in_the_time_for_one_and_a_half(vantage, context):
-    context.settings = replace(context.settings, dns_timeout=4.0)
+    """And it has given its answer before it asks again, which would hide that a packet was lost."""
+    context.settings = replace(context.settings, dns_timeout=2.0)
+    for resends, timeout in ((5.0, 3.0), (2.5, 2.0)):
+        one = vantage([found("10.96.0.1")])
+        one.resends_after = resends
+        resolved(one, "10.96.0.1")
+        assert one.asked[0].timeout == pytest.approx(timeout)
+
+
+def test_a_prober_has_greeted_before_its_resolver_is_timed(vantage):
     one = vantage([found("10.96.0.1")])
+    one.resends_after = 0.1
+    one.open = lambda: setattr(one, "resends_after", 0.2)
     resolved(one, "10.96.0.1")
-    assert one.asked[0].timeout == 6.0
+    assert one.asked[0].timeout == pytest.approx(0.16)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +238,7 @@ def test_within_is_time_to_converge(vantage, clock):
 def test_what_has_settled_is_not_waited_for(vantage, clock):
     one = vantage([UNKNOWN], [found("10.96.0.1")])
     misses(lambda: resolved(one, "10.96.0.1", settled=clock.now))
-    assert len(one.asked) == 1
+    assert [series.patient for series in one.asked] == [True]
 
 
 def test_a_name_that_flaps_before_it_has_settled_is_held_again_and_told(vantage, clock, events, context):
@@ -259,6 +272,10 @@ def test_time_that_has_passed_is_not_given_again(vantage, clock, context):
     slow = vantage(good, lambda series: replace(played(series, [UNKNOWN]), seconds=4.0), [UNKNOWN])
     misses(lambda: resolved(slow, "10.96.0.1", within=5.0))
     assert 4.5 < clock.now - begun < 7
+    # one that began in time and ended after it is tried once more
+    late = vantage(good, lambda series: replace(played(series, [UNKNOWN]), seconds=9.0), [UNKNOWN])
+    misses(lambda: resolved(late, "10.96.0.1", within=5.0))
+    assert len(late.asked) == 3
 
 
 def test_several_names_have_each_their_own_course(vantage, clock):
@@ -296,6 +313,8 @@ def test_what_a_cache_may_hold_is_waited_for(vantage, clock, forgotten, events):
     begun = clock.now
     one = vantage(lambda _: [found("10.96.0.1") if clock.now > begun + 4 else UNKNOWN])
     resolved(one, "10.96.0.1", settled=clock.now + 1)
+    # what has converged once it was forgotten is held
+    assert [series.patient for series in one.asked[-2:]] == [False, True]
     ((_, question),) = forgotten
     assert question.rdtype == "A"
     assert question.right(dnsprobe.Reply("NOERROR", False, frozenset({"10.96.0.1"})))
@@ -334,16 +353,18 @@ def test_with_a_limit_of_its_own_no_cache_is_waited_for(vantage, forgotten):
 
 
 @pytest.mark.usefixtures("forgotten")
-def test_what_a_cache_does_not_forget_fails(vantage, clock):
+def test_what_a_cache_does_not_forget_fails(vantage, clock, events):
     begun = clock.now
     (failure,) = misses(lambda: resolved(vantage([UNKNOWN]), "10.96.0.1", settled=clock.now + 1))
     assert failure.got == "3 NXDOMAIN"
     assert 5.5 < clock.now - begun < 8
+    (event,) = probed(events)
+    assert event.converged == -1.0
 
 
 def test_what_no_cache_holds_back_fails_without_it(vantage, clock, monkeypatch):
     monkeypatch.setattr(names_, "forgetting", lambda *_: [])
-    one = vantage([UNKNOWN], [UNKNOWN])
+    one = vantage([UNKNOWN], [found("10.96.0.1")])
     misses(lambda: resolved(one, "10.96.0.1", settled=clock.now + 0.01))
     # it was tried to converge and is not held
     assert len(one.asked) == 1
@@ -433,6 +454,15 @@ def test_each_vantage_has_its_control(vantage):
         not_resolve([good, bad], [NAME], CONTROL, frozenset({NXDOMAIN}), 0.0)
 
 
+def test_names_are_looked_up_in_the_clusters_ip_version(vantage, context, clock, forgotten):
+    context.ip_version = 6
+    one = vantage([UNKNOWN], control=[found("fd00::1")])
+    not_found(one)
+    assert [series.more for series in one.asked] == [{"family": 6}] * 3
+    misses(lambda: not_found(vantage([found("fd00::9")]), control="", settled=clock.now + 1))
+    assert forgotten[0][1].rdtype == "AAAA"
+
+
 def test_without_a_name_there_is_no_control(vantage):
     one = vantage([UNKNOWN])
     not_found(one, control="")
@@ -471,6 +501,7 @@ def answered(vantage, *records, rdtype="A", rcode="NOERROR", transport="udp", tr
 
 
 def test_the_question(vantage, context):
+    context.settings = replace(context.settings, hold_in_flight=3)
     one = vantage([reply("A", "10.96.0.1")])
     answered(one, "10.96.0.1", transport="tcp")
     (series,) = one.asked
@@ -694,6 +725,27 @@ def test_the_address_of_a_target(vantage):
     )
 
 
+def test_the_only_address_that_may_be(vantage):
+    one = vantage([reply("A", "10.96.0.2")])
+    assert one_address([one], SERVER, NAME, frozenset({"10.96.0.2"})) == "10.96.0.2"
+    six = vantage([reply("AAAA", "fd00::1")])
+    assert one_address([six], SERVER, NAME, frozenset({"fd00::1"})) == "fd00::1"
+    assert dns.message.from_wire(base64.b64decode(six.asked[0].more["message"])).question[0].rdtype == 28
+    (failure,) = misses(lambda: one_address([vantage([SILENT])], SERVER, NAME, frozenset({"fd00::1"})))
+    assert failure.expected == f"AAAA {NAME}: one of fd00::1"
+
+
+def test_the_address_is_the_first_vantages(vantage):
+    both = [vantage([reply("A", "10.96.0.1")]), vantage([reply("A", "10.96.0.2")], node="two")]
+    assert one_address(both, SERVER, NAME, frozenset({"10.96.0.1", "10.96.0.2"})) == "10.96.0.1"
+
+
+def test_an_address_is_asked_of_no_cache(vantage, clock, forgotten):
+    server = replace(SERVER, settled=clock.now + 1)
+    misses(lambda: one_address([vantage([reply("A")])], server, NAME, frozenset({"10.96.0.1"})))
+    assert not forgotten
+
+
 @pytest.mark.parametrize(
     ("answer", "got"),
     [
@@ -726,7 +778,21 @@ def test_a_name_that_is_found_is_told(vantage, events, context):
     assert texts(events) == [f"pod@one: {NAME} is 10.96.0.1, 10.96.0.2"]
     (series,) = one.asked
     assert (series.kind, series.host, series.count) == ("resolve", NAME, context.settings.resolve_hold)
-    assert series.more == {"family": 4}
+    assert series.more == {"family": 0}
+
+
+@pytest.mark.parametrize("call", [lambda one: find([one], NAME), lambda one: reported(one)])
+def test_what_was_found_is_not_looked_for_again_on_a_late_machine(vantage, context, call):
+    context.lateness = Lateness()
+
+    def script(series):
+        result = replace(played(series, [reply("NS", "ns.x.")]), late=9.0)
+        context.lateness.note("pod@one", result)
+        return result
+
+    one = vantage(script)
+    call(one)
+    assert len(one.asked) == 1
 
 
 def test_a_name_that_is_not_always_found_fails(vantage, events):
@@ -761,6 +827,7 @@ def test_records_are_told_with_how_long_they_may_be_kept(vantage, events, contex
         (reply("NS"), "2 ok, 1 no records (NODATA)"),
         (SILENT, "2 ok, 1 time-out"),
         (Answer(OK, detail="!"), "3 ok"),
+        (Answer(OK, detail=reply("NS").detail), "3 ok"),
         (Answer(NODATA, detail=reply("NS", "ns.x.").detail), "2 ok, 1 no records (NODATA)"),
     ],
 )
@@ -786,7 +853,7 @@ def test_the_diagnosis_can_ask_for_records_again(vantage, context):
     misses(lambda: reported(vantage([reply("NS", "ns.x.", ttl=31)]), longest=30))
     misses(lambda: reported(vantage([reply("NS")])))
     kept, lacking = seen
-    assert (kept.series.count, kept.series.kind) == (1, "dns")
+    assert (kept.series.count, kept.series.kind, kept.series.more.keys()) == (1, "dns", {"message"})
     assert kept.judged(reply("NS", "ns.x.", ttl=30))
     assert not kept.judged(reply("NS", "ns.x.", ttl=31))
     assert not kept.judged(reply("NS"))

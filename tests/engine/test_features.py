@@ -45,8 +45,8 @@ def asked(monkeypatch):
     return made
 
 
-def found(*nodes, settings=None, findings=None, **more):
-    cluster = SimpleNamespace(nodes=nodes, findings=findings or {})
+def found(*nodes, settings=None, findings=None, ports=None, **more):
+    cluster = SimpleNamespace(nodes=nodes, findings=findings or {}, node_port_range=ports)
     return detect(cluster, settings or Settings(), **more)
 
 
@@ -76,7 +76,7 @@ def test_several_nodes() -> None:
 )
 def test_a_second_namespace(given, present, evidence) -> None:
     settings = Settings().overridden([f"namespaces={','.join(given)}"]) if given else Settings()
-    assert settings.given_namespaces == given
+    assert settings.namespaces == given
     assert found(ONE, settings=settings)[OTHER_NAMESPACE] == Finding(present, evidence)
 
 
@@ -87,7 +87,7 @@ def test_the_outside_is_where_every_node_reacts(asked) -> None:
     )
     assert every[OUTSIDE_DUAL].present
     first, second = asked.calls
-    assert first == (["10.0.0.1", "10.0.0.2"], (10250, 22, 30000, 31000, 32767), Settings().outside_timeout)
+    assert first == (["10.0.0.1", "10.0.0.2"], (10250, 22, 30000, 31383, 32767), Settings().outside_timeout)
     assert second[0] == ["10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2"]
     asked.silent = {"10.0.0.2"}
     every = found(ONE, TWO)
@@ -101,6 +101,11 @@ def test_one_family_that_does_not_react(asked) -> None:
     every = found(ONE, TWO)
     assert every[OUTSIDE].present
     assert every[OUTSIDE_DUAL].evidence.startswith("no reaction from fd00::2 on")
+
+
+def test_ports_of_the_clusters_own_node_port_range_are_tried(asked):
+    found(ONE, ports=(20000, 20100))
+    assert [call[1] for call in asked.calls] == [(10250, 22, 20000, 20050, 20100)] * 2
 
 
 @pytest.mark.usefixtures("asked")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from staged import ADDRESS, Staged
 
@@ -71,7 +69,7 @@ def test_a_series_that_is_held_again_is_longer_in_proportion():
 def holding(context, clock):
     """Holds one path whose series are `results`, the last one for ever; gives the path and what was done."""
 
-    def hold(*results, limit=0.0, tried=0, converges=True):
+    def hold(*results, limit=0.0, tried=0, converges=True, wrong=False):
         path = Path(Staged(context, clock, lambda _: ()), ADDRESS)
         series = iter(results)
         done = []
@@ -93,7 +91,7 @@ def holding(context, clock):
         def missed(one):
             return in_words(one.result.outcomes) if set(one.result.outcomes) != {OK} else ""
 
-        late = held([path], run, missed, converged, lambda _: begun + limit, tried)
+        late = held([path], run, missed, converged, lambda _: begun + limit, lambda _: wrong, tried)
         return path, late, done
 
     return hold
@@ -134,10 +132,13 @@ def test_series_that_were_held_before_count(holding):
     assert holding(BAD, GOOD, limit=9, tried=1)[2] == [1, "converge", 2]
 
 
-def late_by(seconds):
-    return SeriesResult(
-        tuple(replace(probe, late=seconds) for probe in BAD.probes), BAD.seconds, late=seconds
-    )
+def test_an_answer_that_is_wrong_is_given_no_more_times(holding, monkeypatch):
+    """Not that of a stranger who answered once, in a series of which a late machine lost some."""
+    monkeypatch.setattr(hold, "overloaded", lambda *_: "late")
+    path, late, done = holding(BAD, GOOD, wrong=True)
+    assert (late, done, path.result) == ([], [0], BAD)
+    # while it may still settle it is held again all the same
+    assert holding(BAD, GOOD, wrong=True, limit=9)[2] == [0, "converge", 1]
 
 
 @pytest.mark.parametrize("tried", [0, 1])
@@ -181,6 +182,7 @@ def test_each_path_has_its_own_course(context, clock):
         lambda path: "" if path.result is GOOD else "missed",
         lambda some: [path for path in some if path is hopeless],
         lambda path: begun + (0 if path is broken else 9),
+        lambda _: False,
     )
     assert late == [hopeless]
     assert runs == [["a", "b", "c", "d"], ["b"]]
@@ -190,7 +192,7 @@ def test_each_path_has_its_own_course(context, clock):
 def test_each_path_has_a_series_of_its_own(context, clock):
     two = [Path(Staged(context, clock, lambda _: ()), ADDRESS) for _ in range(2)]
     with pytest.raises(ValueError, match="zip"):
-        held(two, lambda *_: [GOOD], lambda _: "", lambda _: [], lambda _: 0.0)
+        held(two, lambda *_: [GOOD], lambda _: "", lambda _: [], lambda _: 0.0, lambda _: False)
 
 
 def test_flaps_are_told(context, clock, events):

@@ -59,7 +59,7 @@ def test_a_path_that_loses_packets_is_overlooked_no_more_often_than_promised(mon
     overlooked = 0
     for _ in range(trials):
         path, settled = SimpleNamespace(result=None, flap=None), next(now) + 40
-        held([path], run, missed, lambda _: [], lambda _, at=settled: at, tried=again)
+        held([path], run, missed, lambda _: [], lambda _, at=settled: at, lambda _: False, tried=again)
         overlooked += not missed(path)
     # three standard deviations above what is promised
     assert overlooked / trials <= settings.loss_miss + 3 * (settings.loss_miss / trials) ** 0.5

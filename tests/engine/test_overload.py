@@ -88,6 +88,16 @@ def test_where_nothing_was_late_or_lost_it_takes_more_than_a_late_timer(vantage,
     assert bool(overloaded(path(vantage, found, miss))) is explained
 
 
+def test_of_several_failures_each_has_to_be_explained(vantage):
+    """A late machine loses answers; it makes no stranger answer."""
+    both = path(vantage, result(OK, TIMEOUT, late=1.0))
+    assert overloaded(both)
+    both.fail("answers of a only", "answers of b too", miss=BACKENDS)
+    assert not overloaded(both)
+    with pytest.raises(NotConforming):
+        settle([both])
+
+
 def test_who_was_late_is_named(vantage):
     assert overloaded(path(vantage, result(OK, TIMEOUT, late=1.0, backend_late=0.5))).startswith(
         "timers of pod@one fired up to 1.00 s"
@@ -103,8 +113,11 @@ def test_what_was_late_before_a_series_does_not_explain_its_miss(vantage):
     late.failures.clear()
     assert overloaded(late, LOST, late.began)
     assert not overloaded(late, LOST, time.monotonic() + 1)
-    # a path that has no failure yet has missed what it is said to have missed
-    assert not overloaded(late)
+    hardly = path(vantage, result(OK, TIMEOUT, late=0.24))
+    hardly.failures.clear()
+    vantage.context.lateness = Lateness()
+    vantage.context.lateness.note(vantage.name, hardly.result)
+    assert not overloaded(hardly, LOST, 0.0)
 
 
 def test_what_was_late_before_the_expectation_began_explains_nothing(vantage):

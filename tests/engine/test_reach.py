@@ -16,6 +16,7 @@ from kubereach.expect.evidence import Path
 from kubereach.expect.hold import hold_length, spent
 from kubereach.expect.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, reach, series_for
+from kubereach.lateness import Lateness
 from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.settling import CHANGED, Settling
 
@@ -72,10 +73,11 @@ def turns(series, *counted):
 
 
 def test_what_is_asked(vantage, context):
+    context.settings = replace(context.settings, hold_in_flight=3)
     address = replace(ADDRESS, family=6)
     series = series_for(Path(vantage(), address), 7)
     assert (series.kind, series.host, series.port, series.count) == ("http", ADDRESS.host, 80, 7)
-    assert (series.in_flight, series.stop_after) == (context.settings.hold_in_flight, STOP_AFTER)
+    assert (series.in_flight, series.stop_after) == (3, STOP_AFTER)
     assert (series.timeout, series.nonce) == (context.settings.connect_timeout, NONCE)
     assert (series.more, series.retransmits, series.patient) == ({"family": 6}, True, False)
     assert series_for(Path(vantage(), address)).count == 1
@@ -111,6 +113,8 @@ def test_a_path_that_may_still_converge_does_so_first(vantage, context, clock):
     first = hold_length(context.settings, miss=spent(context.settings, 0))
     assert [series.count for series in one.asked] == [CONVERGED, CONVERGED, CONVERGED, first]
     assert [series.patient for series in one.asked] == [False, False, False, True]
+    # the first attempt is in a hurry
+    assert [series.timeout for series in one.asked] == [0.25, 0.5, 0.5, 0.5]
     assert CONVERGED == 12
     assert first > hold_length(context.settings)
 
@@ -161,6 +165,9 @@ def test_the_reasons_of_misses_are_told_the_most_frequent_first(vantage):
     one.script = lambda _: SeriesResult(tuple(Probe(Answer(REFUSED, detail=d), 0.1) for d in details), 0.1)
     (failure,) = misses(one)
     assert failure.evidence == ("4 x d", "3 x b", "2 x c")
+    # what an answer says is no reason
+    (failure,) = misses(vantage([ok(detail="hello"), REFUSAL, REFUSAL, REFUSAL]))
+    assert failure.evidence == ("answered by a (1)",)
 
 
 def test_too_few_probes_are_no_pass(vantage, whole):
@@ -225,6 +232,25 @@ def test_how_long_within_leaves_to_converge_again(vantage, clock):
     )
     misses(slow, within=5.0)
     assert 4.5 < clock.now - begun < 6.5
+    # one that began in time and ended after it is tried once more
+    late = vantage(
+        [ok()], lambda series: replace(turns(series, (4, ok()), (3, REFUSAL)), seconds=9.0), [REFUSAL]
+    )
+    misses(late, within=5.0)
+    assert len(late.asked) == 3
+
+
+def test_what_is_told_of_when_a_path_converged(vantage, clock, events):
+    misses(vantage([REFUSAL]))
+    clock.now += 1
+    settled = Settling.after(CHANGED, 30)
+    clock.now += 0.5
+    expected(vantage(), replace(ADDRESS, settled=settled))
+    clock.now += 2.0
+    flaps = vantage(lambda series: turns(series, (40, ok()), (3, REFUSAL)))
+    misses(flaps, CONTROL)
+    misses(vantage([REFUSAL]), CONTROL, within=1.0)
+    assert [event.converged for event in probed(events)] == [-1.0, 0.5, 0.0, -1.0]
 
 
 # --- backends
@@ -276,6 +302,17 @@ def test_where_every_one_must_answer_a_series_is_as_long_as_that_takes(vantage, 
     assert [series.count for series in twenty.asked] == [hold_length(settings, 20)]
 
 
+def test_without_a_name_of_a_pod_every_one_is_nobody(vantage, clock):
+    for settled in (0.0, clock.now + 30):
+        expected(vantage(), replace(ADDRESS, settled=settled), every=True)
+
+
+def test_where_not_every_one_must_answer_their_number_does_not_matter(vantage, whole):
+    one = vantage([ok("a")])
+    expected(one, backends=set("abcdefghijklmnopqrst"))
+    assert [series.count for series in one.asked] == [whole]
+
+
 @pytest.mark.parametrize("settled", [0.0, 1.0])
 def test_an_endpoint_that_never_answers_fails(vantage, clock, settled):
     address = replace(ADDRESS, settled=settled and clock.now + settled)
@@ -324,6 +361,13 @@ def test_endpoints_that_change_in_the_middle_of_a_series_are_not_balanced_over(v
     any_of_them = vantage(changing)
     expected(any_of_them, address, backends={"a", "b"})
     assert len(any_of_them.asked) == 2
+    # who is in both halves is there, wherever in them
+    middle = vantage()
+    middle.script = lambda series: turns(
+        series, (series.count // 2 - 2, ok("a")), (4, ok("b")), (series.count, ok("a"))
+    )
+    expected(middle, address, backends={"a", "b"}, every=True)
+    assert len(middle.asked) == 1
     # who is seen at the very end alone was not there before
     added = vantage(
         lambda series: turns(series, (series.count - 1, ok("a")), (1, ok("b"))), by_turns("a", "b")
@@ -470,3 +514,41 @@ def test_paths_can_be_given_themselves(vantage, whole):
     one = vantage()
     over([Path(one, ADDRESS)])
     assert [series.count for series in one.asked] == [whole]
+    # anybody of them may answer, then
+    over([Path(one, ADDRESS)], {"a", "b"})
+
+
+# --- a machine that was late
+
+
+def noting(context, *turns_):
+    """Series of a prober whose timers were a second late, and who says so of each miss."""
+    left = iter(turns_)
+    last = [None]
+
+    def script(series):
+        last[0] = next(left, last[0])
+        result = played(series, last[0])
+        probes = tuple(replace(p, late=0.0 if p.answer.outcome == OK else 1.0) for p in result.probes)
+        result = replace(result, probes=probes, late=1.0)
+        context.lateness.note("pod@one", result)
+        return result
+
+    return script
+
+
+def test_what_a_late_machine_lost_is_measured_again(vantage, context, whole):
+    context.lateness = Lateness()
+    one = vantage()
+    one.script = noting(context, [ok(), SILENT, ok()], [ok()])
+    expected(one, backends={"a"})
+    assert [series.count for series in one.asked] == [whole, CONVERGED, whole]
+
+
+def test_a_stranger_that_answered_meanwhile_is_not_forgotten(vantage, context):
+    context.lateness = Lateness()
+    one = vantage()
+    one.script = noting(context, [ok(), SILENT, ok("b"), ok()], [ok()])
+    found = misses(one, backends={"a"})
+    assert [failure.miss for failure in found] == [LOST, BACKENDS]
+    assert len(one.asked) == 1

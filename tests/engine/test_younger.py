@@ -9,9 +9,9 @@ import pytest
 from bench import NONCE
 from staged import ADDRESS, Staged, ok
 
-from kubereach.expect.barrier import await_younger, proves_nothing, remember
 from kubereach.expect.evidence import Path
 from kubereach.expect.misses import LOST
+from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.settling import CHANGED, Settling
 

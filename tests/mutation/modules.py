@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from mutations import Mutant, mutants
@@ -16,7 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.expect.evidence": ("test_settle.py",),
     "kubereach.expect.converge": ("test_converge.py",),
     "kubereach.expect.hold": ("test_held.py",),
-    "kubereach.expect.barrier": ("test_younger.py",),
+    "kubereach.expect.younger": ("test_younger.py",),
     "kubereach.expect.overload": ("test_overload.py",),
     "kubereach.expect.reach": ("test_reach.py",),
     "kubereach.expect.negative": ("test_negative.py",),
@@ -24,6 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 
 
+@cache
 def source_of(module: str) -> str:
     return (REPOSITORY / (module.replace(".", "/") + ".py")).read_text()
 
