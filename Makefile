@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help conformance test lint types unit starts selftest nightly bench wheel setup setup-dev clean
+.PHONY: help conformance test lint types unit starts mutants selftest nightly bench wheel setup setup-dev clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,14 +27,18 @@ unit: setup-dev
 starts: setup-dev  ## start and stop a hundred labs in a row, which must leave nothing behind
 	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
 
+mutants: setup-dev  ## make small mistakes in what decides verdicts: the tests must notice 95 % of them (docs/verdicts-mutants.md)
+	$(BIN)/python tests/mutation $(ARGS)
+
 selftest: setup  ## the whole suite on a lab with each of its faults: exactly what docs/faults.md says must fail
 	$(BIN)/kubereach selftest $(ARGS)
 
-nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand, fuzzing
+nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand, mutants, fuzzing
 	$(BIN)/kubereach selftest --thorough $(ARGS)
 	$(BIN)/kubereach selftest --times 50
 	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/engine/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
+	$(BIN)/python tests/mutation
 	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
