@@ -13,7 +13,7 @@ from kubereach.errors import Failure
 from kubereach.expect import misses as missed
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
-from kubereach.expect.hold import held, hold_length, note_flaps, spent
+from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
@@ -102,21 +102,26 @@ class _Reaching:
         self._unsettled = {id(path) for path in seen if self._begun < self._limit(path)}
         # an endpoint that has just been added may still be missing: then a whole series has to show them all
         self._tried = self._length(again=0) if every else CONVERGED
+        #: series that were held before the first one that is called a hold: each takes its share of ``loss_miss``
+        self._before = int(every)
         #: how long the last series of each path was to be
         self._asked = dict.fromkeys(map(id, seen), self._tried)
 
     def converge_and_hold(self) -> None:
         """Leave each path with the series that counts: of one that did not converge, its last attempt."""
         late = self._converge([path for path in self._seen if id(path) in self._unsettled])
-        await_younger(
-            [path for path in self._seen if path not in late and proves_nothing(path, self._wanted(path))]
-        )
-        # A whole series that was as expected at the first attempt is one that was held. Of several attempts one may be
-        # so by luck, on a path that loses packets.
+        unproved = [
+            path for path in self._seen if path not in late and proves_nothing(path, self._wanted(path))
+        ]
+        await_younger(unproved)
+        # A whole series that was as expected at the first attempt is one that was held, unless it may have been the old
+        # rules that answered. Of several attempts one may be so by luck, on a path that loses packets.
         open_paths = [
             path
             for path in self._seen
-            if path not in late and not path.failures and not (self._every and path.attempts == 1)
+            if path not in late
+            and not path.failures
+            and not (self._every and path.attempts == 1 and path not in unproved)
         ]
         left = held(
             open_paths,
@@ -125,7 +130,7 @@ class _Reaching:
             self._converge,
             self._limit,
             self._wrong,
-            tried=int(self._every),
+            tried=self._before,
         )
         for path in open_paths:
             if path in left:
@@ -172,7 +177,11 @@ class _Reaching:
     def _hold(self, some: Sequence[Path], again: int) -> list[SeriesResult]:
         whole = hold_length(self._settings, self._endpoints)
         for path in some:
-            self._asked[id(path)] = self._length(again) if id(path) in self._unsettled else whole
+            self._asked[id(path)] = (
+                self._length(again)
+                if id(path) in self._unsettled
+                else longer(self._settings, whole, again - self._before)
+            )
         # a late answer is waited for, while an attempt to converge is soon made again
         return run_all(
             [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]

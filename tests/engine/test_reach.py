@@ -13,7 +13,7 @@ from kubereach.context import Answered
 from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.events import Probed, Told
 from kubereach.expect.evidence import Path
-from kubereach.expect.hold import hold_length, spent
+from kubereach.expect.hold import hold_length, longer, spent
 from kubereach.expect.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, reach, series_for
 from kubereach.lateness import Lateness
@@ -454,6 +454,31 @@ def test_what_answered_before_a_change_proves_nothing(vantage, clock, younger, c
 
 
 @pytest.mark.usefixtures("younger")
+def test_a_series_of_before_the_barrier_is_not_the_hold(vantage, clock, context):
+    """The old rules answer once more, from every endpoint; then the change is obeyed, and breaks the Service."""
+    both = {"a", "b"}
+    expected(vantage(by_turns("a", "b")), backends=both, every=True)
+    clock.now += 1
+    obeyed = []
+
+    def script(series):
+        if series.host != ADDRESS.host:
+            obeyed.append(True)
+            return [ok("younger")]
+        return [REFUSAL] if obeyed else by_turns("a", "b")(series)
+
+    broken = vantage(script)
+    assert misses(broken, changed(), backends=both, every=True)
+    # and where it breaks nothing it is held
+    clock.now += 60
+    fine = vantage(by_turns("a", "b"))
+    expected(fine, changed(), backends=both, every=True)
+    settings = context.settings
+    lengths = [hold_length(settings, 2, spent(settings, again)) for again in (0, 1)]
+    assert [series.count for series in fine.asked if series.host == ADDRESS.host] == lengths
+
+
+@pytest.mark.usefixtures("younger")
 def test_a_change_that_no_younger_service_follows_fails_and_is_not_held(vantage, clock):
     expected(vantage(), backends={"a"})
     clock.now += 1
@@ -542,7 +567,14 @@ def test_what_a_late_machine_lost_is_measured_again(vantage, context, whole):
     one = vantage()
     one.script = noting(context, [ok(), SILENT, ok()], [ok()])
     expected(one, backends={"a"})
-    assert [series.count for series in one.asked] == [whole, CONVERGED, whole]
+    lengths = [longer(context.settings, whole, again) for again in (0, 1)]
+    assert [series.count for series in one.asked] == [lengths[0], CONVERGED, lengths[1]]
+    assert lengths[0] == whole < lengths[1]
+    # also where each series is to show every endpoint
+    every = vantage()
+    every.script = noting(context, [ok(), SILENT, ok()], [ok()])
+    expected(every, backends={"a"}, every=True)
+    assert [series.count for series in every.asked[::2]] == lengths
 
 
 def test_a_stranger_that_answered_meanwhile_is_not_forgotten(vantage, context):
