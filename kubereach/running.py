@@ -137,10 +137,13 @@ class CheckRunner:
             self._ran = self._ran or call.when == "call"
             # after the call it is known what was judged, after the teardown also whether there was a call
             verdict = Verdict(PASS) if call.when == "setup" else self._verdict(item, check)
-        if verdict.word != PASS and verdict != self._current:
-            if self._current is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(self._current.word):
+        known = self._current
+        if verdict.word != PASS:
+            if known is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(known.word):
                 self._current = verdict
-            if call.excinfo is None or not isinstance(call.excinfo.value, pytest.skip.Exception):
+            raised = call.excinfo.value if call.excinfo else None
+            # what a phase has not raised itself is told once
+            if not isinstance(raised, pytest.skip.Exception) and (raised is not None or verdict != known):
                 _rewrite(report, check, verdict)
         if call.when == "teardown":  # JUnit takes the properties from the last phase
             report.user_properties.append(("verdict", self._verdict(item, check).word))

@@ -251,6 +251,16 @@ def test_what_informs_fails_nothing_in_pytests_eyes(runner):
     assert reports["call"].longrepr == ("test_demo.py", 7, "could not be measured: no exec")
 
 
+def test_what_informs_fails_nothing_twice(runner):
+    """The same error in the call and when it is taken down."""
+    errors = {"call": CannotMeasure("no exec"), "teardown": CannotMeasure("no exec")}
+    reports = run(runner, item_of(INFO), **errors)
+    assert [report.outcome for report in reports.values()] == ["passed", "skipped", "skipped"]
+    reports = run(runner, item_of(), **errors)
+    assert [report.outcome for report in reports.values()] == ["passed", "failed", "failed"]
+    assert "a traceback" not in reports["teardown"].longrepr
+
+
 def test_a_known_defect_is_named_where_something_failed(runner, seen):
     runner.version = "v1.36.2"
     known = "endpoints.udp-after-scale-to-zero"
