@@ -381,10 +381,18 @@ def test_of_several_only_those_in_a_caches_way_are_tried_again(vantage, clock, m
     begun = clock.now
 
     def script(series):
-        return [found("10.96.0.1") if series.host == "a." and clock.now > begun + 3 else UNKNOWN]
+        return [found("10.96.0.1") if clock.now > begun + (3 if series.host == "a." else 2) else UNKNOWN]
 
-    (failure,) = misses(lambda: resolved(vantage(script), "10.96.0.1", names=("a.", "b."), settled=begun + 1))
+    one = vantage(script)
+    (failure,) = misses(lambda: resolved(one, "10.96.0.1", names=("a.", "b."), settled=begun + 1))
     assert failure.address.endswith("b.:0")
+    assert max(at for series, at in zip(one.asked, one.at, strict=True) if series.host == "b.") < begun + 2
+
+
+def test_what_has_not_converged_is_given_no_other_series(vantage, clock):
+    one = vantage([UNKNOWN], [UNKNOWN], [found("10.96.0.1")])
+    misses(lambda: resolved(one, "10.96.0.1", settled=clock.now + 0.015))
+    assert len(one.asked) == 2
 
 
 # --- names that must not be found

@@ -1,4 +1,4 @@
-"""What an overloaded machine excuses of clients that must stay with one endpoint, and of health checks: lost answers."""
+"""What an overloaded machine excuses of clients that must stay with one endpoint, and of health checks."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def swap(module: ModuleType, mutant: Mutant, source: str) -> None:
 def _assigned(statement: ast.stmt) -> list[str]:
     """The names that a statement of a module gives values to."""
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    names = [name for target in targets for name in getattr(target, "elts", [target])]
+    return [name.id for name in names if isinstance(name, ast.Name)]
 
 
 def _take(function: FunctionType, other: FunctionType) -> None:
