@@ -846,6 +846,12 @@ def test_a_report_of_nothing_fails(vantage, events, answer, got):
     assert not texts(events)
 
 
+def test_a_server_that_has_yet_to_have_records_is_waited_for(vantage, clock):
+    one = vantage([reply("NS")], [reply("NS", "ns.x.")])
+    reported(one, servers=[replace(SERVER, settled=clock.now + 20)])
+    assert len(one.asked) == 3
+
+
 def test_each_servers_records_are_told_once(vantage, events):
     def script(series):
         return [reply("NS", "b.x." if series.host == SERVER.host else "a.x.")]

@@ -31,10 +31,14 @@ class Scripted:
     """A vantage whose prober gives `results(series)` at once."""
 
     kind, node, name, address, pod, namespace = "pod", "one", "pod@one", "10.0.0.1", "p", "n"
+    resends_after = 5.0
 
     def __init__(self, context, results):
         self.context, self.results = context, results
         self.refusals = SimpleNamespace(take=lambda _: 0.0)
+
+    def open(self):
+        pass
 
     def submit(self, series):
         done = Future()

@@ -17,6 +17,7 @@ from kubereach.outcome import (
     DENIED,
     FOREIGN,
     NXDOMAIN,
+    OK,
     REFUSED,
     RESET,
     TIMEOUT,
@@ -437,3 +438,99 @@ def test_an_answer_that_no_middlebox_gives_is_somebodys(net):
 def test_what_a_middlebox_leaves_open_is_as_before(net):
     here = net(SILENT, BOX, x192_0_2_213=[BOX])
     judge(here.vantage(), UNANSWERED)
+
+
+# --- what addresses that nobody has are asked
+
+
+def test_nobodys_addresses_are_asked_the_same(net, context):
+    context.unallocated = lambda version: [f"10.96.255.{version}"]
+    here = net(BOX, x192_0_2_213=[SILENT], x10_96_255_4=[BOX])
+    vantage = here.vantage()
+    judge(vantage, UNANSWERED)
+    for host in ("192.0.2.213", "10.96.255.4"):
+        (series,) = asked_of(vantage, host)
+        (own,) = asked_of(vantage)
+        assert series == replace(own, host=host, count=4)
+        assert (series.count, series.delay, series.paced) == (4, 0.0, False)
+    for_refusals = net(BOX, x192_0_2_213=[BOX]).vantage()
+    with pytest.raises(CannotMeasure):
+        judge(for_refusals)
+    (series,) = asked_of(for_refusals, "192.0.2.213")
+    assert (series.count, series.delay, series.paced) == (4, 0.0, False)
+
+
+def test_nobodys_addresses_are_of_the_same_ip_version(net):
+    six = replace(ADDRESS, host="fd00::9", family=6)
+    here = net()
+    here.answers["xfd00::9"] = here.answers["x2001:db8:ffff::213"] = [BOX]
+    judge(here.vantage(), UNANSWERED, six)
+
+
+def test_they_are_asked_only_where_somebody_answers(net):
+    vantage = net(SILENT).vantage()
+    judge(vantage, UNANSWERED)
+    assert asked_of(vantage, "192.0.2.213") == []
+
+
+def test_they_are_asked_once_for_each_port_and_protocol_and_vantage(net):
+    here = net(BOX, x192_0_2_213=[BOX])
+    both = [here.vantage(), here.vantage(node="two")]
+    addresses = [ADDRESS, replace(ADDRESS, way="nodeport"), replace(ADDRESS, port=81), UDP]
+    negative(both, addresses, UNANSWERED, [CONTROL], None)
+    for vantage in both:
+        asked = [(series.kind, series.port) for series in asked_of(vantage, "192.0.2.213")]
+        assert sorted(asked) == [("http", 80), ("http", 81), ("udp", 80)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "alike"),
+    [
+        (replace(BOX, detail="http/1.1 405 Not found"), True),
+        (replace(BOX, detail="HTTP/1.1 404 Not Found, Server: x"), False),
+        (Answer(RESET, detail=BOX.detail), False),
+    ],
+)
+def test_what_is_alike(net, answer, alike):
+    here = net(answer, x192_0_2_213=[BOX])
+    if alike:
+        judge(here.vantage(), UNANSWERED)
+    else:
+        assert misses(here.vantage(), UNANSWERED)
+
+
+def test_identifiers_differ_from_one_answer_to_the_next(net):
+    one, two = (replace(BOX, detail=f"404 request {name}") for name in ("deadbeef00", "0123456789abcdef"))
+    judge(net(one, x192_0_2_213=[two]).vantage(), UNANSWERED)
+
+
+@pytest.mark.parametrize("answer", [ok("a"), replace(BOX, pod="a"), Answer(OK)])
+def test_a_peer_is_no_middlebox(net, answer):
+    assert misses(net(answer, x192_0_2_213=[answer]).vantage(), UNANSWERED)
+    assert misses(net(BOX, BOX, answer, x192_0_2_213=[BOX, answer]).vantage(), UNANSWERED)
+
+
+def test_each_answer_has_to_be_a_middleboxs(net):
+    other = replace(BOX, detail="HTTP/1.1 200 OK, Server: real")
+    for answers in ((BOX, other), (other, BOX)):
+        assert misses(net(*answers, x192_0_2_213=[BOX]).vantage(), UNANSWERED)
+    judge(net(BOX, other, x192_0_2_213=[BOX, SILENT, other]).vantage(), UNANSWERED)
+
+
+def test_a_path_by_name_has_no_middlebox(net):
+    named = replace(ADDRESS, host="web.shop")
+    here = net(x192_0_2_213=[BOX])
+    here.answers["xweb_shop"] = [BOX]
+    vantage = here.vantage()
+    assert misses(vantage, UNANSWERED, named)
+    assert asked_of(vantage, "192.0.2.213") == []
+
+
+def test_a_middlebox_is_told_once_for_each_vantage(net, events):
+    quiet = Answer(RESET)
+    here = net(quiet, x192_0_2_213=[quiet])
+    both = [here.vantage(), here.vantage(node="two")]
+    for _ in range(2):
+        judge(both, UNANSWERED)
+    told = [event.text for event in events if isinstance(event, Told)]
+    assert [text.rpartition(" from ")[2] for text in told] == ["pod@one: reset", "pod@two: reset"]

@@ -22,6 +22,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.expect.reach": ("test_reach.py",),
     "kubereach.expect.negative": ("test_negative.py",),
     "kubereach.expect.dns": ("test_dns_answers.py",),
+    "kubereach.expect.middlebox": ("test_negative.py",),
+    "kubereach.expect.affinity": ("test_stick.py",),
+    "kubereach.expect.health": ("test_stick.py",),
+    "kubereach.expect.caching": ("test_caching.py",),
 }
 
 
