@@ -113,7 +113,8 @@ def test_a_check_that_swallows_errors_ends_too(project: Project, monkeypatch: py
 
 def test_what_ended_in_time_in_a_thread_is_not_an_error(project: Project) -> None:
     project.fake(start=_HANGS, stop=_STOP)
-    late = "@check('demo.late', source=DOCS)\ndef test_late(nodeport):\n    '''Its turn comes late.'''\n    verify(True, 'it is')\n"
+    late = "@check('demo.late', source=DOCS)\ndef test_late(nodeport):\n    '''Its turn comes late.'''\n"
+    late += "    verify(True, 'it is')\n"
     project.checks(_CHECKS.format(more="") + late)
     run(project, code=3)
     assert project.verdicts["demo.late"] == "pass"
