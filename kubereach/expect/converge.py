@@ -88,7 +88,8 @@ def converge(
                 path.change, since = origin(path.address.settled, begun)
                 # what an attempt saw was so when it began, at the latest
                 path.converged = tried - since
-                if path.change:
+                # one that was as expected at the first attempt had converged before, nobody knows how long
+                if path.change and path.attempts > 1:
                     context = path.vantage.context
                     context.slowest = max(context.slowest, path.converged)
                 open_paths.remove(path)

@@ -9,8 +9,15 @@ import kubereach.expect  # noqa: F401  # imported once here instead of anew in e
 
 
 @pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Without Hypothesis' plugin, which would import Hypothesis anew in every inner run."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    return pytester
+
+
+@pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    for variable in ("PYTEST_ADDOPTS", "KUBECONFIG", "NO_COLOR", "FORCE_COLOR"):
+    for variable in ("KUBECONFIG", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
     return Project(pytester)

@@ -35,7 +35,7 @@ def test_a_check_that_does_not_end_is_an_error_and_the_run_goes_on(
 ) -> None:
     project.checks(HANGS.format(slow=slow, fixture=fixture) + WORKS.format(slow=slow))
     begun = time.monotonic()
-    project.run("--set=check_deadline=0.5", code=3)
+    project.run("--kubereach-set=check_deadline=0.5", code=3)
     assert time.monotonic() - begun < 30
     assert project.verdicts == {"demo.hangs": "error", "demo.works": "pass"}
     assert project.report["checks"][0]["message"].startswith(
@@ -51,7 +51,7 @@ def test_as_many_as_have_threads_may_hang(project: Project) -> None:
         for n in range(6)
     )
     project.checks(head + several + WORKS.format(slow=""))
-    project.run("--set=check_deadline=0.3", code=3)
+    project.run("--kubereach-set=check_deadline=0.3", code=3)
     assert project.verdicts.pop("demo.works") == "pass"
     assert list(project.verdicts.values()).count("error") == 6
 
@@ -59,7 +59,7 @@ def test_as_many_as_have_threads_may_hang(project: Project) -> None:
 def test_what_the_others_wait_for_is_given_up_too(project: Project) -> None:
     hanging = HANGS.format(slow='changes="nodeport", ', fixture="nodeport")
     project.checks(hanging + WORKS.format(slow=""))
-    project.run("--set=check_deadline=0.3", code=3)
+    project.run("--kubereach-set=check_deadline=0.3", code=3)
     assert project.verdicts == {"demo.hangs": "error", "demo.works": "pass"}
 
 
@@ -88,10 +88,10 @@ def test_one_that_was_given_up_changes_and_probes_nothing_more(project: Project)
             verify(True, "")
         """
     )
-    project.run("--set=check_deadline=0.5", code=3)
+    project.run("--kubereach-set=check_deadline=0.5", code=3)
     assert (project.path / "why.txt").read_text().startswith("did not end within 0.5 s")
 
 
 def test_without_a_deadline_it_is_waited_for(project: Project) -> None:
     project.checks(WORKS.format(slow="").replace("verify", "time.sleep(0.2)\n    verify"))
-    project.run("--set=check_deadline=0", code=0)
+    project.run("--kubereach-set=check_deadline=0", code=0)

@@ -19,6 +19,7 @@ _CHECKS = """
 @check("demo.one", source=DOCS)
 def test_one(nodeport):
     '''One works.'''
+    verify(True, "it works")
 
 @check("demo.hangs", source=DOCS)
 def test_hangs(world{more}):
@@ -28,13 +29,16 @@ def test_hangs(world{more}):
 @check("demo.last", source=DOCS)
 def test_last(nodeport, request):
     '''The last one is never begun.'''
+    verify(True, "it works")
     open("begun", "w")
 """
 
 
-def run(project: Project, *arguments: str, code: int, log: str = "stop close") -> pytest.RunResult:
+def run(
+    project: Project, *arguments: str, code: int, log: str = "stop close", subprocess: bool = False
+) -> pytest.RunResult:
     begun = time.monotonic()
-    result = project.run("--kubereach-deadline=1.5", *arguments, code=code)
+    result = project.run("--kubereach-deadline=1.5", *arguments, code=code, subprocess=subprocess)
     assert 1.4 < time.monotonic() - begun < 30
     assert project.log.endswith(log)
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -71,7 +75,8 @@ def test_a_target_that_never_opens(project: Project) -> None:
     conftest = project.path / "conftest.py"
     conftest.write_text("import time\n" + conftest.read_text())
     project.checks(_CHECKS.format(more=""))
-    result = run(project, code=3, log="open close")
+    # in a process of its own: threads of other tests' checks that hang are here
+    result = run(project, code=3, log="open close", subprocess=True)
     result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed while it was being prepared"])
 
 
@@ -109,13 +114,14 @@ def test_a_check_that_swallows_errors_ends_too(project: Project, monkeypatch: py
 def test_what_ended_in_time_in_a_thread_is_not_an_error(project: Project) -> None:
     project.fake(start=_HANGS, stop=_STOP)
     late = "@check('demo.late', source=DOCS)\ndef test_late(nodeport):\n    '''Its turn comes late.'''\n"
+    late += "    verify(True, 'it is')\n"
     project.checks(_CHECKS.format(more="") + late)
     run(project, code=3)
     assert project.verdicts["demo.late"] == "pass"
 
 
 def test_a_run_in_time_does_not_notice_it(project: Project) -> None:
-    project.checks(_CHECKS.format(more="").replace("world.ended.wait()", "pass"))
+    project.checks(_CHECKS.format(more="").replace("world.ended.wait()", "verify(True, 'it is')"))
     project.run("--kubereach-deadline=60", code=0)
     assert project.report["settings"]["run_deadline"] == 60
 

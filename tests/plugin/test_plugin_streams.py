@@ -28,6 +28,7 @@ _GOOD = '''
 @check("demo.one", source=DOCS)
 def test_one(nodeport):
     """One works."""
+    verify(True, "it works")
 '''
 #: goes on when the test has done what it wants to do
 _WAITS = '''
@@ -39,6 +40,7 @@ def test_waits(nodeport, request):
         if os.path.exists("go"):
             break
         time.sleep(0.01)
+    verify(os.path.exists("go"), "waited for")
 '''
 _BAD = '''
 @check("demo.bad", source=DOCS)

@@ -38,7 +38,7 @@ def test_a_failure_while_the_machine_slept_is_an_error(
 
 def test_what_passed_in_spite_of_it_has_passed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suspension, "now", suspension.now)
-    project.checks(_SLEEPS.format(arguments="nodeport", outcome="pass"))
+    project.checks(_SLEEPS.format(arguments="nodeport", outcome="verify(True, 'it is')"))
     project.run(code=0)
 
 

@@ -58,9 +58,9 @@ def test_what_is_required_fails_for_its_own_absence_alone(project: Project) -> N
             """Nodes reach it."""
         '''
     )
-    project.run("--require=loadbalancer", code=0)
+    project.run("--kubereach-require=loadbalancer", code=0)
     assert project.verdicts == {"lb.nodes": "unsupported"}
-    project.run("--require=host-network", code=1).stdout.fnmatch_lines(
+    project.run("--kubereach-require=host-network", code=1).stdout.fnmatch_lines(
         ["* host-network", "    expected present, as --require asks"]
     )
     assert project.verdicts == {"lb.nodes": "fail"}
@@ -69,11 +69,11 @@ def test_what_is_required_fails_for_its_own_absence_alone(project: Project) -> N
 def test_a_required_feature_fails_the_run_also_where_no_check_needs_it(project: Project) -> None:
     project.fake(nodes=1)
     project.checks(FAILS.replace("raise", "verify(True, '')\n    return"))
-    project.run("--require=multi-node", code=1)
+    project.run("--kubereach-require=multi-node", code=1)
     assert project.verdicts == {"demo.fails": "pass"}
     assert project.report["reason"] == "required multi-node is absent: 1 node: control-plane"
     project.checks(INFORMS.replace("HOST_NETWORK", "MULTI_NODE").format(error="AssertionError"))
-    project.run("--require=multi-node", code=1)
+    project.run("--kubereach-require=multi-node", code=1)
     assert project.verdicts == {"demo.informs": "unsupported"}
 
 
