@@ -35,7 +35,7 @@ def path(context, clock):
             return SeriesResult(tuple(Probe(answer, 0.01) for answer in answered), 2.4)
 
         vantage = Staged(context, clock, script, node=node)
-        vantage.read_file = lambda _: "search x.\nnameserver 10.96.0.10\nnameserver 10.96.0.11\n"
+        vantage.read_file = lambda _: "search x.\nnameserver 10.96.0.99\nnameserver 10.96.0.11\n"
         settled = Settling.after(CHANGED, 1) if settled is None else settled
         return Path(vantage, replace(address, settled=settled))
 
@@ -67,7 +67,7 @@ def test_a_resolvers_own_server_is_asked(path):
         one = path(old(20), address=own)
         forgetting([one], question)
         (series,) = one.vantage.asked
-        assert (series.host, series.port) == ("10.96.0.10", 53)
+        assert (series.host, series.port) == ("10.96.0.99", 53)
         asked = dns.message.from_wire(base64.b64decode(series.more["message"])).question[0]
         assert asked.name.to_text() == name
     nobody = path(old(20), old(19), address=own)

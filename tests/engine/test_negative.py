@@ -510,11 +510,12 @@ def test_a_peer_is_no_middlebox(net, answer):
     assert misses(net(BOX, BOX, answer, x192_0_2_213=[BOX, answer]).vantage(), UNANSWERED)
 
 
-def test_each_answer_has_to_be_a_middleboxs(net):
+def test_each_answer_has_to_be_a_middleboxs(net, events):
     other = replace(BOX, detail="HTTP/1.1 200 OK, Server: real")
     for answers in ((BOX, other), (other, BOX)):
         assert misses(net(*answers, x192_0_2_213=[BOX]).vantage(), UNANSWERED)
     judge(net(BOX, other, x192_0_2_213=[BOX, SILENT, other]).vantage(), UNANSWERED)
+    assert next(event.text for event in events if isinstance(event, Told)).endswith(BOX.detail)
 
 
 def test_a_path_by_name_has_no_middlebox(net):

@@ -186,6 +186,10 @@ def test_a_client_that_was_silent_for_too_long_was_not_measured(vantage):
     # what was lost was lost
     failures(lambda: call(0.0, 9.0, 1.0, answer=SILENT))
     failures(lambda: call(0.0, answer=SILENT))
+    with pytest.raises(CannotMeasure, match=r"was silent for 1.1 s"):
+        call(0.0, 0.5, 1.6, pause=0.5)
+    one = vantage([ok("b")])
+    assert failures(lambda: affinity.stick([one], [ADDRESS], 1, 0.4, BEFORE))
 
 
 def test_too_few_connections_are_none(vantage):
@@ -228,15 +232,17 @@ def kept_at(pod, *vantages):
     return {(vantage.name, str(address)): pod for vantage in vantages for address in MANY}
 
 
-def test_clients_that_were_let_go(vantage, events):
+def test_clients_that_were_let_go(vantage, events, context):
     one = vantage(lambda series: [ok("b" if series.host == MANY[7].host else "a")])
     moved([one], MANY, 3.0, kept_at("a", one), 4)
     assert {(series.count, series.delay) for series in one.asked} == {(1, 3.0)}
     assert all(event.conforming for event in probed(events))
     assert len(probed(events)) == 40
+    context.proxy_on = lambda _: ServiceProxy("kube-proxy (ipvs)", ipvs=True)
+    moved([one], MANY, 3.0, kept_at("a", one), 4)
 
 
-def test_clients_that_all_stay_were_not_let_go(vantage, context):
+def test_clients_that_all_stay_were_not_let_go(vantage, context, events):
     one = vantage([ok("a")])
     (failure,) = failures(lambda: moved([one], MANY, 3.0, kept_at("a", one), 4))
     assert (failure.miss, failure.address) == (SPREAD, str(MANY[0]))
@@ -244,6 +250,7 @@ def test_clients_that_all_stay_were_not_let_go(vantage, context):
     context.proxy_on = lambda _: ServiceProxy("kube-proxy (ipvs)", ipvs=True)
     with pytest.raises(Unsupported, match=r"kube-proxy .ipvs.: IPVS lets a client go only"):
         moved([one], MANY, 3.0, kept_at("a", one), 4)
+    assert len(probed(events)) == 80
     context.proxy_on = lambda node: ServiceProxy("kube-proxy", ipvs=node == "one")
     two = vantage([ok("a")], node="two")
     assert failures(lambda: moved([one, two], MANY, 3.0, kept_at("a", one, two), 4))
@@ -266,6 +273,7 @@ def test_too_few_clients_prove_nothing(vantage):
         moved([one], MANY[:14], 3.0, kept_at("a", one), 4)
     assert one.asked == []
     moved([one], MANY[:15], 3.0, kept_at("a", one), 4)
+    affinity._enough(1e-9, "just enough")
     assert tries(4, 1) == 15
     assert tries(4, 3) == 5
     assert tries(4, 1, nodes=100) == 19
