@@ -144,19 +144,43 @@ def test_its_time_ends_at_the_deadline(path):
 # --- what is measured
 
 
-def test_convergence_is_measured_from_the_change(path, clock, context):
+def test_convergence_is_measured_from_the_change(path, clock):
     clock.now += 5
     settled = Settling.after(CHANGED, 30)
     clock.now += 2
     one = path(settled=settled)
     converge([one], asking(), as_wanted)
     assert (one.change, one.converged) == (CHANGED, pytest.approx(2.0))
-    assert context.slowest == pytest.approx(2.0)
-    # the slowest of all
-    quick = path(settled=Settling.after(CHANGED, 30))
-    converge([quick], asking(), as_wanted)
-    assert quick.converged == 0.0
-    assert context.slowest == pytest.approx(2.0)
+
+
+def followed_after(path, clock, seconds, settled=None):
+    """How long a path took to follow a change that is obeyed so many seconds after it."""
+    begun = clock.now
+    settled = Settling.after(CHANGED, 30) if settled is None else settled
+    one = path(lambda _: [ok() if clock.now >= begun + seconds else REFUSAL], settled=settled)
+    converge([one], asking(), as_wanted)
+    return one.converged
+
+
+def test_the_slowest_change_is_one_that_was_seen_to_be_followed(path, clock, context):
+    clock.now += 1
+    assert followed_after(path, clock, 0.0) == 0.0
+    settled = Settling.after(CHANGED, 30)
+    clock.now += 9
+    # nobody knows since when
+    assert followed_after(path, clock, 0.0, settled) == pytest.approx(9.0)
+    assert context.slowest == 0.0
+    slowest = followed_after(path, clock, 2.0)
+    assert slowest >= 2.0
+    assert context.slowest == slowest
+    assert followed_after(path, clock, 1.0) < slowest
+    assert context.slowest == slowest
+    # at the second attempt already
+    context.slowest = 0.0
+    assert followed_after(path, clock, 0.01) == context.slowest > 0.0
+    # what has no change is none
+    assert followed_after(path, clock, 5.0, clock.now + 30) >= 5.0
+    assert context.slowest < 1.0
 
 
 def test_a_change_that_has_had_its_time_is_not_measured_from(path, clock, context):
