@@ -32,9 +32,12 @@ def remember(path: Path) -> None:
 
 
 def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
-    """Whether a path that is as expected was so before its last change: the endpoints in `wanted` answered then."""
+    """Whether a path that is as expected was so before its last change: the endpoints in `wanted` answered then.
+
+    That it has missed in between does not tell: a hurried attempt of a busy machine may have.
+    """
     settled = path.address.settled
-    if not isinstance(settled, Settling) or path.attempts != 1:
+    if not isinstance(settled, Settling) or not path.attempts:
         return False
     before = path.vantage.context.answered.get(_key(path))
     return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)

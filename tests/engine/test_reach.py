@@ -453,6 +453,14 @@ def test_what_answered_before_a_change_proves_nothing(vantage, clock, younger, c
     assert len(younger) == 2
 
 
+def test_a_hurried_attempt_that_lost_an_answer_is_no_sign_of_the_change(vantage, clock, younger):
+    """On a busy machine; the old rules answer on."""
+    expected(vantage(), backends={"a"})
+    clock.now += 1
+    expected(vantage([SILENT], [ok()]), changed(), backends={"a"})
+    assert younger == [False]
+
+
 @pytest.mark.usefixtures("younger")
 def test_a_series_of_before_the_barrier_is_not_the_hold(vantage, clock, context):
     """The old rules answer once more, from every endpoint; then the change is obeyed, and breaks the Service."""

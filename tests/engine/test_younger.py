@@ -59,11 +59,11 @@ def test_what_has_not_changed_needs_no_proof(path, clock):
     assert not proves_nothing(path(settled=clock.now + 30), None)
 
 
-def test_what_was_seen_to_miss_needs_no_other_proof(path, clock):
+def test_what_has_missed_in_between_proves_nothing_either(path, clock):
     remember(path("a"))
     clock.now += 1
-    assert not proves_nothing(path(attempts=2), None)
-    # who has not been tried has nothing to prove
+    assert proves_nothing(path(attempts=2), None)
+    # a change that has had its time is followed
     assert not proves_nothing(path(attempts=0), None)
 
 
