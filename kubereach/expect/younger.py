@@ -52,9 +52,14 @@ def await_younger(seen: Sequence[Path]) -> None:
         return
     context = seen[0].vantage.context
     with context.younger(bool(from_outside)) as (address, node_port):
-        barriers = [(path, replace(path, address=address)) for path in from_inside]
+        barriers = [(path, replace(path, address=address, attempts=0)) for path in from_inside]
         barriers += [
-            (path, replace(path, address=replace(path.address, port=node_port, settled=address.settled)))
+            (
+                path,
+                replace(
+                    path, address=replace(path.address, port=node_port, settled=address.settled), attempts=0
+                ),
+            )
             for path in from_outside
         ]
         late = converge(
