@@ -113,7 +113,8 @@ class _Reaching:
         unproved = [
             path for path in self._seen if path not in late and proves_nothing(path, self._wanted(path))
         ]
-        await_younger(unproved)
+        if not late:  # what has not converged fails anyway
+            await_younger(unproved)
         # A whole series that was as expected at the first attempt is one that was held, unless it may have been the old
         # rules that answered. Of several attempts one may be so by luck, on a path that loses packets.
         open_paths = [

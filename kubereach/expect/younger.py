@@ -13,12 +13,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubereach.context import Answered
+from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import Path
 from kubereach.outcome import OK, in_words
 from kubereach.settling import Settling
 from kubereach.vantage import Series
 from kubereach.vantage.vantage import OUTSIDE
+
+#: ways that service proxies serve
+_SERVED = frozenset({"clusterip", "nodeport", "loadbalancer", "external-ip"})
 
 
 def _key(path: Path) -> tuple[str, str, str, int]:
@@ -34,20 +38,22 @@ def remember(path: Path) -> None:
 def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
     """Whether a path that is as expected was so before its last change: the endpoints in `wanted` answered then.
 
-    That it has missed in between does not tell: a hurried attempt of a busy machine may have.
+    That it has missed in between does not tell: a hurried attempt of a busy machine may have. What goes by a name, or
+    past all Services, follows no service proxy: another Service proves nothing of it.
     """
     settled = path.address.settled
-    if not isinstance(settled, Settling) or not path.attempts:
+    if not isinstance(settled, Settling) or not path.attempts or path.address.way not in _SERVED:
         return False
     before = path.vantage.context.answered.get(_key(path))
     return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)
 
 
 def await_younger(seen: Sequence[Path]) -> None:
-    """Make a Service and wait until it answers from where each path begins. A path whose vantage does not see it fails.
+    """Make a Service and wait until it answers from where each path begins.
 
-    From outside it is asked for at node ports, of the node that the path leads to: what leads to a load balancer's
-    address from outside has no barrier.
+    Raises `CannotMeasure` where it does not: as with a control, what answers then proves nothing. From outside it is
+    asked for at node ports, of the node that the path leads to: what leads to a load balancer's address from outside
+    has no barrier.
     """
     from_outside = [p for p in seen if p.vantage.kind == OUTSIDE and p.address.way == "nodeport"]
     from_inside = [p for p in seen if p.vantage.kind != OUTSIDE]
@@ -55,9 +61,14 @@ def await_younger(seen: Sequence[Path]) -> None:
         return
     context = seen[0].vantage.context
     with context.younger(bool(from_outside)) as (address, node_port):
-        barriers = [(path, replace(path, address=address)) for path in from_inside]
+        barriers = [(path, replace(path, address=address, attempts=0)) for path in from_inside]
         barriers += [
-            (path, replace(path, address=replace(path.address, port=node_port, settled=address.settled)))
+            (
+                path,
+                replace(
+                    path, address=replace(path.address, port=node_port, settled=address.settled), attempts=0
+                ),
+            )
             for path in from_outside
         ]
         late = converge(
@@ -65,15 +76,12 @@ def await_younger(seen: Sequence[Path]) -> None:
         )
         for path, younger in barriers:
             if younger in late:
-                got = f"a Service made after it, {younger.address}: {in_words(younger.result.outcomes)}"
-                path.fail(f"the data plane to follow: {_change(path)}", got)
-            else:
-                path.converged = max(path.converged, younger.converged)
-
-
-def _change(path: Path) -> str:
-    settled = path.address.settled
-    return settled.change if isinstance(settled, Settling) else "change"
+                raise CannotMeasure(
+                    f"{path.vantage.name} does not reach a Service that was made after the change of {path.address}: "
+                    f"{younger.address}: {in_words(younger.result.outcomes)}",
+                    "What answers may still be as it was before; see the checks of new Services.",
+                )
+            path.converged = max(path.converged, younger.converged)
 
 
 def _single(path: Path) -> Series:

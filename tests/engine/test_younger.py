@@ -9,8 +9,8 @@ import pytest
 from bench import NONCE
 from staged import ADDRESS, Staged, ok
 
+from kubereach.errors import CannotMeasure
 from kubereach.expect.evidence import Path
-from kubereach.expect.misses import LOST
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.settling import CHANGED, Settling
@@ -154,21 +154,21 @@ def test_where_nobody_is_to_see_one_none_is_made(path, made):
 
 @pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("kind", ["pod", "outside"])
-def test_a_path_that_does_not_see_it_fails(path, clock, kind):
+def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
     way = replace(ADDRESS, way="nodeport")
     begun = clock.now
     blind = path("a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way)
     blind.converged = 0.5
     good = path("a", kind=kind, node="two", address=way)
-    await_younger([good, blind])
-    assert good.failures == []
-    (failure,) = blind.failures
-    assert failure.expected == "the data plane to follow: service changed"
+    with pytest.raises(CannotMeasure) as error:
+        await_younger([good, blind])
     host = "10.96.7.7" if kind == "pod" else "10.96.0.1"
-    assert failure.got.startswith("a Service made after it, ")
-    assert f"{host}:" in failure.got and failure.got.endswith(": refused")
-    assert failure.miss == LOST
-    assert failure.vantage == blind.vantage.name
+    assert error.value.message.startswith(
+        f"{blind.vantage.name} does not reach a Service that was made after"
+    )
+    assert f"{host}:" in error.value.message and error.value.message.endswith(": refused")
+    assert "as it was before" in error.value.remedy
+    assert good.failures == blind.failures == []
     # for as long as a change may take
     assert 29 < clock.now - begun < 32
     assert blind.converged == 0.5
@@ -183,15 +183,22 @@ def test_it_has_the_time_of_its_own_change(path, clock, kind):
     blind = path(
         "a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way, settled=Settling.after(CHANGED, 2)
     )
-    await_younger([blind])
+    with pytest.raises(CannotMeasure):
+        await_younger([blind])
     assert 29 < clock.now - begun < 32
 
 
-@pytest.mark.usefixtures("made")
-def test_a_change_without_a_name_is_one(path, clock):
-    blind = path("a", script=lambda _: [Answer(REFUSED)], settled=clock.now + 30)
-    await_younger([blind])
-    assert blind.failures[0].expected == "the data plane to follow: change"
+@pytest.mark.parametrize("way", ["headless", "dns", "pod", "health-check"])
+def test_what_no_service_proxy_serves_needs_none(path, clock, way):
+    """Neither a name nor a pod's own address follows what service proxies do."""
+    served = path("a", settled=Settling.after(CHANGED, 10))
+    served.attempts = 1
+    remember(served)
+    clock.now += 1
+    served.address = replace(served.address, settled=Settling.after(CHANGED, 10))
+    assert proves_nothing(served, frozenset({"a"}))
+    served.address = replace(served.address, way=way)
+    assert not proves_nothing(served, frozenset({"a"}))
 
 
 @pytest.mark.usefixtures("made")
