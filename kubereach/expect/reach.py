@@ -110,9 +110,7 @@ class _Reaching:
     def converge_and_hold(self) -> None:
         """Leave each path with the series that counts: of one that did not converge, its last attempt."""
         late = self._converge([path for path in self._seen if id(path) in self._unsettled])
-        unproved = [
-            path for path in self._seen if path not in late and proves_nothing(path, self._wanted(path))
-        ]
+        unproved = [path for path in self._seen if proves_nothing(path, self._wanted(path))]
         if not late:  # what has not converged fails anyway
             await_younger(unproved)
         # A whole series that was as expected at the first attempt is one that was held, unless it may have been the old
@@ -120,9 +118,7 @@ class _Reaching:
         open_paths = [
             path
             for path in self._seen
-            if path not in late
-            and not path.failures
-            and not (self._every and path.attempts == 1 and path not in unproved)
+            if path not in late and not (self._every and path.attempts == 1 and path not in unproved)
         ]
         left = held(
             open_paths,

@@ -501,6 +501,16 @@ def test_a_change_that_no_younger_service_follows_could_not_be_measured_and_is_n
     assert one.context.answered["pod@one", "http", ADDRESS.host, 80].at < clock.now - 5
 
 
+def test_where_something_did_not_converge_none_is_made(vantage, clock, younger):
+    both = [vantage(), vantage(node="two")]
+    expected(both, backends={"a"})
+    clock.now += 1
+    late = vantage([REFUSAL], node="two")
+    (failure,) = misses([vantage(), late], changed(), backends={"a"})
+    assert failure.vantage == "pod@two"
+    assert younger == []
+
+
 def test_what_did_not_converge_needs_no_younger_service(vantage, clock, younger):
     expected(vantage(), backends={"a"})
     clock.now += 1

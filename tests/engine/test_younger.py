@@ -201,6 +201,19 @@ def test_what_no_service_proxy_serves_needs_none(path, clock, way):
     assert not proves_nothing(served, frozenset({"a"}))
 
 
+@pytest.mark.parametrize("kind", ["pod", "outside"])
+def test_one_that_answers_at_once_has_been_served_nobody_knows_how_long(path, clock, context, kind):
+    @contextmanager
+    def younger(_):
+        settled = Settling.after(CHANGED, 30)
+        clock.now += 5
+        yield replace(YOUNGER, settled=settled), PORT
+
+    context.younger = younger
+    await_younger([path("a", kind=kind, address=replace(ADDRESS, way="nodeport"))])
+    assert context.slowest == 0.0
+
+
 @pytest.mark.usefixtures("made")
 def test_a_change_took_as_long_as_the_younger_service(path, clock):
     begun = clock.now
