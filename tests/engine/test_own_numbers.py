@@ -73,5 +73,5 @@ def test_source_ports_begin_anywhere():
 )
 def test_pods_wait_for_as_long_as_the_slowest_change_took(slowest, seconds):
     made = objects()
-    made.context.slowest = slowest
+    made.context.followed = slowest
     assert made.drain == seconds
