@@ -88,10 +88,12 @@ def converge(
                 path.change, since = origin(path.address.settled, begun)
                 # what an attempt saw was so when it began, at the latest
                 path.converged = tried - since
-                # one that was as expected at the first attempt had converged before, nobody knows how long
-                if path.change and path.attempts > 1:
+                if path.change:
                     context = path.vantage.context
                     context.slowest = max(context.slowest, path.converged)
+                    # one that was as expected at the first attempt had converged before, nobody knows how long
+                    if path.attempts > 1:
+                        context.followed = max(context.followed, path.converged)
                 open_paths.remove(path)
         return any(due(path) for path in open_paths)
 

@@ -53,7 +53,7 @@ def keep_reaching(
         lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
         if lost:
             first = min(lost, key=lambda probe: probe.at)
-            slowest = path.vantage.context.slowest
+            slowest = path.vantage.context.followed
             if drain is not None and slowest > drain:
                 raise CannotMeasure(
                     f"{len(lost)} connections were lost while pods waited {drain:g} s before they ended, and a change "

@@ -186,7 +186,6 @@ TABLE: dict[str, Row] = {
             "loadbalancer.from-outside",
             "loadbalancer.from-pods",
             "loadbalancer.given-up",
-            "loadbalancer.includes-node-port",
             "loadbalancer.no-node-ports",
             "loadbalancer.released",
             "loadbalancer.requested-address",
@@ -195,6 +194,8 @@ TABLE: dict[str, Row] = {
             "loadbalancer.udp",
             "loadbalancer.udp-outside",
         ],
+        # it asks nothing of the load balancer: unsupported only where it has not begun when that is found to be absent
+        perhaps=["loadbalancer.includes-node-port"],
     ),
     "lb.pool-empty": by(
         "loadbalancer.affinity", "loadbalancer.assigned", "loadbalancer.class",
@@ -314,8 +315,11 @@ TABLE: dict[str, Row] = {
         "topology.prefer-same-node",
         noted=["lifecycle.convergence"],
         # which endpoint goes is up to the first client: the one of the node may have been at the other; and on a busy
-        # machine an endpoint that comes and one that goes may be one change to the node, which then is not stuck yet
-        perhaps=["affinity.endpoint-gone", "endpoints.udp-after-replacement"],
+        # machine an endpoint that comes and one that goes may be one change to the node, which then is not stuck yet.
+        # Which node announces a load-balancer address is up to the balancer
+        perhaps=[
+            "affinity.endpoint-gone", "endpoints.udp-after-replacement", "loadbalancer.source-ranges-outside",
+        ],
     ),
     "proxy.other-mode": by(noted=["proxy.mode"]),
     "proxy.ports-kept": by("ports.changed", "ports.same-number-two-protocols"),
@@ -361,7 +365,7 @@ TABLE: dict[str, Row] = {
     "workload.image-missing": stops("ErrImagePull"),
     "workload.sidecar-injected": recovers(),
     "workload.wrong-label": by(
-        *_NODE_PORTED, error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
+        *_NODE_PORTED, "nodeport.external-local", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,
     ),
     "workload.wrong-port": by(
         *_NODE_PORTED, "nodeport.external-local", error=_NODE_PORT_CONTROLLED, noted=_NODE_PORT_MEASURED,

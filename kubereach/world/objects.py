@@ -258,7 +258,7 @@ class Objects(Vantages):
         Three at least, and three times as long as the slowest change that this run has seen: what is enough depends on
         the cluster. At most ``converge_deadline``, within which a change must have been followed.
         """
-        measured = math.ceil(3 * self.context.slowest)
+        measured = math.ceil(3 * self.context.followed)
         return min(max(3, measured), max(3, int(self.context.settings.converge_deadline)))
 
     @property

@@ -129,7 +129,7 @@ def test_one_lost_connection_in_many_is_a_failure(serve, vantage):
 @pytest.mark.parametrize(("slowest", "error"), [(2.9, NotConforming), (3.1, CannotMeasure)])
 def test_pods_that_ended_before_a_proxy_could_know_are_nobodys_failure(serve, vantage, slowest, error):
     address = balancer(serve("a"), every=30)
-    vantage.context.slowest = slowest
+    vantage.context.followed = slowest
     with pytest.raises(error), expect(vantage).to_keep_reaching(address, drain=3):
         time.sleep(0.6)
 

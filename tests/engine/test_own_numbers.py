@@ -18,7 +18,7 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 def objects(**settings):
     made = Objects(SimpleNamespace(), Settings(**settings), Bus(), MANIFESTS, ())
-    made._cluster = SimpleNamespace(domain="cluster.local", dns=None, left_out=())
+    made._cluster = SimpleNamespace(domain="cluster.local", dns=None, left_out=(), ip_version=4, dns_address="192.0.2.53")
     return made
 
 
@@ -73,5 +73,5 @@ def test_source_ports_begin_anywhere():
 )
 def test_pods_wait_for_as_long_as_the_slowest_change_took(slowest, seconds):
     made = objects()
-    made.context.slowest = slowest
+    made.context.followed = slowest
     assert made.drain == seconds
