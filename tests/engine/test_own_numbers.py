@@ -18,7 +18,9 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 def objects(**settings):
     made = Objects(SimpleNamespace(), Settings(**settings), Bus(), MANIFESTS, ())
-    made._cluster = SimpleNamespace(domain="cluster.local", dns=None, left_out=(), ip_version=4, dns_address="192.0.2.53")
+    made._cluster = SimpleNamespace(
+        domain="cluster.local", dns=None, left_out=(), ip_version=4, dns_address="192.0.2.53"
+    )
     return made
 
 
