@@ -30,6 +30,8 @@ from swapped import swap
 #: seconds of a processor, and of the clock, after which a mutant that has not ended counts as killed
 PROCESSOR, CLOCK = 6, 120
 LEAST = 0.95
+#: exit code of a fork that could not take the mutant in
+_NOT_MADE = 3
 
 say = partial(print, flush=True)
 SEED = 1
@@ -42,6 +44,10 @@ class Judge:
         self.mutants, self.verbose = mutants, verbose
         self.survivors: list[Mutant] = []
         self.failed = False
+        #: mutants that were ended by one of the limits
+        self.endless = 0
+        #: mutants of modules that cannot even be imported
+        self.not_made: list[Mutant] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -74,7 +80,12 @@ class Judge:
                 os.dup2(silence, 1)
                 os.dup2(silence, 2)
             try:
-                _run(session, items, mutant)
+                if mutant is not None:
+                    swap(importlib.import_module(mutant.module), mutant, source_of(mutant.module))
+            except BaseException:
+                os._exit(_NOT_MADE)
+            try:
+                _run(session, items)
             except BaseException:
                 os._exit(1)
             os._exit(0 if session.testsfailed == 0 else 1)
@@ -82,10 +93,14 @@ class Judge:
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
+                self.endless += os.WIFSIGNALED(status)
+                if mutant is not None and status == _NOT_MADE << 8:
+                    self.not_made.append(mutant)
                 return status == 0
             if time.monotonic() > deadline:
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
+                self.endless += 1
                 return False
             time.sleep(0.005)
 
@@ -94,9 +109,7 @@ def _rank(item: pytest.Item, files: tuple[str, ...]) -> int:
     return files.index(item.path.name) if item.path.name in files else len(files)
 
 
-def _run(session: pytest.Session, items: list[pytest.Item], mutant: Mutant | None) -> None:
-    if mutant is not None:
-        swap(importlib.import_module(mutant.module), mutant, source_of(mutant.module))
+def _run(session: pytest.Session, items: list[pytest.Item]) -> None:
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
@@ -119,6 +132,9 @@ def main() -> int:
     code = pytest.main(["-q", "-s", "--no-header", "-p", "no:cacheprovider", *where], [judge])
     if judge.failed or code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return 2
+    for mutant in judge.not_made:
+        say(f"not made: {mutant.key} (line {mutant.line})")
+    say(f"killed for having no end: {judge.endless}; for not being importable: {len(judge.not_made)}")
     return report(mutants, judge.survivors)
 
 
