@@ -92,7 +92,9 @@ class Prober:
         if not isinstance(message, dict):
             return  # likewise: a shell's greeting may be a number
         if "hello" in message:
-            self.resends_after = float(message["hello"].get("resends_after", RESENDS_AFTER))
+            hello = message["hello"]
+            told = hello.get("resends_after") if isinstance(hello, dict) else None
+            self.resends_after = float(told) if isinstance(told, (int, float)) else RESENDS_AFTER
             if not self.greeted.done():
                 self.greeted.set_result(None)
             return

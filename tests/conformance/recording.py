@@ -9,22 +9,23 @@ from typing import Any
 
 from kubereach.api import Api
 from kubereach.cli import main
+from kubereach.transport import Transport
 
 
 def record(file: str) -> None:
     """Have every request written to `file`: method, path, and whether it is a watch."""
     log = Path(file).open("a", buffering=1)  # noqa: SIM115 - for as long as the process lives
-    send, execute = Api._send, Api.exec
+    once, execute = Transport.once, Api.exec
 
-    def sent(self: Api, method: str, path: str, query: dict[str, object], *more: Any) -> Any:
+    def sent(self: Transport, method: str, path: str, query: dict[str, object], *more: Any) -> Any:
         log.write(json.dumps([method, path, "watch" in query]) + "\n")
-        return send(self, method, path, query, *more)
+        return once(self, method, path, query, *more)
 
-    def executed(self: Api, namespace: str, pod: str, command: list[str]) -> Any:
+    def executed(self: Api, namespace: str, pod: str, *more: Any) -> Any:
         log.write(json.dumps(["EXEC", f"/api/v1/namespaces/{namespace}/pods/{pod}/exec", False]) + "\n")
-        return execute(self, namespace, pod, command)
+        return execute(self, namespace, pod, *more)
 
-    Api._send, Api.exec = sent, executed  # type: ignore[method-assign,assignment]
+    Transport.once, Api.exec = sent, executed  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from kubereach.events import Bus
 from kubereach.expect import dns
 from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
+from kubereach.outcome import OK, Answer, Probe
 from kubereach.settings import Settings
 from kubereach.world.service import Service
 
@@ -97,7 +98,7 @@ def test_a_name_that_must_not_resolve_is_asked_for_in_the_clusters_first_family(
 
     def controlled(pairs):
         asked.extend(series.more["family"] for _, series in pairs)
-        return [dns.SeriesResult((), 0.0) for _ in pairs]
+        return [dns.SeriesResult((Probe(Answer(OK), 0.0),), 0.0) for _ in pairs]
 
     def held(seen, series, _, length, __, question):
         asked.append(series(seen[0], length).more["family"])

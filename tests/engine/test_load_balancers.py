@@ -119,7 +119,7 @@ def test_two_runs_seldom_begin_with_the_same_address():
 
 
 def test_a_range_of_one_address_is_used_again_and_again():
-    api, balancer = FakeApi(), SelfBalancer(Settings(self_load_balancer_range="192.0.2.7/32"))
+    api, balancer = FakeApi(), SelfBalancer(Settings(self_load_balancer_range=("192.0.2.7/32",)))
     for _ in range(3):
         balancer.assign(api, service())
     given = {change["status"]["loadBalancer"]["ingress"][0]["ip"] for _, change in api.patched}

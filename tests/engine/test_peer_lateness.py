@@ -22,6 +22,11 @@ def stop_for(process, seconds):
     process.send_signal(signal.SIGCONT)
 
 
+def process_of(vantage):
+    """The process of a vantage's prober."""
+    return vantage._prober.stream._process
+
+
 def series_to(backend, kind="http", **more):
     return Series(kind, "127.0.0.1", backend.ports[kind], nonce=NONCE, **more)
 
@@ -32,7 +37,7 @@ def test_a_prober_tells_how_late_its_own_timers_were(serve, vantage, kind):
     vantage.run(series_to(backend, kind))
     future = vantage.submit(series_to(backend, kind, count=40, in_flight=1, spacing=0.02))
     time.sleep(0.2)
-    stop_for(vantage._stream._process, 0.6)
+    stop_for(process_of(vantage), 0.6)
     result = future.result(60)
     assert 0.4 < result.late < 5
     # one tick of about twenty: neither is it the rule
@@ -43,7 +48,7 @@ def test_a_prober_tells_of_its_lateness_while_a_flow_runs(serve, vantage):
     port = serve("a").ports["tcp"]
     series = Series("flow", "127.0.0.1", port, 1000, spacing=0.05, nonce=NONCE, more={"transport": "tcp"})
     ongoing = vantage.begin(series)
-    stop_for(vantage._stream._process, 0.6)
+    stop_for(process_of(vantage), 0.6)
     assert 0.4 < ongoing.stop().late < 5
 
 
@@ -58,7 +63,7 @@ def test_a_backend_tells_how_late_its_own_timers_were(serve, vantage):
 def test_lateness_of_before_a_series_is_not_its_own(serve, vantage):
     backend = serve("a")
     vantage.run(series_to(backend))
-    stop_for(vantage._stream._process, 0.6)
+    stop_for(process_of(vantage), 0.6)
     assert vantage.run(series_to(backend)).late < 0.4
 
 
@@ -70,7 +75,7 @@ def test_a_miss_tells_by_how_much_the_prober_was_late_while_it_was_under_way(van
         )
         future = vantage.submit(series)
         time.sleep(0.2)
-        stop_for(vantage._stream._process, 0.7)
+        stop_for(process_of(vantage), 0.7)
         first, second = future.result(60).probes
     assert first.answer.outcome == second.answer.outcome == "timeout"
     assert 0.5 < first.late < 5

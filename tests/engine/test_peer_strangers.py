@@ -330,9 +330,10 @@ def answered(vantage, stranger, kind, given, closes=True, **more):
         (vantage, Series(kind, "127.0.0.1", port, timeout=1, nonce=NONCE, more=more))
         for port in ports.values()
     ]
-    pid = vantage._stream and vantage._stream._process.pid
+    vantage.open()
+    pid = vantage._prober.stream._process.pid
     found = {name: result.probes[0].answer for name, result in zip(ports, run_all(wanted), strict=True)}
-    assert pid in (None, vantage._stream._process.pid)
+    assert pid == vantage._prober.stream._process.pid
     assert all(one.detail.isprintable() and len(one.detail) < 200 for one in found.values())
     return {name: one.outcome for name, one in found.items()}
 
