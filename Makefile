@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help conformance test lint types unit starts mutants selftest nightly bench wheel setup setup-dev clean
+.PHONY: help conformance test lint types unit unit-runs unit-parts starts mutants selftest nightly bench wheel setup setup-dev clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +21,19 @@ lint: setup-dev
 types: setup-dev
 	$(BIN)/mypy
 
+# what these tests do most is wait: those that make whole runs go on beside the others
 unit: setup-dev
+ifeq ($(ARGS),)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-runs unit-parts
+else
 	$(BIN)/python -m pytest tests -q $(ARGS)
+endif
+
+unit-runs:
+	$(BIN)/python -m pytest tests/conformance tests/cli tests/kind -q
+
+unit-parts:
+	$(BIN)/python -m pytest tests -q --ignore=tests/conformance --ignore=tests/cli --ignore=tests/kind
 
 starts: setup-dev  ## start and stop a hundred labs in a row, which must leave nothing behind
 	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
