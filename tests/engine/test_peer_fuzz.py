@@ -39,10 +39,10 @@ def used():
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded():
-    # Hypothesis reads the constants of all modules that are loaded, which after many tests takes as much as this looks for
+    # Hypothesis reads the constants of all modules that are loaded: after many tests that takes more than this allows
     @settings(fuzzed, max_examples=50)
-    @given(st.integers(), st.floats(), st.text(), st.binary())
-    def begin(*_):
+    @given(st.tuples(st.integers(), st.floats(), st.text(), st.binary()))
+    def begin(_):
         pass
 
     begin()
