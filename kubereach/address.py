@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from kubereach.names import is_address
 
+#: ways of reaching that service proxies serve; the others go by a name, or past all Services
+SERVED = frozenset({"clusterip", "nodeport", "loadbalancer", "external-ip"})
+
 
 @dataclass(frozen=True)
 class Address:

@@ -54,7 +54,7 @@ class RunContext:
     troubled: dict[str, float] = field(default_factory=dict)
     #: seconds that the slowest path so far has taken to follow a change: who is slow is not broken
     slowest: float = 0.0
-    #: the same of those that were seen to follow it: not as expected at first, and then they were
+    #: the same of those that service proxies serve and that were seen to follow it: not as expected at first, and then
     followed: float = 0.0
     #: how late the machines of the vantages were
     lateness: Lateness = field(default_factory=Lateness)

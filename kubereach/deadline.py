@@ -43,6 +43,7 @@ class Deadline:
         self._passed = passed
         self._end = float("inf")
         self._stopped = threading.Event()
+        self._watcher: threading.Thread | None = None
         self._doing = ""
         self._handlers: dict[signal.Signals, Any] = {}
         #: whether something was ended by it, or not even begun
@@ -62,11 +63,14 @@ class Deadline:
         """From here on a thread sees to it: it can wake this one for certain, and calls `passed`."""
         if self._handlers:
             self._end_timer()
-            threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, name="deadline", daemon=True)
+            self._watcher.start()
 
     def stop(self) -> None:
         """Nothing is interrupted any more. Safe to call twice."""
         self._stopped.set()
+        if self._watcher and self._watcher is not threading.current_thread():
+            self._watcher.join(1)  # or its signal might find no handler, which ends the process
         if self._handlers:
             self._end_timer()
             signal.signal(_WAKE, self._handlers.pop(_WAKE))

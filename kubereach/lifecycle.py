@@ -62,6 +62,8 @@ class Run:
         self._error: KubereachError | None = None
         self._interrupted = ""
         self._lost = False
+        #: files that could not be collected
+        self._uncollected = 0
         self._in_loop = False
         self._began = time.monotonic()
         self._record = Record({})
@@ -142,6 +144,7 @@ class Run:
                 None  # every check then fails in its setup: this is how the controlling process gets to know
             )
         self._in_loop = True
+        self._uncollected = session.testsfailed
         self._config.pluginmanager.register(self._runner, "kubereach runner")
         checks = [check for item in session.items if (check := check_of(item))]
         if not self._error and not checks:
@@ -296,7 +299,12 @@ class Run:
         return result
 
     def _left_out(self, session: pytest.Session) -> KubereachError | None:
-        """That selected checks never had their turn, though nobody stopped the run: a plugin has a loop of its own."""
+        """That checks could not be collected, or never had their turn though nobody stopped the run."""
+        if self._uncollected:
+            return CannotMeasure(
+                f"{self._uncollected} files of checks could not be collected",
+                "Pytest's messages above say why.",
+            )
         selected = sum(check_of(item) is not None for item in session.items)
         ran = len(self._runner.finished)
         if ran >= selected or self._interrupted:

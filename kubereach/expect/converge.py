@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
+from kubereach.address import SERVED
 from kubereach.expect.evidence import Path
 from kubereach.outcome import UNANSWERED, SeriesResult
 from kubereach.settling import origin
@@ -92,7 +93,7 @@ def converge(
                     context = path.vantage.context
                     context.slowest = max(context.slowest, path.converged)
                     # one that was as expected at the first attempt had converged before, nobody knows how long
-                    if path.attempts > 1:
+                    if path.attempts > 1 and path.address.way in SERVED:
                         context.followed = max(context.followed, path.converged)
                 open_paths.remove(path)
         return any(due(path) for path in open_paths)

@@ -103,6 +103,11 @@ def negative(
             return True
         return any_silence(path) and middleboxes.answer(path, result) is not None
 
+    def silence(path: Path) -> float:
+        """Seconds after which no answer is silence."""
+        settings = path.vantage.context.settings
+        return min(max(settings.silence, SLOWER * slowest), settings.connect_timeout)
+
     def series(path: Path) -> Series:
         context = path.vantage.context
         settings = context.settings
@@ -115,7 +120,7 @@ def negative(
                 count=ATTEMPTS,
                 in_flight=ATTEMPTS,
                 spacing=SPACING,
-                timeout=min(max(settings.silence, SLOWER * slowest), settings.connect_timeout),
+                timeout=silence(path),
                 wanted=tuple(wanted[id(path)]),
                 nonce=context.nonce,
             )
@@ -152,12 +157,31 @@ def negative(
             hidden[id(path)] = f"{path.vantage.name} -> {path.address}: {words(answer)}"
     for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
         tell(seen[0].vantage, told)
-    _control(vantages, control, "after")
+    after = _control(vantages, control, "after")
+    for path in seen:
+        if not path.failures and id(path) not in hidden and not waits_for_refusal(path):
+            _heard_long_enough(path, silence(path), after)
     settle([path for path in seen if id(path) not in hidden])
     if hidden:
         raise CannotMeasure(
             f"a middlebox answers, as it does for addresses that nobody has: {'; '.join(hidden.values())}",
             "Keep the network's transparent proxy from the cluster's own addresses: it hides what becomes of them.",
+        )
+
+
+def _heard_long_enough(path: Path, waited: float, after: float) -> None:
+    """Raise `CannotMeasure` where silence conforms and an answer might have come later than it was waited for.
+
+    `after` is how long the slowest answer of the control took afterwards, in seconds.
+    """
+    if not path.result.outcomes[TIMEOUT]:
+        return
+    late = path.vantage.context.lateness.since(path.vantage.name, path.began).backends
+    if max(after, late) > waited:
+        raise CannotMeasure(
+            f"{path.vantage.name} -> {path.address}: no answer within {waited:.1f} s, but those that must come took up "
+            f"to {after:.1f} s, and timers of backends fired up to {late:.1f} s late",
+            "The machines had too much to do to tell silence from an answer that comes late.",
         )
 
 

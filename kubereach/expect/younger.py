@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kubereach.address import SERVED
 from kubereach.context import Answered
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
@@ -20,9 +21,6 @@ from kubereach.outcome import OK, in_words
 from kubereach.settling import Settling
 from kubereach.vantage import Series
 from kubereach.vantage.vantage import OUTSIDE
-
-#: ways that service proxies serve
-_SERVED = frozenset({"clusterip", "nodeport", "loadbalancer", "external-ip"})
 
 
 def _key(path: Path) -> tuple[str, str, str, int]:
@@ -42,7 +40,7 @@ def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
     past all Services, follows no service proxy: another Service proves nothing of it.
     """
     settled = path.address.settled
-    if not isinstance(settled, Settling) or not path.attempts or path.address.way not in _SERVED:
+    if not isinstance(settled, Settling) or not path.attempts or path.address.way not in SERVED:
         return False
     before = path.vantage.context.answered.get(_key(path))
     return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)
@@ -51,26 +49,19 @@ def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
 def await_younger(seen: Sequence[Path]) -> None:
     """Make a Service and wait until it answers from where each path begins.
 
-    Raises `CannotMeasure` where it does not: as with a control, what answers then proves nothing. From outside it is
-    asked for at node ports, of the node that the path leads to: what leads to a load balancer's address from outside
-    has no barrier.
+    Raises `CannotMeasure` where it does not: as with a control, what answers then proves nothing. What leads to a node
+    port is served by that node, and so is its barrier. What leads to other addresses from outside has none.
     """
-    from_outside = [p for p in seen if p.vantage.kind == OUTSIDE and p.address.way == "nodeport"]
-    from_inside = [p for p in seen if p.vantage.kind != OUTSIDE]
-    if not from_outside and not from_inside:
+    by_node = [path for path in seen if path.address.way == "nodeport"]
+    from_inside = [path for path in seen if path not in by_node and path.vantage.kind != OUTSIDE]
+    if not by_node and not from_inside:
         return
     context = seen[0].vantage.context
-    with context.younger(bool(from_outside)) as (address, node_port):
+    with context.younger(bool(by_node)) as (address, node_port):
         barriers = [(path, replace(path, address=address, attempts=0)) for path in from_inside]
-        barriers += [
-            (
-                path,
-                replace(
-                    path, address=replace(path.address, port=node_port, settled=address.settled), attempts=0
-                ),
-            )
-            for path in from_outside
-        ]
+        for path in by_node:
+            there = replace(address, way="nodeport", host=path.address.host, port=node_port)
+            barriers.append((path, replace(path, address=there, attempts=0)))
         late = converge(
             [younger for _, younger in barriers], _single, lambda _, result: result.outcomes[OK] == 1
         )

@@ -227,7 +227,8 @@ class Wire:
         attached.watched = wanted
 
     def _drop(self, attached: _Attached, reason: str) -> None:
-        del self._attached[attached.stream]
+        if self._attached.pop(attached.stream, None) is None:
+            return  # two were to drop it, at the end of everything
         self._more.discard(attached)
         for number in attached.watched:
             with contextlib.suppress(KeyError, ValueError, OSError):  # one that has been closed already

@@ -180,6 +180,13 @@ def test_the_slowest_change_of_all(path, clock, context):
     # at the second attempt already
     context.slowest = context.followed = 0.0
     assert followed_after(path, clock, 0.01) == context.followed == context.slowest > 0.0
+    # what no service proxy serves says nothing of service proxies
+    begun, named = clock.now, replace(ADDRESS, way="dns", settled=Settling.after(CHANGED, 30))
+    one = path(lambda _: [ok() if clock.now >= begun + 7 else REFUSAL], settled=named.settled)
+    one.address = named
+    converge([one], asking(), as_wanted)
+    assert context.slowest >= 7.0 > 1.0 > context.followed
+    context.slowest = context.followed
     # what has no change is none
     assert followed_after(path, clock, 5.0, clock.now + 30) >= 5.0
     assert context.followed == context.slowest < 1.0

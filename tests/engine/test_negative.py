@@ -13,6 +13,7 @@ from kubereach.events import Probed, Told
 from kubereach.expect.misses import ANSWERED as TAKEN
 from kubereach.expect.misses import NO_REFUSAL
 from kubereach.expect.negative import ATTEMPTS, PROBES, SLOWER, SPACING, negative, refused_outcomes
+from kubereach.lateness import Lateness
 from kubereach.outcome import (
     DENIED,
     FOREIGN,
@@ -535,3 +536,28 @@ def test_a_middlebox_is_told_once_for_each_vantage(net, events):
         judge(both, UNANSWERED)
     told = [event.text for event in events if isinstance(event, Told)]
     assert [text.rpartition(" from ")[2] for text in told] == ["pod@one: reset", "pod@two: reset"]
+
+
+# --- whether an answer had the time to come
+
+
+@pytest.mark.parametrize(
+    ("after", "late", "judged"), [(0.4, 0.4, True), (0.6, 0.0, False), (0.0, 0.6, False)]
+)
+def test_silence_in_which_an_answer_might_still_come_proves_nothing(net, context, after, late, judged):
+    """It lasts half a second, since the control took no time before: more after it, or backends stand still."""
+    here, latencies = net(SILENT), iter([0.001, after])
+    here.control = lambda: SeriesResult((Probe(ok(), next(latencies)),) * 3, 0.1)
+    vantage = here.vantage()
+    context.lateness = Lateness()
+    here.answers["target"] = lambda series: (
+        context.lateness.note(vantage.name, SeriesResult((), 0.0, backend_late=late))
+        or [SILENT] * series.count
+    )
+    if judged:
+        judge(vantage, SILENCE)
+    else:
+        with pytest.raises(
+            CannotMeasure, match=r"no answer within 0.5 s, but those that must come took up to"
+        ):
+            judge(vantage, SILENCE)

@@ -139,11 +139,16 @@ def test_from_outside_it_is_asked_for_at_the_node_of_the_path(path, made):
     assert (balancer.failures, outside.failures) == ([], [])
 
 
-def test_a_node_port_from_inside_is_asked_for_at_its_cluster_ip(path, made):
-    inside = path("a", address=replace(ADDRESS, way="nodeport", host="172.18.0.3", port=30080))
-    await_younger([inside])
-    assert made == [False, "gone"]
-    assert inside.vantage.asked[0].host == "10.96.7.7"
+@pytest.mark.parametrize("kind", ["pod", "node", "outside"])
+@pytest.mark.parametrize("protocol", ["http", "tcp", "udp"])
+def test_a_node_port_is_served_by_its_node(path, made, kind, protocol):
+    """Whoever asks, and whatever is asked there: the younger Service's own port takes HTTP."""
+    address = replace(ADDRESS, way="nodeport", kind=protocol, host="172.18.0.3", port=30080)
+    one = path("a", kind=kind, address=address)
+    await_younger([one])
+    assert made == [True, "gone"]
+    (series,) = one.vantage.asked
+    assert (series.kind, series.host, series.port) == ("http", "172.18.0.3", PORT)
 
 
 def test_where_nobody_is_to_see_one_none_is_made(path, made):
@@ -155,7 +160,7 @@ def test_where_nobody_is_to_see_one_none_is_made(path, made):
 @pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("kind", ["pod", "outside"])
 def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
-    way = replace(ADDRESS, way="nodeport")
+    way = ADDRESS if kind == "pod" else replace(ADDRESS, way="nodeport")
     begun = clock.now
     blind = path("a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way)
     blind.converged = 0.5

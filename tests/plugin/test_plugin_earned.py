@@ -136,3 +136,16 @@ def test_a_failure_stands_when_the_run_is_interrupted_in_its_teardown(project: P
     )
     project.run(code=1)
     assert project.verdicts == {"demo.fails": "fail"}
+
+
+def test_files_that_cannot_be_collected_are_no_pass(project: Project) -> None:
+    """Pytest goes on without them, if it is told to."""
+    project.checks('''
+        @check("demo.one", source=DOCS)
+        def test_one(nodeport):
+            """One works."""
+            verify(True, "it works")
+    ''')
+    project.checks("import no_such_module", "test_broken.py")
+    result = project.run("--continue-on-collection-errors", code=3)
+    result.stdout.fnmatch_lines(["kubereach: 1 files of checks could not be collected"])
