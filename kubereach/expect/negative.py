@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
@@ -26,6 +27,7 @@ from kubereach.outcome import (
     in_words,
 )
 from kubereach.vantage import Series, Vantage
+from kubereach.vantage.group import run_all
 from kubereach.vantage.vantage import NODE
 
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
@@ -145,22 +147,43 @@ def negative(
         [path for path in late if rationed(path) and path.result.outcomes[TIMEOUT]], series, conforms, 0.0
     )
     hidden: dict[int, str] = {}
-    for path in seen:
+
+    def judge(path: Path) -> None:
         measurable(path)
         path.least = PROBES if waits_for_refusal(path) else ATTEMPTS
         answer = middleboxes.answer(path, path.result)
         if answer is None:
             _judge(path, wanted[id(path)])
-            continue
+            return
         note(path, answer)
         if not any_silence(path):
             hidden[id(path)] = f"{path.vantage.name} -> {path.address}: {words(answer)}"
+
+    def silent(some: Sequence[Path]) -> list[Path]:
+        """Those that conform by silence."""
+        return [p for p in some if not (p.failures or id(p) in hidden or waits_for_refusal(p))]
+
+    for path in seen:
+        judge(path)
     for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
         tell(seen[0].vantage, told)
     after = _control(vantages, control, "after")
-    for path in seen:
-        if not path.failures and id(path) not in hidden and not waits_for_refusal(path):
-            _heard_long_enough(path, silence(path), after)
+    short = [path for path in silent(seen) if _too_short(path, silence(path), after)]
+    if short:
+        # once more, with all the patience that a probe has
+        patient = [
+            (p.vantage, replace(series(p), timeout=p.vantage.context.settings.connect_timeout)) for p in short
+        ]
+        for path, result in zip(short, run_all(patient), strict=True):
+            path.result = result
+            judge(path)
+        after = _control(vantages, control, "after")
+        for path in silent(short):
+            if why := _too_short(path, path.vantage.context.settings.connect_timeout, after):
+                raise CannotMeasure(
+                    f"{path.vantage.name} -> {path.address}: {why}",
+                    "The machines had too much to do to tell silence from an answer that comes late.",
+                )
     settle([path for path in seen if id(path) not in hidden])
     if hidden:
         raise CannotMeasure(
@@ -169,20 +192,18 @@ def negative(
         )
 
 
-def _heard_long_enough(path: Path, waited: float, after: float) -> None:
-    """Raise `CannotMeasure` where silence conforms and an answer might have come later than it was waited for.
+def _too_short(path: Path, waited: float, after: float) -> str:
+    """Why an answer might have come later than it was waited for, where none came; else empty.
 
     `after` is how long the slowest answer of the control took afterwards, in seconds.
     """
-    if not path.result.outcomes[TIMEOUT]:
-        return
     late = path.vantage.context.lateness.since(path.vantage.name, path.began).backends
-    if max(after, late) > waited:
-        raise CannotMeasure(
-            f"{path.vantage.name} -> {path.address}: no answer within {waited:.1f} s, but those that must come took up "
-            f"to {after:.1f} s, and timers of backends fired up to {late:.1f} s late",
-            "The machines had too much to do to tell silence from an answer that comes late.",
-        )
+    if not path.result.outcomes[TIMEOUT] or max(after, late) <= waited:
+        return ""
+    return (
+        f"no answer within {waited:.1f} s, but those that must come took up to {after:.1f} s, and timers of backends "
+        f"fired up to {late:.1f} s late"
+    )
 
 
 def _judge(path: Path, conforming: frozenset[str]) -> None:

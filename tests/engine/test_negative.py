@@ -542,11 +542,19 @@ def test_a_middlebox_is_told_once_for_each_vantage(net, events):
 
 
 @pytest.mark.parametrize(
-    ("after", "late", "judged"), [(0.4, 0.4, True), (0.6, 0.0, False), (0.0, 0.6, False)]
+    ("after", "late", "asked", "judged"),
+    [
+        (0.4, 0.4, [0.5], True),
+        (0.6, 0.0, [0.5, 2.0], True),
+        (0.0, 0.6, [0.5, 2.0], True),
+        (2.1, 0.0, [0.5, 2.0], False),
+        (0.0, 2.1, [0.5, 2.0], False),
+    ],
 )
-def test_silence_in_which_an_answer_might_still_come_proves_nothing(net, context, after, late, judged):
+def test_silence_in_which_an_answer_might_still_come_proves_nothing(net, context, after, late, asked, judged):
     """It lasts half a second, since the control took no time before: more after it, or backends stand still."""
-    here, latencies = net(SILENT), iter([0.001, after])
+    context.settings = replace(context.settings, silence=0.5, connect_timeout=2.0)
+    here, latencies = net(SILENT), iter([0.001, after, after])
     here.control = lambda: SeriesResult((Probe(ok(), next(latencies)),) * 3, 0.1)
     vantage = here.vantage()
     context.lateness = Lateness()
@@ -558,6 +566,15 @@ def test_silence_in_which_an_answer_might_still_come_proves_nothing(net, context
         judge(vantage, SILENCE)
     else:
         with pytest.raises(
-            CannotMeasure, match=r"no answer within 0.5 s, but those that must come took up to"
+            CannotMeasure, match=r"no answer within 2.0 s, but those that must come took up to"
         ):
             judge(vantage, SILENCE)
+    assert [series.timeout for series in asked_of(vantage)] == asked
+
+
+def test_an_answer_that_comes_after_a_short_silence_fails(net, context):
+    context.settings = replace(context.settings, silence=0.5, connect_timeout=2.0)
+    here, latencies = net(), iter([0.001, 0.6, 0.6])
+    here.control = lambda: SeriesResult((Probe(ok(), next(latencies)),) * 3, 0.1)
+    here.answers["target"] = lambda series: [ok() if series.timeout > 1 else SILENT]
+    assert misses(here.vantage(), SILENCE)
