@@ -40,8 +40,7 @@ def stick(
     seen, begun = paths(vantages, addresses), time.monotonic()
 
     def right(path: Path, result: SeriesResult) -> bool:
-        pods = result.backends
-        before = kept.get(_key(path)) if kept is not None else None
+        pods, before = result.backends, _before(path, kept)
         return result.outcomes[OK] == len(result.probes) and len(pods) == 1 and before in (None, *pods)
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
@@ -63,7 +62,6 @@ def stick(
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         path.least = count
-    for path in seen:
         measurable(path)
         _judge(path, right(path, path.result), kept, pause)
     settle(seen)
@@ -74,9 +72,14 @@ def _key(path: Path) -> tuple[str, str]:
     return path.vantage.name, str(path.address)
 
 
+def _before(path: Path, kept: Stuck | None) -> str | None:
+    """The pod that has to answer as it did before; None if any may."""
+    return kept.get(_key(path)) if kept is not None else None
+
+
 def _astray(path: Path, kept: Stuck | None) -> bool:
     """Whether more than one pod has answered, or another than before."""
-    before = kept.get(_key(path)) if kept is not None else None
+    before = _before(path, kept)
     return len(path.result.backends.keys() | ({before} if before else set())) > 1
 
 
@@ -98,7 +101,7 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
             f"{path.vantage.name} was to connect every {pause:g} s and was silent for {longest:.1f} s",
             "Its machine is too busy.",
         )
-    before = kept.get(_key(path)) if kept is not None else None
+    before = _before(path, kept)
     apart = f", {pause:g} s apart" if pause else ""
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
     if before:

@@ -38,6 +38,11 @@ def latest(path: Path, begun: float, within: float | None = None) -> float:
     return limit
 
 
+def remaining(begun: float, within: float | None) -> float | None:
+    """Seconds that are left of `within` of an expectation that began at `begun`; None without such a limit."""
+    return None if within is None else max(0.0, begun + within - time.monotonic())
+
+
 def converge(
     seen: Sequence[Path],
     series: Callable[[Path], Series],

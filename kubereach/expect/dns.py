@@ -11,7 +11,7 @@ from kubereach import dnsprobe
 from kubereach.address import Address
 from kubereach.errors import CannotMeasure
 from kubereach.expect.caching import Question, forgetting
-from kubereach.expect.converge import converge, latest
+from kubereach.expect.converge import converge, latest, remaining
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
@@ -77,12 +77,17 @@ def hold(
         return any(answer.outcome in (OK, NODATA, NXDOMAIN) and not right(path, answer) for answer in answers)
 
     begun = time.monotonic()
-    converging = [path for path in seen if within is not None or path.address.settled > time.monotonic()]
-    late = converge(converging, lambda path: series(path, min(length, CONVERGED)), all_right, within)
+
+    def converged(some: Sequence[Path]) -> list[Path]:
+        return converge(
+            some, lambda path: series(path, min(length, CONVERGED)), all_right, remaining(begun, within)
+        )
+
+    late = converged([path for path in seen if within is not None or path.address.settled > begun])
     wrong = [path for path in late if is_wrong(path)]
     cached = forgetting(wrong, question) if wrong and question and within is None else []
     if cached:
-        still = converge(cached, lambda path: series(path, min(length, CONVERGED)), all_right)
+        still = converged(cached)
         late = [path for path in late if path not in cached or path in still]
     open_paths = [
         path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)
@@ -91,12 +96,6 @@ def hold(
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, length, again)
         return run_all([(path.vantage, replace(series(path, count), patient=True)) for path in some])
-
-    def converged(some: Sequence[Path]) -> list[Path]:
-        return converge(some, lambda path: series(path, min(length, CONVERGED)), all_right, left())
-
-    def left() -> float | None:
-        return None if within is None else max(0.0, begun + within - time.monotonic())
 
     late += held(
         open_paths,

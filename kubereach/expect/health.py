@@ -56,7 +56,6 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         path.least = _HOLD
-    for path in seen:
         measurable(path)
         if not right(path, path.result):
             statuses = _statuses(path.result)

@@ -159,16 +159,15 @@ def negative(
         if not any_silence(path):
             hidden[id(path)] = f"{path.vantage.name} -> {path.address}: {words(answer)}"
 
-    def silent(some: Sequence[Path]) -> list[Path]:
-        """Those that conform by silence."""
-        return [p for p in some if not (p.failures or id(p) in hidden or waits_for_refusal(p))]
+    def conforming_ones(some: Sequence[Path]) -> list[Path]:
+        return [path for path in some if not (path.failures or id(path) in hidden)]
 
     for path in seen:
         judge(path)
     for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
         tell(seen[0].vantage, told)
     after = _control(vantages, control, "after")
-    short = [path for path in silent(seen) if _too_short(path, silence(path), after)]
+    short = [path for path in conforming_ones(seen) if _too_short(path, silence(path), after)]
     if short:
         # once more, with all the patience that a probe has
         patient = [
@@ -178,7 +177,7 @@ def negative(
             path.result = result
             judge(path)
         after = _control(vantages, control, "after")
-        for path in silent(short):
+        for path in conforming_ones(short):
             if why := _too_short(path, path.vantage.context.settings.connect_timeout, after):
                 raise CannotMeasure(
                     f"{path.vantage.name} -> {path.address}: {why}",

@@ -11,7 +11,7 @@ from kubereach.address import Address
 from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect import misses as missed
-from kubereach.expect.converge import converge, latest
+from kubereach.expect.converge import converge, latest, remaining
 from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.younger import await_younger, proves_nothing, remember
@@ -161,9 +161,12 @@ class _Reaching:
         return hold_length(self._settings, self._endpoints, spent(self._settings, again))
 
     def _converge(self, some: Sequence[Path]) -> list[Path]:
-        left = None if self._within is None else max(0.0, self._begun + self._within - time.monotonic())
         return converge(
-            some, lambda path: series_for(path, self._tried), self._converges, left, patient=False
+            some,
+            lambda path: series_for(path, self._tried),
+            self._converges,
+            remaining(self._begun, self._within),
+            patient=False,
         )
 
     def _converges(self, path: Path, result: SeriesResult) -> bool:

@@ -58,10 +58,12 @@ def await_younger(seen: Sequence[Path]) -> None:
         return
     context = seen[0].vantage.context
     with context.younger(bool(by_node)) as (address, node_port):
-        barriers = [(path, replace(path, address=address, attempts=0)) for path in from_inside]
-        for path in by_node:
-            there = replace(address, way="nodeport", host=path.address.host, port=node_port)
-            barriers.append((path, replace(path, address=there, attempts=0)))
+        places = [(path, address) for path in from_inside]
+        places += [
+            (path, replace(address, way="nodeport", host=path.address.host, port=node_port))
+            for path in by_node
+        ]
+        barriers = [(path, replace(path, address=place, attempts=0)) for path, place in places]
         late = converge(
             [younger for _, younger in barriers], _single, lambda _, result: result.outcomes[OK] == 1
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 from bench import NONCE
@@ -113,3 +113,22 @@ class Staged:
     def second_opinion(self, url: str, timeout: float) -> str:
         self.opinions.append((url, timeout))
         return self.opinion
+
+
+def noting(context: RunContext, *turns: Iterable[Answer]) -> Callable[[Series], SeriesResult]:
+    """A script of series whose prober's timers were a second late, and which says so of each miss.
+
+    `turns` are the answers of one series after the other; the last goes on.
+    """
+    left = iter(turns)
+    last: list[Iterable[Answer]] = [()]
+
+    def script(series: Series) -> SeriesResult:
+        last[0] = next(left, last[0])
+        result = played(series, last[0])
+        probes = tuple(replace(p, late=0.0 if p.answer.outcome == OK else 1.0) for p in result.probes)
+        result = replace(result, probes=probes, late=1.0)
+        context.lateness.note("pod@one", result)
+        return result
+
+    return script

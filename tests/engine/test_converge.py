@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from staged import ADDRESS, CONTROL, Staged, ok, played
 
-from kubereach.expect.converge import IMPATIENT, SLOW, converge, latest
+from kubereach.expect.converge import IMPATIENT, SLOW, converge, latest, remaining
 from kubereach.expect.evidence import Path
 from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.settling import CHANGED, Settling
@@ -278,3 +278,10 @@ def test_who_was_in_a_hurry_tries_again_also_where_others_have_time(path, clock)
     series = lambda one: Series("http", one.address.host, 80, timeout=by[id(one)])  # noqa: E731
     assert converge([hurried, patient], series, as_wanted, patient=False) == [hurried, patient]
     assert timeouts(hurried) == [IMPATIENT, 1.5]
+
+
+def test_what_remains_of_an_expectations_time(clock):
+    begun = clock.now
+    clock.now += 2
+    assert remaining(begun, None) is None
+    assert [remaining(begun, within) for within in (5.0, 2.0, 1.0)] == pytest.approx([3.0, 0.0, 0.0])

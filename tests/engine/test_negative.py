@@ -545,6 +545,7 @@ def test_a_middlebox_is_told_once_for_each_vantage(net, events):
     ("after", "late", "asked", "judged"),
     [
         (0.4, 0.4, [0.5], True),
+        (0.5, 0.5, [0.5], True),
         (0.6, 0.0, [0.5, 2.0], True),
         (0.0, 0.6, [0.5, 2.0], True),
         (2.1, 0.0, [0.5, 2.0], False),
@@ -578,3 +579,28 @@ def test_an_answer_that_comes_after_a_short_silence_fails(net, context):
     here.control = lambda: SeriesResult((Probe(ok(), next(latencies)),) * 3, 0.1)
     here.answers["target"] = lambda series: [ok() if series.timeout > 1 else SILENT]
     assert misses(here.vantage(), SILENCE)
+
+
+@pytest.mark.parametrize(
+    ("conforming", "answers", "outcome"),
+    [
+        (SILENCE, [ok(), SILENT], "answered by pod a"),
+        (UNANSWERED, [REFUSAL], ""),
+        (SILENCE, [BOX, SILENT], "a middlebox answers"),
+    ],
+    ids=["answered", "refused", "a middlebox's"],
+)
+def test_only_what_conforms_by_silence_is_asked_for_once_more(net, context, conforming, answers, outcome):
+    context.settings = replace(context.settings, silence=0.5, connect_timeout=2.0)
+    here, latencies = net(*answers, x192_0_2_213=[BOX]), iter([0.001, 0.6])
+    here.control = lambda: SeriesResult((Probe(ok(), next(latencies)),) * 3, 0.1)
+    vantage = here.vantage()
+    if not outcome:
+        judge(vantage, conforming)
+    elif "pod" in outcome:
+        (failure,) = misses(vantage, conforming)
+        assert outcome in failure.evidence
+    else:
+        with pytest.raises(CannotMeasure, match=outcome):
+            judge(vantage, conforming)
+    assert len(asked_of(vantage)) == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from bench import NONCE
-from staged import ADDRESS, CONTROL, Staged, ok, played
+from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.context import Answered
 from kubereach.errors import CannotMeasure, NotConforming
@@ -562,22 +562,6 @@ def test_paths_can_be_given_themselves(vantage, whole):
 
 
 # --- a machine that was late
-
-
-def noting(context, *turns_):
-    """Series of a prober whose timers were a second late, and who says so of each miss."""
-    left = iter(turns_)
-    last = [None]
-
-    def script(series):
-        last[0] = next(left, last[0])
-        result = played(series, last[0])
-        probes = tuple(replace(p, late=0.0 if p.answer.outcome == OK else 1.0) for p in result.probes)
-        result = replace(result, probes=probes, late=1.0)
-        context.lateness.note("pod@one", result)
-        return result
-
-    return script
 
 
 def test_what_a_late_machine_lost_is_measured_again(vantage, context, whole):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from staged import ADDRESS, Staged, ok, played
+from staged import ADDRESS, Staged, noting, ok, played
 
 from kubereach.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.events import Probed, Told
@@ -28,21 +28,7 @@ def late(context, clock):
     """A vantage whose timers were a second late, and which says so of each miss, with the answers of each series."""
     context.lateness = Lateness()
 
-    def make(*turns):
-        left = iter(turns)
-        last = [None]
-
-        def script(series):
-            last[0] = next(left, last[0])
-            result = played(series, last[0])
-            probes = tuple(replace(p, late=0.0 if p.answer.outcome == OK else 1.0) for p in result.probes)
-            result = replace(result, probes=probes, late=1.0)
-            context.lateness.note("pod@one", result)
-            return result
-
-        return Staged(context, clock, script)
-
-    return make
+    return lambda *turns: Staged(context, clock, noting(context, *turns))
 
 
 def stick(vantage, kept=None):

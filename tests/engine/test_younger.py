@@ -238,3 +238,12 @@ def test_a_change_took_as_long_as_the_younger_service(path, clock):
     await_younger([outside])
     assert outside.converged > 2
     assert outside.attempts == 1
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("way", ["clusterip", "nodeport"])
+def test_a_younger_service_that_answers_at_once_was_not_seen_to_be_followed(path, clock, context, way):
+    one = path("a", address=replace(ADDRESS, way=way))
+    clock.now += 3
+    await_younger([one])
+    assert context.followed == 0.0
