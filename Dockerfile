@@ -4,6 +4,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY kubereach kubereach
+COPY kubereach_lab kubereach_lab
 COPY suites suites
 COPY manifests manifests
 COPY docs/report-v1.schema.json docs/

@@ -17,6 +17,7 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 types: setup-dev
 	$(BIN)/mypy
@@ -62,7 +63,7 @@ setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
 
 $(VENV)/.run: pyproject.toml scripts/setup
-	scripts/setup $(VENV) .
+	scripts/setup $(VENV) '.[lab]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml scripts/setup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.yardstick import beside
-from kubereach.lab import Lab, LabConfig
+from kubereach_lab import Lab, LabConfig
 
 _REPEATS = 5
 

@@ -179,7 +179,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         "lab", help="the embedded cluster: a shell or a command inside it", allow_abbrev=False
     )
     if words[:1] == ["lab"]:
-        from kubereach.lab import cli as lab_cli
+        from kubereach_lab import cli as lab_cli
 
         lab_cli.add_arguments(lab)
     selftest = commands.add_parser(
@@ -357,7 +357,7 @@ def _explain(namespace: argparse.Namespace) -> int:
 
 
 def _lab(namespace: argparse.Namespace) -> int:
-    from kubereach.lab import cli as lab_cli
+    from kubereach_lab import cli as lab_cli
 
     return int(lab_cli.main(namespace))
 

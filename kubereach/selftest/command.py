@@ -15,7 +15,6 @@ from pathlib import Path
 from kubereach.check import CORE, Check
 from kubereach.collect import read_checks, suites_folder
 from kubereach.errors import UsageError
-from kubereach.lab.faults import FAULTS, check_faults
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
 from kubereach.selftest.judging import Judgement, judge, judge_together, lacking
@@ -23,6 +22,7 @@ from kubereach.selftest.pool import Pool
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
 from kubereach.selftest.trial import Ended, Trial, apart, often, trials
+from kubereach_lab.faults import FAULTS, check_faults
 
 _DESCRIPTION = """\
 Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kubereach.check import Check
-from kubereach.lab.faults import Fault
 from kubereach.selftest.inverse import inverse
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT
+from kubereach_lab.faults import Fault
 
 _HEAD = """\
 # What the checks catch

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach.lab.faults import FAULTS
 from kubereach.selftest.row import Row
+from kubereach_lab.faults import FAULTS
 
 #: faults of one run: with more of them, diagnosing them all takes longer than another run
 _MOST = 6

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubereach.lab.faults import FAULTS
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
 from kubereach.selftest.trial import Ended
 from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach_lab.faults import FAULTS
 
 #: of several cases of a check the worst counts
 _ORDER = (PASS, UNSUPPORTED, NOTED, ERROR, FAIL)

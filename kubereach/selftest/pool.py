@@ -23,10 +23,10 @@ from pathlib import Path
 from types import FrameType
 
 from kubereach.collect import suites_folder
-from kubereach.lab.syscalls import die_with_parent
 from kubereach.selftest.processors import Processors
 from kubereach.selftest.trial import Ended, Trial
 from kubereach.world.manifests import preload
+from kubereach_lab.syscalls import die_with_parent
 
 #: what a run loads sooner or later
 _PRELOAD = (

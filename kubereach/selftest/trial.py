@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kubereach.lab.faults import FAULTS
 from kubereach.selftest.groups import groups, together
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import HEALTHY, TABLE
+from kubereach_lab.faults import FAULTS
 
 #: Something that will not come is waited for in nearly every run here; on a lab, changes take milliseconds. A fault
 #: must not make other checks impatient either, so vantages that are troubled have longer than in other runs.

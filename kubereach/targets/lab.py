@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from kubereach.errors import CannotMeasure, UsageError
-from kubereach.lab import Lab, LabConfig, LabError, versions
-from kubereach.lab.config import IP_FAMILIES, PROXY_MODES
 from kubereach.targets import ClusterAccess
+from kubereach_lab import Lab, LabConfig, LabError, versions
+from kubereach_lab.config import IP_FAMILIES, PROXY_MODES
 
 
 class LabTarget:

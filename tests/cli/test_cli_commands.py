@@ -167,7 +167,7 @@ def test_listing_imports_nothing_heavy() -> None:
     code = "import sys; from kubereach.cli import main; main(['list']); sys.exit(repr(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "kubereach.collect" in done.stderr
-    for heavy in ("pytest", "kubernetes", "rich", "httpx", "jinja2", "dns", "yaml", "kubereach.lab"):
+    for heavy in ("pytest", "kubernetes", "rich", "httpx", "jinja2", "dns", "yaml", "kubereach_lab"):
         assert f"'{heavy}'" not in done.stderr, heavy
 
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from kubereach.lab.pki import Pki
+from kubereach_lab.pki import Pki
 
 #: what may happen to a connection, at one of its chunks
 TCP = ("reset", "half-open", "cut", "slow", "close")

@@ -180,7 +180,7 @@ def test_no_nft(run_suite: Runner) -> None:
 _FORBIDDEN = """
 import os, sys
 from pathlib import Path
-from kubereach.lab import syscalls
+from kubereach_lab import syscalls
 uid, gid = os.geteuid(), os.getegid()
 syscalls.unshare(syscalls.CLONE_NEWUSER)
 Path("/proc/self/setgroups").write_text("deny")

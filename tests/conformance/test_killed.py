@@ -29,7 +29,7 @@ VICTIMS: dict[str, Callable[[int], int]] = {
 
 def _keeper(run: int) -> int:
     return next(
-        pid for pid in children(run) if b"kubereach.lab.init" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in children(run) if b"kubereach_lab.init" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
 
 

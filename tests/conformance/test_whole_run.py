@@ -21,7 +21,7 @@ _WITHOUT_LAB = """
 import sys
 from kubereach.cli import main
 code = main(sys.argv[1:])
-lab = [name for name in sys.modules if name.startswith("kubereach.lab")]
+lab = [name for name in sys.modules if name.startswith("kubereach_lab")]
 assert not lab, lab
 sys.exit(code)
 """

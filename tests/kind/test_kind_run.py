@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tools import ROOT, Tools
 
-from kubereach.lab import LabConfig
+from kubereach_lab import LabConfig
 
 PYTHON = [sys.executable, "-m"]
 #: where a lab keeps what its kubeconfig is made of

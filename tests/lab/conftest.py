@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lab_access import IMAGES, LabAccess
 
-from kubereach.lab import Lab, LabConfig
+from kubereach_lab import Lab, LabConfig
 
 _numbers = count()
 

@@ -18,7 +18,7 @@ import httpx
 import yaml
 from kubernetes import client, config, stream
 
-from kubereach.lab import Lab, LabConfig
+from kubereach_lab import Lab, LabConfig
 
 Object = dict[str, Any]
 _INSIDE = str(Path(__file__).with_name("lab_inside.py"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyroute2.iproute.linux import IPRoute
 
-from kubereach.lab import syscalls
+from kubereach_lab import syscalls
 
 
 def enter(init_pid: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from lab_access import PATIENCE, LabAccess, Object
 
-from kubereach.lab.config import AddressPlan
+from kubereach_lab.config import AddressPlan
 
 RECORDING = Path(__file__).parent / "recordings/dataplane.md"
 CLIENTS = ("pod", "podep", "srv", "node", "nodeep", "outside")

@@ -9,8 +9,8 @@ import dns.message
 import dns.rcode
 import pytest
 
-from kubereach.lab.dns import server
-from kubereach.lab.dns.server import DnsServer
+from kubereach_lab.dns import server
+from kubereach_lab.dns.server import DnsServer
 
 NAME = "web.shop.svc.cluster.local."
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from lab_access import LabAccess, Object, is_ready
 
-from kubereach.lab.quantities import canonical, quantity
+from kubereach_lab.quantities import canonical, quantity
 
 #: a health service of gRPC that says NOT_SERVING until there is /tmp/ready; of HTTP/2 it knows one answer
 HEALTH = """

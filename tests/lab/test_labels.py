@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.lab.proxy.labels import Watched
+from kubereach_lab.proxy.labels import Watched
 
 NAME, HEADLESS = "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"
 

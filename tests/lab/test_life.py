@@ -15,7 +15,7 @@ import life
 import pytest
 from lab_access import LabAccess
 
-from kubereach.lab import Lab, LabConfig, LabError, launch
+from kubereach_lab import Lab, LabConfig, LabError, launch
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -23,7 +23,7 @@ LAB = [sys.executable, "-m", "kubereach", "lab", "--nodes", "1"]
 #: a program that keeps a lab until its standard input ends, and says when it is up
 PARENT = """
 import sys
-from kubereach.lab import Lab
+from kubereach_lab import Lab
 with Lab():
     print("up", flush=True)
     sys.stdin.read()
@@ -76,7 +76,7 @@ def test_three_nodes_come_up_in_about_a_second() -> None:
         up = clock()
         lab.stop()
         loading = clock()
-        assert run([sys.executable, "-c", "import kubereach.lab.server"], cwd=REPOSITORY).returncode == 0
+        assert run([sys.executable, "-c", "import kubereach_lab.server"], cwd=REPOSITORY).returncode == 0
         took.append((up - begin) / (clock() - loading))
     assert min(took) < 3, took
 
@@ -173,7 +173,7 @@ def test_many_in_a_row_leak_nothing() -> None:
     code = """
 import os
 from pathlib import Path
-from kubereach.lab import Lab, LabConfig, syscalls
+from kubereach_lab import Lab, LabConfig, syscalls
 syscalls.unshare(syscalls.CLONE_NEWUSER)
 Path("/proc/self/setgroups").write_text("deny")
 Path("/proc/self/uid_map").write_text("0 {uid} 1")
@@ -220,7 +220,7 @@ def test_forbidden_user_namespaces_are_an_error_with_a_remedy() -> None:
 ORDINARY = """
 import os, sys
 from pathlib import Path
-from kubereach.lab import syscalls
+from kubereach_lab import syscalls
 uid, gid = os.geteuid(), os.getegid()
 syscalls.unshare(syscalls.CLONE_NEWUSER)
 Path("/proc/self/setgroups").write_text("deny")
@@ -269,7 +269,7 @@ def test_a_container_with_read_only_sysctls_is_an_error_with_a_remedy() -> None:
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from kubereach.lab import syscalls
+from kubereach_lab import syscalls
 syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
 Path("/proc/self/setgroups").write_text("deny")
 Path("/proc/self/uid_map").write_text("0 {uid} 1")
@@ -285,6 +285,29 @@ def test_missing_nft_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(LabError, match="needs the program 'nft'") as caught:
         started()
     assert "apt-get install nftables" in caught.value.remedy
+
+
+def test_missing_packages_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_PACKAGES", ("json", "no_such_package"))
+    with pytest.raises(LabError, match="packages that are not installed: no_such_package") as caught:
+        started()
+    assert "kubereach[lab]" in caught.value.remedy
+
+
+def test_the_engine_needs_none_of_the_packages_of_the_lab() -> None:
+    """Whoever tests a real cluster installs kubereach without the extra `lab`."""
+    modules = [
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for path in (REPOSITORY / "kubereach").rglob("*.py")
+        if path.name != "__main__.py"
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({launch._PACKAGES!r}))\n"
+        f"for name in {modules!r}: importlib.import_module(name)"
+    )
+    done = run([sys.executable, "-c", code], cwd=REPOSITORY)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_run_gives_the_command_its_input_and_returns_its_exit_code() -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 
-from kubereach.lab.kubelet.processes import Command, Processes
+from kubereach_lab.kubelet.processes import Command, Processes
 
 
 def test_a_process_may_have_ended_before_its_start_is_known() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubereach.lab.controllers.hints import add_hints
-from kubereach.lab.proxy.topology import Endpoint, near
+from kubereach_lab.controllers.hints import add_hints
+from kubereach_lab.proxy.topology import Endpoint, near
 
 
 def endpoint(address: str, node: str = "", zone: str = "") -> Endpoint:

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from kubereach.lab.config import LabConfig
-from kubereach.lab.network import Host
-from kubereach.lab.proxy.conntrack import UdpFlows
+from kubereach_lab.config import LabConfig
+from kubereach_lab.network import Host
+from kubereach_lab.proxy.conntrack import UdpFlows
 
 FRONTEND = ("10.96.3.7", 53)
 A, B = ("10.244.1.7", 5353), ("10.244.2.8", 5353)

@@ -7,12 +7,12 @@ from pathlib import Path
 from kubereach.check import CORE, EXT, INFO
 from kubereach.check import make as make_check
 from kubereach.collect import read_checks, suites_folder
-from kubereach.lab.faults import FAULTS, LAYERS
 from kubereach.selftest.command import PAGE, static_problems
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse
 from kubereach.selftest.row import by
 from kubereach.selftest.table import ABSENT, TABLE
+from kubereach_lab.faults import FAULTS, LAYERS
 
 ROOT = Path(__file__).parents[2]
 CHECKS = read_checks(suites_folder(ROOT))

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from kubereach.lab import versions
-from kubereach.lab.api.server import ApiServer
-from kubereach.lab.config import LabConfig
-from kubereach.lab.pki import Pki
-from kubereach.lab.registry import Registry
-from kubereach.lab.system import create_system
+from kubereach_lab import versions
+from kubereach_lab.api.server import ApiServer
+from kubereach_lab.config import LabConfig
+from kubereach_lab.pki import Pki
+from kubereach_lab.registry import Registry
+from kubereach_lab.system import create_system
 
 from .fake_runtime import FakeRuntime
 

@@ -11,12 +11,12 @@ import struct
 import termios
 from pathlib import Path
 
-from kubereach.lab.runtime import CommandNotFound, PortClosed
-from kubereach.lab.status import Object
+from kubereach_lab.runtime import CommandNotFound, PortClosed
+from kubereach_lab.status import Object
 
 
 class LocalProcess:
-    """A local process as `kubereach.lab.runtime.ExecProcess`."""
+    """A local process as `kubereach_lab.runtime.ExecProcess`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -65,7 +65,7 @@ class _TerminalReader(asyncio.StreamReader):
 
 
 class FakeRuntime:
-    """Implements `kubereach.lab.runtime.Runtime`."""
+    """Implements `kubereach_lab.runtime.Runtime`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -209,7 +209,7 @@ def test_events_are_forgotten(
         server.call(lambda: server.registry.record_event(running_pod, "Normal", reason, "text", "kubelet"))
 
     record("Old")
-    monkeypatch.setattr("kubereach.lab.recorder._KEPT", -1.0)
+    monkeypatch.setattr("kubereach_lab.recorder._KEPT", -1.0)
     record("New")
     assert [event.reason for event in core.list_namespaced_event(namespace).items] == ["New"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kubereach.lab import versions
+from kubereach_lab import versions
 
 from .conftest import Server, open_http
 

@@ -22,7 +22,7 @@ import yaml
 from lab_access import PATIENCE, LabAccess
 from websocket import ABNF, WebSocketException, create_connection
 
-from kubereach.lab.api.spdy import DICTIONARY
+from kubereach_lab.api.spdy import DICTIONARY
 
 
 class Refused(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from lab_access import LabAccess, Object
 
-from kubereach.lab.api.spdy import DICTIONARY, Decoder, Encoder, Frame, Kind, SpdyError
+from kubereach_lab.api.spdy import DICTIONARY, Decoder, Encoder, Frame, Kind, SpdyError
 
 from .spdy_client import Refused, SpdyClient, WebSocketBytes, upgraded
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from lab_access import LabAccess
 
-from kubereach.lab import LabConfig
-from kubereach.lab.kubelet import heartbeat
-from kubereach.lab.kubelet.heartbeat import Heartbeat
-from kubereach.lab.registry import Registry
-from kubereach.lab.system import create_node
+from kubereach_lab import LabConfig
+from kubereach_lab.kubelet import heartbeat
+from kubereach_lab.kubelet.heartbeat import Heartbeat
+from kubereach_lab.registry import Registry
+from kubereach_lab.system import create_node
 
 _PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 

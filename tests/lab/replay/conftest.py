@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from lab_access import IMAGES, LabAccess
 
-from kubereach.lab import Lab, LabConfig
+from kubereach_lab import Lab, LabConfig
 
 from . import agreement
 from .compare import Pairs

@@ -1,9 +1,0 @@
-"""The columns of each kind's Table and how a row is filled, as pkg/printers/internalversion of Kubernetes does it."""
-
-from kubereach.lab.api.columns import cluster, services, workloads
-from kubereach.lab.api.columns.cells import Column, Printer
-
-#: by resource
-COLUMNS: dict[str, Printer] = {**workloads.COLUMNS, **services.COLUMNS, **cluster.COLUMNS}
-
-__all__ = ["COLUMNS", "Column", "Printer"]

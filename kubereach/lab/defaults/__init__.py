@@ -1,7 +1,0 @@
-"""What the API server fills in, refuses and wipes, one module for each kind that needs it."""
-
-from __future__ import annotations
-
-from kubereach.lab.defaults.strategy import Strategy, strategy_of
-
-__all__ = ["Strategy", "strategy_of"]

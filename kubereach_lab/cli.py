@@ -1,0 +1,159 @@
+"""``kubereach lab``: a lab to look at and to play with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from kubereach_lab import versions
+from kubereach_lab.config import IP_FAMILIES, PROXY_MODES, LabConfig
+from kubereach_lab.faults import FAULTS
+from kubereach_lab.launch import Lab, LabError
+
+_DESCRIPTION = """\
+Start a lab, the embedded Kubernetes cluster, for as long as one command runs.
+
+Inside, KUBECONFIG is set, so that kubectl, the official clients and kubereach itself work as with any cluster, and
+curl reaches nodes, node ports and load-balancer addresses. Node namespaces are in /run/netns:
+`ip netns exec kubereach-worker nft list ruleset` shows a node's rules, tcpdump in there its packets. Everything is gone
+when the command ends.
+"""
+_EXAMPLES = """\
+examples:
+  kubereach lab shell                                a shell in a lab of three nodes
+  kubereach lab --nodes 5 run -- kubectl get nodes   one command in a lab of five
+  kubereach lab --image 'nginx=python3 -m http.server 80' shell
+  kubereach lab run -- kubereach run --kubeconfig /run/kubereach/kubeconfig
+  kubereach lab faults                               the defects that a lab can have on demand
+  kubereach lab --fault dns.stale,net.mtu shell      a shell in a lab with two of them
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Teach the parser of ``kubereach lab`` its options and commands."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--nodes", type=int, default=3, metavar="N", help="number of nodes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ip-family",
+        choices=IP_FAMILIES,
+        default="ipv4",
+        help="the IP family, with --dual-stack the first of two (default: %(default)s)",
+    )
+    parser.add_argument("--dual-stack", action="store_true", help="both IP families")
+    parser.add_argument(
+        "--cluster-domain",
+        default="cluster.local",
+        metavar="DOMAIN",
+        help="its DNS domain (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--proxy-mode",
+        choices=PROXY_MODES,
+        default="nftables",
+        help="the mode of kube-proxy that the nodes have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kubernetes-version",
+        default=versions.DEFAULT,
+        metavar="VERSION",
+        help=f"the version to play, 1.{versions.OLDEST} to 1.{versions.NEWEST} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fault",
+        default="",
+        metavar="NAME[,NAME]",
+        help="defects to have; `kubereach lab faults` lists them",
+    )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="the command of this machine that stands for an image's own, for manifests whose containers name none "
+        "(repeatable); NAME with or without tag",
+    )
+    commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
+    commands.add_parser("shell", help="open $SHELL in a lab")
+    run = commands.add_parser("run", help="run one command in a lab and exit with its code")
+    run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG ...]")
+    faults = commands.add_parser("faults", help="list the defects that a lab can have")
+    faults.add_argument("--json", action="store_true", help="as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``kubereach lab``; returns the command's exit code, 2 for wrong usage, 3 if there can be no lab."""
+    if args.lab_command == "faults":
+        return _list_faults(as_json=args.json)
+    command = [os.environ.get("SHELL") or "/bin/sh"]
+    if args.lab_command == "run":
+        command = args.argv[1:] if args.argv[:1] == ["--"] else list(args.argv)
+        if not command:
+            return _refuse("say what to run, for example: kubereach lab run -- kubectl get nodes", 2)
+    try:
+        config = LabConfig(
+            nodes=args.nodes,
+            ip_family=args.ip_family,
+            dual_stack=args.dual_stack,
+            cluster_domain=args.cluster_domain.strip("."),
+            proxy_mode=args.proxy_mode,
+            version=versions.named(args.kubernetes_version),
+            faults=frozenset(filter(None, args.fault.split(","))),
+            images=_images(args.image),
+        )
+        with Lab(config) as lab:
+            if args.lab_command == "shell":
+                sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; exit ends it\n")
+            return lab.run(command)
+    except ValueError as error:
+        return _refuse(str(error), 2)
+    except LabError as error:
+        return _refuse(str(error), 3)
+
+
+def _list_faults(*, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps({name: asdict(fault) for name, fault in FAULTS.items()}, indent=1) + "\n")
+        return 0
+    margin = max(map(len, FAULTS)) + 4
+    width = max(shutil.get_terminal_size((100, 24)).columns, margin + 30)
+    for layer in sorted({fault.layer for fault in FAULTS.values()}):
+        sys.stdout.write(f"{layer}\n")
+        for name, fault in FAULTS.items():
+            if fault.layer == layer:
+                text = f"{fault.what} ({fault.bug})" if fault.bug else fault.what
+                start = f"  {name}".ljust(margin)
+                sys.stdout.write(
+                    textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * margin)
+                )
+                sys.stdout.write("\n")
+    return 0
+
+
+def _images(told: Iterable[str]) -> dict[str, list[str]]:
+    """What ``--image`` says. Raises `ValueError`."""
+    images = {}
+    for text in told:
+        name, _, command = text.partition("=")
+        words = shlex.split(command)
+        if not name or not words:
+            raise ValueError(
+                f"--image {text}: give a name and a command, such as --image 'web=python3 -m http.server'"
+            )
+        images[name] = words
+    return images
+
+
+def _refuse(message: str, code: int) -> int:
+    sys.stderr.write(f"kubereach lab: {message}\n")
+    return code

@@ -1,0 +1,414 @@
+"""The objects of the cluster with the rules of the API server: what is filled in, refused, counted and kept.
+
+Controllers and the REST API both come through here, so that both see the same behaviour. Everything is synchronous and
+runs in the one asyncio thread of the lab server.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+
+from kubereach_lab import admission, mistakes, status, versions
+from kubereach_lab.allocation import ServiceAllocator
+from kubereach_lab.config import LabConfig
+from kubereach_lab.defaults import Strategy, strategy_of
+from kubereach_lab.defaults.pods import PRIORITIES, random_suffix
+from kubereach_lab.defaults.strategy import prune
+from kubereach_lab.recorder import EventRecorder
+from kubereach_lab.resources import BY_NAME, RESOURCES, Resource
+from kubereach_lab.status import Object
+from kubereach_lab.store import Change, Listener, Store, copy_object
+
+#: propagation policy -> the finalizer that the garbage collector honours
+_PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+#: kinds whose dependents are kept unless the request says otherwise, as batch/v1 does it from of old
+_BY_DEFAULT = {"jobs": "Orphan"}
+_GENERATED_PREFIX = 58
+
+
+def now() -> str:
+    """The time as metav1.Time writes it: UTC, whole seconds."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now_micro() -> str:
+    """The time as metav1.MicroTime writes it: six decimals."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Registry:
+    """All objects of a lab. Objects handed out are shared and must not be changed; use `update`."""
+
+    def __init__(self, config: LabConfig) -> None:
+        self.config = config
+        self.store = Store()
+        self.services = ServiceAllocator(config.plans, config.node_port_range, config.faults)
+        self._strategies: dict[str, Strategy] = {r.name: strategy_of(r.name, config) for r in RESOURCES}
+        self.events = EventRecorder(self)
+
+    # reading
+
+    def find(self, resource: str, namespace: str | None, name: str) -> Object | None:
+        """The object, or None."""
+        return self.store.find(resource, _space(BY_NAME[resource], namespace), name)
+
+    def get(self, resource: str, namespace: str | None, name: str) -> Object:
+        """The object. Raises `StatusError` 404."""
+        found = self.find(resource, namespace, name)
+        if found is None:
+            raise status.not_found(resource, name, BY_NAME[resource].group)
+        return found
+
+    def iterate(self, resource: str, namespace: str | None = None) -> Iterator[Object]:
+        """Objects ordered by namespace and name; all namespaces if None."""
+        return self.store.iterate(resource, namespace if BY_NAME[resource].namespaced else None)
+
+    def list(
+        self,
+        resource: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        where: Callable[[Object], bool] | None = None,
+    ) -> list[Object]:
+        """Objects ordered by namespace and name, those with all `labels` and for which `where` is true."""
+        found: list[Object] = []
+        wanted = labels.items() if labels else ()
+        for obj in self.iterate(resource, namespace):
+            if wanted:
+                has = obj["metadata"].get("labels") or {}
+                if any(has.get(key) != value for key, value in wanted):
+                    continue
+            if where is None or where(obj):
+                found.append(obj)
+        return found
+
+    @property
+    def revision(self) -> str:
+        """The resource version of a list made now."""
+        return str(self.store.revision)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Calls ``listener(type, resource, new, old)`` after each change, in order; returns what ends that.
+
+        `type` is ADDED, MODIFIED or DELETED. A change made by a listener is delivered after the current one.
+        """
+
+        def deliver(change: Change) -> None:
+            listener(change.type, change.resource, change.new, change.old)
+
+        return self.store.watch(deliver)
+
+    # writing
+
+    def create(self, resource: str, obj: Object, *, dry_run: bool = False) -> Object:
+        """Stores a new object after defaults, validation and allocation, and returns it.
+
+        Raises `StatusError`: 404 without its namespace, 403 while that is being deleted, 409 if the name is taken, 422
+        if it is invalid.
+        """
+        kind, strategy = BY_NAME[resource], self._strategies[resource]
+        given = {key: value for key, value in copy_object(obj).items() if key not in ("kind", "apiVersion")}
+        new: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}, **given}
+        metadata = new["metadata"]
+        if metadata.get("resourceVersion"):
+            raise status.StatusError(500, "", "resourceVersion should not be set on objects to be created")
+        prefix = metadata.get("generateName", "")
+        if not metadata.get("name") and prefix:
+            metadata["name"] = prefix[:_GENERATED_PREFIX] + random_suffix()
+        self._check_namespace(kind, metadata)
+        for key in ("selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"):
+            metadata.pop(key, None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = now()
+        if self._counted(kind):
+            metadata["generation"] = 1
+        prune(new)
+        name = metadata.get("name", "")
+        if resource == "pods":
+            mistakes.in_pod(new, self.config.faults)
+        strategy.prepare(new, None)
+        if resource == "pods":
+            self._admit_pod(new)
+        elif resource == "services":
+            mistakes.in_service(new, self.config.faults)
+        causes = strategy.validate_metadata(new, None) + strategy.validate(new, None)
+        if causes:
+            raise status.invalid(kind.kind, name, causes, kind.group)
+        if self.find(resource, metadata.get("namespace"), name) is not None:
+            raise status.already_exists(resource, name, kind.group)
+        if resource == "services":
+            self.services.allocate(new, None, dry_run=dry_run)
+        return new if dry_run else self.store.put(resource, new)
+
+    def update(
+        self,
+        resource: str,
+        namespace: str | None,
+        name: str,
+        mutate: Callable[[Object], None],
+        *,
+        subresource: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Changes an object: `mutate` gets a copy to change in place; returns what is stored then.
+
+        Nothing happens, and the resource version stays, if nothing changed. With `subresource` ``status`` only status
+        and metadata change, without one status does not. A resource version or uid that `mutate` writes must be the
+        object's. Removing the last finalizer of an object that is being deleted removes it.
+
+        Raises `StatusError`: 404, 409, 422.
+        """
+        kind, strategy = BY_NAME[resource], self._strategies[resource]
+        old = self.get(resource, namespace, name)
+        new = copy_object(old)
+        mutate(new)
+        self._keep_identity(kind, new, old)
+        if new == old:
+            return old  # what is stored has its defaults and is valid
+        if subresource == "status":
+            new = {**old, "metadata": new["metadata"], "status": new.get("status") or {}}
+            prune(new["metadata"])
+            strategy.prepare_status(new, old)
+            causes = strategy.validate_metadata(new, old) + strategy.validate_status(new, old)
+        elif subresource == "finalize":
+            new = {**old, "spec": new.get("spec") or {}}
+            causes = []
+        else:
+            prune(new)
+            strategy.prepare(new, old)
+            causes = strategy.validate_metadata(new, old) + strategy.validate(new, old)
+        if causes:
+            raise status.invalid(kind.kind, name, causes, kind.group)
+        commit = None
+        if resource == "services" and subresource is None:
+            commit = self.services.allocate(new, old, dry_run=dry_run)
+        if new == old:
+            return old
+        # being scheduled is no change of what the pod is to be
+        bound = resource == "pods" and new["spec"].get("nodeName") != old["spec"].get("nodeName")
+        if (
+            self._counted(kind)
+            and not bound
+            and any(new.get(key) != old.get(key) for key in kind.spec_fields)
+        ):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        if dry_run:
+            return new
+        if self._may_go(resource, new) and not self._may_go(resource, old):
+            # the object's last state is the one without finalizers; it is never stored
+            self._free(resource, new)
+            self.store.drop(resource, new["metadata"].get("namespace", ""), name)
+            return new
+        stored = self.store.put(resource, new)
+        if commit is not None:
+            commit()
+        return stored
+
+    def delete(
+        self,
+        resource: str,
+        namespace: str | None,
+        name: str,
+        *,
+        grace: int | None = None,
+        propagation: str | None = None,
+        preconditions: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Deletes an object, at once or by marking it; returns its last state.
+
+        Pods that run get `grace` seconds (default: their terminationGracePeriodSeconds) and are removed by whoever
+        stops them. Objects with finalizers stay, marked, until the last one is taken off. `propagation` is Foreground,
+        Background or Orphan. `preconditions` may hold a uid and a resourceVersion.
+
+        Raises `StatusError`: 404, 409.
+        """
+        kind = BY_NAME[resource]
+        old = self.get(resource, namespace, name)
+        _check_preconditions(kind, old, preconditions)
+        metadata = old["metadata"]
+        seconds = _grace(resource, old, grace)
+        finalizers = list(metadata.get("finalizers") or ())
+        propagation = propagation or _BY_DEFAULT.get(resource)
+        if (extra := _PROPAGATION.get(propagation or "")) and extra not in finalizers:
+            finalizers.append(extra)
+        new = copy_object(old)
+        marked = new["metadata"]
+        if finalizers:
+            marked["finalizers"] = finalizers
+        already = metadata.get("deletionTimestamp")
+        if resource == "namespaces":
+            if not already:
+                marked["deletionTimestamp"] = now()
+                new["status"]["phase"] = "Terminating"
+        elif not already or seconds < metadata.get("deletionGracePeriodSeconds", 0):
+            marked["deletionTimestamp"] = _later(seconds)
+            marked["deletionGracePeriodSeconds"] = seconds
+            if not already and "generation" in marked:
+                marked["generation"] += 1
+        if dry_run:
+            return new
+        if self._may_go(resource, new):
+            if resource == "pods":
+                # watches see the deletion before the removal, as of a real server
+                self.store.put(resource, new)
+            return self._remove(resource, metadata.get("namespace", ""), name) or new
+        return self.store.put(resource, new) if new != old else old
+
+    def remove(self, resource: str, namespace: str | None, name: str) -> None:
+        """Removes an object for good, whatever holds it; frees its addresses and ports. Nothing if it is gone."""
+        self._remove(resource, _space(BY_NAME[resource], namespace), name)
+
+    def finalize(self, name: str) -> None:
+        """Takes the finalizer off a namespace that is empty; it goes if it is being deleted."""
+        self.update("namespaces", None, name, lambda obj: obj.update(spec={}), subresource="finalize")
+
+    def record_event(
+        self,
+        involved: Object,
+        type: str,
+        reason: str,
+        message: str,
+        source: str,
+        *,
+        host: str = "",
+        field_path: str = "",
+    ) -> None:
+        """Writes a core/v1 Event about `involved`; the same one again is counted. See `EventRecorder.record`."""
+        self.events.record(involved, type, reason, message, source, host=host, field_path=field_path)
+
+    # inside
+
+    def _counted(self, kind: Resource) -> bool:
+        """Whether objects of this kind have a metadata.generation."""
+        young = kind.name == "pods" and self.config.minor < versions.POD_GENERATION
+        return kind.generation and not young
+
+    def _check_namespace(self, kind: Resource, metadata: Object) -> None:
+        if not kind.namespaced:
+            metadata.pop("namespace", None)
+            return
+        name = metadata.setdefault("namespace", "default")
+        namespace = self.find("namespaces", None, name)
+        if namespace is None:
+            raise status.not_found("namespaces", name)
+        if namespace["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            text = f"namespace {name} is being terminated"
+            cause = status.Cause("metadata.namespace", "NamespaceTerminating", text)
+            raise status.forbidden(kind.name, metadata.get("name", ""), why, kind.group, [cause])
+
+    def _admit_pod(self, pod: Object) -> None:
+        """The admission plugins that refuse a pod for what it refers to. Raises `StatusError` 403."""
+        spec, metadata = pod["spec"], pod["metadata"]
+        account, namespace = spec["serviceAccountName"], metadata["namespace"]
+        why = ""
+        # the default account of a namespace is made by a controller, which may come a moment later
+        if account != "default" and self.find("serviceaccounts", namespace, account) is None:
+            why = f"error looking up service account {namespace}/{account}: serviceaccount {status.quoted(account)} "
+            why += "not found"
+        priority = spec.get("priorityClassName")
+        if priority and priority not in PRIORITIES:
+            why = f"no PriorityClass with name {priority} was found"
+        level = (self.find("namespaces", None, namespace) or {}).get("metadata", {}).get("labels") or {}
+        why = admission.of_pod(namespace, self.config.faults) or why or admission.of_level(spec, level)
+        if why:
+            raise status.forbidden("pods", metadata.get("name", ""), why)
+
+    @staticmethod
+    def _keep_identity(kind: Resource, new: Object, old: Object) -> None:
+        """What nobody may change; a resource version or uid in the body is a condition."""
+        metadata, before = new.setdefault("metadata", {}), old["metadata"]
+        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        name = before["name"]
+        wanted = metadata.get("resourceVersion")
+        if wanted and wanted != "0" and wanted != before["resourceVersion"]:
+            raise status.conflict(kind.name, name, group=kind.group)
+        uid = metadata.get("uid")
+        if uid and uid != before["uid"]:
+            key = f"/registry/{kind.name}/{before.get('namespace', '')}/{name}".replace("//", "/")
+            if kind.name == "services":
+                key = key.replace("/services/", "/services/specs/")
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
+            )
+            raise status.conflict(kind.name, name, why, kind.group)
+        for key in (
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "generation",
+            "generateName",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ):
+            if key in before:
+                metadata[key] = before[key]
+            else:
+                metadata.pop(key, None)
+        for key in ("selfLink", "managedFields"):
+            metadata.pop(key, None)
+
+    @staticmethod
+    def _may_go(resource: str, obj: Object) -> bool:
+        """Whether nothing holds an object that is being deleted."""
+        metadata = obj["metadata"]
+        if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+            return False
+        if resource == "namespaces":
+            return not obj.get("spec", {}).get("finalizers")
+        return not metadata.get("deletionGracePeriodSeconds")
+
+    def _remove(self, resource: str, namespace: str, name: str) -> Object | None:
+        last = self.store.drop(resource, namespace, name)
+        if last is not None:
+            self._free(resource, last)
+        return last
+
+    def _free(self, resource: str, obj: Object) -> None:
+        if resource == "services":
+            self.services.release(obj)
+
+
+def _space(kind: Resource, namespace: str | None) -> str:
+    return (namespace or "default") if kind.namespaced else ""
+
+
+def _later(seconds: int) -> str:
+    moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _grace(resource: str, obj: Object, grace: int | None) -> int:
+    """How long a pod may take to stop: not at all if it never started or has ended."""
+    if resource != "pods":
+        return 0
+    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    if grace is None:
+        return int(obj["spec"].get("terminationGracePeriodSeconds", 30))
+    return 1 if grace < 0 else grace
+
+
+def _check_preconditions(kind: Resource, obj: Object, conditions: Mapping[str, str] | None) -> None:
+    metadata = obj["metadata"]
+    uid = (conditions or {}).get("uid")
+    if uid and uid != metadata["uid"]:
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise status.conflict(kind.kind, metadata["name"], why, kind.group)
+    version = (conditions or {}).get("resourceVersion")
+    if version and version != metadata["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
+            f"({metadata['resourceVersion']}). The object might have been modified"
+        )
+        raise status.conflict(kind.kind, metadata["name"], why, kind.group)
