@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from kubereach.collect import manifests_for, suites_folder
-from kubereach.events import Bus
-from kubereach.settings import Settings
+from kubereach.model.events import Bus
+from kubereach.model.settings import Settings
+from kubereach.probe.series import Series
 from kubereach.targets.lab import LabTarget
-from kubereach.vantage.series import Series
 from kubereach.world import World
 from kubereach.world.manifests import CONTAINER
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kubereach.api import Api, Object
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.kube.client import Api, Object
+from kubereach.kube.watch_cache import Board
+from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
-from kubereach.world.board import Board
 from kubereach.world.deletion import delete_all, not_removed, stuck
 from kubereach.world.leftovers import LOOK, NAMESPACES, dead, is_kept, silence
 from kubereach.world.manifests import MANAGED_BY

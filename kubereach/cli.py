@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import kubereach
-from kubereach import options, stdio
-from kubereach.check import FEATURES, LEVELS, Check
+from kubereach import options
 from kubereach.collect import read_checks, suggestion, suites_folder
-from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.kind_options import SHARED, refuse_elsewhere
+from kubereach.model.check import FEATURES, LEVELS, Check
+from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.report import stdio
 
 if TYPE_CHECKING:
     import pytest
@@ -193,7 +194,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
 
 def _settings_table() -> str:
-    from kubereach.settings import Settings
+    from kubereach.model.settings import Settings
 
     return "\n".join(
         f"  {name}={'' if value is None else value}  {what}" for name, value, what in Settings().described()
@@ -365,7 +366,7 @@ def _lab(namespace: argparse.Namespace) -> int:
 def _selftest(namespace: argparse.Namespace) -> int:
     from kubereach.selftest import command
 
-    return int(command.main(namespace))
+    return int(command.main(namespace, main))
 
 
 def _clean(namespace: argparse.Namespace) -> int:

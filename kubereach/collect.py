@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import kubereach
-from kubereach import check as declarations
-from kubereach.check import Check, assert_unique, make
-from kubereach.errors import UsageError
+from kubereach.model import check as declarations
+from kubereach.model.check import Check, assert_unique, make
+from kubereach.model.errors import UsageError
 
 _CONSTANTS = {
     name: value for name, value in vars(declarations).items() if isinstance(value, str) and name.isupper()
@@ -112,7 +112,7 @@ def _declared(node: ast.FunctionDef, file: Path) -> Check | None:
 
 
 def _value(node: ast.expr, where: str) -> str | tuple[str, ...] | None:
-    """A declaration's argument: a string, a constant of `kubereach.check`, a sum or tuple of those."""
+    """A declaration's argument: a string, a constant of `kubereach.model.check`, a sum or tuple of those."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.Name) and node.id in _CONSTANTS:
@@ -123,5 +123,5 @@ def _value(node: ast.expr, where: str) -> str | tuple[str, ...] | None:
         return tuple(str(_value(element, where)) for element in node.elts)
     raise UsageError(
         f"{where}: the declaration of a check has to be readable without running it",
-        "Use strings, constants of kubereach.check, and sums or tuples of those.",
+        "Use strings, constants of kubereach.model.check, and sums or tuples of those.",
     )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from kubereach.features import ClusterFacts
+from kubereach.model.features import ClusterFacts
 
 #: fixtures that are attributes of the world, with their docstrings
 VANTAGES = {

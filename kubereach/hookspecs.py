@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from kubereach.events import Bus
     from kubereach.fixtures import WorldLike
+    from kubereach.kube.access import ClusterAccess
+    from kubereach.model.events import Bus
+    from kubereach.model.settings import Settings
     from kubereach.options import RunOptions
-    from kubereach.settings import Settings
-    from kubereach.targets import ClusterAccess, Target
+    from kubereach.targets import Target
 
 
 @pytest.hookspec(firstresult=True)

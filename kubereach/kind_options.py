@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubereach.errors import UsageError
-from kubereach.option import Option
+from kubereach.model.errors import UsageError
+from kubereach.model.option import Option
 
 #: what pytest-kind calls a cluster that nobody has named
 DEFAULT_NAME = "pytest-kind"

@@ -13,25 +13,26 @@ from typing import Any
 
 import pytest
 
-from kubereach import beside, options, stdio
+from kubereach import beside, options
 from kubereach.beside import BesideRunner
-from kubereach.check import Check, assert_unique
 from kubereach.deadline import Deadline
-from kubereach.errors import CannotMeasure, KubereachError, UsageError
-from kubereach.events import Bus, Progress, RunFinished, RunStarted
-from kubereach.features import detect
+from kubereach.diagnosis.on_call import OnCall
 from kubereach.fixtures import WorldLike, service_stems
+from kubereach.kube.detection import detect
+from kubereach.model.check import Check, assert_unique
+from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.model.events import Bus, Progress, RunFinished, RunStarted
+from kubereach.model.settings import Settings
+from kubereach.model.verdicts import ERROR, FAIL, RunVerdict, as_known, conclude
 from kubereach.opening import target_of
 from kubereach.options import RunOptions, validated
-from kubereach.report import json_report, terminal
+from kubereach.report import json_report, stdio, terminal
 from kubereach.report.output import Output
 from kubereach.report.progress import LiveProgress, PlainProgress
 from kubereach.report.record import Record
 from kubereach.running import CheckRunner
 from kubereach.selection import check_of, chosen, known, refuse_xdist
-from kubereach.settings import Settings
 from kubereach.targets import KeepsLogs, Target
-from kubereach.verdicts import ERROR, FAIL, RunVerdict, as_known, conclude
 
 
 class Terminated(KeyboardInterrupt):
@@ -197,7 +198,8 @@ class Run:
         if world is None:
             from kubereach.world import World
 
-            world = World(access, self._settings, self._bus, self._manifests, services)
+            world = real = World(access, self._settings, self._bus, self._manifests, services)
+            real.context.examine = OnCall(real).examine
         self._bus.emit(Progress("connecting to the cluster"))
         cluster = world.connect()
         self._runner.features = detect(cluster, self._settings, access.outside_why, access.no_outside)

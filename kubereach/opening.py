@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kubereach.collect import suites_folder
+from kubereach.model.settings import Settings
 from kubereach.options import RunOptions
-from kubereach.settings import Settings
 from kubereach.targets import Target
 
 

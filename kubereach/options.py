@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubereach import kind_options
-from kubereach.check import FEATURES, LEVELS
-from kubereach.errors import KubereachError, UsageError
 from kubereach.kind_options import KindChoice
-from kubereach.option import Option
+from kubereach.model.check import FEATURES, LEVELS
+from kubereach.model.errors import KubereachError, UsageError
+from kubereach.model.option import Option
 
 if TYPE_CHECKING:
     import pytest
 
-    from kubereach.settings import Settings
+    from kubereach.model.settings import Settings
 
 TARGETS = ("lab", "kind", "existing")
 
@@ -156,7 +156,7 @@ class RunOptions:
 
     def settings(self) -> Settings:
         """The table of settings with --set and the options that have a setting applied. Raises `UsageError`."""
-        from kubereach.settings import Settings
+        from kubereach.model.settings import Settings
 
         # a lab has as many nodes as it was asked for
         first = ["sample_nodes=0"] if self.target == "lab" else []
@@ -177,7 +177,7 @@ class RunOptions:
         if self.all_nodes:
             settings = replace(settings, sample_nodes=0)
         if settings.outside_via:
-            from kubereach.vantage.elsewhere import elsewhere  # with all that a vantage needs
+            from kubereach.probe.elsewhere import elsewhere  # with all that a vantage needs
 
             # with a name of its own each, so that nothing needs the command to tell them apart
             named = tuple(str(elsewhere(given)) for given in settings.outside_via)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubereach import options, stdio
-from kubereach.check import declaration_of
-from kubereach.errors import KubereachError
+from kubereach import options
+from kubereach.model.check import declaration_of
+from kubereach.model.errors import KubereachError
+from kubereach.report import stdio
 
 if TYPE_CHECKING:
     from kubereach.lifecycle import Run

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from kubereach import suspension
 from kubereach.beside import SECONDS, tally_of
-from kubereach.check import INFO, Check
-from kubereach.errors import KubereachError, NotConforming, Unsupported
-from kubereach.events import Bus, CheckFinished, CheckStarted
-from kubereach.features import Finding
-from kubereach.known_defects import known_defect
+from kubereach.model.check import INFO, Check
+from kubereach.model.errors import KubereachError, NotConforming, Unsupported
+from kubereach.model.events import Bus, CheckFinished, CheckStarted
+from kubereach.model.features import FeatureState
+from kubereach.model.known_defects import known_defect
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, earned, judge
+from kubereach.probe import suspension
 from kubereach.report import failures
 from kubereach.selection import case_of, check_of
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, earned, judge
 
 # When the phases of one test disagree, the worst counts.
 _SEVERITY = (PASS, NOTED, UNSUPPORTED, ERROR, FAIL)
@@ -31,7 +31,7 @@ class CheckRunner:
     #: features whose absence is a failure
     required: frozenset[str]
     #: what was detected; a check that finds out more adds to it
-    features: dict[str, Finding] = field(default_factory=dict)
+    features: dict[str, FeatureState] = field(default_factory=dict)
     #: why no check may run, if so: every check then says it
     refusal: KubereachError | None = None
     #: the cluster's, for defects that are known of it
@@ -169,7 +169,7 @@ class CheckRunner:
         if isinstance(error, Unsupported):
             finding = self.features.get(error.feature)
             if finding and not finding.decided:
-                self.features[error.feature] = Finding(False, error.message)
+                self.features[error.feature] = FeatureState(False, error.message)
 
 
 def _in_words(excinfo: pytest.ExceptionInfo[BaseException], style: str | None = None) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.check import CORE, DISR, Check, declaration_of
 from kubereach.collect import matching, read_checks
-from kubereach.errors import UsageError
+from kubereach.model.check import CORE, DISR, Check, declaration_of
+from kubereach.model.errors import UsageError
 from kubereach.options import RunOptions
 
 

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from kubereach.errors import CannotMeasure
-from kubereach.outcome import LOCAL, OK, SeriesResult, in_words
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.outcome import LOCAL, OK, SeriesResult, in_words
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
 
 #: seconds for which a result is taken again
 _FRESH = 15.0

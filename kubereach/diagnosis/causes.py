@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
-from kubereach.errors import Failure
-from kubereach.expect.misses import LOST
+from kubereach.model.errors import Failure
+from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
+from kubereach.model.misses import LOST
 
 #: what lies deeper comes first: it may explain what lies above
 _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)

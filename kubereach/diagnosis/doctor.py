@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis import names, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
-from kubereach.diagnosis.finding import NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
-from kubereach.expect import misses
-from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
-from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
+from kubereach.model import misses
+from kubereach.model.finding import NODE, WORKLOAD, Finding
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
 from kubereach.peer import NO_ADDRESS
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.vantage import NODE as NODE_VANTAGE
-from kubereach.vantage.vantage import OUTSIDE, POD
+from kubereach.probe import Series, Vantage
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import NODE as NODE_VANTAGE
+from kubereach.probe.vantage import OUTSIDE, POD
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

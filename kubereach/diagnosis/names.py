@@ -6,23 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kubereach import dnsprobe
-from kubereach.address import Address
-from kubereach.cluster_dns import is_link_local
 from kubereach.diagnosis.bench import Bench, counted
-from kubereach.diagnosis.finding import DNS, NODE, PROXY, Finding
 from kubereach.diagnosis.network import direct, locate
 from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
-from kubereach.dnsprobe import ResolvConf
-from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
-from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.vantage import NODE as NODE_VANTAGE
-from kubereach.vantage.vantage import OUTSIDE
+from kubereach.kube.cluster_dns import is_link_local
+from kubereach.kube.resolv_conf import ResolvConf
+from kubereach.model.address import Address
+from kubereach.model.finding import DNS, NODE, PROXY, Finding
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult
+from kubereach.probe import Series, Vantage, dns_message
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import NODE as NODE_VANTAGE
+from kubereach.probe.vantage import OUTSIDE
 
 if TYPE_CHECKING:
-    from kubereach.cluster_dns import DnsReplica
+    from kubereach.kube.cluster_dns import DnsReplica
     from kubereach.world.world import World
 
 #: questions to each replica
@@ -125,7 +124,7 @@ def _configured(world: World, path: Path) -> Finding | None:
 def asked(path: Path) -> str:
     """The name that the path is about."""
     message = path.series.more.get("message") if path.series else None
-    return dnsprobe.question(str(message)) if message else path.address.host
+    return dns_message.question(str(message)) if message else path.address.host
 
 
 def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, Callable[[Answer], bool]]:
@@ -142,13 +141,13 @@ def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, C
             else f"{host}.{search[min(host.count('.'), 2)]}."
         )
     rdtype = "AAAA" if path.address.family == 6 else "A"
-    message = dnsprobe.query(whole, rdtype)
+    message = dns_message.query(whole, rdtype)
     if path.judged is not None:
         return message, path.judged
     exactly = path.wanted if path.wanted is not None else _addresses(subject, rdtype)
 
     def right(answer: Answer) -> bool:
-        reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome in _SPOKEN else None
+        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in _SPOKEN else None
         if reply is None:
             return False
         if exactly is None:
@@ -173,7 +172,7 @@ def _spoke(result: SeriesResult) -> bool:
 
 def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
     """Whether every answer is right as far as it goes, and says that it is incomplete."""
-    replies = [dnsprobe.read(p.answer.detail, "A") for p in result.probes if right(p.answer)]
+    replies = [dns_message.read(p.answer.detail, "A") for p in result.probes if right(p.answer)]
     return len(replies) == len(result.probes) and all(reply and reply.truncated for reply in replies)
 
 

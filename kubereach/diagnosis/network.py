@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kubereach.diagnosis.bench import Bench, counted, sound
-from kubereach.diagnosis.finding import NETWORK, NODE, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Endpoint
-from kubereach.outcome import REFUSED, TIMEOUT, SeriesResult
-from kubereach.vantage import Series, Vantage
+from kubereach.model.finding import NETWORK, NODE, WORKLOAD, Finding
+from kubereach.model.outcome import REFUSED, TIMEOUT, SeriesResult
+from kubereach.probe import Series, Vantage
 
 #: vantages and endpoints that are tried with one another
 _MOST = 6

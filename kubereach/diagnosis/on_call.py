@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from kubereach.diagnosis.finding import Finding
+from kubereach.model.finding import Finding
 
 if TYPE_CHECKING:
     from kubereach.diagnosis.doctor import Doctor
-    from kubereach.expect.evidence import Path
+    from kubereach.probe.path import Path
     from kubereach.world.world import World
 
 

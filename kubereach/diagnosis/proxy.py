@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted, sound
-from kubereach.diagnosis.finding import BALANCER, NETWORK, NODE, PROXY, Finding
 from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.wording import seen
-from kubereach.expect import misses
-from kubereach.expect.evidence import Path
-from kubereach.outcome import OK, REFUSED, RESET, SeriesResult
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.vantage import NODE as NODE_VANTAGE
-from kubereach.vantage.vantage import OUTSIDE
+from kubereach.model import misses
+from kubereach.model.finding import BALANCER, NETWORK, NODE, PROXY, Finding
+from kubereach.model.outcome import OK, REFUSED, RESET, SeriesResult
+from kubereach.probe import Series, Vantage
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import NODE as NODE_VANTAGE
+from kubereach.probe.vantage import OUTSIDE
 from kubereach.world.self_balancer import CLEANUP, OWN_CLASS
 
 if TYPE_CHECKING:

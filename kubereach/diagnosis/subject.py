@@ -10,10 +10,10 @@ import dns.exception
 import dns.name
 import dns.reversename
 
-from kubereach.address import Address
-from kubereach.api import Object
-from kubereach.endpointslices import slices_of
-from kubereach.world.board import is_ready
+from kubereach.kube.client import Object
+from kubereach.kube.endpointslices import slices_of
+from kubereach.kube.watch_cache import is_ready
+from kubereach.model.address import Address
 from kubereach.world.self_balancer import ingress_of
 
 if TYPE_CHECKING:

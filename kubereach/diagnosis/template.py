@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kubereach.expect.evidence import Path
 from kubereach.expect.hold import hold_length
 from kubereach.expect.reach import series_for
-from kubereach.vantage import Series
+from kubereach.probe import Series
+from kubereach.probe.path import Path
 
 #: kinds of which one probe is much already
 _BIG = frozenset({"transfer"})

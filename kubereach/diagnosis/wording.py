@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.subject import Subject
-from kubereach.expect import misses
-from kubereach.expect.evidence import Path
-from kubereach.outcome import OK, REFUSED, RESET, TIMEOUT, in_words, ranked
+from kubereach.model import misses
+from kubereach.model.outcome import OK, REFUSED, RESET, TIMEOUT, in_words, ranked
+from kubereach.probe.path import Path
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kubereach.api import Object
-from kubereach.diagnosis.finding import API, WORKLOAD, Finding
 from kubereach.diagnosis.subject import Subject
-from kubereach.endpointslices import SERVICE
-from kubereach.world.board import has_condition, is_ready
+from kubereach.kube.client import Object
+from kubereach.kube.endpointslices import SERVICE
+from kubereach.kube.watch_cache import has_condition, is_ready
+from kubereach.model.finding import API, WORKLOAD, Finding
 from kubereach.world.matching import differences
 
 if TYPE_CHECKING:

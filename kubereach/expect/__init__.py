@@ -17,6 +17,7 @@ from kubereach.expect.hold import hold_length
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN
 from kubereach.expect.telling import tell
+from kubereach.kube.service_proxy import proxies_by_node
 from kubereach.world import near
 from kubereach.world.balanced import (
     FOREIGN_CLASS,
@@ -26,7 +27,6 @@ from kubereach.world.balanced import (
     must_have,
     only_for,
 )
-from kubereach.world.proxies import proxies_by_node
 
 __all__ = [
     "FOREIGN_CLASS",

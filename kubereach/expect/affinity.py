@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
-from kubereach.expect.misses import LOST, SPREAD
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.outcome import OK, SeriesResult, in_words, ranked
-from kubereach.tally import judged
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.model.misses import LOST, SPREAD
+from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
+from kubereach.model.tally import judged
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: the pod that answers a vantage at an address, by the two's names
 Stuck = Mapping[tuple[str, str], str]

@@ -6,15 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from kubereach.address import Address
 from kubereach.expect.converge import converge
 from kubereach.expect.evidence import measurable, paths, settle
-from kubereach.expect.misses import SHARE
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
-from kubereach.outcome import OK
-from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.misses import SHARE
+from kubereach.model.outcome import OK
+from kubereach.probe import Vantage
+from kubereach.probe.group import run_all
 
 #: chance of calling a balancer unfair that picks each endpoint with equal probability
 _FALSE_ALARM = 1e-9

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kubereach.expect.expectation import Where, expect
-from kubereach.vantage import Vantage, VantageGroup
+from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.service import Service
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from kubereach.context import RunContext
-from kubereach.diagnosis.finding import API, DNS, PROXY
-from kubereach.errors import Failure, NotConforming
-from kubereach.events import Probed
 from kubereach.expect.evidence import watched
-from kubereach.settling import DELETED
+from kubereach.model.convergence import DELETED
+from kubereach.model.errors import Failure, NotConforming
+from kubereach.model.events import Probed
+from kubereach.model.finding import API, DNS, PROXY
+from kubereach.probe.context import RunContext
 
 
 class _InRun(Protocol):

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kubereach import dnsprobe
-from kubereach.dnsprobe import Reply, ResolvConf
-from kubereach.expect.evidence import Path
-from kubereach.outcome import NODATA, NXDOMAIN, OK
-from kubereach.settling import Settling
-from kubereach.vantage import Series
-from kubereach.vantage.group import run_all
+from kubereach.kube.resolv_conf import ResolvConf
+from kubereach.model.convergence import Settling
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK
+from kubereach.probe import Series, dns_message
+from kubereach.probe.dns_message import Reply
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: queries that find out whether an answer ages, and seconds between them: times to live are whole seconds, and of
 #: several replicas each has answers of its own, which are seen on both sides of a second
@@ -48,9 +48,9 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
             probe.answer.detail for probe in result.probes if probe.answer.outcome in (OK, NODATA, NXDOMAIN)
         ]
         left = {
-            dnsprobe.kept(detail)
+            dns_message.kept(detail)
             for detail in details
-            if (found := dnsprobe.read(detail, question.rdtype)) is not None and not question.right(found)
+            if (found := dns_message.read(detail, question.rdtype)) is not None and not question.right(found)
         }
         if not details or (len(left) == 1 and max(left) > _ENDING):
             continue
@@ -79,5 +79,5 @@ def _series(path: Path, question: Question) -> Series | None:
         spacing=_SPACING,
         timeout=path.vantage.context.settings.dns_timeout,
         wanted=(OK, NODATA, NXDOMAIN),
-        more={"message": dnsprobe.query(name, question.rdtype), "transport": "udp"},
+        more={"message": dns_message.query(name, question.rdtype), "transport": "udp"},
     )

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from tenacity import Retrying, retry_if_result, wait_exponential
 
-from kubereach.address import SERVED
-from kubereach.expect.evidence import Path
-from kubereach.outcome import UNANSWERED, SeriesResult
-from kubereach.settling import origin
-from kubereach.vantage.group import run_all
-from kubereach.vantage.series import Series
+from kubereach.model.address import SERVED
+from kubereach.model.convergence import origin
+from kubereach.model.outcome import UNANSWERED, SeriesResult
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
+from kubereach.probe.series import Series
 
 #: seconds for which the first attempt of a path that may still converge waits for an answer
 IMPATIENT = 0.25

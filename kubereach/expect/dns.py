@@ -7,20 +7,30 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from kubereach import dnsprobe
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure
 from kubereach.expect.caching import Question, forgetting
 from kubereach.expect.converge import converge, latest, remaining
-from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
+from kubereach.expect.evidence import measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
 from kubereach.expect.telling import tell
-from kubereach.names import rdtype as rdtype_of
-from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
-from kubereach.settings import Settings
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.dns_names import rdtype as rdtype_of
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.outcome import (
+    LOCAL,
+    NODATA,
+    NXDOMAIN,
+    OK,
+    SERVFAIL,
+    TIMEOUT,
+    Answer,
+    SeriesResult,
+    in_words,
+)
+from kubereach.model.settings import Settings
+from kubereach.probe import Series, Vantage, dns_message
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: a resolution by the vantage's own resolver may take so many times as long as one query, for it may ask several
 _RESOLVER = 1.5
@@ -193,7 +203,7 @@ def told(
     seen = paths(vantages, servers)
     settings = vantages[0].context.settings
     wanted = frozenset(record.lower() for record in records)
-    message = dnsprobe.query(name, rdtype)
+    message = dns_message.query(name, rdtype)
 
     def series(path: Path, count: int) -> Series:
         return Series(
@@ -208,11 +218,11 @@ def told(
             more={"message": message, "transport": transport},
         )
 
-    read: dict[str, dnsprobe.Reply | None] = {}
+    read: dict[str, dns_message.Reply | None] = {}
 
-    def reply(answer: Answer) -> dnsprobe.Reply | None:
+    def reply(answer: Answer) -> dns_message.Reply | None:
         if answer.detail not in read:
-            read[answer.detail] = dnsprobe.read(answer.detail, rdtype)
+            read[answer.detail] = dns_message.read(answer.detail, rdtype)
         return read[answer.detail]
 
     def right(_: Path, answer: Answer) -> bool:
@@ -234,7 +244,7 @@ def told(
 
 
 def _wrong(
-    path: Path, answer: Answer, found: dnsprobe.Reply | None, question: str, wanted: frozenset[str], rcode: str,
+    path: Path, answer: Answer, found: dns_message.Reply | None, question: str, wanted: frozenset[str], rcode: str,
     truncated: bool,
 ) -> None:  # fmt: skip
     expected = f"{question}: {rcode}, " + ("no records" if not wanted else f"exactly {names(wanted)}")
@@ -272,7 +282,7 @@ def srv_targets(
     All records must give `port`. Raises `NotConforming`.
     """
     seen = paths(vantages, [server])
-    message = dnsprobe.query(name, "SRV")
+    message = dns_message.query(name, "SRV")
     settings = vantages[0].context.settings
     targets: dict[str, frozenset[str]] = {}
 
@@ -280,7 +290,7 @@ def srv_targets(
         return _asking(path, count, settings, message=message, transport="tcp")
 
     def right(path: Path, answer: Answer) -> bool:
-        found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
+        found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
         if found is None or found.rcode != "NOERROR" or found.repeated:
             return False
         pairs = [record.split() for record in found.records]
@@ -294,7 +304,7 @@ def srv_targets(
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
-            found = dnsprobe.read(answer.detail, "SRV") if answer.outcome == OK else None
+            found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
             got = f"{found.rcode}, {names(found.records)}" if found else in_words(path.result.outcomes)
             path.fail(f"SRV {name}: records with port {port} and {members}", got)
     settle(seen)
@@ -320,10 +330,10 @@ def report(
 ) -> None:
     """See `Expectation.to_report_records`."""
     seen = paths(vantages, servers)
-    message, settings = dnsprobe.query(name, rdtype), vantages[0].context.settings
+    message, settings = dns_message.query(name, rdtype), vantages[0].context.settings
 
-    def reply(answer: Answer) -> dnsprobe.Reply | None:
-        found = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
+    def reply(answer: Answer) -> dns_message.Reply | None:
+        found = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
         return found if found and found.records else None
 
     hold(
@@ -364,7 +374,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
     """The single address of `name`, which must be among `allowed`, as told to each vantage. Raises `NotConforming`."""
     seen = paths(vantages, [server])
     rdtype = rdtype_of(min(allowed))
-    message = dnsprobe.query(name, rdtype)
+    message = dns_message.query(name, rdtype)
     settings = vantages[0].context.settings
     found: list[str] = []
 
@@ -372,7 +382,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         return _asking(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
-        reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
+        reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
         if reply is None or len(reply.records) != 1 or not reply.records <= allowed:
             return False
         found.extend(reply.records)
@@ -383,7 +393,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         path.series, path.judged = series(path, 1), partial(right, path)
         answer = path.result.probes[0].answer
         if not right(path, answer):
-            reply = dnsprobe.read(answer.detail, rdtype) if answer.outcome == OK else None
+            reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
             path.fail(
                 f"{rdtype} {name}: one of {names(allowed)}",
                 names(reply.records) if reply else in_words(path.result.outcomes),

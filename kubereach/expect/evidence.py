@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.check import SCTP
-from kubereach.diagnosis.finding import Finding
-from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
-from kubereach.events import Probed
-from kubereach.expect.misses import LOST
 from kubereach.expect.overload import not_measured, overloaded
-from kubereach.outcome import LOCAL, Answer, SeriesResult
-from kubereach.tally import Tally, current_tally, judged, must_go_on
-from kubereach.vantage import Series, Vantage
+from kubereach.model.address import Address
+from kubereach.model.check import SCTP
+from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
+from kubereach.model.events import Probed
+from kubereach.model.finding import Finding
+from kubereach.model.outcome import LOCAL
+from kubereach.model.tally import Tally, current_tally, judged, must_go_on
+from kubereach.probe import Vantage
+from kubereach.probe.path import Path
 
 #: id of the check that is running; set by the plugin before each test
 current_check: ContextVar[str] = ContextVar("current_check", default="")
@@ -42,59 +42,6 @@ def checking(check: str, informs: bool, tally: Tally) -> Iterator[None]:
 
 #: paths of one expectation that are examined when they fail
 _EXAMINED = 2
-
-_NOTHING = SeriesResult((), 0.0)
-
-
-@dataclass
-class Flap:
-    """What a path missed after it had converged, before it had settled."""
-
-    #: in words: ``3 time-out, 20 ok``
-    got: str
-    #: time.monotonic() when the series began that missed it first, and when the last such series ended
-    began: float
-    ended: float
-
-    def __str__(self) -> str:
-        return f"{self.got} before it settled (for {self.ended - self.began:.2f} s), then none lost"
-
-
-@dataclass
-class Path:
-    """One vantage and one address, and what has been seen between them."""
-
-    vantage: Vantage
-    address: Address
-    result: SeriesResult = _NOTHING
-    #: seconds until the first expected outcome; negative: never
-    converged: float = -1.0
-    #: the change that this was measured from, see `kubereach.settling`
-    change: str = ""
-    #: series that were tried until one was as expected
-    attempts: int = 0
-    #: time.monotonic() when the expectation began
-    began: float = field(default_factory=time.monotonic)
-    #: probes that it takes to conform; a miss needs only itself
-    least: int = 1
-    failures: list[Failure] = field(default_factory=list)
-    #: what was asked, where it is not what `series_for` gives
-    series: Series | None = None
-    #: what the report tells of it, if it conforms
-    note: str = ""
-    #: what it missed after it had converged, before it had settled
-    flap: Flap | None = None
-    #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
-    judged: Callable[[Answer], bool] | None = None
-    wanted: frozenset[str] | None = None
-
-    def fail(self, expected: str, got: str, *evidence: str, miss: str = LOST) -> None:
-        self.failures.append(Failure(self.vantage.name, str(self.address), expected, got, evidence, miss))
-
-    @property
-    def miss(self) -> str:
-        """Which of the misses above, of the first failure."""
-        return self.failures[0].miss if self.failures else ""
 
 
 def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:

@@ -6,12 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from ipaddress import ip_address
 
-from kubereach.address import Address
-from kubereach.cluster import Cluster, Node
-from kubereach.cluster_dns import DnsReplica
-from kubereach.diagnosis.finding import DNS, NODE
-from kubereach.dnsprobe import ResolvConf
-from kubereach.errors import Failure, NotConforming
 from kubereach.expect import (
     affinity,
     balance,
@@ -30,11 +24,17 @@ from kubereach.expect import (
     tls,
     tracking,
 )
-from kubereach.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
-from kubereach.outcome import TIMEOUT as TIMED_OUT
-from kubereach.settling import not_before
-from kubereach.tally import judged
-from kubereach.vantage import Vantage, VantageGroup
+from kubereach.kube.cluster import Cluster, Node
+from kubereach.kube.cluster_dns import DnsReplica
+from kubereach.kube.resolv_conf import ResolvConf
+from kubereach.model.address import Address
+from kubereach.model.convergence import not_before
+from kubereach.model.errors import Failure, NotConforming
+from kubereach.model.finding import DNS, NODE
+from kubereach.model.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
+from kubereach.model.outcome import TIMEOUT as TIMED_OUT
+from kubereach.model.tally import judged
+from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.service import Service
 
 Where = Address | Service | Iterable[Address | Service]
@@ -273,10 +273,10 @@ class Expectation:
     ) -> None:
         """A DNS server answers a query with exactly these records of the type asked for.
 
-        `by` is the cluster (its DNS Service), a replica, or several. Records are texts as in `kubereach.dnsprobe`:
-        addresses, names with their final dot, ``port target`` for SRV. No records mean that there are none (NODATA).
-        `truncated`: over UDP the answer must say that it is incomplete. `thorough`: as many queries in a row as probes
-        of a path, so that loss is noticed.
+        `by` is the cluster (its DNS Service), a replica, or several. Records are texts as in
+        `kubereach.probe.dns_message`: addresses, names with their final dot, ``port target`` for SRV. No records mean
+        that there are none (NODATA). `truncated`: over UDP the answer must say that it is incomplete. `thorough`: as
+        many queries in a row as probes of a path, so that loss is noticed.
         """
         servers = self._servers(by, settled)
         dns.told(

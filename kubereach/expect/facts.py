@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.tally import judged
+from kubereach.model.tally import judged
 
 
 def verify(holds: object, otherwise: str) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure
-from kubereach.expect.evidence import Path, measurable, paths, settle
-from kubereach.expect.misses import BACKENDS, FLOW
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.reach import series_for
-from kubereach.outcome import OK, WORDS, Probe, SeriesResult, in_words
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.ongoing import Ongoing
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.misses import BACKENDS, FLOW
+from kubereach.model.outcome import OK, WORDS, Probe, SeriesResult, in_words
+from kubereach.probe import Series, Vantage
+from kubereach.probe.path import Path
+from kubereach.probe.running_series import Ongoing
 
 #: seconds between two new connections of a vantage to an address; any change of rules takes longer than this
 SPACING = 0.01

@@ -9,15 +9,16 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from kubereach.address import Address
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
-from kubereach.expect.misses import LOST, STATUS
 from kubereach.expect.reach import series_for
-from kubereach.outcome import OK, SeriesResult, in_words
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.misses import LOST, STATUS
+from kubereach.model.outcome import OK, SeriesResult, in_words
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: the path that cloud providers ask for
 _PATH = "/healthz"

@@ -16,12 +16,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from kubereach.expect.evidence import Flap, Path
-from kubereach.expect.misses import LOST
 from kubereach.expect.overload import overloaded
 from kubereach.expect.telling import tell
-from kubereach.outcome import SeriesResult
-from kubereach.settings import Settings
+from kubereach.model.misses import LOST
+from kubereach.model.outcome import SeriesResult
+from kubereach.model.settings import Settings
+from kubereach.probe.path import Flap, Path
 
 #: times that a path is held again after a series whose machine had too much to do: it said nothing
 OVERLOADED = 3

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.address import Address
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.outcome import OK, SeriesResult, in_words
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.outcome import OK, SeriesResult, in_words
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: sizes that tell which packets a path does not carry: those of Ethernet less what tunnels take, and half of it
 _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure
-from kubereach.expect.evidence import Path
 from kubereach.expect.reach import OWN, over
-from kubereach.vantage import Vantage
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
+from kubereach.probe import Vantage
+from kubereach.probe.path import Path
 
 #: other nodes that each node tries: all of them on clusters that are not larger
 SAMPLE = 10

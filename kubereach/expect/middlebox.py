@@ -27,11 +27,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kubereach.expect.evidence import Path
 from kubereach.expect.telling import tell
-from kubereach.outcome import ANSWERED, OK, Answer, SeriesResult
-from kubereach.vantage import Series
-from kubereach.vantage.group import run_all
+from kubereach.model.outcome import ANSWERED, OK, Answer, SeriesResult
+from kubereach.probe import Series
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: by IP version, an address that is nobody's on any network: of the ranges for documentation
 NOBODY = {4: "192.0.2.213", 6: "2001:db8:ffff::213"}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.middlebox import Middleboxes, note, words
-from kubereach.expect.misses import ANSWERED as TAKEN
-from kubereach.expect.misses import NO_REFUSAL
 from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
-from kubereach.outcome import (
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.misses import ANSWERED as TAKEN
+from kubereach.model.misses import NO_REFUSAL
+from kubereach.model.outcome import (
     ANSWERED,
     DENIED,
     OK,
@@ -26,9 +26,10 @@ from kubereach.outcome import (
     any_of,
     in_words,
 )
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
-from kubereach.vantage.vantage import NODE
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import NODE
 
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
 CONTROL, PROBES = 3, 2

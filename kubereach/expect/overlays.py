@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kubereach.address import Address
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.expectation import expect
 from kubereach.expect.telling import tell
-from kubereach.vantage import Vantage, VantageGroup
+from kubereach.model.address import Address
+from kubereach.model.errors import Failure, NotConforming, Unsupported
+from kubereach.model.finding import BALANCER
+from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.balanced import free_address, must_have
 from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, JUDGED, Case, is_private, providers, read
 from kubereach.world.service import Service

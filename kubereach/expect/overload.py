@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kubereach.errors import CannotMeasure
-from kubereach.expect.misses import FLOW, LOST, NO_REFUSAL
-from kubereach.outcome import OK, TIMEOUT
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.misses import FLOW, LOST, NO_REFUSAL
+from kubereach.model.outcome import OK, TIMEOUT
 
 if TYPE_CHECKING:
-    from kubereach.expect.evidence import Path
-    from kubereach.lateness import Late
+    from kubereach.model.lateness import Late
+    from kubereach.probe.path import Path
 
 #: seconds after which Linux sends a packet again that is not acknowledged (RFC 6298; TCP_RTO_MIN is 200 ms)
 RETRANSMISSION = 0.2

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kubereach.cluster import Node
-from kubereach.diagnosis.finding import PROXY, Finding
-from kubereach.errors import Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
-from kubereach.outcome import OK, Answer, in_words
-from kubereach.tally import judged
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.kube.cluster import Node
+from kubereach.model.errors import Failure, NotConforming, Unsupported
+from kubereach.model.finding import PROXY, Finding
+from kubereach.model.outcome import OK, Answer, in_words
+from kubereach.model.tally import judged
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
 from kubereach.world.proxy_mode import MODE_PORT, proxy_modes
 
 #: where kube-proxy tells of its health, on all addresses of its node

@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.context import RunContext
-from kubereach.errors import Failure
-from kubereach.expect import misses as missed
 from kubereach.expect.converge import converge, latest, remaining
-from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
+from kubereach.expect.evidence import measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.younger import await_younger, proves_nothing, remember
-from kubereach.outcome import OK, SeriesResult, in_words, ranked
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
-from kubereach.vantage.vantage import OUTSIDE
+from kubereach.model import misses as missed
+from kubereach.model.address import Address
+from kubereach.model.errors import Failure
+from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
+from kubereach.probe import Series, Vantage
+from kubereach.probe.context import RunContext
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import OUTSIDE
 
 #: who may answer: the names of pods, or those for each vantage's node
 Backends = Collection[str] | Mapping[str, Collection[str]] | None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach import dnsprobe
-from kubereach.address import Address
-from kubereach.dnsprobe import ResolvConf
-from kubereach.errors import Unsupported
 from kubereach.expect.evidence import measurable, paths
 from kubereach.expect.reach import series_for
-from kubereach.outcome import NODATA, NXDOMAIN, OK, PROTOCOL, SERVFAIL, UNREACHABLE
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.kube.resolv_conf import ResolvConf
+from kubereach.model.address import Address
+from kubereach.model.errors import Unsupported
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK, PROTOCOL, SERVFAIL, UNREACHABLE
+from kubereach.probe import Series, Vantage, dns_message
+from kubereach.probe.group import run_all
 
 
 def needed(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
@@ -35,7 +34,7 @@ def heard(vantages: Sequence[Vantage]) -> None:
     for vantage in vantages:
         servers = ResolvConf.parse(vantage.read_file("/etc/resolv.conf")).nameservers
         timeout = vantage.context.settings.dns_timeout
-        more = {"message": dnsprobe.query(".", "NS"), "transport": "udp"}
+        more = {"message": dns_message.query(".", "NS"), "transport": "udp"}
         series = [(vantage, Series("dns", host, 53, timeout=timeout, more=more)) for host in servers]
         spoken = {outcome for result in run_all(series) for outcome in result.outcomes}
         if not spoken & {OK, NODATA, NXDOMAIN, SERVFAIL, PROTOCOL}:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.address import Address
-from kubereach.check import SCTP
-from kubereach.errors import Unsupported
 from kubereach.expect.evidence import measurable, paths
 from kubereach.expect.reach import series_for
-from kubereach.outcome import OK, in_words
-from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.check import SCTP
+from kubereach.model.errors import Unsupported
+from kubereach.model.outcome import OK, in_words
+from kubereach.probe import Vantage
+from kubereach.probe.group import run_all
 
 
 def served(backends: Sequence[Vantage], port: int) -> None:

@@ -9,13 +9,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
-from kubereach.outcome import OK, in_words
-from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.outcome import OK, in_words
+from kubereach.probe import Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 #: the share of errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
 BROKEN = 0.1

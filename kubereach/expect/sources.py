@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.address import Address
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path, measurable, names, paths, settle
+from kubereach.expect.evidence import measurable, names, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
-from kubereach.outcome import ANSWERED, OK, any_of, in_words
-from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.address import Address
+from kubereach.model.outcome import ANSWERED, OK, any_of, in_words
+from kubereach.probe import Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.path import Path
 
 
 def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kubereach.context import RunContext
-from kubereach.events import Told
 from kubereach.expect.evidence import current_check
+from kubereach.model.events import Told
+from kubereach.probe.context import RunContext
 
 
 class _InRun(Protocol):

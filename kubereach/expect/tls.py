@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.address import Address
 from kubereach.expect.dns import hold
-from kubereach.expect.evidence import Path, paths, settle
+from kubereach.expect.evidence import paths, settle
 from kubereach.expect.reach import STOP_AFTER
-from kubereach.outcome import OK, in_words
-from kubereach.vantage import Series, Vantage
+from kubereach.model.address import Address
+from kubereach.model.outcome import OK, in_words
+from kubereach.probe import Series, Vantage
+from kubereach.probe.path import Path
 
 #: handshakes in a row: each costs both sides milliseconds, and the path itself is held by other checks
 HANDSHAKES = 5

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.diagnosis.finding import NODE
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.expect.telling import tell
-from kubereach.tally import judged
-from kubereach.vantage import Vantage
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.model.finding import NODE
+from kubereach.model.tally import judged
+from kubereach.probe import Vantage
 
 _FOLDER = "/proc/sys/net/netfilter/nf_conntrack_"
 

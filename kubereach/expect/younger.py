@@ -12,15 +12,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.address import SERVED
-from kubereach.context import Answered
-from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path
-from kubereach.outcome import OK, in_words
-from kubereach.settling import Settling
-from kubereach.vantage import Series
-from kubereach.vantage.vantage import OUTSIDE
+from kubereach.model.address import SERVED
+from kubereach.model.convergence import Settling
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.outcome import OK, in_words
+from kubereach.probe import Series
+from kubereach.probe.context import Answered
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import OUTSIDE
 
 
 def _key(path: Path) -> tuple[str, str, str, int]:

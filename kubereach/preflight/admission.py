@@ -12,8 +12,8 @@ import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kubereach.api import Api, ApiError, Object, path_of
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.kube.client import Api, ApiError, Object, path_of
+from kubereach.model.errors import CannotMeasure, UsageError
 
 _POD_SECURITY = "violates PodSecurity"
 #: what refusals say that would refuse any pod: they are not about the host network

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kubereach.settings import Settings
+from kubereach.model.settings import Settings
 from kubereach.world.manifests import BASE, pod_spec, render
 
 #: variables whose values make no difference to images

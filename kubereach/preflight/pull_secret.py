@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.api import Api, ApiError, Object, path_of
-from kubereach.errors import UsageError
+from kubereach.kube.client import Api, ApiError, Object, path_of
+from kubereach.model.errors import UsageError
 
 _TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 

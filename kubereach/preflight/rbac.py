@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import yaml
 
-from kubereach.api import Object
-from kubereach.errors import UsageError
+from kubereach.kube.client import Object
+from kubereach.model.errors import UsageError
+from kubereach.model.settings import Settings
 from kubereach.options import namespaces_of
 from kubereach.preflight.rights import Right, needed
-from kubereach.settings import Settings
 
 _API = "rbac.authorization.k8s.io"
 _NAME = "kubereach"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from kubereach.api import Api, ApiError, Object
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import Api, ApiError, Object
+from kubereach.model.errors import CannotMeasure
 from kubereach.preflight.rights import Right
 
 #: all of everything: who may do that need not be asked for each thing

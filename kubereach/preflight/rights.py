@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kubereach.settings import Settings
+from kubereach.model.settings import Settings
 
 _CORE, _APPS, _DISCOVERY, _NETWORKING = "", "apps", "discovery.k8s.io", "networking.k8s.io"
 #: where: everywhere; in the namespaces of the run; and in two that every cluster has

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from kubereach.check import Check
-from kubereach.errors import Failure
+from kubereach.model.check import Check
+from kubereach.model.errors import Failure
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, UNSUPPORTED, Verdict
 from kubereach.report.record import CheckRecord, Record
 from kubereach.report.symbols import ASCII, STYLES, Symbols
-from kubereach.verdicts import ERROR, FAIL, NOTED, UNSUPPORTED, Verdict
 
 #: failures of one check that are shown; report.json has all of them
 _MOST = 6

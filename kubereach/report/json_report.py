@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import kubereach
-from kubereach.check import Check
 from kubereach.diagnosis.causes import Cause
-from kubereach.errors import KubereachError
-from kubereach.features import Finding
-from kubereach.known_defects import KnownDefect
+from kubereach.model.check import Check
+from kubereach.model.errors import KubereachError
+from kubereach.model.features import FeatureState
+from kubereach.model.known_defects import KnownDefect
+from kubereach.model.settings import Settings
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach.report.record import CheckRecord, Record, percentile
 from kubereach.report.record import Path as ProbedPath
-from kubereach.settings import Settings
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 
 SCHEMA = "kubereach.io/report/v1"
 _MS = 1000.0
@@ -38,7 +38,7 @@ class Surroundings:
     settings: Settings
     target: str
     description: str = ""
-    features: dict[str, Finding] = field(default_factory=dict)
+    features: dict[str, FeatureState] = field(default_factory=dict)
     reason: str = ""
     error: KubereachError | None = None
     not_run: tuple[Check, ...] = ()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from kubereach.check import INFO
+from kubereach.model.check import INFO
+from kubereach.model.verdicts import FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach.report.record import Path, Record, percentile, pooled
 from kubereach.report.symbols import STYLES, Symbols
-from kubereach.verdicts import FAIL, NOTED, PASS, UNSUPPORTED
 
 #: the order of columns and rows; what is not named here comes after, as it was met
 WAYS = (

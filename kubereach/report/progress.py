@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from kubereach.events import CheckFinished, CheckStarted, Event, Progress, RunStarted, WorldReady
+from kubereach.model.events import CheckFinished, CheckStarted, Event, Progress, RunStarted, WorldReady
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach.report.record import Record
 from kubereach.report.symbols import STYLES, Symbols
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 
 _PLAIN_INTERVAL = 2.0
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kubereach.check import Check
 from kubereach.diagnosis.causes import Cause, causes
-from kubereach.errors import Failure
-from kubereach.events import (
+from kubereach.model.check import Check
+from kubereach.model.errors import Failure
+from kubereach.model.events import (
     Changed,
     CheckFinished,
     CheckStarted,
@@ -21,8 +21,8 @@ from kubereach.events import (
     Told,
     WorldReady,
 )
-from kubereach.known_defects import KnownDefect
-from kubereach.verdicts import FAIL, NOTED
+from kubereach.model.known_defects import KnownDefect
+from kubereach.model.verdicts import FAIL, NOTED
 
 OK = "ok"
 

@@ -8,11 +8,20 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from kubereach.model.verdicts import (
+    CONFORMANT,
+    ERROR,
+    FAIL,
+    NOT_CONFORMANT,
+    NOTED,
+    PARTIAL,
+    PASS,
+    UNSUPPORTED,
+)
 from kubereach.report import diagnosis, failures, matrix
 from kubereach.report.json_report import Surroundings
 from kubereach.report.record import Record, percentile
 from kubereach.report.symbols import Symbols
-from kubereach.verdicts import CONFORMANT, ERROR, FAIL, NOT_CONFORMANT, NOTED, PARTIAL, PASS, UNSUPPORTED
 
 _STYLES = {CONFORMANT: "bold green", PARTIAL: "bold yellow", NOT_CONFORMANT: "bold red"}
 _NOUNS = (

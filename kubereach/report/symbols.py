@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from rich.console import Console
 
-from kubereach import stdio
+from kubereach.report import stdio
 from kubereach.report.symbols import Symbols, symbols_for
 
 _WIDTH = 100

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from kubereach.check import CORE, Check
 from kubereach.collect import read_checks, suites_folder
-from kubereach.errors import UsageError
+from kubereach.model.check import CORE, Check
+from kubereach.model.errors import UsageError
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
 from kubereach.selftest.judging import Judgement, judge, judge_together, lacking
@@ -81,8 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table, and run nothing")
 
 
-def main(args: argparse.Namespace) -> int:
-    """Run ``kubereach selftest``; returns 0, or 1 for what is wrong. Raises `UsageError`."""
+def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> int:
+    """Run ``kubereach selftest``; returns 0, or 1 for what is wrong. Raises `UsageError`.
+
+    `run_command` is the command line: what runs one list of arguments and gives its exit code.
+    """
     faults = tuple(name for given in args.fault for name in given.split(",") if name)
     try:
         check_faults(faults)
@@ -102,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
             folder = Path(args.report_dir).expanduser()
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubereach-selftest-")))
-        judgements = _run(args, faults, checks, folder)
+        judgements = _run(args, faults, checks, folder, run_command)
         if args.report_dir:
             _keep(judgements, folder / "selftest.json")
     return 1 if any(one.problems for one in judgements) or static_problems(checks) else 0
@@ -118,11 +121,15 @@ def static_problems(checks: Sequence[Check]) -> list[str]:
 
 
 def _run(
-    args: argparse.Namespace, faults: Sequence[str], checks: Sequence[Check], folder: Path
+    args: argparse.Namespace,
+    faults: Sequence[str],
+    checks: Sequence[Check],
+    folder: Path,
+    run_command: Callable[[list[str]], int],
 ) -> list[Judgement]:
     planned = often(faults, args.times) or trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
-    screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder), []
+    screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder, run_command), []
     runs = shared_wrong = 0
     for ended in pool.run(planned, lambda: screen.tick(pool.running)):
         runs += 1

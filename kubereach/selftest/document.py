@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kubereach.check import Check
+from kubereach.model.check import Check
 from kubereach.selftest.inverse import inverse
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kubereach.check import CORE, EXT, Check
+from kubereach.model.check import CORE, EXT, Check
 from kubereach.selftest.row import Row
 
 

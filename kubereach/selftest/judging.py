@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
 from kubereach.selftest.trial import Ended
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach_lab.faults import FAULTS
 
 #: of several cases of a check the worst counts

@@ -30,7 +30,7 @@ from kubereach_lab.syscalls import die_with_parent
 
 #: what a run loads sooner or later
 _PRELOAD = (
-    "pytest", "kubernetes.client", "kubernetes.stream", "rich.live", "jinja2", "jsonschema", "httpx",
+    "pytest", "kubernetes.client", "kubernetes.stream", "rich.live", "jinja2", "httpx",
     "kubereach.plugin", "kubereach.lifecycle", "kubereach.expect", "kubereach.world", "kubereach.targets.lab",
     "kubereach.report.json_report",
 )  # fmt: skip
@@ -50,10 +50,14 @@ class _Running:
 
 
 class Pool:
-    """As many runs at a time as keep the processors busy, `jobs` at most; their output goes to folders in `folder`."""
+    """As many runs at a time as keep the processors busy, `jobs` at most; their output goes to folders in `folder`.
 
-    def __init__(self, jobs: int, folder: Path) -> None:
+    `run_command` is the command line: what runs one list of arguments and gives its exit code.
+    """
+
+    def __init__(self, jobs: int, folder: Path, run_command: Callable[[list[str]], int]) -> None:
         self._jobs = jobs
+        self._run_command = run_command
         self._processors = Processors()
         self._folder = folder
         self._running: dict[int, _Running] = {}
@@ -101,7 +105,7 @@ class Pool:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become(trial, folder, parent)
+            _become(trial, folder, parent, self._run_command)
         started = _Running(trial, pid, os.pidfd_open(pid), folder, time.monotonic())
         self._running[pid] = started
         self._processors.restart()
@@ -135,7 +139,7 @@ class Pool:
         self._running.clear()
 
 
-def _become(trial: Trial, folder: Path, parent: int) -> None:
+def _become(trial: Trial, folder: Path, parent: int, run_command: Callable[[list[str]], int]) -> None:
     """In the forked process: be ``kubereach run``. Does not return."""
     code = 3
     try:
@@ -152,9 +156,7 @@ def _become(trial: Trial, folder: Path, parent: int) -> None:
         os.dup2(output, 2)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1, closefd=False)
-        from kubereach.cli import main
-
-        code = main(trial.arguments(folder))
+        code = run_command(trial.arguments(folder))
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubereach.errors import CannotMeasure, UsageError
-from kubereach.targets import ClusterAccess
-from kubereach.yaml_file import mapping_in
+from kubereach.kube.access import ClusterAccess
+from kubereach.model.errors import CannotMeasure, UsageError
+from kubereach.targets.yaml_file import mapping_in
 
 #: where a pod finds its service account
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -6,8 +6,8 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from kubereach.errors import CannotMeasure, UsageError
-from kubereach.targets import ClusterAccess
+from kubereach.kube.access import ClusterAccess
+from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach_lab import Lab, LabConfig, LabError, versions
 from kubereach_lab.config import IP_FAMILIES, PROXY_MODES
 

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
-from kubereach.address import Address
-from kubereach.api import Object
-from kubereach.settling import ENDPOINTS
+from kubereach.kube.client import Object
+from kubereach.model.address import Address
+from kubereach.model.convergence import ENDPOINTS
 from kubereach.world.service import Service
 
 _Result = TypeVar("_Result")

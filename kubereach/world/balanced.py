@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import Failure, NotConforming, Unsupported
-from kubereach.tally import judged
-from kubereach.vantage import Vantage
+from kubereach.model.errors import Failure, NotConforming, Unsupported
+from kubereach.model.finding import BALANCER
+from kubereach.model.tally import judged
+from kubereach.probe import Vantage
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
 from kubereach.world.self_balancer import OWN_CLASS, ingress_of

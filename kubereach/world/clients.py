@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach.vantage import Vantage
+from kubereach.probe import Vantage
 
 #: ranges that no client is in (RFC 5737, RFC 3849), and those that all are in
 _NOBODY = ["192.0.2.0/24", "2001:db8:2::/64"]

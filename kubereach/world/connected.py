@@ -5,17 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from kubereach.api import Api, Object
-from kubereach.cluster import Cluster, inspect
-from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, Changed, Progress
+from kubereach.kube.access import ClusterAccess
+from kubereach.kube.client import Api, Object
+from kubereach.kube.cluster import Cluster, inspect
+from kubereach.kube.watch_cache import Board
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Bus, Changed, Progress
+from kubereach.model.settings import Settings
 from kubereach.preflight.review import review
 from kubereach.preflight.rights import needed
-from kubereach.settings import Settings
-from kubereach.targets import ClusterAccess
-from kubereach.vantage.wire import OVER
-from kubereach.world.board import Board
+from kubereach.probe.context import RunContext
+from kubereach.probe.multiplexer import OVER
 from kubereach.world.lag import SliceLag
 from kubereach.world.places import places
 from kubereach.world.readiness import Readiness

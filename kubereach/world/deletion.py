@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kubereach.api import Api, ApiError, Object, object_path
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import Api, ApiError, Object, object_path
+from kubereach.model.errors import CannotMeasure
 
 
 def delete_all(api: Api, objects: Sequence[Object], **options: object) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kubereach.address import Address
-from kubereach.cluster import Node
-from kubereach.diagnosis.finding import BALANCER, NETWORK
-from kubereach.errors import Failure, NotConforming
+from kubereach.kube.cluster import Node
+from kubereach.model.address import Address
+from kubereach.model.errors import Failure, NotConforming
+from kubereach.model.finding import BALANCER, NETWORK
 from kubereach.world.self_balancer import ingress_of
 
 if TYPE_CHECKING:

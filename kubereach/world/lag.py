@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Set
 from typing import cast
 
-from kubereach.api import Object
-from kubereach.endpointslices import service_of
-from kubereach.world.board import Board, is_ready
+from kubereach.kube.client import Object
+from kubereach.kube.endpointslices import service_of
+from kubereach.kube.watch_cache import Board, is_ready
 
 #: (namespace, name) of a Service
 Key = tuple[str, str]

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from kubereach.api import Api, ApiError, Object, path_of
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import Api, ApiError, Object, path_of
+from kubereach.model.errors import CannotMeasure
 from kubereach.world.manifests import MANAGED_BY
 
 #: annotation of a run's namespaces, or of its ConfigMaps in given ones: renewed while the run lives. Its value is only

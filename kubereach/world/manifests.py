@@ -12,8 +12,8 @@ from typing import cast
 import jinja2
 import yaml
 
-from kubereach.api import KINDS, Object
-from kubereach.errors import UsageError
+from kubereach.kube.client import KINDS, Object
+from kubereach.model.errors import UsageError
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 RUN = "kubereach.io/run"

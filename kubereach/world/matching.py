@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kubereach.api import Object
+from kubereach.kube.client import Object
 
 #: pods that are told of
 _MOST = 3

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kubereach.cluster import Cluster
-from kubereach.errors import CannotMeasure
+from kubereach.kube.cluster import Cluster
+from kubereach.model.errors import CannotMeasure
 from kubereach.world.service import Service
 
 

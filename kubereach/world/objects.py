@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubereach import peer
-from kubereach.address import Address
-from kubereach.api import ApiError, Object, object_path
-from kubereach.check import HOST_NETWORK
-from kubereach.diagnosis.finding import API
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
-from kubereach.events import Bus
-from kubereach.nodes import pinned
+from kubereach.kube.access import ClusterAccess
+from kubereach.kube.client import ApiError, Object, object_path
+from kubereach.kube.nodes import pinned
+from kubereach.kube.ranges import free_ports
+from kubereach.model.address import Address
+from kubereach.model.check import HOST_NETWORK
+from kubereach.model.convergence import CREATED
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
+from kubereach.model.events import Bus
+from kubereach.model.finding import API
+from kubereach.model.settings import Settings
 from kubereach.preflight.admission import remedy
 from kubereach.preflight.pull_secret import name_in
-from kubereach.ranges import free_ports
-from kubereach.settings import Settings
-from kubereach.settling import CREATED
-from kubereach.targets import ClusterAccess
 from kubereach.world.alike import Alike, entered
 from kubereach.world.leftovers import renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render

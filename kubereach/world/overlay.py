@@ -16,7 +16,7 @@ import jinja2
 import yaml
 from jinja2 import meta
 
-from kubereach.errors import UsageError
+from kubereach.model.errors import UsageError
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

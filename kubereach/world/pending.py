@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubereach.api import Api, ApiError, Object
+from kubereach.kube.client import Api, ApiError, Object
 
 _ELSE = "Install one (MetalLB, cloud-provider-kind), or see what --self-load-balancer shows."
 

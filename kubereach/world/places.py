@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubereach.api import path_of
-from kubereach.check import OTHER_NAMESPACE
-from kubereach.errors import Unsupported
-from kubereach.settings import Settings
+from kubereach.kube.client import path_of
+from kubereach.model.check import OTHER_NAMESPACE
+from kubereach.model.errors import Unsupported
+from kubereach.model.settings import Settings
 from kubereach.world.manifests import Manifest
 
 #: stands for a namespace that there is none of; no API server takes that for a name

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.names import loopback
-from kubereach.outcome import OK
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.model.ip import loopback
+from kubereach.model.outcome import OK
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
 
 #: where kube-proxy tells it, on the loopback address of the IP family that it binds to
 MODE_PORT = 10249

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from kubereach.api import Api, Object
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import Api, Object
+from kubereach.kube.watch_cache import Board, is_ready, key_of
+from kubereach.model.errors import CannotMeasure
 from kubereach.preflight.admission import of_any_pod, remedy
-from kubereach.world.board import Board, is_ready, key_of
 from kubereach.world.manifests import CONTAINER
 
 NEVER_READY = "kubereach.io/never-ready"

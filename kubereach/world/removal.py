@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from kubereach.api import Api, ApiError, Object, path_of
-from kubereach.errors import CannotMeasure, UsageError
-from kubereach.world.board import Board
+from kubereach.kube.client import Api, ApiError, Object, path_of
+from kubereach.kube.watch_cache import Board
+from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.world.deletion import delete_all, stuck
 from kubereach.world.leftovers import dead, is_kept
 from kubereach.world.manifests import MANAGED_BY, RUN

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from kubereach.api import Api, Object, object_path
-from kubereach.errors import CannotMeasure, UsageError
-from kubereach.settings import Settings
+from kubereach.kube.client import Api, Object, object_path
+from kubereach.model.errors import CannotMeasure, UsageError
+from kubereach.model.settings import Settings
 
 #: the class of Services that nobody but us takes charge of
 OWN_CLASS = "kubereach.dev/self"

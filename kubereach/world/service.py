@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from kubereach.address import Address
-from kubereach.api import Object, object_path, path_of
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
-from kubereach.events import Changed
-from kubereach.outcome import OK
-from kubereach.settling import DELETED, ENDPOINTS
-from kubereach.tally import judged
-from kubereach.vantage import Series, Vantage
-from kubereach.world.board import is_ready
+from kubereach.kube.client import Object, object_path, path_of
+from kubereach.kube.watch_cache import is_ready
+from kubereach.model.address import Address
+from kubereach.model.convergence import DELETED, ENDPOINTS
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.model.events import Changed
+from kubereach.model.finding import BALANCER
+from kubereach.model.outcome import OK
+from kubereach.model.tally import judged
+from kubereach.probe import Series, Vantage
 from kubereach.world.clients import EVERYBODY, ranges_of
 from kubereach.world.family import InFamily
 from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kubereach import names
-from kubereach.api import Object
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import CannotMeasure, Failure, NotConforming
-from kubereach.settling import CHANGED, Settling
-from kubereach.tally import judged
+from kubereach.kube.client import Object
+from kubereach.model import dns_names
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming
+from kubereach.model.finding import BALANCER
+from kubereach.model.tally import judged
 
 if TYPE_CHECKING:
     from kubereach.world.vantages import Vantages
@@ -156,28 +156,28 @@ class ServiceObject:
 
     @property
     def fqdn(self) -> str:
-        return names.fqdn(self.name, self.namespace, self._world.cluster.domain)
+        return dns_names.fqdn(self.name, self.namespace, self._world.cluster.domain)
 
     @property
     def qualified(self) -> tuple[str, ...]:
         """Every form of its name that must work from any namespace."""
-        return names.qualified(self.name, self.namespace, self._world.cluster.domain)
+        return dns_names.qualified(self.name, self.namespace, self._world.cluster.domain)
 
     @property
     def reverse(self) -> str:
         """The name of its cluster IP's PTR record."""
-        return names.reverse(self.cluster_ip)
+        return dns_names.reverse(self.cluster_ip)
 
     @property
     def namespace_search(self) -> tuple[str, ...]:
         """The search list of pods in its namespace, as dnsPolicy ClusterFirst asks for it."""
-        return names.search_list(self.namespace, self._world.cluster.domain)
+        return dns_names.search_list(self.namespace, self._world.cluster.domain)
 
     def srv(self, port: str = "", protocol: str = "") -> str:
         """The name of a named port's SRV records."""
         found = self._port(port)
         protocol = protocol or found.get("protocol", "TCP")
-        return names.srv(found["name"], protocol, self.name, self.namespace, self._world.cluster.domain)
+        return dns_names.srv(found["name"], protocol, self.name, self.namespace, self._world.cluster.domain)
 
     def member(self, pod: str) -> str:
         """The name of one pod of a StatefulSet behind this headless Service."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kubereach.api import Object
-from kubereach.endpointslices import slices_of
-from kubereach.names import first_of
-from kubereach.vantage import VantageGroup
-from kubereach.vantage.vantage import POD
-from kubereach.world.board import is_ready
+from kubereach.kube.client import Object
+from kubereach.kube.endpointslices import slices_of
+from kubereach.kube.watch_cache import is_ready
+from kubereach.model.ip import first_of
+from kubereach.probe import VantageGroup
+from kubereach.probe.vantage import POD
 from kubereach.world.matching import differences
 from kubereach.world.service_object import ServiceObject
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kubereach.address import Address
-from kubereach.api import Object
-from kubereach.check import LOADBALANCER
-from kubereach.cluster import Node
-from kubereach.diagnosis.finding import BALANCER
-from kubereach.errors import Failure, NotConforming, Unsupported
-from kubereach.names import loopback
+from kubereach.kube.client import Object
+from kubereach.kube.cluster import Node
+from kubereach.model.address import Address
+from kubereach.model.check import LOADBALANCER
+from kubereach.model.errors import Failure, NotConforming, Unsupported
+from kubereach.model.finding import BALANCER
+from kubereach.model.ip import loopback
 from kubereach.world.pending import diagnose
 from kubereach.world.self_balancer import CLEANUP, ingress_of
 from kubereach.world.service_pods import ServicePods

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from kubereach.api import Object
+from kubereach.kube.client import Object
 from kubereach.world.manifests import CONTAINER
 
 #: labels and annotations by which the usual meshes leave a pod alone; some look at the one, some at the other. Sources:

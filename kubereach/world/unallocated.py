@@ -7,9 +7,9 @@ import random
 import threading
 from collections.abc import Sequence
 
-from kubereach.api import Api, ApiError
-from kubereach.cluster import Cluster
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import Api, ApiError
+from kubereach.kube.cluster import Cluster
+from kubereach.model.errors import CannotMeasure
 
 #: the API server gives the first addresses of a range only to Services that ask for one of them (KEP-3070): so many at
 #: least, and at most

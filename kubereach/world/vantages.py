@@ -6,18 +6,18 @@ import sys
 from collections.abc import Sequence
 
 from kubereach import peer
-from kubereach.api import Object
-from kubereach.check import OTHER_NAMESPACE as SECOND_NAMESPACE
-from kubereach.check import OUTSIDE as OUTSIDE_FEATURE
-from kubereach.events import Bus
-from kubereach.names import first_of
-from kubereach.settings import Settings
-from kubereach.targets import ClusterAccess
-from kubereach.vantage import Vantage, VantageGroup
-from kubereach.vantage.command import CommandVantage, further_outsides
-from kubereach.vantage.streams import ExecStream, ProcessStream, Stream
-from kubereach.vantage.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
-from kubereach.vantage.wire import Wire
+from kubereach.kube.access import ClusterAccess
+from kubereach.kube.client import Object
+from kubereach.model.check import OTHER_NAMESPACE as SECOND_NAMESPACE
+from kubereach.model.check import OUTSIDE as OUTSIDE_FEATURE
+from kubereach.model.events import Bus
+from kubereach.model.ip import first_of
+from kubereach.model.settings import Settings
+from kubereach.probe import Vantage, VantageGroup
+from kubereach.probe.multiplexer import Wire
+from kubereach.probe.remote import CommandVantage, further_outsides
+from kubereach.probe.streams import ExecStream, ProcessStream, Stream
+from kubereach.probe.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
 from kubereach.world.connected import Connected
 from kubereach.world.manifests import CONTAINER
 from kubereach.world.proxy_mode import proxy_modes

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from kubereach.api import Object, path_of
-from kubereach.endpointslices import service_of
-from kubereach.errors import CannotMeasure
-from kubereach.events import Changed
-from kubereach.settling import ENDPOINTS
-from kubereach.vantage import Series
-from kubereach.world.board import is_ready
+from kubereach.kube.client import Object, path_of
+from kubereach.kube.endpointslices import service_of
+from kubereach.kube.watch_cache import is_ready
+from kubereach.model.convergence import ENDPOINTS
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Changed
+from kubereach.probe import Series
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service

@@ -6,26 +6,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubereach.api import ApiError, Object
-from kubereach.cluster_dns import Resolving, as_pods_have_it
-from kubereach.diagnosis.on_call import OnCall
-from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, ClusterKnown, Told, WorldReady
-from kubereach.outcome import OK
+from kubereach.kube.access import ClusterAccess
+from kubereach.kube.client import ApiError, Object
+from kubereach.kube.cluster_dns import Resolving, as_pods_have_it
+from kubereach.kube.service_proxy import Proxies
+from kubereach.kube.watch_cache import Board, is_ready
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Bus, ClusterKnown, Told, WorldReady
+from kubereach.model.outcome import OK
+from kubereach.model.settings import Settings
 from kubereach.preflight.admission import admit
 from kubereach.preflight.pull_secret import copies
-from kubereach.settings import Settings
-from kubereach.suspension import WATCH
-from kubereach.targets import ClusterAccess
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
-from kubereach.world.board import Board, is_ready
+from kubereach.probe import Series, Vantage
+from kubereach.probe.group import run_all
+from kubereach.probe.suspension import WATCH
 from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
 from kubereach.world.lag import SliceLag
 from kubereach.world.leftovers import NAMESPACES, Leftovers, Renewal, release
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
 from kubereach.world.objects import Objects
-from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
 from kubereach.world.sidecars import note
@@ -113,7 +112,6 @@ class World(Objects):
         self._open_vantages(readiness)
         self._ask_pods_for_dns()
         self.context.settled = time.monotonic() + self.context.settings.settle_deadline
-        self.context.examine = OnCall(self).examine
         self.context.younger = self.younger
         self.context.unallocated = Unallocated(self.api, self.cluster).of
         self.context.proxy_on = Proxies(self.api, self._proxy_mode).on

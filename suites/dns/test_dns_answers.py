@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubereach import names
-from kubereach.check import CORE, DNS_SPEC, check
 from kubereach.expect import expect
+from kubereach.model import dns_names
+from kubereach.model.check import CORE, DNS_SPEC, check
 
 
 @check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")
@@ -47,7 +47,7 @@ def test_ptr(clusterip, stateful, pods, cluster):
     """
     expect(pods).to_be_told("PTR", clusterip.reverse, [clusterip.fqdn], by=cluster)
     for pod, address in stateful.address_of.items():
-        name = names.reverse(address)
+        name = dns_names.reverse(address)
         expect(pods).to_be_told("PTR", name, [stateful.member(pod)], by=cluster, settled=stateful.settled)
 
 

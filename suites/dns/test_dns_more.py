@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubereach import names
-from kubereach.check import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
 from kubereach.expect import expect
+from kubereach.model import dns_names
+from kubereach.model.check import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
 
 
 @check("dns.external", level=EXT, needs=EXTERNAL_NAME, source=DOCS + "dns-pod-service/")
@@ -36,7 +36,7 @@ def test_pod_record(pods, cluster):
     CoreDNS answers it for whatever address (pods insecure), for addresses of pods (verified), or not at all. Nothing in
     Kubernetes depends on it; certificates for pods sometimes do.
     """
-    rdtype = names.rdtype(pods[0].address)
+    rdtype = dns_names.rdtype(pods[0].address)
     name = cluster.pod_name(pods[0].address, pods[0].namespace)
     expect(pods).to_be_told(rdtype, name, [pods[0].address], by=cluster)
 

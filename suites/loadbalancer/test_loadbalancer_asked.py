@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kubereach.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 from kubereach.expect import (
     FOREIGN_CLASS,
     asking_for,
@@ -13,6 +12,7 @@ from kubereach.expect import (
     only_for,
     verify,
 )
+from kubereach.model.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 
 
 @check(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubereach.check import (
+from kubereach.expect import OWN, SELF_BALANCED, expect
+from kubereach.model.check import (
     DOCS,
     EXT,
     HOST_NETWORK,
@@ -13,7 +14,6 @@ from kubereach.check import (
     VIRTUAL_IPS,
     check,
 )
-from kubereach.expect import OWN, SELF_BALANCED, expect
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubereach.check import EXT, MULTI_NODE, SAME_NODE, SAME_ZONE, VIRTUAL_IPS, check
 from kubereach.expect import expect, near
+from kubereach.model.check import EXT, MULTI_NODE, SAME_NODE, SAME_ZONE, VIRTUAL_IPS, check
 
 
 @check(

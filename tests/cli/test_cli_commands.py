@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from kubereach import cli
-from kubereach.check import Check
 from kubereach.collect import read_checks, suites_folder
-from kubereach.errors import UsageError
-from kubereach.settings import Settings
+from kubereach.model.check import Check
+from kubereach.model.errors import UsageError
+from kubereach.model.settings import Settings
 
 SUITE = '''
-from kubereach.check import check, CORE, EXT, DOCS, LOADBALANCER, MULTI_NODE
+from kubereach.model.check import check, CORE, EXT, DOCS, LOADBALANCER, MULTI_NODE
 
 @check("demo.one", level=CORE, needs=(LOADBALANCER, MULTI_NODE), source=DOCS + "service/#one")
 def test_one():
@@ -190,7 +190,7 @@ def test_declarations_are_read_as_they_are_imported() -> None:
     code = (
         "import importlib.util, sys\n"
         "from pathlib import Path\n"
-        "from kubereach.check import declaration_of\n"
+        "from kubereach.model.check import declaration_of\n"
         "for file in sorted(Path(sys.argv[1]).rglob('test_*.py')):\n"
         "    spec = importlib.util.spec_from_file_location(file.stem, file)\n"
         "    module = importlib.util.module_from_spec(spec)\n"

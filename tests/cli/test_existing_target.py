@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kubereach.api import Api
-from kubereach.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.kube.client import Api
+from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.targets.existing import ExistingTarget
 
 

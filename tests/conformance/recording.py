@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kubereach.api import Api
 from kubereach.cli import main
-from kubereach.transport import Transport
+from kubereach.kube.client import Api
+from kubereach.kube.transport import Transport
 
 
 def record(file: str) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from kubereach.model.settings import Settings
 from kubereach.preflight.rbac import objects
 from kubereach.preflight.rights import needed
-from kubereach.settings import Settings
 from tests.conformance.conftest import ROOT, Runner
 from tests.conformance.test_existing import in_lab
 

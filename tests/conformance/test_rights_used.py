@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kubereach.model.settings import Settings
 from kubereach.preflight.rights import Right, needed
-from kubereach.settings import Settings
 from tests.conformance.conftest import ROOT, WHOLE, Runner
 from tests.conformance.test_existing import in_lab
 

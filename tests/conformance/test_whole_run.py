@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.check import MULTI_NODE
 from kubereach.collect import read_checks, suites_folder
+from kubereach.model.check import MULTI_NODE
 from kubereach.selftest.table import ABSENT
 from tests.conformance.conftest import ROOT, WHOLE, Runner
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from kubereach.diagnosis.causes import causes
-from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
-from kubereach.errors import Failure
-from kubereach.events import Probed
 from kubereach.expect.budget import over_budget
-from kubereach.expect.misses import LOST, SPREAD
-from kubereach.settling import CREATED, DELETED
+from kubereach.model.convergence import CREATED, DELETED
+from kubereach.model.errors import Failure
+from kubereach.model.events import Probed
+from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
+from kubereach.model.misses import LOST, SPREAD
 
 LOSS = Finding(NETWORK, "pod network between nodes", "http probes of pods fail", (), ("2 of 40",), ("ping",))
 

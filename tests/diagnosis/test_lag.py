@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from kubereach.api import Api
-from kubereach.world.board import Board
+from kubereach.kube.client import Api
+from kubereach.kube.watch_cache import Board
 from kubereach.world.lag import SliceLag
 
 Object = dict[str, Any]

@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from kubereach.diagnosis.bench import Bench
-from kubereach.diagnosis.finding import NETWORK, NODE, WORKLOAD
 from kubereach.diagnosis.network import Cell, direct, locate
 from kubereach.diagnosis.subject import Endpoint
-from kubereach.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.vantage import Series, Vantage
+from kubereach.model.finding import NETWORK, NODE, WORKLOAD
+from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe import Series, Vantage
 
 NODES = ("one", "two", "three")
 SHORT = {node: node for node in NODES}

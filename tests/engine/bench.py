@@ -7,12 +7,12 @@ import sys
 from dataclasses import dataclass, field
 
 from kubereach import peer
-from kubereach.address import Address
-from kubereach.context import RunContext
-from kubereach.vantage import Vantage
-from kubereach.vantage.streams import ProcessStream
-from kubereach.vantage.vantage import POD
-from kubereach.vantage.wire import Wire
+from kubereach.model.address import Address
+from kubereach.probe import Vantage
+from kubereach.probe.context import RunContext
+from kubereach.probe.multiplexer import Wire
+from kubereach.probe.streams import ProcessStream
+from kubereach.probe.vantage import POD
 
 NONCE = "0123456789abcdef"
 SECRET = "fedcba9876543210fedcba9876543210"

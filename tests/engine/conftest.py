@@ -13,14 +13,14 @@ from bench import _SERVE, NONCE, SECRET, Backend, local_vantage
 from staged import Clock
 
 from kubereach import peer
-from kubereach.context import RunContext
-from kubereach.events import Bus, Event
-from kubereach.lateness import Lateness
-from kubereach.outcome import SeriesResult
-from kubereach.settings import Settings
-from kubereach.vantage import Vantage
-from kubereach.vantage.vantage import NODE
-from kubereach.vantage.wire import Wire
+from kubereach.model.events import Bus, Event
+from kubereach.model.lateness import Lateness
+from kubereach.model.outcome import SeriesResult
+from kubereach.model.settings import Settings
+from kubereach.probe import Vantage
+from kubereach.probe.context import RunContext
+from kubereach.probe.multiplexer import Wire
+from kubereach.probe.vantage import NODE
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 from bench import NONCE
 
-from kubereach.address import Address
-from kubereach.context import RunContext
-from kubereach.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.vantage import Series
+from kubereach.model.address import Address
+from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe import Series
+from kubereach.probe.context import RunContext
 
 ADDRESS = Address("clusterip", "http", "10.96.0.1", 80)
 CONTROL = Address("clusterip", "http", "10.96.0.9", 80)

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_peer import Odd, close, unused_port
 
-from kubereach.api import Api, ApiError, path_of
-from kubereach.api_failures import has_expired
-from kubereach.errors import CannotMeasure, Unreachable, UsageError
-from kubereach.targets import ClusterAccess
+from kubereach.kube.access import ClusterAccess
+from kubereach.kube.client import Api, ApiError, path_of
+from kubereach.kube.failures import has_expired
+from kubereach.model.errors import CannotMeasure, Unreachable, UsageError
 
 
 def certificate(folder, days):

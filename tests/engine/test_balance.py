@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from kubereach.errors import NotConforming
-from kubereach.events import Probed
 from kubereach.expect import within_budget
 from kubereach.expect.balance import deviation
 from kubereach.expect.evidence import watched
+from kubereach.model.errors import NotConforming
+from kubereach.model.events import Probed
 
 
 def test_chance_stays_within_the_deviation():

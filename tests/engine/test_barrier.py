@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pytest
 from test_peer import unused_port
 
-from kubereach.address import Address
-from kubereach.errors import NotConforming
 from kubereach.expect import expect, must_stay_silent
-from kubereach.settling import CREATED, Settling
+from kubereach.model.address import Address
+from kubereach.model.convergence import CREATED, Settling
+from kubereach.model.errors import NotConforming
 
 #: seconds for which nobody serves any Service
 LATE = 1.5

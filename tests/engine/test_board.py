@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from kubereach.api import ApiError
-from kubereach.errors import CannotMeasure, Unreachable
-from kubereach.world.board import Board
+from kubereach.kube.client import ApiError
+from kubereach.kube.watch_cache import Board
+from kubereach.model.errors import CannotMeasure, Unreachable
 
 
 def pods(*names):
@@ -59,7 +59,7 @@ def test_watches_that_end_at_once_are_begun_anew_in_growing_pauses(board):
 
 
 def test_a_watch_that_lasted_is_begun_anew_at_once(board, monkeypatch):
-    monkeypatch.setattr("kubereach.world.board._LASTED", 0.0)
+    monkeypatch.setattr("kubereach.kube.watch_cache._LASTED", 0.0)
     made = board(["x"])
     made.follow("/pods")
     time.sleep(0.2)

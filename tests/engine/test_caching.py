@@ -12,9 +12,9 @@ from staged import Staged
 from test_dns_answers import NAME, SERVER, UNKNOWN, reply
 
 from kubereach.expect.caching import Question, forgetting
-from kubereach.expect.evidence import Path
-from kubereach.outcome import NODATA, NXDOMAIN, OK, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.settling import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe.path import Path
 
 QUESTION = Question("A", lambda found: found.records == {"10.96.0.1"}, NAME)
 SILENT = Answer(TIMEOUT)

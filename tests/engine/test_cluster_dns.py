@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from kubereach.api import ApiError
-from kubereach.cluster import Cluster
-from kubereach.cluster_dns import Resolving, as_pods_have_it, first_idea
-from kubereach.errors import CannotMeasure, Unsupported
-from kubereach.settings import Settings
+from kubereach.kube.client import ApiError
+from kubereach.kube.cluster import Cluster
+from kubereach.kube.cluster_dns import Resolving, as_pods_have_it, first_idea
+from kubereach.model.errors import CannotMeasure, Unsupported
+from kubereach.model.settings import Settings
 
 EVERYWHERE = "/api/v1/services"
 LABELLED = {"k8s-app": "kube-dns"}

@@ -8,10 +8,10 @@ import pytest
 from staged import ADDRESS, CONTROL, Staged, ok, played
 
 from kubereach.expect.converge import IMPATIENT, SLOW, converge, latest, remaining
-from kubereach.expect.evidence import Path
-from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.settling import CHANGED, Settling
-from kubereach.vantage import Series
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe import Series
+from kubereach.probe.path import Path
 
 SILENT, REFUSAL = Answer(TIMEOUT), Answer(REFUSED)
 

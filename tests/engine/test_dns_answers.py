@@ -13,10 +13,6 @@ import dns.rrset
 import pytest
 from staged import Staged, played
 
-from kubereach import dnsprobe
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Probed, Told
 from kubereach.expect import dns as names_
 from kubereach.expect.dns import (
     UNKNOWN_NAME,
@@ -30,8 +26,12 @@ from kubereach.expect.dns import (
 )
 from kubereach.expect.hold import hold_length, longer
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
-from kubereach.lateness import Lateness
-from kubereach.outcome import (
+from kubereach.model.address import Address
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Probed, Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.outcome import (
     LOCAL,
     NODATA,
     NXDOMAIN,
@@ -43,7 +43,7 @@ from kubereach.outcome import (
     Probe,
     SeriesResult,
 )
-from kubereach.settling import CHANGED, Settling
+from kubereach.probe import dns_message
 
 SERVER = Address("dns", "dns", "10.96.0.10", 53, 0.0, "kube-dns")
 NAME, CONTROL = "web.shop.svc.cluster.local.", "kubernetes.default.svc.cluster.local."
@@ -317,8 +317,8 @@ def test_what_a_cache_may_hold_is_waited_for(vantage, clock, forgotten, events):
     assert [series.patient for series in one.asked[-2:]] == [False, True]
     ((_, question),) = forgotten
     assert question.rdtype == "A"
-    assert question.right(dnsprobe.Reply("NOERROR", False, frozenset({"10.96.0.1"})))
-    assert not question.right(dnsprobe.Reply("NOERROR", False, frozenset()))
+    assert question.right(dns_message.Reply("NOERROR", False, frozenset({"10.96.0.1"})))
+    assert not question.right(dns_message.Reply("NOERROR", False, frozenset()))
     assert probed(events)[0].conforming
 
 
@@ -635,7 +635,7 @@ def test_a_server_that_has_yet_to_follow_is_waited_for(vantage, clock, forgotten
     misses(lambda: answered(vantage([reply("A")]), "10.96.0.1", settled=clock.now + 1))
     ((_, question),) = forgotten
     assert (question.rdtype, question.name) == ("A", NAME)
-    right = dnsprobe.read(reply("A", "10.96.0.1").detail, "A")
+    right = dns_message.read(reply("A", "10.96.0.1").detail, "A")
     assert question.right(right)
     assert not question.right(replace(right, rcode="NXDOMAIN"))
     assert not question.right(replace(right, records=frozenset()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.events import Bus, Progress
+from kubereach.model.events import Bus, Progress
 
 
 class Consumer:

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure, NotConforming
 from kubereach.expect import expect, verify
-from kubereach.expect.evidence import Path, checking, paths, settle
+from kubereach.expect.evidence import checking, paths, settle
 from kubereach.expect.flows import keep_reaching
-from kubereach.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.tally import Tally, must_go_on
-from kubereach.vantage.ongoing import Ongoing
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.tally import Tally, must_go_on
+from kubereach.probe.path import Path
+from kubereach.probe.running_series import Ongoing
 
 ADDRESS = Address("clusterip", "http", "10.96.0.1", 80)
 NAME = "name.example."
@@ -66,7 +67,7 @@ class Scripted:
 
 @pytest.fixture
 def scripted(context):
-    from kubereach.vantage import VantageGroup
+    from kubereach.probe import VantageGroup
 
     return lambda results: VantageGroup([Scripted(context, results)])
 

@@ -18,16 +18,16 @@ from bench import local_vantage
 from test_peer import Odd, close, dns_server, unused_port
 
 from kubereach import peer
-from kubereach.address import Address
-from kubereach.cluster_dns import DnsReplica
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Probed
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
-from kubereach.settings import Settings
-from kubereach.settling import CHANGED, Settling
-from kubereach.vantage import Series, Vantage, VantageGroup
-from kubereach.vantage.streams import ProcessStream
-from kubereach.vantage.vantage import POD
+from kubereach.kube.cluster_dns import DnsReplica
+from kubereach.model.address import Address
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Probed
+from kubereach.model.settings import Settings
+from kubereach.probe import Series, Vantage, VantageGroup
+from kubereach.probe.streams import ProcessStream
+from kubereach.probe.vantage import POD
 
 
 def balancer(*backends, every=0):

@@ -12,15 +12,15 @@ import pytest
 from bench import local_vantage
 from test_expect import balancer, failures
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Told
 from kubereach.expect import affinity, expect, tries
-from kubereach.expect.evidence import Path
-from kubereach.expect.misses import LOST
-from kubereach.outcome import Answer, Probe, SeriesResult
-from kubereach.vantage import VantageGroup
-from kubereach.vantage.vantage import NODE, POD
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Told
+from kubereach.model.misses import LOST
+from kubereach.model.outcome import Answer, Probe, SeriesResult
+from kubereach.probe import VantageGroup
+from kubereach.probe.path import Path
+from kubereach.probe.vantage import NODE, POD
 
 
 class Relay:

@@ -9,9 +9,9 @@ import pytest
 from test_expect import failures
 from test_expect_changes import Relay
 
-from kubereach.errors import Unsupported
-from kubereach.events import Told
 from kubereach.expect import expect
+from kubereach.model.errors import Unsupported
+from kubereach.model.events import Told
 
 
 def test_a_flow_that_has_ended(serve, vantage):

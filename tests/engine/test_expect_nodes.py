@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.cluster import Node
-from kubereach.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.expect import proxies, signals, tracking
-from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
-from kubereach.settings import Settings
+from kubereach.kube.cluster import Node
+from kubereach.kube.service_proxy import proxies_by_node
+from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.model.outcome import OK, REFUSED, Answer, Probe, SeriesResult
+from kubereach.model.settings import Settings
 from kubereach.world import proxy_mode
-from kubereach.world.proxies import proxies_by_node
 
 NODES = {name: Node(name, f"192.0.2.{number}") for number, name in enumerate(("n1", "n2"))}
 

@@ -10,13 +10,13 @@ import pytest
 from bench import local_vantage
 from test_expect import failures
 
-from kubereach.address import Address
-from kubereach.cluster import Node
-from kubereach.events import Told
 from kubereach.expect import OWN, expect
-from kubereach.outcome import Answer
-from kubereach.vantage import VantageGroup
-from kubereach.vantage.vantage import NODE, POD, OutsideVantage
+from kubereach.kube.cluster import Node
+from kubereach.model.address import Address
+from kubereach.model.events import Told
+from kubereach.model.outcome import Answer
+from kubereach.probe import VantageGroup
+from kubereach.probe.vantage import NODE, POD, OutsideVantage
 
 NOBODY = Address("nodeport", "http", "127.0.0.1", 9)
 

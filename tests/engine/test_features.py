@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach import features
-from kubereach.check import (
+from kubereach.kube import detection
+from kubereach.kube.detection import detect
+from kubereach.model.check import (
     DUAL_STACK,
     EXTERNAL_NAME,
     FEATURES,
@@ -20,8 +21,8 @@ from kubereach.check import (
     OUTSIDE_DUAL,
     SCTP,
 )
-from kubereach.features import Finding, detect
-from kubereach.settings import Settings
+from kubereach.model.features import FeatureState
+from kubereach.model.settings import Settings
 
 
 def node(name, *addresses):
@@ -41,7 +42,7 @@ def asked(monkeypatch):
         made.calls.append((list(addresses), ports, timeout))
         return {address: "answers on 22" for address in addresses if address not in made.silent}
 
-    monkeypatch.setattr(features, "reacting", reacting)
+    monkeypatch.setattr(detection, "reacting", reacting)
     return made
 
 
@@ -56,13 +57,13 @@ def test_what_only_its_use_shows_is_there_until_then() -> None:
     for name in (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP):
         assert every[name].present
         assert not every[name].decided
-    assert Finding(True, "seen").decided
+    assert FeatureState(True, "seen").decided
 
 
 @pytest.mark.usefixtures("asked")
 def test_several_nodes() -> None:
-    assert found(ONE, TWO)[MULTI_NODE] == Finding(True, "2 nodes: one, two")
-    assert found(ONE)[MULTI_NODE] == Finding(False, "1 node: one")
+    assert found(ONE, TWO)[MULTI_NODE] == FeatureState(True, "2 nodes: one, two")
+    assert found(ONE)[MULTI_NODE] == FeatureState(False, "1 node: one")
 
 
 @pytest.mark.usefixtures("asked")
@@ -77,12 +78,12 @@ def test_several_nodes() -> None:
 def test_a_second_namespace(given, present, evidence) -> None:
     settings = Settings().overridden([f"namespaces={','.join(given)}"]) if given else Settings()
     assert settings.namespaces == given
-    assert found(ONE, settings=settings)[OTHER_NAMESPACE] == Finding(present, evidence)
+    assert found(ONE, settings=settings)[OTHER_NAMESPACE] == FeatureState(present, evidence)
 
 
 def test_the_outside_is_where_every_node_reacts(asked) -> None:
     every = found(ONE, TWO)
-    assert every[OUTSIDE] == Finding(
+    assert every[OUTSIDE] == FeatureState(
         True, "every node reacts: 10.0.0.1 answers on 22, 10.0.0.2 answers on 22"
     )
     assert every[OUTSIDE_DUAL].present
@@ -112,27 +113,29 @@ def test_ports_of_the_clusters_own_node_port_range_are_tried(asked):
 def test_nodes_of_one_family() -> None:
     every = found(ONE, SINGLE)
     assert every[OUTSIDE].present
-    assert every[OUTSIDE_DUAL] == Finding(False, "nodes without addresses of both IP families: single")
+    assert every[OUTSIDE_DUAL] == FeatureState(False, "nodes without addresses of both IP families: single")
 
 
 def test_a_cluster_without_nodes_has_no_outside(asked) -> None:
     every = found()
-    assert every[OUTSIDE] == Finding(False, "no node has an address")
-    assert every[OUTSIDE_DUAL] == Finding(False, "nodes without addresses of both IP families: all")
+    assert every[OUTSIDE] == FeatureState(False, "no node has an address")
+    assert every[OUTSIDE_DUAL] == FeatureState(False, "nodes without addresses of both IP families: all")
     assert not asked.calls
 
 
 def test_an_outside_elsewhere_is_not_tried_from_here(asked) -> None:
     every = found(ONE, TWO, elsewhere="the lab has it")
     for name in (OUTSIDE, OUTSIDE_DUAL):
-        assert every[name] == Finding(True, "the outside is on the nodes' own network, as the lab has it")
+        assert every[name] == FeatureState(
+            True, "the outside is on the nodes' own network, as the lab has it"
+        )
     assert not asked.calls
 
 
 def test_within_the_cluster_there_is_no_outside_unless_it_is_named(asked) -> None:
     every = found(ONE, TWO, inside="this is a pod")
     for name in (OUTSIDE, OUTSIDE_DUAL):
-        assert every[name] == Finding(False, "this is a pod")
+        assert every[name] == FeatureState(False, "this is a pod")
     assert not asked.calls
     settings = Settings().overridden(["outside_via=ssh there"])
     every = found(ONE, TWO, inside="this is a pod", settings=settings)
@@ -145,24 +148,26 @@ def test_within_the_cluster_there_is_no_outside_unless_it_is_named(asked) -> Non
 
 @pytest.mark.usefixtures("asked")
 def test_what_the_cluster_itself_says_counts() -> None:
-    every = found(ONE, findings={DUAL_STACK: Finding(False, "IPv4"), OUTSIDE: Finding(False, "no way")})
-    assert every[DUAL_STACK] == Finding(False, "IPv4")
-    assert every[OUTSIDE] == Finding(False, "no way")
+    every = found(
+        ONE, findings={DUAL_STACK: FeatureState(False, "IPv4"), OUTSIDE: FeatureState(False, "no way")}
+    )
+    assert every[DUAL_STACK] == FeatureState(False, "IPv4")
+    assert every[OUTSIDE] == FeatureState(False, "no way")
     assert list(every) == [name for name in FEATURES if name in every]
     assert DUAL_STACK not in found(ONE)
 
 
 @pytest.mark.usefixtures("asked")
 def test_a_name_of_elsewhere() -> None:
-    assert found(ONE)[EXTERNAL_NAME] == Finding(False, "no --external-name is given")
+    assert found(ONE)[EXTERNAL_NAME] == FeatureState(False, "no --external-name is given")
     settings = Settings().overridden(["external_name=example.org"])
-    assert found(ONE, settings=settings)[EXTERNAL_NAME] == Finding(True, "--external-name example.org")
+    assert found(ONE, settings=settings)[EXTERNAL_NAME] == FeatureState(True, "--external-name example.org")
 
 
 @pytest.mark.usefixtures("asked")
 def test_load_balancer_addresses_of_our_own_lead_nowhere_from_outside() -> None:
     settings = Settings().overridden(["self_load_balancer=true"])
-    every = found(ONE, settings=settings, findings={LOADBALANCER: Finding(False, "no")})
+    every = found(ONE, settings=settings, findings={LOADBALANCER: FeatureState(False, "no")})
     assert (every[LOADBALANCER].present, every[LOADBALANCER].decided) == (True, True)
     assert (every[LB_CONTROLLER].present, every[LB_CONTROLLER].decided) == (False, True)
     assert every[LB_CONTROLLER].evidence.startswith("load-balancer addresses are our own, of 198.51.100.0/24")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from staged import ADDRESS, Staged
 
-from kubereach.events import Told
 from kubereach.expect import hold
-from kubereach.expect.evidence import Flap, Path
 from kubereach.expect.hold import OVERLOADED, held, hold_length, longer, note_flaps, spent
-from kubereach.lateness import Lateness
-from kubereach.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult, in_words
-from kubereach.settings import Settings
+from kubereach.model.events import Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult, in_words
+from kubereach.model.settings import Settings
+from kubereach.probe.path import Flap, Path
 
 GOOD = SeriesResult((Probe(Answer(OK), 0.01),), 1.0)
 BAD = SeriesResult((Probe(Answer(OK), 0.01), Probe(Answer(TIMEOUT), 0.5)), 1.0)

@@ -16,16 +16,16 @@ import pytest
 from bench import local_vantage
 from test_expect import balancer, failures
 
-from kubereach.context import Answered
-from kubereach.errors import CannotMeasure
-from kubereach.events import Told
 from kubereach.expect import expect, hold, hold_length
 from kubereach.expect.hold import held, spent
-from kubereach.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.settings import Settings
-from kubereach.settling import CHANGED, Settling
-from kubereach.vantage import VantageGroup
-from kubereach.vantage.vantage import NODE
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Told
+from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.settings import Settings
+from kubereach.probe import VantageGroup
+from kubereach.probe.context import Answered
+from kubereach.probe.vantage import NODE
 
 # --- the arithmetic
 

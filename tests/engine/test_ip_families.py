@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.cluster import Cluster, Node
-from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure
-from kubereach.events import Bus
 from kubereach.expect import dns
-from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
-from kubereach.outcome import OK, Answer, Probe
-from kubereach.settings import Settings
+from kubereach.kube.cluster import Cluster, Node
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Bus
+from kubereach.model.outcome import OK, Answer, Probe
+from kubereach.model.settings import Settings
+from kubereach.probe.context import RunContext
+from kubereach.probe.path import Path
 from kubereach.world.service import Service
 
 BOTH = Node("one", "fd00::2", ("10.0.0.2", "fd00::2"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubereach.collect import read_checks, suites_folder
-from kubereach.known_defects import KNOWN, known_defect
+from kubereach.model.known_defects import KNOWN, known_defect
 from tests.conformance.conftest import ROOT
 
 CHECK = "endpoints.udp-after-scale-to-zero"

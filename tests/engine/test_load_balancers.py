@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.check import LOADBALANCER
-from kubereach.errors import CannotMeasure, NotConforming, Unsupported, UsageError
+from kubereach.model.check import LOADBALANCER
+from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported, UsageError
+from kubereach.model.settings import Settings
 from kubereach.options import validated
-from kubereach.settings import Settings
 from kubereach.world.clients import ranges_of
 from kubereach.world.overlay import ASKED, read
 from kubereach.world.pending import diagnose

@@ -7,7 +7,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
-from kubereach.errors import UsageError
+from kubereach.model.errors import UsageError
 from kubereach.world.manifests import MANAGED_BY, RUN, render
 from kubereach.world.objects import peer_program
 

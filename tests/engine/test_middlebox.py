@@ -12,13 +12,13 @@ import pytest
 from bench import NONCE, local_vantage
 from test_expect import closed, failures
 
-from kubereach.address import Address
-from kubereach.api import ApiError
-from kubereach.errors import CannotMeasure
-from kubereach.events import Probed, Told
 from kubereach.expect import expect, middlebox
-from kubereach.vantage import VantageGroup
-from kubereach.vantage.vantage import NODE, POD
+from kubereach.kube.client import ApiError
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.events import Probed, Told
+from kubereach.probe import VantageGroup
+from kubereach.probe.vantage import NODE, POD
 from kubereach.world.unallocated import Unallocated, free_in
 
 TARGET, TEST_NET, UNALLOCATED = "127.0.0.7", "127.0.0.8", "127.0.0.9"

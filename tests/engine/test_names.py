@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubereach import names
 from kubereach.collect import read_checks
-from kubereach.dnsprobe import ResolvConf
+from kubereach.kube.resolv_conf import ResolvConf
+from kubereach.model import dns_names
 
 SUITES = Path(__file__).parents[2] / "suites"
 
 
 def test_names():
-    assert names.fqdn("web", "shop", "cluster.local") == "web.shop.svc.cluster.local."
-    assert names.srv("http", "TCP", "web", "shop", "c.l") == "_http._tcp.web.shop.svc.c.l."
-    assert names.reverse("10.96.0.1") == "1.0.96.10.in-addr.arpa."
-    assert names.reverse("fd00::1").endswith(".d.f.ip6.arpa.")
-    assert names.qualified("web", "shop", "c.l") == (
+    assert dns_names.fqdn("web", "shop", "cluster.local") == "web.shop.svc.cluster.local."
+    assert dns_names.srv("http", "TCP", "web", "shop", "c.l") == "_http._tcp.web.shop.svc.c.l."
+    assert dns_names.reverse("10.96.0.1") == "1.0.96.10.in-addr.arpa."
+    assert dns_names.reverse("fd00::1").endswith(".d.f.ip6.arpa.")
+    assert dns_names.qualified("web", "shop", "c.l") == (
         "web.shop",
         "web.shop.svc",
         "web.shop.svc.c.l",
@@ -42,7 +42,7 @@ def test_every_check_has_an_id_of_its_own_a_source_and_a_reason():
 
 def test_suites_only_declare():
     """Nothing in suites/ sleeps, starts processes, opens sockets or talks to the API by itself."""
-    allowed = {"__future__", "kubereach", "kubereach.check", "kubereach.expect"}
+    allowed = {"__future__", "kubereach", "kubereach.model.check", "kubereach.expect"}
     for file in SUITES.rglob("*.py"):
         imported = {
             line.split()[1] for line in file.read_text().splitlines() if line.startswith(("import ", "from "))

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.cluster import Cluster, Node
-from kubereach.errors import CannotMeasure
 from kubereach.expect import mesh
+from kubereach.kube.cluster import Cluster, Node
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure
 from kubereach.world import near
 
 

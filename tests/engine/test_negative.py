@@ -8,13 +8,14 @@ import pytest
 from bench import NONCE
 from staged import ADDRESS, CONTROL, Staged, ok
 
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Probed, Told
-from kubereach.expect.misses import ANSWERED as TAKEN
-from kubereach.expect.misses import NO_REFUSAL
 from kubereach.expect.negative import ATTEMPTS, PROBES, SLOWER, SPACING, negative, refused_outcomes
-from kubereach.lateness import Lateness
-from kubereach.outcome import (
+from kubereach.kube.service_proxy import ServiceProxy
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Probed, Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import ANSWERED as TAKEN
+from kubereach.model.misses import NO_REFUSAL
+from kubereach.model.outcome import (
     DENIED,
     FOREIGN,
     NXDOMAIN,
@@ -28,7 +29,6 @@ from kubereach.outcome import (
     Probe,
     SeriesResult,
 )
-from kubereach.world.proxies import ServiceProxy
 
 REFUSAL, SILENT, DENIAL = Answer(REFUSED), Answer(TIMEOUT), Answer(DENIED)
 NO_ROUTE = Answer(UNREACHABLE, detail="No route to host")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.nodes import choose, in_words, pinned
-from kubereach.settings import Settings
+from kubereach.kube.nodes import choose, in_words, pinned
+from kubereach.model.settings import Settings
 
 
 def node(name: str, *, ready: bool = True, address: bool = True, labels=None, **spec) -> dict:

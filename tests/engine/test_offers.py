@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubereach import offers
-from kubereach.api import ApiError
+from kubereach.kube import capabilities
+from kubereach.kube.client import ApiError
 
 
 class Server:
@@ -25,34 +25,34 @@ class Server:
 
 
 def test_both_families() -> None:
-    found = offers.ask(Server(["IPv6", "IPv4"]))
+    found = capabilities.ask(Server(["IPv6", "IPv4"]))
     assert found.families == ("IPv6", "IPv4")
     assert found.dual_stack_finding().present
 
 
 def test_one_family_and_the_reason() -> None:
-    finding = offers.ask(Server(refuses=["RequireDualStack"])).dual_stack_finding()
+    finding = capabilities.ask(Server(refuses=["RequireDualStack"])).dual_stack_finding()
     assert not finding.present
     assert finding.evidence == "a Service of both IP families is refused: not here"
 
 
 def test_zones_by_either_name() -> None:
-    assert offers.ask(Server()).same_zone == "PreferSameZone"
-    older = offers.ask(Server(refuses=["PreferSameZone", "PreferSameNode"]))
+    assert capabilities.ask(Server()).same_zone == "PreferSameZone"
+    older = capabilities.ask(Server(refuses=["PreferSameZone", "PreferSameNode"]))
     assert older.same_zone == "PreferClose"
     assert older.same_zone_finding(["a", "b"]).present
     assert not older.same_node_finding().present
 
 
 def test_a_server_that_knows_no_such_field() -> None:
-    found = offers.ask(Server(forgets=["PreferSameZone", "PreferSameNode", "PreferClose"]))
+    found = capabilities.ask(Server(forgets=["PreferSameZone", "PreferSameNode", "PreferClose"]))
     assert not found.same_zone
     assert not found.same_node_finding().present
     assert "1.31" in found.same_zone_finding(["a", "b"]).evidence
 
 
 def test_one_zone_or_a_node_without_any_is_not_enough() -> None:
-    found = offers.ask(Server())
+    found = capabilities.ask(Server())
     assert not found.same_zone_finding(["a", "a"]).present
     assert not found.same_zone_finding(["a", "b", ""]).present
     assert found.same_zone_finding(["a", "b", "a"]).present

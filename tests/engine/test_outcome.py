@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.outcome import in_words, ranked
+from kubereach.model.outcome import in_words, ranked
 
 
 def test_most_frequent_first_and_equals_by_name():

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.options import RunOptions
-from kubereach.vantage.command import CommandVantage, further_outsides
-from kubereach.vantage.elsewhere import elsewhere
-from kubereach.vantage.series import Series
-from kubereach.vantage.wire import Wire
+from kubereach.probe.context import RunContext
+from kubereach.probe.elsewhere import elsewhere
+from kubereach.probe.multiplexer import Wire
+from kubereach.probe.remote import CommandVantage, further_outsides
+from kubereach.probe.series import Series
 
 PYTHON = sys.executable
 

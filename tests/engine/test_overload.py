@@ -6,14 +6,15 @@ import time
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Probed
-from kubereach.expect.evidence import Path, settle
-from kubereach.expect.misses import ANSWERED, BACKENDS, FLOW, LOST, NO_REFUSAL
+from kubereach.expect.evidence import settle
 from kubereach.expect.overload import overloaded
-from kubereach.lateness import Lateness
-from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.address import Address
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Probed
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import ANSWERED, BACKENDS, FLOW, LOST, NO_REFUSAL
+from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe.path import Path
 
 
 @pytest.fixture

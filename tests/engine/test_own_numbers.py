@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach import peer
-from kubereach.errors import UsageError
-from kubereach.events import Bus
-from kubereach.settings import Settings
+from kubereach.model.errors import UsageError
+from kubereach.model.events import Bus
+from kubereach.model.settings import Settings
 from kubereach.world.objects import Objects
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"

@@ -21,8 +21,8 @@ import pytest
 from bench import NONCE, SECRET
 
 from kubereach import peer
-from kubereach.errors import CannotMeasure
-from kubereach.vantage import Series
+from kubereach.model.errors import CannotMeasure
+from kubereach.probe import Series
 
 
 def outcome(vantage, kind, port, host="127.0.0.1", **more):

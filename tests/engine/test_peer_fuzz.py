@@ -18,8 +18,9 @@ from bench import NONCE, SECRET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubereach import dnsprobe, peer
-from kubereach.outcome import WORDS, SeriesResult
+from kubereach import peer
+from kubereach.model.outcome import WORDS, SeriesResult
+from kubereach.probe import dns_message
 
 EXAMPLES = int(os.environ.get("KUBEREACH_FUZZ", "0"))
 fuzzed = settings(
@@ -293,7 +294,7 @@ def test_no_answer_stops_a_prober(asking, stranger, backend, data, places, close
     places=PLACES,
 )
 def test_no_dns_message_stops_a_prober(asking, stranger, data, how, places):
-    query = base64.b64decode(dnsprobe.query("a.example.", "A"))
+    query = base64.b64decode(dns_message.query("a.example.", "A"))
     # most of them are answers to the question
     answer = query[:2] + b"\x80" + data
     stream = len(answer).to_bytes(2, "big") + answer
@@ -305,8 +306,8 @@ def test_no_dns_message_stops_a_prober(asking, stranger, data, how, places):
         (probe,) = SeriesResult.from_peer(told).probes
         assert probe.answer.outcome != "local"
         for rdtype in ("A", "SRV", "CNAME"):
-            if dnsprobe.read(probe.answer.detail, rdtype) is not None:
-                dnsprobe.kept(probe.answer.detail)
+            if dns_message.read(probe.answer.detail, rdtype) is not None:
+                dns_message.kept(probe.answer.detail)
 
 
 # --- requests to a prober

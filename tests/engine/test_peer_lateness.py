@@ -12,8 +12,8 @@ import pytest
 from bench import NONCE
 
 from kubereach import peer
-from kubereach.outcome import SeriesResult
-from kubereach.vantage import Series
+from kubereach.model.outcome import SeriesResult
+from kubereach.probe import Series
 
 
 def stop_for(process, seconds):

@@ -16,9 +16,9 @@ import pytest
 from bench import NONCE, SECRET, local_vantage
 
 from kubereach import peer
-from kubereach.vantage import Series
-from kubereach.vantage.group import run_all
-from kubereach.vantage.vantage import OutsideVantage
+from kubereach.probe import Series
+from kubereach.probe.group import run_all
+from kubereach.probe.vantage import OutsideVantage
 
 # --- requests to a backend
 

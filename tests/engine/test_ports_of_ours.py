@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach import features
-from kubereach.api import ApiError
-from kubereach.check import OUTSIDE
-from kubereach.errors import CannotMeasure
-from kubereach.ranges import free_ports, node_ports
-from kubereach.settings import Settings
+from kubereach.kube import detection
+from kubereach.kube.client import ApiError
+from kubereach.kube.ranges import free_ports, node_ports
+from kubereach.model.check import OUTSIDE
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.settings import Settings
 
 
 class FakeApi:
@@ -56,10 +56,10 @@ def test_the_outside_is_looked_for_where_node_ports_are(monkeypatch):
         def connect_ex(self, address):
             return errno.ECONNREFUSED if 20000 <= address[1] <= 22767 else errno.EHOSTUNREACH
 
-    monkeypatch.setattr("kubereach.reactions.socket.socket", Socket)
+    monkeypatch.setattr("kubereach.kube.reachability.socket.socket", Socket)
     node = SimpleNamespace(name="one", address="192.0.2.7", addresses=("192.0.2.7",))
     cluster = SimpleNamespace(nodes=[node], findings={}, node_port_range=(20000, 22767))
-    found = features.detect(cluster, Settings())[OUTSIDE]
+    found = detection.detect(cluster, Settings())[OUTSIDE]
     assert (found.present, found.evidence) == (True, "every node reacts: 192.0.2.7 refuses on 20000")
     cluster.node_port_range = None
-    assert not features.detect(cluster, Settings())[OUTSIDE].present
+    assert not detection.detect(cluster, Settings())[OUTSIDE].present

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 import pytest
 import yaml
 
-from kubereach.api import ApiError
 from kubereach.cli import main
-from kubereach.errors import CannotMeasure, UsageError
+from kubereach.kube.client import ApiError
+from kubereach.model.errors import CannotMeasure, UsageError
+from kubereach.model.settings import Settings
 from kubereach.preflight import pull_secret
 from kubereach.preflight.admission import admit, pod_of
 from kubereach.preflight.rbac import objects
 from kubereach.preflight.review import missing, review
 from kubereach.preflight.rights import Right, needed
-from kubereach.settings import Settings
 
 
 class Reviews:

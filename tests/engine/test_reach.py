@@ -9,16 +9,16 @@ import pytest
 from bench import NONCE
 from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
-from kubereach.context import Answered
-from kubereach.errors import CannotMeasure, NotConforming
-from kubereach.events import Probed, Told
-from kubereach.expect.evidence import Path
 from kubereach.expect.hold import hold_length, longer, spent
-from kubereach.expect.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, reach, series_for
-from kubereach.lateness import Lateness
-from kubereach.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.settling import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.model.events import Probed, Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
+from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.probe.context import Answered
+from kubereach.probe.path import Path
 
 SILENT, REFUSAL = Answer(TIMEOUT), Answer(REFUSED)
 

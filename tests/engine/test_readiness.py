@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.errors import CannotMeasure
-from kubereach.world.board import Board, is_ready
+from kubereach.kube.watch_cache import Board, is_ready
+from kubereach.model.errors import CannotMeasure
 from kubereach.world.readiness import NEVER_READY, Readiness
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from kubereach.api import ApiError
-from kubereach.errors import CannotMeasure
+from kubereach.kube.client import ApiError
+from kubereach.model.errors import CannotMeasure
 from kubereach.world import leftovers
 from kubereach.world.deletion import delete_all, not_removed, stuck
 from kubereach.world.leftovers import DEAD, RENEWED, dead, silence

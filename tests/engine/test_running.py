@@ -8,22 +8,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach import running, suspension
+from kubereach import running
 from kubereach.beside import SECONDS, tally_of
-from kubereach.check import ATTRIBUTE, CORE, INFO, Check
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported
-from kubereach.events import Bus, CheckFinished, CheckStarted
 from kubereach.expect.evidence import current_check, informing
-from kubereach.features import Finding
+from kubereach.model.check import ATTRIBUTE, CORE, INFO, Check
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
+from kubereach.model.events import Bus, CheckFinished, CheckStarted
+from kubereach.model.features import FeatureState
+from kubereach.model.tally import current_tally
+from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict
+from kubereach.probe import suspension
 from kubereach.running import CheckRunner
-from kubereach.tally import current_tally
-from kubereach.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict
 
 FILE = Path("test_demo.py")
 FAILURE = Failure("pod@one", "clusterip", "an answer", "none")
 MISSED = NotConforming([FAILURE])
-PRESENT, ABSENT = Finding(True, "seen"), Finding(False, "no node has it")
-OPEN = Finding(True, "its use decides", False)
+PRESENT, ABSENT = FeatureState(True, "seen"), FeatureState(False, "no node has it")
+OPEN = FeatureState(True, "its use decides", False)
 
 
 def item_of(level=CORE, needs=(), minimum=1, id="demo.one", case="", is_check=True):
@@ -423,6 +424,6 @@ def test_a_required_feature_that_is_absent_fails_its_check(runner):
 def test_only_what_an_error_names_is_learnt(runner, finding, error, absent):
     runner.features = {"sctp": finding}
     run(runner, item_of(), call=error)
-    expected = Finding(False, "no socket") if absent else finding
+    expected = FeatureState(False, "no socket") if absent else finding
     assert runner.features == {"sctp": expected}
     assert runner.features["sctp"].decided is (absent or finding.decided)

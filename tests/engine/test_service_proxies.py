@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.context import RunContext
-from kubereach.errors import NotConforming, Unsupported
 from kubereach.expect import affinity, negative
-from kubereach.outcome import DENIED, OK, REFUSED, TIMEOUT, UNREACHABLE, Answer, Probe, SeriesResult
-from kubereach.settings import Settings
-from kubereach.vantage.vantage import NODE, POD
-from kubereach.world.proxies import Proxies, ServiceProxy
+from kubereach.kube.service_proxy import Proxies, ServiceProxy
+from kubereach.model.address import Address
+from kubereach.model.errors import NotConforming, Unsupported
+from kubereach.model.outcome import DENIED, OK, REFUSED, TIMEOUT, UNREACHABLE, Answer, Probe, SeriesResult
+from kubereach.model.settings import Settings
+from kubereach.probe.context import RunContext
+from kubereach.probe.vantage import NODE, POD
 
 PODS, OURS = "/api/v1/pods", "/api/v1/namespaces/kube-system/pods"
 CONFIG = "/api/v1/namespaces/kube-system/configmaps/"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach import ranges as known
-from kubereach.api import ApiError
-from kubereach.cluster import Cluster
+from kubereach.kube import ranges as known
+from kubereach.kube.client import ApiError
+from kubereach.kube.cluster import Cluster
 
 OUT = 'Service "x" is invalid: spec.clusterIPs: Invalid value: ["{}"]: failed to allocate IP {}: {}'
 NOT_IN_RANGE = "the provided IP ({}) is not in the valid range. The range of valid IPs is {}"

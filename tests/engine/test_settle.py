@@ -7,14 +7,8 @@ from dataclasses import replace
 import pytest
 from staged import ADDRESS, CONTROL, Staged, ok
 
-from kubereach.check import SCTP
-from kubereach.diagnosis.finding import Finding
-from kubereach.errors import CannotMeasure, NotConforming, Unsupported
-from kubereach.events import Probed
 from kubereach.expect import evidence
 from kubereach.expect.evidence import (
-    Flap,
-    Path,
     checking,
     current_check,
     informing,
@@ -25,10 +19,15 @@ from kubereach.expect.evidence import (
     settle,
     watched,
 )
-from kubereach.expect.misses import BACKENDS, LOST
-from kubereach.lateness import Lateness
-from kubereach.outcome import LOCAL, OK, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.tally import Tally, current_tally
+from kubereach.model.check import SCTP
+from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.model.events import Probed
+from kubereach.model.finding import Finding
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import BACKENDS, LOST
+from kubereach.model.outcome import LOCAL, OK, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.tally import Tally, current_tally
+from kubereach.probe.path import Flap, Path
 
 
 @pytest.fixture

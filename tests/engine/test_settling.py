@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.settling import CHANGED, Settling, not_before, origin
+from kubereach.model.convergence import CHANGED, Settling, not_before, origin
 
 
 def test_a_change_stays_known_where_all_else_takes_longer() -> None:

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.address import Address
-from kubereach.errors import NotConforming, Unsupported
 from kubereach.expect import cases_of, expect, routes
-from kubereach.outcome import Answer, Probe, SeriesResult
+from kubereach.model.address import Address
+from kubereach.model.errors import NotConforming, Unsupported
+from kubereach.model.outcome import Answer, Probe, SeriesResult
 from kubereach.world.family import InFamily
 from kubereach.world.service_ways import ServiceWays
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 from staged import ADDRESS, Staged, noting, ok, played
 
-from kubereach.errors import CannotMeasure, NotConforming, Unsupported
-from kubereach.events import Probed, Told
 from kubereach.expect import affinity, health
 from kubereach.expect.affinity import apart, moved, tries
 from kubereach.expect.evidence import checking
 from kubereach.expect.hold import longer
-from kubereach.expect.misses import LOST, SPREAD, STATUS
 from kubereach.expect.reach import CONVERGED
-from kubereach.lateness import Lateness
-from kubereach.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
-from kubereach.tally import Tally
-from kubereach.world.proxies import ServiceProxy
+from kubereach.kube.service_proxy import ServiceProxy
+from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.model.events import Probed, Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import LOST, SPREAD, STATUS
+from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.tally import Tally
 
 SILENT, REFUSAL = Answer(TIMEOUT), Answer(REFUSED)
 

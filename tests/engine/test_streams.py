@@ -14,11 +14,11 @@ from bench import local_vantage
 from test_api import certificate
 from websocket import ABNF, WebSocket
 
-from kubereach.errors import CannotMeasure, Unreachable
-from kubereach.vantage import Series, Vantage
-from kubereach.vantage.streams import MOST_WAITING, Broken, ExecStream, ProcessStream
-from kubereach.vantage.vantage import POD
-from kubereach.vantage.wire import Wire
+from kubereach.model.errors import CannotMeasure, Unreachable
+from kubereach.probe import Series, Vantage
+from kubereach.probe.multiplexer import Wire
+from kubereach.probe.streams import MOST_WAITING, Broken, ExecStream, ProcessStream
+from kubereach.probe.vantage import POD
 
 SERIES = Series("resolve", "localhost")
 
@@ -143,7 +143,7 @@ def test_descriptors_beyond_1023(wire, context):
 
 
 def test_a_stream_that_takes_nothing_holds_up_no_other(other, wire, context, monkeypatch):
-    monkeypatch.setattr("kubereach.vantage.wire.STALL", 2.0)
+    monkeypatch.setattr("kubereach.probe.multiplexer.STALL", 2.0)
     code = "import time; print('{\"hello\": 1}', flush=True); time.sleep(60)"
     deaf = vantage_with([sys.executable, "-u", "-c", code], wire, context, "deaf")
     deaf.open()

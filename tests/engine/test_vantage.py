@@ -10,12 +10,12 @@ import pytest
 from bench import local_vantage
 from test_peer import unused_port
 
-from kubereach.errors import CannotMeasure, Unsupported
-from kubereach.vantage import Series, Vantage, VantageGroup
-from kubereach.vantage.group import run_all
-from kubereach.vantage.pacing import TokenBucket
-from kubereach.vantage.streams import ProcessStream
-from kubereach.vantage.vantage import POD, OutsideVantage
+from kubereach.model.errors import CannotMeasure, Unsupported
+from kubereach.probe import Series, Vantage, VantageGroup
+from kubereach.probe.group import run_all
+from kubereach.probe.pacing import TokenBucket
+from kubereach.probe.streams import ProcessStream
+from kubereach.probe.vantage import POD, OutsideVantage
 
 
 def test_a_prober_that_dies_under_way(vantage):

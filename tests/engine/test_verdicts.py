@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from kubereach import tally
-from kubereach.check import CORE, EXT, INFO, Check
-from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported, UsageError
-from kubereach.tally import Tally, current_tally, judged, must_go_on
-from kubereach.verdicts import (
+from kubereach.model import tally
+from kubereach.model.check import CORE, EXT, INFO, Check
+from kubereach.model.errors import (
+    CannotMeasure,
+    Failure,
+    KubereachError,
+    NotConforming,
+    Unsupported,
+    UsageError,
+)
+from kubereach.model.tally import Tally, current_tally, judged, must_go_on
+from kubereach.model.verdicts import (
     CONFORMANT,
     ERROR,
     FAIL,

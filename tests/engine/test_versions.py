@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach import versions
-from kubereach.cluster import Cluster
+from kubereach.kube.cluster import Cluster
+from kubereach.model import versions
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from bench import NONCE
 from staged import ADDRESS, Staged, ok
 
-from kubereach.errors import CannotMeasure
-from kubereach.expect.evidence import Path
 from kubereach.expect.younger import await_younger, proves_nothing, remember
-from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
-from kubereach.settling import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.outcome import OK, REFUSED, Answer, Probe, SeriesResult
+from kubereach.probe.path import Path
 
 YOUNGER = replace(ADDRESS, host="10.96.7.7", port=8080, family=6)
 PORT = 32000

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tools import ROOT, Tools
 
-from kubereach.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.kind_options import KindChoice
-from kubereach.settings import Settings
+from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.model.settings import Settings
 from kubereach.targets.kind.commands import Done
 from kubereach.targets.kind.failures import told
 

@@ -16,15 +16,15 @@ import pytest
 from tools import ROOT, Tools
 
 from kubereach import cli
-from kubereach.errors import CannotMeasure
 from kubereach.kind_options import KindChoice
+from kubereach.model.errors import CannotMeasure
 
 #: a run as far as its cluster is concerned; it tells when it has one, and then goes on for as long as it is let
 _RUN = """
 import sys
 from pathlib import Path
 from kubereach.kind_options import KindChoice
-from kubereach.settings import Settings
+from kubereach.model.settings import Settings
 from kubereach.targets.kind.target import KindTarget
 target = KindTarget(KindChoice(keep="keep" in sys.argv), Settings(), Path(sys.argv[1]), lambda _: None)
 target.open()

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from tools import IMAGE, Tools
 
-from kubereach.errors import UsageError
 from kubereach.kind_options import KindChoice
-from kubereach.settings import Settings
+from kubereach.model.errors import UsageError
+from kubereach.model.settings import Settings
 
 
 def made_with(tools: Tools) -> dict:

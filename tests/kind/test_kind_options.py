@@ -12,8 +12,8 @@ import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from kubereach import cli, kind_options, options
-from kubereach.errors import UsageError
 from kubereach.kind_options import KindChoice
+from kubereach.model.errors import UsageError
 from kubereach.targets.kind import balancer
 from kubereach.targets.kind.cluster import KIND_VERSION, Cluster
 from kubereach.targets.kind.engine import Engine

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kubereach.kind_options import KindChoice
-from kubereach.settings import Settings
+from kubereach.model.settings import Settings
 from kubereach.targets.kind.target import KindTarget
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.running": ("test_running.py",),
-    "kubereach.verdicts": ("test_verdicts.py",),
-    "kubereach.features": ("test_features.py",),
-    "kubereach.tally": ("test_verdicts.py",),
+    "kubereach.model.verdicts": ("test_verdicts.py",),
+    "kubereach.kube.detection": ("test_features.py",),
+    "kubereach.model.tally": ("test_verdicts.py",),
     "kubereach.expect.evidence": ("test_settle.py",),
     "kubereach.expect.converge": ("test_converge.py",),
     "kubereach.expect.hold": ("test_held.py",),

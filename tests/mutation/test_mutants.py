@@ -179,7 +179,7 @@ def test_every_explanation_is_of_a_mutant_that_there_is() -> None:
 
 
 def test_mutants_are_killed() -> None:
-    command = [sys.executable, str(Path(__file__).parent), "kubereach.tally", "--sample", "3"]
+    command = [sys.executable, str(Path(__file__).parent), "kubereach.model.tally", "--sample", "3"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
-    assert done.stdout.endswith("kubereach.tally: 3 of 3 killed\nin all: 3 of 3 killed, 100.0%\n"), done
+    assert done.stdout.endswith("kubereach.model.tally: 3 of 3 killed\nin all: 3 of 3 killed, 100.0%\n"), done
     assert done.returncode == 0

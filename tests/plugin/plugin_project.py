@@ -15,8 +15,8 @@ from kubereach.report.json_report import schema
 REPOSITORY = Path(__file__).parents[2]
 
 CONFTEST = """
-import kubereach.events as events
-from kubereach.errors import CannotMeasure, Unsupported, UsageError
+import kubereach.model.events as events
+from kubereach.model.errors import CannotMeasure, Unsupported, UsageError
 from kubereach.options import ensure_plugin
 from kubereach.targets import ClusterAccess
 
@@ -84,9 +84,9 @@ def pytest_kubereach_world(access, settings, bus, manifests, services):
 HEADER = """
 import os, signal, time
 import pytest
-from kubereach.check import check, CORE, EXT, INFO, DISR, DOCS
-from kubereach.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
-from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
+from kubereach.model.check import check, CORE, EXT, INFO, DISR, DOCS
+from kubereach.model.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.expect import verify
 """
 

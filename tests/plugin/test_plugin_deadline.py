@@ -72,7 +72,7 @@ def test_one_that_was_given_up_changes_and_probes_nothing_more(project: Project)
         @check("demo.wakes", source=DOCS)
         def test_wakes(nodeport):
             '''It wakes up too late.'''
-            from kubereach.tally import must_go_on
+            from kubereach.model.tally import must_go_on
             GIVEN_UP.wait(30)
             try:
                 must_go_on()

@@ -8,7 +8,7 @@ from plugin_project import Project
 pytest_plugins = ["pytester"]
 
 CHECKS = '''
-from kubereach.events import Told
+from kubereach.model.events import Told
 
 @check("demo.one", source=DOCS)
 def test_one(world):
@@ -24,7 +24,7 @@ def test_two(world):
 '''
 BREAKS = """
 import {module} as module
-from kubereach.events import {event}
+from kubereach.model.events import {event}
 class Broken(module.{name}):
     def __call__(self, event):
         if isinstance(event, {event}):

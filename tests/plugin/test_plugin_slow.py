@@ -8,7 +8,7 @@ pytest_plugins = ["pytester"]
 
 CHECKS = """
     import threading
-    import kubereach.events as events
+    import kubereach.model.events as events
     BOTH = threading.Barrier(3)
 
     @check("slow.first", slow=True, source=DOCS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from plugin_project import Project
 
-from kubereach import suspension
-from kubereach.errors import CannotMeasure, NotConforming
+from kubereach.model.errors import CannotMeasure, NotConforming
+from kubereach.probe import suspension
 
 pytest_plugins = ["pytester"]
 

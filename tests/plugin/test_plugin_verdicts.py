@@ -196,7 +196,7 @@ def test_junit_has_ids_and_verdicts(project: Project) -> None:
 def test_the_matrix_shows_who_reached_what(project: Project) -> None:
     project.checks(
         '''
-        from kubereach.events import Probed
+        from kubereach.model.events import Probed
 
         @check("demo.paths", source=DOCS)
         def test_paths(world):
@@ -227,7 +227,7 @@ KNOWN = '''
 @check("endpoints.udp-after-scale-to-zero", level=INFO, source=DOCS)
 def test_known(world):
     """A thing that Kubernetes itself does wrong."""
-    from kubereach.events import Told
+    from kubereach.model.events import Told
     world.bus.emit(Told("endpoints.udp-after-scale-to-zero", "seen twice"))
     raise NotConforming([Failure("pod@worker", "a Service", "an end", "none")])
 '''

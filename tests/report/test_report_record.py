@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from kubereach.check import CORE, DOCS, INFO, Check
-from kubereach.errors import CannotMeasure, Failure
-from kubereach.events import (
+from kubereach.model.check import CORE, DOCS, INFO, Check
+from kubereach.model.errors import CannotMeasure, Failure
+from kubereach.model.events import (
     Changed,
     CheckFinished,
     CheckStarted,
@@ -23,12 +23,12 @@ from kubereach.events import (
     RunStarted,
     WorldReady,
 )
+from kubereach.model.settings import Settings
 from kubereach.report import failures, json_report, matrix, summary
 from kubereach.report.json_report import Surroundings
 from kubereach.report.progress import LiveProgress, PlainProgress
 from kubereach.report.record import Record, percentile
 from kubereach.report.symbols import ASCII, UNICODE, symbols_for
-from kubereach.settings import Settings
 
 ONE = Check("demo.one", CORE, (), DOCS, "One works.", "", Path("test_demo.py"))
 TWO = Check("demo.two", INFO, (), DOCS, "Two works.", "", Path("test_demo.py"))

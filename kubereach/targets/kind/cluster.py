@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from pytest_kind.cluster import KindCluster
 
-from kubereach.errors import CannotMeasure
 from kubereach.kind_options import KindChoice
+from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
 from kubereach.targets.kind.config import Record
 from kubereach.targets.kind.engine import Engine

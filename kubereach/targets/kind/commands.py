@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubereach.errors import CannotMeasure
+from kubereach.model.errors import CannotMeasure
 
 #: seconds that a command which is told to end may take to do so, before it is killed
 _PATIENCE = 3.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from kubereach.errors import UsageError
 from kubereach.kind_options import KindChoice
-from kubereach.yaml_file import mapping_in
+from kubereach.model.errors import UsageError
+from kubereach.targets.yaml_file import mapping_in
 
 _WORKER = {"role": "worker"}
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from kubereach.errors import CannotMeasure
+from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
 from kubereach.targets.kind.failures import told
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kubereach.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.targets.kind.commands import Done
 
 KNOWN_ISSUES = "https://kind.sigs.k8s.io/docs/user/known-issues/"

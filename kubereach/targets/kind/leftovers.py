@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from kubereach.errors import CannotMeasure
+from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind import notes
 from kubereach.targets.kind.commands import TICK, run
 from kubereach.targets.kind.engine import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from kubereach.reactions import reacting
+from kubereach.kube.reachability import reacting
 from kubereach.targets.kind.engine import Engine
 
 #: the API server's, on a control plane; a kubelet's

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubereach.errors import CannotMeasure, UsageError
 from kubereach.kind_options import KindChoice
-from kubereach.settings import Settings
-from kubereach.targets import ClusterAccess
+from kubereach.kube.access import ClusterAccess
+from kubereach.model.errors import CannotMeasure, UsageError
+from kubereach.model.settings import Settings
 from kubereach.targets.kind import balancer, notes, outside
 from kubereach.targets.kind.cluster import Cluster
 from kubereach.targets.kind.commands import idle

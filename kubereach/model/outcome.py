@@ -1,0 +1,189 @@
+"""Outcomes: what came of a probe, and what came of a series of probes.
+
+The words are those of `kubereach.peer`. A *miss* is whatever the series was not to give; `local` outcomes are failures
+to measure and never enter a verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+#: seconds to connect above which a SYN was sent again, where the kernel does not count retransmissions: the first one
+#: comes after a second (RFC 6298, 2.1). The peer measures it, with a constant of its own of the same value.
+SLOW_CONNECT = 0.9
+
+OK = "ok"
+REFUSED = "refused"
+RESET = "reset"
+TIMEOUT = "timeout"
+UNREACHABLE = "unreachable"
+NXDOMAIN = "nxdomain"
+NODATA = "nodata"
+SERVFAIL = "servfail"
+TLS = "tls"
+PROTOCOL = "protocol"
+#: EPERM from the vantage's own kernel: UDP from a node's process to an address that the node's rules reject or drop
+DENIED = "denied"
+#: an answer, but not from a backend of this run
+FOREIGN = "foreign"
+#: the vantage could not even try: no file descriptor, no local port
+LOCAL = "local"
+
+#: somebody answered, or at least took the connection
+ANSWERED = frozenset({OK, RESET, PROTOCOL, TLS, FOREIGN})
+#: nobody answered: each of these conforms where an address only must not be served
+UNANSWERED = frozenset({REFUSED, TIMEOUT, UNREACHABLE, DENIED})
+
+WORDS = {
+    OK: "ok",
+    REFUSED: "refused",
+    RESET: "connection reset",
+    TIMEOUT: "time-out",
+    UNREACHABLE: "unreachable",
+    NXDOMAIN: "NXDOMAIN",
+    NODATA: "no records (NODATA)",
+    SERVFAIL: "SERVFAIL",
+    TLS: "TLS failure",
+    PROTOCOL: "answer that is not the protocol's",
+    DENIED: "denied by the node's own rules (EPERM)",
+    FOREIGN: "answer of somebody else",
+    LOCAL: "could not try",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe met. Strings are empty where there was nothing to know."""
+
+    outcome: str
+    #: name of the pod that answered, its node and the nonce that it gave
+    pod: str = ""
+    node: str = ""
+    nonce: str = ""
+    #: the client's address as the backend saw it
+    client: str = ""
+    #: the local address of the probe's socket
+    local: str = ""
+    #: the port that was hit at the backend
+    port: int = 0
+    #: DNS message (base64), addresses, text of a file, or the reason in words
+    detail: str = ""
+
+    @property
+    def at_connect(self) -> str:
+        """The name of the error that connect() itself gave, before there was any packet: EHOSTUNREACH; else empty."""
+        said, gave, reason = self.detail.partition("connect() gave ")
+        return reason.partition(":")[0] if gave and not said else ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection.
+
+    `at` is when it began, in seconds since the series did, where that was asked for. `late`: of a miss, the seconds by
+    which a timer of the prober fired late while it was under way.
+    """
+
+    answer: Answer
+    seconds: float
+    retransmits: int = 0
+    at: float = 0.0
+    late: float = 0.0
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """The probes of one series, in the order in which they ended; `seconds` is how long the whole series took."""
+
+    probes: tuple[Probe, ...]
+    seconds: float
+    #: whether retransmissions are taken from how long connections took to be made: that kernel does not count them
+    timed: bool = False
+    #: seconds by which a timer of the prober fired late at most while the series ran, and those that one tick of a
+    #: hundred exceeded in its last minute: its machine was overloaded, or stood still. 0: not more than `peer.LATE`
+    late: float = 0.0
+    late_p99: float = 0.0
+    #: the same of the backends, the latest of them; 0: none was later than `peer.TELL_LATE`
+    backend_late: float = 0.0
+
+    @classmethod
+    def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:
+        """Read a peer's answer. Raises KeyError, TypeError or ValueError when it is not one."""
+        rows, of, ms = message["rows"], message["of"], message["ms"]
+        again, at = message["retransmits"], message.get("at") or []
+        if not (
+            isinstance(rows, list)
+            and isinstance(of, list)
+            and isinstance(ms, list)
+            and isinstance(again, list)
+            and isinstance(at, list)
+        ):
+            raise TypeError("not a series' answer")
+        answers = [Answer(*row) for row in rows]
+        lapses = {int(index): float(seconds) for index, seconds in message.get("lapses") or ()}  # type: ignore[attr-defined]
+        probes = tuple(
+            Probe(
+                answers[row],
+                milliseconds / 1000.0,
+                again[index] if again else 0,
+                at[index] if at else 0.0,
+                lapses.get(index, 0.0),
+            )
+            for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
+        )
+        late, p99, backend = (
+            float(str(message.get(name, 0.0))) for name in ("late", "late_p99", "backend_late")
+        )
+        return cls(probes, float(str(message["seconds"])), bool(message.get("timed")), late, p99, backend)
+
+    @cached_property
+    def outcomes(self) -> Counter[str]:
+        """How many probes had which outcome."""
+        return Counter(probe.answer.outcome for probe in self.probes)
+
+    @cached_property
+    def backends(self) -> Counter[str]:
+        """How many probes each pod answered."""
+        return Counter(probe.answer.pod for probe in self.probes if probe.answer.outcome == OK)
+
+    @property
+    def latencies(self) -> tuple[float, ...]:
+        """Seconds of the probes that were answered."""
+        return tuple(probe.seconds for probe in self.probes if probe.answer.outcome == OK)
+
+    def __add__(self, other: SeriesResult) -> SeriesResult:
+        return SeriesResult(
+            self.probes + other.probes,
+            self.seconds + other.seconds,
+            self.timed or other.timed,
+            max(self.late, other.late),
+            max(self.late_p99, other.late_p99),
+            max(self.backend_late, other.backend_late),
+        )
+
+    @property
+    def how_counted(self) -> str:
+        """In words, who has counted the retransmissions."""
+        if self.timed:
+            return f"the kernel does not count them: these took more than {SLOW_CONNECT} s to connect"
+        return "the kernel counted"
+
+
+def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Most frequent first, equals by name: what is the same reads the same in every report."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def in_words(outcomes: Mapping[str, int]) -> str:
+    """``12 ok, 3 time-out``: for failures, most frequent first; a single probe without its count."""
+    if sum(outcomes.values()) == 1:
+        return next(WORDS.get(word, word) for word, count in outcomes.items() if count)
+    return ", ".join(f"{count} {WORDS.get(word, word)}" for word, count in ranked(outcomes) if count)
+
+
+def any_of(words: Sequence[str] | frozenset[str]) -> str:
+    """``refused or time-out``: the conforming outcomes of a negative, in words."""
+    return " or ".join(WORDS.get(word, word) for word in sorted(words))
