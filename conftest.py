@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.options import ensure_plugin
+from kubereach.run.plugin import ensure_plugin
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

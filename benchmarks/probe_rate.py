@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from kubereach.collect import manifests_for, suites_folder
 from kubereach.model.events import Bus
 from kubereach.model.settings import Settings
 from kubereach.probe.series import Series
+from kubereach.run.catalogue import manifests_for, suites_folder
 from kubereach.targets.lab import LabTarget
 from kubereach.world import World
 from kubereach.world.manifests import CONTAINER

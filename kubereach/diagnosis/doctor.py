@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from kubereach.diagnosis import names, network, proxy
+from kubereach.diagnosis import dns, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
@@ -69,7 +69,7 @@ class Doctor:
         subject = subject_of(world, path.address)
         if path.address.way == "dns" or _nameless(path):
             wrong = self._records_wrong(path, subject)
-            return wrong or names.walk(world, bench, path, subject, self._short)
+            return wrong or dns.walk(world, bench, path, subject, self._short)
         subject = self._followed(path, subject)
         if subject is None:
             return self._without_service(path)
@@ -93,7 +93,7 @@ class Doctor:
 
     def _records_wrong(self, path: Path, subject: Subject | None) -> Finding | None:
         """What is wrong with the EndpointSlices of a headless Service, which its records are made of."""
-        world, name = self._world, names.asked(path)
+        world, name = self._world, dns.asked(path)
         named = subject_named(world, name, path.address.family) or subject
         for one in subjects_at(world, name) or ([named] if named else []):
             if one.service["spec"].get("clusterIP") == "None":

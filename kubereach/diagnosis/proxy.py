@@ -17,7 +17,7 @@ from kubereach.probe import Series, Vantage
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE as NODE_VANTAGE
 from kubereach.probe.vantage import OUTSIDE
-from kubereach.world.self_balancer import CLEANUP, OWN_CLASS
+from kubereach.world.load_balancer_own import CLEANUP, OWN_CLASS
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

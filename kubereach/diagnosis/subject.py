@@ -14,7 +14,7 @@ from kubereach.kube.client import Object
 from kubereach.kube.endpointslices import slices_of
 from kubereach.kube.watch_cache import is_ready
 from kubereach.model.address import Address
-from kubereach.world.self_balancer import ingress_of
+from kubereach.world.load_balancer_own import ingress_of
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

@@ -9,7 +9,7 @@ from kubereach.kube.client import Object
 from kubereach.kube.endpointslices import SERVICE
 from kubereach.kube.watch_cache import has_condition, is_ready
 from kubereach.model.finding import API, WORKLOAD, Finding
-from kubereach.world.matching import differences
+from kubereach.world.selector_mismatch import differences
 
 if TYPE_CHECKING:
     from kubereach.world.world import World

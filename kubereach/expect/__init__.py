@@ -10,16 +10,16 @@ from __future__ import annotations
 from kubereach.expect.affinity import tries
 from kubereach.expect.barrier import must_stay_silent
 from kubereach.expect.budget import within_budget
-from kubereach.expect.evidence import checking, current_check, informing
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.facts import verify
 from kubereach.expect.hold import hold_length
+from kubereach.expect.notes import tell
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import checking, current_check, informing
 from kubereach.kube.service_proxy import proxies_by_node
-from kubereach.world import near
-from kubereach.world.balanced import (
+from kubereach.world import topology
+from kubereach.world.load_balancer import (
     FOREIGN_CLASS,
     SELF_BALANCED,
     asking_for,
@@ -44,10 +44,10 @@ __all__ = [
     "must_have",
     "must_show",
     "must_stay_silent",
-    "near",
     "only_for",
     "proxies_by_node",
     "tell",
+    "topology",
     "tries",
     "verify",
     "within_budget",

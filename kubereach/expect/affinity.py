@@ -12,9 +12,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, series_for
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.misses import LOST, SPREAD

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import measurable, paths, settle
+from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.misses import SHARE
 from kubereach.model.outcome import OK

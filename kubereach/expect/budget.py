@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from kubereach.expect.evidence import watched
+from kubereach.expect.settle import watched
 from kubereach.model.convergence import DELETED
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.events import Probed

@@ -9,10 +9,10 @@ from functools import partial
 
 from kubereach.expect.caching import Question, forgetting
 from kubereach.expect.converge import converge, latest, remaining
-from kubereach.expect.evidence import measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps
+from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import measurable, names, paths, patience, settle
 from kubereach.model.address import Address
 from kubereach.model.dns_names import rdtype as rdtype_of
 from kubereach.model.errors import CannotMeasure

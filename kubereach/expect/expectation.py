@@ -13,8 +13,8 @@ from kubereach.expect import (
     flows,
     health,
     load,
-    mesh,
     negative,
+    node_mesh,
     proxies,
     reach,
     routes,
@@ -82,7 +82,7 @@ class Expectation:
 
         On large clusters each tries the next ten nodes, so that each node is tried by ten.
         """
-        mesh.mesh(self._vantages, where)
+        node_mesh.mesh(self._vantages, where)
 
     def to_be_refused(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""

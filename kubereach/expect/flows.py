@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.reach import series_for
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import BACKENDS, FLOW

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge, latest
-from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import series_for
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.misses import LOST, STATUS
 from kubereach.model.outcome import OK, SeriesResult, in_words

@@ -16,8 +16,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from kubereach.expect.notes import tell
 from kubereach.expect.overload import overloaded
-from kubereach.expect.telling import tell
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import SeriesResult
 from kubereach.model.settings import Settings

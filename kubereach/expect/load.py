@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.reach import CONVERGED, series_for
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage

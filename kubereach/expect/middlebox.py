@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kubereach.expect.telling import tell
+from kubereach.expect.notes import tell
 from kubereach.model.outcome import ANSWERED, OK, Answer, SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.group import run_all

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import measurable, paths, settle
 from kubereach.expect.middlebox import Middleboxes, note, words
+from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import ANSWERED as TAKEN

@@ -7,13 +7,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kubereach.expect.expectation import expect
-from kubereach.expect.telling import tell
+from kubereach.expect.notes import tell
 from kubereach.model.address import Address
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import BALANCER
 from kubereach.probe import Vantage, VantageGroup
-from kubereach.world.balanced import free_address, must_have
-from kubereach.world.overlay import ASKED, ENDS_TLS, INTERNAL, JUDGED, Case, is_private, providers, read
+from kubereach.world.load_balancer import free_address, must_have
+from kubereach.world.provider_overlay import (
+    ASKED,
+    ENDS_TLS,
+    INTERNAL,
+    JUDGED,
+    Case,
+    is_private,
+    providers,
+    read,
+)
 from kubereach.world.service import Service
 
 if TYPE_CHECKING:

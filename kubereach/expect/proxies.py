@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kubereach.expect.telling import tell
+from kubereach.expect.notes import tell
 from kubereach.kube.cluster import Node
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import PROXY, Finding

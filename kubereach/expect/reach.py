@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge, latest, remaining
-from kubereach.expect.evidence import measurable, names, paths, patience, settle
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
+from kubereach.expect.settle import measurable, names, paths, patience, settle
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.model import misses as missed
 from kubereach.model.address import Address

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.expect.evidence import measurable, paths
 from kubereach.expect.reach import series_for
+from kubereach.expect.settle import measurable, paths
 from kubereach.model.address import Address
 from kubereach.model.check import SCTP
 from kubereach.model.errors import Unsupported

@@ -9,9 +9,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.expect.evidence import measurable, paths, settle
+from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import measurable, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Vantage

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import measurable, names, paths, settle
+from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.telling import tell
+from kubereach.expect.settle import measurable, names, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.probe import Vantage

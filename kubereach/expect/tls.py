@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.expect.dns import hold
-from kubereach.expect.evidence import paths, settle
 from kubereach.expect.reach import STOP_AFTER
+from kubereach.expect.settle import paths, settle
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Series, Vantage

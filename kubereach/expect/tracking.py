@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.expect.telling import tell
+from kubereach.expect.notes import tell
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.finding import NODE
 from kubereach.model.tally import judged

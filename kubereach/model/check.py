@@ -119,7 +119,7 @@ def check(
     needed, changed = ((words,) if isinstance(words, str) else tuple(words) for words in (needs, changes))
 
     def declare(function: _Function) -> _Function:
-        file = Path(inspect.getsourcefile(function) or "?")
+        file = Path(function.__code__.co_filename)
         name = getattr(function, "__qualname__", repr(function))
         declaration = make(
             id, level, needed, source, inspect.getdoc(function) or "", file, name, slow, changed, minimum

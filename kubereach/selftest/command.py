@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from kubereach.collect import read_checks, suites_folder
 from kubereach.model.check import CORE, Check
 from kubereach.model.errors import UsageError
+from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
 from kubereach.selftest.judging import Judgement, judge, judge_together, lacking

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from kubereach.collect import suites_folder
+from kubereach.run.catalogue import suites_folder
 from kubereach.selftest.processors import Processors
 from kubereach.selftest.trial import Ended, Trial
 from kubereach.world.manifests import preload
@@ -31,7 +31,7 @@ from kubereach_lab.syscalls import die_with_parent
 #: what a run loads sooner or later
 _PRELOAD = (
     "pytest", "kubernetes.client", "kubernetes.stream", "rich.live", "jinja2", "httpx",
-    "kubereach.plugin", "kubereach.lifecycle", "kubereach.expect", "kubereach.world", "kubereach.targets.lab",
+    "kubereach.run.plugin", "kubereach.run.session", "kubereach.expect", "kubereach.world", "kubereach.targets.lab",
     "kubereach.report.json_report",
 )  # fmt: skip
 #: seconds after which a run is given up; the slowest faults take one minute on a quiet machine

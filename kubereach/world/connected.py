@@ -16,10 +16,10 @@ from kubereach.preflight.review import review
 from kubereach.preflight.rights import needed
 from kubereach.probe.context import RunContext
 from kubereach.probe.multiplexer import OVER
-from kubereach.world.lag import SliceLag
-from kubereach.world.places import places
+from kubereach.world.endpointslice_lag import SliceLag
+from kubereach.world.load_balancer_own import SelfBalancer
+from kubereach.world.namespaces import places
 from kubereach.world.readiness import Readiness
-from kubereach.world.self_balancer import SelfBalancer
 
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"

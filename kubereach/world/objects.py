@@ -25,10 +25,10 @@ from kubereach.model.finding import API
 from kubereach.model.settings import Settings
 from kubereach.preflight.admission import remedy
 from kubereach.preflight.pull_secret import name_in
-from kubereach.world.alike import Alike, entered
-from kubereach.world.leftovers import renewed
+from kubereach.world.heartbeat import renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
 from kubereach.world.service import Service
+from kubereach.world.service_group import Alike, entered
 from kubereach.world.sidecars import excepted
 from kubereach.world.vantages import Vantages
 

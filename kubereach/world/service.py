@@ -14,10 +14,10 @@ from kubereach.model.finding import BALANCER
 from kubereach.model.outcome import OK
 from kubereach.model.tally import judged
 from kubereach.probe import Series, Vantage
-from kubereach.world.clients import EVERYBODY, ranges_of
-from kubereach.world.family import InFamily
-from kubereach.world.self_balancer import CLEANUP, ingress_of, write_ingress
+from kubereach.world.ip_family import InFamily
+from kubereach.world.load_balancer_own import CLEANUP, ingress_of, write_ingress
 from kubereach.world.service_ways import ServiceWays
+from kubereach.world.source_ranges import EVERYBODY, ranges_of
 from kubereach.world.workload import HTTP, Workload
 
 

@@ -8,7 +8,7 @@ from kubereach.kube.watch_cache import is_ready
 from kubereach.model.ip import first_of
 from kubereach.probe import VantageGroup
 from kubereach.probe.vantage import POD
-from kubereach.world.matching import differences
+from kubereach.world.selector_mismatch import differences
 from kubereach.world.service_object import ServiceObject
 
 
@@ -87,7 +87,7 @@ class ServicePods(ServiceObject):
         )
 
     def mismatches(self) -> list[str]:
-        """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.matching`."""
+        """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.selector_mismatch`."""
         return differences(
             self.obj["spec"].get("selector") or {}, self._world.board.all("Pod", self.namespace)
         )

@@ -12,8 +12,8 @@ from kubereach.model.check import LOADBALANCER
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import BALANCER
 from kubereach.model.ip import loopback
-from kubereach.world.pending import diagnose
-from kubereach.world.self_balancer import CLEANUP, ingress_of
+from kubereach.world.load_balancer_own import CLEANUP, ingress_of
+from kubereach.world.load_balancer_pending import diagnose
 from kubereach.world.service_pods import ServicePods
 
 #: ports of the kubelet and of kube-proxy's health check, on all addresses of a node

@@ -20,13 +20,13 @@ from kubereach.preflight.pull_secret import copies
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_all
 from kubereach.probe.suspension import WATCH
+from kubereach.world.cleanup import clear, remove_run
 from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
-from kubereach.world.lag import SliceLag
-from kubereach.world.leftovers import NAMESPACES, Leftovers, Renewal, release
+from kubereach.world.endpointslice_lag import SliceLag
+from kubereach.world.heartbeat import NAMESPACES, Leftovers, Renewal, release
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
 from kubereach.world.objects import Objects
 from kubereach.world.readiness import Readiness
-from kubereach.world.removal import clear, remove_run
 from kubereach.world.sidecars import note
 from kubereach.world.unallocated import Unallocated
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, VIRTUAL_IPS, check
 from kubereach.expect import expect, tries, verify
-from kubereach.model.check import CORE, VIRTUAL_IPS, check
 
 
 @check("affinity.sticks", slow=True, level=CORE, source=VIRTUAL_IPS + "#session-affinity")

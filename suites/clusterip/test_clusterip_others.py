@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, check
 from kubereach.expect import expect
-from kubereach.model.check import CORE, DOCS, check
 
 WEB = {"name": "http", "port": 8400, "targetPort": "http"}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, EXT, HOST_NETWORK, MULTI_NODE, check
 from kubereach.expect import expect, must_stay_silent
-from kubereach.model.check import CORE, DOCS, EXT, HOST_NETWORK, MULTI_NODE, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, check
 from kubereach.expect import OWN, expect, verify
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, check
 
 
 @check("clusterip.from-pod", level=CORE, source=DOCS + "service/#type-clusterip")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, check
 from kubereach.expect import expect, tell, verify
-from kubereach.model.check import CORE, DOCS, check
 
 
 @check("clusterip.allocated", slow=True, level=CORE, source=DOCS + "service/#type-clusterip")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DNS_SPEC, check
 from kubereach.expect import expect
 from kubereach.model import dns_names
-from kubereach.model.check import CORE, DNS_SPEC, check
 
 
 @check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DNS_SPEC, check
 from kubereach.expect import expect
-from kubereach.model.check import CORE, DNS_SPEC, check
 
 WEB = {"name": "http", "port": 8500, "targetPort": "http"}
 

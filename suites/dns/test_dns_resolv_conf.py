@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, check
 from kubereach.expect import expect
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, check
 
 
 @check("dns.resolv-conf", level=CORE, needs=HOST_NETWORK, source=DOCS + "dns-pod-service/#pod-s-dns-policy")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import DOCS, DUAL_STACK, EXT, HOST_NETWORK, LOADBALANCER, OUTSIDE_DUAL, check
 from kubereach.expect import expect
-from kubereach.model.check import DOCS, DUAL_STACK, EXT, HOST_NETWORK, LOADBALANCER, OUTSIDE_DUAL, check
 
 BOTH = {"ipFamilyPolicy": "RequireDualStack"}
 

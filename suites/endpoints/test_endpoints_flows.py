@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, INFO, check
 from kubereach.expect import expect
-from kubereach.model.check import CORE, DOCS, INFO, check
 
 
 @check("endpoints.live-connections", slow=True, level=CORE, source=DOCS + "service/")

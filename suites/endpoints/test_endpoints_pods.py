@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, POD_LIFECYCLE, check
 from kubereach.expect import expect, verify
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, POD_LIFECYCLE, check
 
 
 @check("endpoints.ready-only", slow=True, level=CORE, source=POD_LIFECYCLE + "#types-of-probe")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, check
 from kubereach.expect import expect, must_stay_silent, tell, verify
-from kubereach.model.check import CORE, DOCS, check
 
 
 @check("endpoints.selector-mismatch", slow=True, level=CORE, source=DOCS + "service/#services-in-kubernetes")

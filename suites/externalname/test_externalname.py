@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DNS_SPEC, DOCS, check
 from kubereach.expect import expect, verify
-from kubereach.model.check import CORE, DNS_SPEC, DOCS, check
 
 
 @check("externalname.cname", level=CORE, source=DNS_SPEC + "#25---records-for-external-name-services")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DNS_SPEC, DOCS, check
 from kubereach.expect import expect, verify
-from kubereach.model.check import CORE, DNS_SPEC, DOCS, check
 
 
 @check("headless.all-pods", level=CORE, source=DOCS + "service/#headless-services")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, LABELS, check
 from kubereach.expect import expect, must_stay_silent
-from kubereach.model.check import CORE, LABELS, check
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, INFO, OUTSIDE, check
 from kubereach.expect import expect, within_budget
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, INFO, OUTSIDE, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 from kubereach.expect import expect, verify
-from kubereach.model.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import DOCS, EXT, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 from kubereach.expect import cases_of, must_show
-from kubereach.model.check import DOCS, EXT, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 
 
 @check(

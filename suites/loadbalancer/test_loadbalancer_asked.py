@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubereach import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 from kubereach.expect import (
     FOREIGN_CLASS,
     asking_for,
@@ -12,7 +13,6 @@ from kubereach.expect import (
     only_for,
     verify,
 )
-from kubereach.model.check import DOCS, EXT, HOST_NETWORK, LB_CONTROLLER, LOADBALANCER, OUTSIDE, check
 
 
 @check(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.expect import OWN, SELF_BALANCED, expect
-from kubereach.model.check import (
+from kubereach import (
     DOCS,
     EXT,
     HOST_NETWORK,
@@ -14,6 +13,7 @@ from kubereach.model.check import (
     VIRTUAL_IPS,
     check,
 )
+from kubereach.expect import OWN, SELF_BALANCED, expect
 
 
 @check(

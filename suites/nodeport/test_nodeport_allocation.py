@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, check
 from kubereach.expect import expect, verify
-from kubereach.model.check import CORE, DOCS, check
 
 
 @check("nodeport.allocated", level=CORE, source=DOCS + "service/#type-nodeport")

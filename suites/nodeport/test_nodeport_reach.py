@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, MULTI_NODE, OUTSIDE, check
 from kubereach.expect import expect
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, MULTI_NODE, OUTSIDE, check
 
 
 @check("nodeport.every-node", level=CORE, needs=(MULTI_NODE, OUTSIDE), source=DOCS + "service/#type-nodeport")

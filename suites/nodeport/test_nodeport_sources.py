@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, HOST_NETWORK, INFO, MULTI_NODE, OUTSIDE, SOURCE_IP, VIRTUAL_IPS, check
 from kubereach.expect import OWN, expect, must_stay_silent
-from kubereach.model.check import CORE, HOST_NETWORK, INFO, MULTI_NODE, OUTSIDE, SOURCE_IP, VIRTUAL_IPS, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, HOST_NETWORK, MULTI_NODE, check
 from kubereach.expect import OWN, expect
-from kubereach.model.check import CORE, DOCS, HOST_NETWORK, MULTI_NODE, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import CORE, DOCS, EXT, SCTP, check
 from kubereach.expect import expect, must_stay_silent
-from kubereach.model.check import CORE, DOCS, EXT, SCTP, check
 
 WEB = {"name": "http", "port": 8000, "targetPort": "http"}
 LINE = {"name": "line", "port": 8001, "targetPort": "line"}

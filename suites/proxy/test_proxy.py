@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import HOST_NETWORK, INFO, MULTI_NODE, VIRTUAL_IPS, check
 from kubereach.expect import expect, proxies_by_node
-from kubereach.model.check import HOST_NETWORK, INFO, MULTI_NODE, VIRTUAL_IPS, check
 
 
 @check("proxy.mode", level=INFO, needs=(MULTI_NODE, HOST_NETWORK), source=VIRTUAL_IPS + "#proxy-modes")

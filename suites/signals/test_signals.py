@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kubereach import HOST_NETWORK, INFO, OUTSIDE, check
 from kubereach.expect import expect
-from kubereach.model.check import HOST_NETWORK, INFO, OUTSIDE, check
 
 
 @check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubereach.expect import expect, near
-from kubereach.model.check import EXT, MULTI_NODE, SAME_NODE, SAME_ZONE, VIRTUAL_IPS, check
+from kubereach import EXT, MULTI_NODE, SAME_NODE, SAME_ZONE, VIRTUAL_IPS, check
+from kubereach.expect import expect, topology
 
 
 @check(
@@ -25,7 +25,7 @@ def test_prefer_same_node(world, spare, other_pods, cluster):
         "over-spares", name="at-home", spec={"trafficDistribution": "PreferSameNode"}
     ) as service:
         service.take_in(min(home), min(away))
-        expect(other_pods).to_reach(service, backends=near.by_node(service, cluster))
+        expect(other_pods).to_reach(service, backends=topology.by_node(service, cluster))
 
         service.take_out(min(home))
         expect(other_pods).to_reach(service, backends=service.endpoints)
@@ -51,9 +51,9 @@ def test_prefer_same_zone(world, spare, other_pods, cluster):
     """
     spec = {"trafficDistribution": cluster.offers.same_zone}
     with world.create("over-spares", name="close-by", spec=spec) as service:
-        first, *others = near.one_of_each_zone(spare, cluster).values()
+        first, *others = topology.one_of_each_zone(spare, cluster).values()
         service.take_in(first, *others)
-        expect(other_pods).to_reach(service, backends=near.by_zone(service, cluster))
+        expect(other_pods).to_reach(service, backends=topology.by_zone(service, cluster))
 
         service.take_out(*others)
         expect(other_pods).to_reach(service, backends={first})

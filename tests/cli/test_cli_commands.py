@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kubereach import cli
-from kubereach.collect import read_checks, suites_folder
+from kubereach.cli import main
 from kubereach.model.check import Check
 from kubereach.model.errors import UsageError
 from kubereach.model.settings import Settings
+from kubereach.run.catalogue import read_checks, suites_folder
 
 SUITE = '''
 from kubereach.model.check import check, CORE, EXT, DOCS, LOADBALANCER, MULTI_NODE
@@ -84,8 +84,8 @@ def test_a_defect_of_ours_never_says_that_a_cluster_does_not_conform(
     def wrong(*_: object) -> None:
         raise KeyError("podIP")
 
-    monkeypatch.setattr("kubereach.options.validated", wrong)
-    assert cli.main(["run"]) == 3
+    monkeypatch.setattr("kubereach.run.options.validated", wrong)
+    assert main.main(["run"]) == 3
     assert "unexpected error, please report it: KeyError: 'podIP'" in capsys.readouterr().err
 
 
@@ -106,7 +106,7 @@ def test_the_help_of_a_run_lists_the_short_names() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["list"]) == 0
+    assert main.main(["list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "demo.one     core  One works.",
         "demo.two     core  Two works.",
@@ -115,7 +115,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         "",
         "3 checks. `kubereach explain ID` tells why each matters and where it comes from.",
     ]
-    assert cli.main(["list", "--json", "demo.o*"]) == 0
+    assert main.main(["list", "--json", "demo.o*"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
     assert listed["needs"] == ["loadbalancer", "multi-node"]
     assert listed["source"] == "https://kubernetes.io/docs/concepts/services-networking/service/#one"
@@ -123,12 +123,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", "demo.one"]) == 0
+    assert main.main(["explain", "demo.one"]) == 0
     out = capsys.readouterr().out
     for line in ("demo.one  (core: every cluster must)", "One works.", "Because all else stands on it."):
         assert line in out.splitlines()
     assert "needs   multi-node: two nodes or more" in out
-    assert cli.main(["explain", "demo.on"]) == 2
+    assert main.main(["explain", "demo.on"]) == 2
     assert "Did you mean demo.one" in capsys.readouterr().err
 
 
@@ -146,7 +146,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
 )
 @pytest.mark.usefixtures("project")
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("kubereach: ") and said in errors
     assert len(errors.splitlines()) == 2, "one line and the remedy"
@@ -164,9 +164,11 @@ def test_help_teaches() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_listing_imports_nothing_heavy() -> None:
-    code = "import sys; from kubereach.cli import main; main(['list']); sys.exit(repr(sorted(sys.modules)))"
+    code = (
+        "import sys; from kubereach.cli.main import main; main(['list']); sys.exit(repr(sorted(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "kubereach.collect" in done.stderr
+    assert "kubereach.run.catalogue" in done.stderr
     for heavy in ("pytest", "kubernetes", "rich", "httpx", "jinja2", "dns", "yaml", "kubereach_lab"):
         assert f"'{heavy}'" not in done.stderr, heavy
 
@@ -210,7 +212,10 @@ def test_declarations_are_read_as_they_are_imported() -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ('@check(f"demo.{1}", source=DOCS)\ndef test_x():\n    """X."""', "readable without running it"),
+        (
+            '@check(f"demo.{1}", source=DOCS)\ndef test_x():\n    """X."""',
+            "readable without running the rest",
+        ),
         ('@check("demo.x", source=DOCS)\ndef test_x():\n    pass', "has no docstring"),
         ("def test_x(:", "test_bad.py:1:"),
     ],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from kubereach.cli import main
-from kubereach.world import leftovers
+from kubereach.cli.main import main
+from kubereach.world import heartbeat
 
 if __name__ == "__main__":
-    leftovers.INTERVAL, leftovers.LOOK = 0.5, 2.0
+    heartbeat.INTERVAL, heartbeat.LOOK = 0.5, 2.0
     sys.exit(main())

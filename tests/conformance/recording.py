@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kubereach.cli import main
+from kubereach.cli.main import main
 from kubereach.kube.client import Api
 from kubereach.kube.transport import Transport
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.collect import read_checks, suites_folder
+from kubereach.run.catalogue import read_checks, suites_folder
 from tests.conformance.conftest import ROOT, WHOLE, RunResult, run_command
 
 ALL = {check.id for check in read_checks(suites_folder(ROOT)) if check.level == "core" and not check.slow}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from kubereach.cli.rbac import objects
 from kubereach.model.settings import Settings
-from kubereach.preflight.rbac import objects
 from kubereach.preflight.rights import needed
 from tests.conformance.conftest import ROOT, Runner
 from tests.conformance.test_existing import in_lab

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.collect import read_checks, suites_folder
 from kubereach.model.check import MULTI_NODE
+from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.table import ABSENT
 from tests.conformance.conftest import ROOT, WHOLE, Runner
 
@@ -19,7 +19,7 @@ ALL = {check.id for check in read_checks(suites_folder(ROOT))}
 #: imports of the lab by a run that was given a kubeconfig
 _WITHOUT_LAB = """
 import sys
-from kubereach.cli import main
+from kubereach.cli.main import main
 code = main(sys.argv[1:])
 lab = [name for name in sys.modules if name.startswith("kubereach_lab")]
 assert not lab, lab
@@ -174,7 +174,7 @@ def test_from_a_wheel_in_an_empty_folder(run_suite: Runner, tmp_path: Path) -> N
         [sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True, capture_output=True
     )
     code = (
-        "import sys, kubereach.cli; print(kubereach.cli.__file__); sys.exit(kubereach.cli.main(sys.argv[1:]))"
+        "import sys; from kubereach.cli import main; print(main.__file__); sys.exit(main.main(sys.argv[1:]))"
     )
     result = run_suite(
         ["{python}", "-c", code, "run", "clusterip.from-pod", "--report-dir", "{report}"],

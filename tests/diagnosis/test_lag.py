@@ -9,7 +9,7 @@ import pytest
 
 from kubereach.kube.client import Api
 from kubereach.kube.watch_cache import Board
-from kubereach.world.lag import SliceLag
+from kubereach.world.endpointslice_lag import SliceLag
 
 Object = dict[str, Any]
 

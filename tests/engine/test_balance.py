@@ -8,7 +8,7 @@ import pytest
 
 from kubereach.expect import within_budget
 from kubereach.expect.balance import deviation
-from kubereach.expect.evidence import watched
+from kubereach.expect.settle import watched
 from kubereach.model.errors import NotConforming
 from kubereach.model.events import Probed
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.expect import expect, verify
-from kubereach.expect.evidence import checking, paths, settle
 from kubereach.expect.flows import keep_reaching
+from kubereach.expect.settle import checking, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.collect import read_checks, suites_folder
 from kubereach.model.known_defects import KNOWN, known_defect
+from kubereach.run.catalogue import read_checks, suites_folder
 from tests.conformance.conftest import ROOT
 
 CHECK = "endpoints.udp-after-scale-to-zero"

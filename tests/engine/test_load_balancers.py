@@ -10,12 +10,12 @@ import pytest
 from kubereach.model.check import LOADBALANCER
 from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported, UsageError
 from kubereach.model.settings import Settings
-from kubereach.options import validated
-from kubereach.world.clients import ranges_of
-from kubereach.world.overlay import ASKED, read
-from kubereach.world.pending import diagnose
-from kubereach.world.self_balancer import OWN_CLASS, SelfBalancer
+from kubereach.run.options import validated
+from kubereach.world.load_balancer_own import OWN_CLASS, SelfBalancer
+from kubereach.world.load_balancer_pending import diagnose
+from kubereach.world.provider_overlay import ASKED, read
 from kubereach.world.service_ways import ServiceWays
+from kubereach.world.source_ranges import ranges_of
 from tests.conformance.conftest import ROOT
 
 

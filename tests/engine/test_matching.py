@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.world.matching import differences
+from kubereach.world.selector_mismatch import differences
 
 
 def pod(name, **labels):

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.expect import mesh
+from kubereach.expect import node_mesh
 from kubereach.kube.cluster import Cluster, Node
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
-from kubereach.world import near
+from kubereach.world import topology
 
 
 def cluster(**zones: str) -> Cluster:
@@ -27,39 +27,39 @@ def service(**pods: str):
 
 
 def test_the_nodes_own_pods_come_first_then_the_zones_then_all() -> None:
-    found = near.by_node(service(one="n1", two="n3"), cluster(n1="a", n2="a", n3="b", n4="c"))
+    found = topology.by_node(service(one="n1", two="n3"), cluster(n1="a", n2="a", n3="b", n4="c"))
     assert found == {"n1": {"one"}, "n2": {"one"}, "n3": {"two"}, "n4": {"one", "two"}}
 
 
 def test_a_zone_has_the_pods_of_all_its_nodes() -> None:
-    found = near.by_zone(service(one="n1", two="n2", three="n3"), cluster(n1="a", n2="a", n3="b"))
+    found = topology.by_zone(service(one="n1", two="n2", three="n3"), cluster(n1="a", n2="a", n3="b"))
     assert found == {"n1": {"one", "two"}, "n2": {"one", "two"}, "n3": {"three"}}
 
 
 def test_one_pod_without_a_zone_and_zones_count_for_nothing() -> None:
-    found = near.by_zone(service(one="n1", two="n2"), cluster(n1="a", n2=""))
+    found = topology.by_zone(service(one="n1", two="n2"), cluster(n1="a", n2=""))
     assert found == {"n1": {"one", "two"}, "n2": {"one", "two"}}
 
 
 def test_one_pod_of_each_zone() -> None:
-    found = near.one_of_each_zone(service(b="n1", a="n1", c="n2"), cluster(n1="a", n2="b"))
+    found = topology.one_of_each_zone(service(b="n1", a="n1", c="n2"), cluster(n1="a", n2="b"))
     assert found == {"a": "a", "b": "c"}
     with pytest.raises(CannotMeasure, match="all in one zone"):
-        near.one_of_each_zone(service(a="n1"), cluster(n1="a", n2="b"))
+        topology.one_of_each_zone(service(a="n1"), cluster(n1="a", n2="b"))
 
 
 def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr(mesh, "over", lambda paths, **_: seen.extend(paths))
+    monkeypatch.setattr(node_mesh, "over", lambda paths, **_: seen.extend(paths))
     names = [f"n{i}" for i in range(25)]
     where = {name: [Address("pod", "http", name, 80)] for name in names}
-    mesh.mesh([SimpleNamespace(node=name) for name in names], where)
+    node_mesh.mesh([SimpleNamespace(node=name) for name in names], where)
     tried = {name: {p.address.host for p in seen if p.vantage.node == name} for name in names}
-    assert all(len(others) == mesh.SAMPLE and name not in others for name, others in tried.items())
+    assert all(len(others) == node_mesh.SAMPLE and name not in others for name, others in tried.items())
     targets = [host for others in tried.values() for host in others]
-    assert {targets.count(name) for name in names} == {mesh.SAMPLE}
+    assert {targets.count(name) for name in names} == {node_mesh.SAMPLE}
 
 
 def test_a_mesh_of_one_node_measures_nothing() -> None:
     with pytest.raises(CannotMeasure):
-        mesh.mesh([SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]})
+        node_mesh.mesh([SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]})

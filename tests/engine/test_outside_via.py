@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from kubereach.model.errors import CannotMeasure, UsageError
-from kubereach.options import RunOptions
 from kubereach.probe.context import RunContext
 from kubereach.probe.elsewhere import elsewhere
 from kubereach.probe.multiplexer import Wire
 from kubereach.probe.remote import CommandVantage, further_outsides
 from kubereach.probe.series import Series
+from kubereach.run.options import RunOptions
 
 PYTHON = sys.executable
 

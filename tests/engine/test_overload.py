@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from kubereach.expect.evidence import settle
 from kubereach.expect.overload import overloaded
+from kubereach.expect.settle import settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Probed

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import pytest
 import yaml
 
-from kubereach.cli import main
+from kubereach.cli.main import main
+from kubereach.cli.rbac import objects
 from kubereach.kube.client import ApiError
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.model.settings import Settings
 from kubereach.preflight import pull_secret
 from kubereach.preflight.admission import admit, pod_of
-from kubereach.preflight.rbac import objects
 from kubereach.preflight.review import missing, review
 from kubereach.preflight.rights import Right, needed
 

@@ -8,10 +8,10 @@ import pytest
 
 from kubereach.kube.client import ApiError
 from kubereach.model.errors import CannotMeasure
-from kubereach.world import leftovers
+from kubereach.world import heartbeat
+from kubereach.world.cleanup import remove_run
 from kubereach.world.deletion import delete_all, not_removed, stuck
-from kubereach.world.leftovers import DEAD, RENEWED, dead, silence
-from kubereach.world.removal import remove_run
+from kubereach.world.heartbeat import DEAD, RENEWED, dead, silence
 
 FORBIDDEN = ApiError(403, "Forbidden", "namespaces is forbidden", "DELETE /x")
 
@@ -127,7 +127,7 @@ def test_the_servers_clock_alone_says_how_long_a_run_has_been_silent():
 
 
 def test_where_it_says_nothing_a_run_is_dead_that_does_not_renew_while_we_look(monkeypatch):
-    monkeypatch.setattr(leftovers, "LOOK", 0.3)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.3)
     living, gone = (obj("Namespace", name, annotations={RENEWED: "1"}) for name in ("living", "gone"))
     kept = obj("Namespace", "kept")
     renewed = obj("Namespace", "living", annotations={RENEWED: "2"})
@@ -157,4 +157,4 @@ def test_no_thread_looks_where_there_is_nothing(found):
         def items(self, path, **query):
             return list(found.values())
 
-    assert leftovers.Leftovers(Api())._thread is None
+    assert heartbeat.Leftovers(Api())._thread is None

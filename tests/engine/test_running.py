@@ -8,9 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach import running
-from kubereach.beside import SECONDS, tally_of
-from kubereach.expect.evidence import current_check, informing
+from kubereach.expect.settle import current_check, informing
 from kubereach.model.check import ATTRIBUTE, CORE, INFO, Check
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.events import Bus, CheckFinished, CheckStarted
@@ -18,7 +16,9 @@ from kubereach.model.features import FeatureState
 from kubereach.model.tally import current_tally
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict
 from kubereach.probe import suspension
-from kubereach.running import CheckRunner
+from kubereach.run import runner as run_runner
+from kubereach.run.parallel import SECONDS, tally_of
+from kubereach.run.runner import CheckRunner
 
 FILE = Path("test_demo.py")
 FAILURE = Failure("pod@one", "clusterip", "an answer", "none")
@@ -225,10 +225,10 @@ def test_what_is_unsupported_is_skipped_in_pytests_eyes(runner):
 def test_a_line_that_is_not_known_is_the_first():
     report = SimpleNamespace(location=("x", None, "test"))
     check = item_of().obj.__kubereach_check__
-    running._rewrite(report, check, Verdict(UNSUPPORTED, "not here"))
+    run_runner._rewrite(report, check, Verdict(UNSUPPORTED, "not here"))
     assert report.longrepr[1] == 0
     informs = item_of(INFO).obj.__kubereach_check__
-    running._rewrite(report, informs, Verdict(ERROR, "no exec"))
+    run_runner._rewrite(report, informs, Verdict(ERROR, "no exec"))
     assert report.longrepr[1] == 0
 
 

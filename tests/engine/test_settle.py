@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from staged import ADDRESS, CONTROL, Staged, ok
 
-from kubereach.expect import evidence
-from kubereach.expect.evidence import (
+from kubereach.expect.settle import (
+    _EXAMINED,
     checking,
     current_check,
     informing,
@@ -313,7 +313,7 @@ def test_of_many_that_fail_alike_two_are_examined(path, examined):
     seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three", "four")]
     assert [finding.nodes for finding in findings(seen)] == [("one",), ("two",), ("three",), ("four",)]
     assert [one.vantage.node for one in examined] == ["one", "two"]
-    assert evidence._EXAMINED == 2
+    assert _EXAMINED == 2
 
 
 def test_what_lies_elsewhere_is_not_put_down_to_others(path, context):

@@ -10,7 +10,7 @@ from kubereach.expect import cases_of, expect, routes
 from kubereach.model.address import Address
 from kubereach.model.errors import NotConforming, Unsupported
 from kubereach.model.outcome import Answer, Probe, SeriesResult
-from kubereach.world.family import InFamily
+from kubereach.world.ip_family import InFamily
 from kubereach.world.service_ways import ServiceWays
 
 CLUSTER_IP = Address("clusterip", "http", "10.96.0.7", 80)

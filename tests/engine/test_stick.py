@@ -9,9 +9,9 @@ from staged import ADDRESS, Staged, noting, ok, played
 
 from kubereach.expect import affinity, health
 from kubereach.expect.affinity import apart, moved, tries
-from kubereach.expect.evidence import checking
 from kubereach.expect.hold import longer
 from kubereach.expect.reach import CONVERGED
+from kubereach.expect.settle import checking
 from kubereach.kube.service_proxy import ServiceProxy
 from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told

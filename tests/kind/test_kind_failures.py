@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from tools import ROOT, Tools
 
-from kubereach.kind_options import KindChoice
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.model.settings import Settings
 from kubereach.targets.kind.commands import Done
 from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.options import KindChoice
 
 
 def error_of(

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from tools import ROOT, Tools
 
-from kubereach import cli
-from kubereach.kind_options import KindChoice
+from kubereach.cli import main
 from kubereach.model.errors import CannotMeasure
+from kubereach.targets.kind.options import KindChoice
 
 #: a run as far as its cluster is concerned; it tells when it has one, and then goes on for as long as it is let
 _RUN = """
 import sys
 from pathlib import Path
-from kubereach.kind_options import KindChoice
+from kubereach.targets.kind.options import KindChoice
 from kubereach.model.settings import Settings
 from kubereach.targets.kind.target import KindTarget
 target = KindTarget(KindChoice(keep="keep" in sys.argv), Settings(), Path(sys.argv[1]), lambda _: None)
@@ -95,7 +95,7 @@ def notes(tools: Tools) -> list[Path]:
 
 def clean(tools: Tools, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setenv("PATH", str(tools.bin))
-    return cli.main(["clean", "--target", "kind", *words])
+    return main.main(["clean", "--target", "kind", *words])
 
 
 def test_the_next_run_deletes_what_a_killed_one_has_made(tools: Tools) -> None:
@@ -257,5 +257,5 @@ def test_a_run_goes_on_where_nothing_can_be_noted(tools: Tools) -> None:
 
 
 def test_options_of_other_clusters_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["clean", "--target", "kind", "--kept"]) == 2
+    assert main.main(["clean", "--target", "kind", "--kept"]) == 2
     assert "--kept is for a cluster that exists" in capsys.readouterr().err

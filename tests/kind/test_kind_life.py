@@ -9,9 +9,9 @@ import pytest
 import yaml
 from tools import IMAGE, Tools
 
-from kubereach.kind_options import KindChoice
 from kubereach.model.errors import UsageError
 from kubereach.model.settings import Settings
+from kubereach.targets.kind.options import KindChoice
 
 
 def made_with(tools: Tools) -> dict:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from kubereach import cli, kind_options, options
-from kubereach.kind_options import KindChoice
+from kubereach.cli import main
 from kubereach.model.errors import UsageError
+from kubereach.run import options
 from kubereach.targets.kind import balancer
+from kubereach.targets.kind import options as kind_options
 from kubereach.targets.kind.cluster import KIND_VERSION, Cluster
 from kubereach.targets.kind.engine import Engine
+from kubereach.targets.kind.options import KindChoice
 
 
 def chosen(**values: Any) -> options.RunOptions:
@@ -69,7 +71,7 @@ def test_mistakes(values: dict[str, Any], message: str) -> None:
 
 
 def test_an_option_of_kind_is_not_ignored_on_another_target(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--kind-image", "kindest/node:v1.30.0"]) == 2
+    assert main.main(["run", "--kind-image", "kindest/node:v1.30.0"]) == 2
     said = capsys.readouterr().err
     assert "--kind-image: there is no kind cluster in this run, its target is lab" in said
     assert "Say --target kind" in said
@@ -88,7 +90,10 @@ def test_names_and_defaults_are_those_of_pytest_kind() -> None:
 
 
 def test_pytest_kind_is_not_imported_for_another_target() -> None:
-    code = "import sys, kubereach.lifecycle, kubereach.cli; print([m for m in sys.modules if 'pytest_kind' in m])"
+    code = (
+        "import sys, kubereach.run.session, kubereach.cli.main\n"
+        "print([m for m in sys.modules if 'pytest_kind' in m])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kubereach.kind_options import KindChoice
 from kubereach.model.settings import Settings
+from kubereach.targets.kind.options import KindChoice
 from kubereach.targets.kind.target import KindTarget
 
 ROOT = Path(__file__).parents[2]

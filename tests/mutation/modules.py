@@ -10,11 +10,11 @@ from mutations import Mutant, mutants
 REPOSITORY = Path(__file__).parents[2]
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "kubereach.running": ("test_running.py",),
+    "kubereach.run.runner": ("test_running.py",),
     "kubereach.model.verdicts": ("test_verdicts.py",),
     "kubereach.kube.detection": ("test_features.py",),
     "kubereach.model.tally": ("test_verdicts.py",),
-    "kubereach.expect.evidence": ("test_settle.py",),
+    "kubereach.expect.settle": ("test_settle.py",),
     "kubereach.expect.converge": ("test_converge.py",),
     "kubereach.expect.hold": ("test_held.py",),
     "kubereach.expect.younger": ("test_younger.py",),

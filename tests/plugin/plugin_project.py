@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).parents[2]
 CONFTEST = """
 import kubereach.model.events as events
 from kubereach.model.errors import CannotMeasure, Unsupported, UsageError
-from kubereach.options import ensure_plugin
-from kubereach.targets import ClusterAccess
+from kubereach.run.plugin import ensure_plugin
+from kubereach.kube.access import ClusterAccess
 
 LOG = []
 
@@ -84,8 +84,8 @@ def pytest_kubereach_world(access, settings, bus, manifests, services):
 HEADER = """
 import os, signal, time
 import pytest
-from kubereach.model.check import check, CORE, EXT, INFO, DISR, DOCS
-from kubereach.model.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
+from kubereach import check, CORE, EXT, INFO, DISR, DOCS
+from kubereach import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.expect import verify
 """

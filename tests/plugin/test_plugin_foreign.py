@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.options import OPTIONS
+from kubereach.run.options import OPTIONS
 
 pytest_plugins = ["pytester"]
 

@@ -149,7 +149,7 @@ def test_stopping_at_the_first_failure(project: Project) -> None:
 def test_other_projects_do_not_notice_the_plugin(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
-        from kubereach.options import ensure_plugin
+        from kubereach.run.plugin import ensure_plugin
         def pytest_addoption(parser, pluginmanager):
             ensure_plugin(parser, pluginmanager)
         """
@@ -192,11 +192,11 @@ def test_workers_of_xdist_refuse_checks(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [("pytest_kind.plugin", "kubereach.plugin"), ("kubereach.plugin", "pytest_kind.plugin")]
+    "order", [("pytest_kind.plugin", "kubereach.run.plugin"), ("kubereach.run.plugin", "pytest_kind.plugin")]
 )
 def test_pytest_kind_shares_its_options(project: Project, order: tuple[str, str]) -> None:
     pytest.importorskip("pytest_kind")
-    names = {"pytest_kind.plugin": "pytest-kind", "kubereach.plugin": "kubereach"}
+    names = {"pytest_kind.plugin": "pytest-kind", "kubereach.run.plugin": "kubereach"}
     listed = "\n".join(f"{names[module]} = {module}" for module in order)
     metadata = project.path / "site" / "both-1.dist-info"
     metadata.mkdir(parents=True)

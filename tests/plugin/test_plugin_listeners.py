@@ -44,10 +44,10 @@ def breaking(project: Project, module: str, name: str, user: str, event: str) ->
 @pytest.fixture(autouse=True)
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the inner project patches is put back."""
-    import kubereach.lifecycle
     import kubereach.report.output
+    import kubereach.run.session
 
-    monkeypatch.setattr(kubereach.lifecycle, "Record", kubereach.lifecycle.Record)
+    monkeypatch.setattr(kubereach.run.session, "Record", kubereach.run.session.Record)
     monkeypatch.setattr(kubereach.report.output, "PlainProgress", kubereach.report.output.PlainProgress)
 
 

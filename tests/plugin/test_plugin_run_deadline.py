@@ -56,7 +56,7 @@ def run(
     ],
 )
 def test_a_world_that_never_gets_ready(project: Project, wait: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubereach.deadline._AGAIN", 0.2)
+    monkeypatch.setattr("kubereach.run.deadline._AGAIN", 0.2)
     project.fake(start=_HANGS + wait, stop=_STOP)
     project.checks(_CHECKS.format(more=""))
     run(project, code=3).stdout.fnmatch_lines(
@@ -103,7 +103,7 @@ def test_a_failure_before_it_counts(project: Project) -> None:
 
 
 def test_a_check_that_swallows_errors_ends_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubereach.deadline._AGAIN", 0.2)
+    monkeypatch.setattr("kubereach.run.deadline._AGAIN", 0.2)
     project.fake(start=_HANGS, stop=_STOP)
     code = "try:\n        world.ended.wait()\n    except CannotMeasure:\n        world.ended.wait()"
     project.checks(_CHECKS.format(more=", request").replace("world.ended.wait()", code))
@@ -142,7 +142,7 @@ def test_threads_that_hang_do_not_keep_the_process(project: Project) -> None:
     project.fake(start=pool + "time.sleep(600)")
     conftest = project.path / "conftest.py"
     conftest.write_text(
-        "import time\nimport kubereach.deadline\nkubereach.deadline._LEAVE = 0.5\n" + conftest.read_text()
+        "import time\nimport kubereach.run.deadline\nkubereach.deadline._LEAVE = 0.5\n" + conftest.read_text()
     )
     project.checks(_CHECKS.format(more=""))
     command = [sys.executable, "-m", "kubereach", "run", "--target=existing", "--deadline=0.5"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.cli import main
+from kubereach.cli.main import main
 from kubereach.selftest.judging import Judgement
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubereach.collect import read_checks, suites_folder
 from kubereach.model.check import CORE, EXT, INFO
 from kubereach.model.check import make as make_check
+from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.command import PAGE, static_problems
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse

@@ -1,4 +1,4 @@
 """kind (https://kind.sigs.k8s.io) as a target: a cluster in containers, on pytest-kind's `KindCluster`.
 
-Imported only when the target is kind: pytest-kind brings another client of Kubernetes with it.
+`options` apart, imported only when the target is kind: pytest-kind brings another client of Kubernetes with it.
 """

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from pytest_kind.cluster import KindCluster
 
-from kubereach.kind_options import KindChoice
 from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
 from kubereach.targets.kind.config import Record
 from kubereach.targets.kind.engine import Engine
 from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.options import KindChoice
 
 #: downloaded where none is on PATH, unless KIND_VERSION and KUBECTL_VERSION say otherwise; kind v0.33.0 makes
 #: clusters of Kubernetes v1.37.0: https://github.com/kubernetes-sigs/kind/releases

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from kubereach.kind_options import KindChoice
 from kubereach.model.errors import UsageError
+from kubereach.targets.kind.options import KindChoice
 from kubereach.targets.yaml_file import mapping_in
 
 _WORKER = {"role": "worker"}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubereach.kind_options import KindChoice
 from kubereach.kube.access import ClusterAccess
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.model.settings import Settings
@@ -23,6 +22,7 @@ from kubereach.targets.kind.engine import Engine
 from kubereach.targets.kind.failures import KNOWN_ISSUES, told
 from kubereach.targets.kind.leftovers import sweep
 from kubereach.targets.kind.notes import HeldNote, Note
+from kubereach.targets.kind.options import KindChoice
 
 _NOTHING, _MAKING, _MADE = range(3)
 

@@ -10,8 +10,8 @@ import yaml
 from kubereach.kube.client import Object
 from kubereach.model.errors import UsageError
 from kubereach.model.settings import Settings
-from kubereach.options import namespaces_of
 from kubereach.preflight.rights import Right, needed
+from kubereach.run.options import namespaces_of
 
 _API = "rbac.authorization.k8s.io"
 _NAME = "kubereach"

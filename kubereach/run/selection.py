@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kubereach.collect import matching, read_checks
 from kubereach.model.check import CORE, DISR, Check, declaration_of
 from kubereach.model.errors import UsageError
-from kubereach.options import RunOptions
+from kubereach.run.catalogue import matching, read_checks
+from kubereach.run.options import RunOptions
 
 
 def check_of(item: pytest.Item) -> Check | None:

@@ -13,26 +13,26 @@ from typing import Any
 
 import pytest
 
-from kubereach import beside, options
-from kubereach.beside import BesideRunner
-from kubereach.deadline import Deadline
 from kubereach.diagnosis.on_call import OnCall
-from kubereach.fixtures import WorldLike, service_stems
 from kubereach.kube.detection import detect
 from kubereach.model.check import Check, assert_unique
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.model.events import Bus, Progress, RunFinished, RunStarted
 from kubereach.model.settings import Settings
 from kubereach.model.verdicts import ERROR, FAIL, RunVerdict, as_known, conclude
-from kubereach.opening import target_of
-from kubereach.options import RunOptions, validated
 from kubereach.report import json_report, stdio, terminal
 from kubereach.report.output import Output
 from kubereach.report.progress import LiveProgress, PlainProgress
 from kubereach.report.record import Record
-from kubereach.running import CheckRunner
-from kubereach.selection import check_of, chosen, known, refuse_xdist
-from kubereach.targets import KeepsLogs, Target
+from kubereach.run import options, parallel
+from kubereach.run.deadline import Deadline
+from kubereach.run.fixtures import WorldLike, service_stems
+from kubereach.run.open_target import target_of
+from kubereach.run.options import RunOptions, validated
+from kubereach.run.parallel import BesideRunner
+from kubereach.run.runner import CheckRunner
+from kubereach.run.selection import check_of, chosen, known, refuse_xdist
+from kubereach.targets.target import KeepsLogs, Target
 
 
 class Terminated(KeyboardInterrupt):
@@ -105,7 +105,7 @@ class Run:
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
-        items[:] = beside.last(items)
+        items[:] = parallel.last(items)
 
     def _given_options(self) -> RunOptions:
         """Those that were handed over, else pytest's. Raises `UsageError`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kubereach.collect import suites_folder
 from kubereach.model.settings import Settings
-from kubereach.options import RunOptions
-from kubereach.targets import Target
+from kubereach.run.catalogue import suites_folder
+from kubereach.run.options import RunOptions
+from kubereach.targets.target import Target
 
 
 def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Callable[[str], None]) -> Target:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from kubereach.beside import SECONDS, tally_of
 from kubereach.model.check import INFO, Check
 from kubereach.model.errors import KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Bus, CheckFinished, CheckStarted
@@ -17,7 +16,8 @@ from kubereach.model.known_defects import known_defect
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED, Verdict, earned, judge
 from kubereach.probe import suspension
 from kubereach.report import failures
-from kubereach.selection import case_of, check_of
+from kubereach.run.parallel import SECONDS, tally_of
+from kubereach.run.selection import case_of, check_of
 
 # When the phases of one test disagree, the worst counts.
 _SEVERITY = (PASS, NOTED, UNSUPPORTED, ERROR, FAIL)

@@ -10,7 +10,7 @@ from kubereach.kube.cluster import Node
 from kubereach.model.address import Address
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import BALANCER, NETWORK
-from kubereach.world.self_balancer import ingress_of
+from kubereach.world.load_balancer_own import ingress_of
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service

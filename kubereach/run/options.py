@@ -5,8 +5,6 @@ In pytest they are options of every project on the machine, where short names wo
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import math
 import re
 from collections.abc import Callable
@@ -14,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kubereach import kind_options
-from kubereach.kind_options import KindChoice
 from kubereach.model.check import FEATURES, LEVELS
 from kubereach.model.errors import KubereachError, UsageError
 from kubereach.model.option import Option
+from kubereach.targets.kind import options
+from kubereach.targets.kind.options import KindChoice
 
 if TYPE_CHECKING:
     import pytest
@@ -47,8 +45,8 @@ OPTIONS = (
         "the lab's IP family, with --dual-stack the first of two: ipv4 (default), ipv6",
         metavar="FAMILY",
     ),
-    *kind_options.SHARED,
-    *kind_options.OWN,
+    *options.SHARED,
+    *options.OWN,
     Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
     Option(
         "proxy-mode",
@@ -185,28 +183,10 @@ class RunOptions:
         return settings
 
 
-def add_to_argparse(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("options of a run")
-    for option in OPTIONS:
-        group.add_argument(f"--{option.name}", **option.arguments())
-
-
 def add_to_pytest(parser: pytest.Parser) -> None:
     group = parser.getgroup("kubereach", "conformance of a cluster's Services (kubereach)")
     for option in OPTIONS:
         group.addoption(f"--kubereach-{option.name}", **option.arguments())
-
-
-def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:  # noqa: ARG001
-    """For a project of checks: load the plugin under its entry point's name, unless it is loaded or blocked already."""
-    plugin = importlib.import_module("kubereach.plugin")  # which imports this module
-    if pluginmanager.is_blocked("kubereach"):
-        return
-    if not pluginmanager.hasplugin("kubereach"):
-        pluginmanager.register(plugin, "kubereach")
-    # before the first check is seen, and whatever becomes of the output meanwhile
-    if not pluginmanager.hasplugin("kubereach terminal"):
-        pluginmanager.register(plugin.LastingTerminal(), "kubereach terminal")
 
 
 def of_pytest(config: pytest.Config) -> Callable[[str], Any]:
@@ -282,9 +262,9 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
                 "--target kind has a context of its own", "Leave out --context, or --target kind."
             )
         keep = bool(value_of(_option("keep").dest))
-        kind = kind_options.chosen(value_of, config_file, nodes, dual_stack, keep)
+        kind = options.chosen(value_of, config_file, nodes, dual_stack, keep)
     else:
-        kind_options.refuse_elsewhere(value_of, kind_options.OWN, target)
+        options.refuse_elsewhere(value_of, options.OWN, target)
     return RunOptions(
         target=target,
         context=context,

@@ -10,12 +10,12 @@ from pathlib import Path
 from kubereach.kube.client import Api, Object
 from kubereach.kube.watch_cache import Board
 from kubereach.model.errors import CannotMeasure, UsageError
-from kubereach.options import namespaces_of
+from kubereach.run.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
+from kubereach.world.cleanup import remove_run, runs_of
 from kubereach.world.deletion import delete_all, not_removed, stuck
-from kubereach.world.leftovers import LOOK, NAMESPACES, dead, is_kept, silence
+from kubereach.world.heartbeat import LOOK, NAMESPACES, dead, is_kept, silence
 from kubereach.world.manifests import MANAGED_BY
-from kubereach.world.removal import remove_run, runs_of
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0

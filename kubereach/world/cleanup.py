@@ -9,7 +9,7 @@ from kubereach.kube.client import Api, ApiError, Object, path_of
 from kubereach.kube.watch_cache import Board
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.world.deletion import delete_all, stuck
-from kubereach.world.leftovers import dead, is_kept
+from kubereach.world.heartbeat import dead, is_kept
 from kubereach.world.manifests import MANAGED_BY, RUN
 
 #: what makes other objects goes first

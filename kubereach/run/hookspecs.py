@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from kubereach.fixtures import WorldLike
     from kubereach.kube.access import ClusterAccess
     from kubereach.model.events import Bus
     from kubereach.model.settings import Settings
-    from kubereach.options import RunOptions
-    from kubereach.targets import Target
+    from kubereach.run.fixtures import WorldLike
+    from kubereach.run.options import RunOptions
+    from kubereach.targets.target import Target
 
 
 @pytest.hookspec(firstresult=True)

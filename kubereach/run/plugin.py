@@ -1,23 +1,24 @@
 """The pytest plugin. Loaded wherever kubereach is installed, it stays idle until it sees a check.
 
-Options are in `kubereach.options`, fixtures in `kubereach.fixtures`, a run's life in `kubereach.lifecycle`.
+Options are in `kubereach.run.options`, fixtures in `kubereach.run.fixtures`, a run's life in `kubereach.run.session`.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kubereach import options
 from kubereach.model.check import declaration_of
 from kubereach.model.errors import KubereachError
 from kubereach.report import stdio
+from kubereach.run import options
 
 if TYPE_CHECKING:
-    from kubereach.lifecycle import Run
+    from kubereach.run.session import Run
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 _MANIFESTS = pytest.StashKey[Path]()
@@ -36,8 +37,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add_to_pytest(parser)
 
 
+def ensure_plugin(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:  # noqa: ARG001
+    """For a project of checks: load the plugin under its entry point's name, unless it is loaded or blocked already."""
+    if pluginmanager.is_blocked("kubereach"):
+        return
+    if not pluginmanager.hasplugin("kubereach"):
+        pluginmanager.register(sys.modules[__name__], "kubereach")
+    # before the first check is seen, and whatever becomes of the output meanwhile
+    if not pluginmanager.hasplugin("kubereach terminal"):
+        pluginmanager.register(LastingTerminal(), "kubereach terminal")
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    from kubereach import hookspecs
+    from kubereach.run import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
@@ -47,8 +59,8 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     """Make the fixtures of checks known before pytest looks up those of the first check."""
     if _MANIFESTS in collector.config.stash or declaration_of(obj) is None:
         return
-    from kubereach.collect import manifests_for
-    from kubereach.fixtures import make_fixtures
+    from kubereach.run.catalogue import manifests_for
+    from kubereach.run.fixtures import make_fixtures
 
     collector.config.stash[_MANIFESTS] = manifests = manifests_for(collector.path)
     fixtures = make_fixtures(manifests, lambda config: config.stash[RUN].world)
@@ -70,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Choose the checks to run. With none collected this session is none of our business."""
     if not any(declaration_of(getattr(item, "obj", None)) for item in items):
         return
-    from kubereach.lifecycle import Run
+    from kubereach.run.session import Run
 
     run = Run(config, config.stash[_MANIFESTS])
     config.stash[RUN] = run

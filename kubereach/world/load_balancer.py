@@ -10,9 +10,9 @@ from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import BALANCER
 from kubereach.model.tally import judged
 from kubereach.probe import Vantage
-from kubereach.world.clients import ranges_of
-from kubereach.world.overlay import ASKED, read
-from kubereach.world.self_balancer import OWN_CLASS, ingress_of
+from kubereach.world.load_balancer_own import OWN_CLASS, ingress_of
+from kubereach.world.provider_overlay import ASKED, read
+from kubereach.world.source_ranges import ranges_of
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service

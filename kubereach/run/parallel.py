@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from kubereach.fixtures import WorldLike, reader_of
 from kubereach.model.check import INFO
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Bus, Event
 from kubereach.model.tally import Tally
 from kubereach.probe import suspension
-from kubereach.selection import check_of
+from kubereach.run.fixtures import WorldLike, reader_of
+from kubereach.run.selection import check_of
 
 #: slow checks at once: each makes pods and keeps some probes going, and too many would measure this machine
 AT_ONCE = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kubereach.expect.evidence import current_check
+from kubereach.expect.settle import current_check
 from kubereach.model.events import Told
 from kubereach.probe.context import RunContext
 

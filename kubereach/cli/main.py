@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import kubereach
-from kubereach import options
-from kubereach.collect import read_checks, suggestion, suites_folder
-from kubereach.kind_options import SHARED, refuse_elsewhere
 from kubereach.model.check import FEATURES, LEVELS, Check
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.report import stdio
+from kubereach.run import options
+from kubereach.run.catalogue import read_checks, suggestion, suites_folder
+from kubereach.targets.kind.options import SHARED, refuse_elsewhere
 
 if TYPE_CHECKING:
     import pytest
 
-    from kubereach.options import RunOptions
+    from kubereach.run.options import RunOptions
     from kubereach.targets.lab import LabTarget
 
 _EXAMPLES = """\
@@ -146,7 +146,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     run.add_argument(
         "selection", nargs="*", metavar="CHECK|PATH", help="ids or globs of checks, or files of suites"
     )
-    options.add_to_argparse(run)
+    group = run.add_argument_group("options of a run")
+    for option in options.OPTIONS:
+        group.add_argument(f"--{option.name}", **option.arguments())
 
     listing = commands.add_parser("list", help="list the checks: id, level, requirement", allow_abbrev=False)
     listing.add_argument("pattern", nargs="*", metavar="CHECK", help="ids or globs, for example 'dns.*'")
@@ -161,19 +163,19 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         "clean", help="remove what runs that have died left in a cluster", allow_abbrev=False
     )
     if words[:1] == ["clean"]:
-        from kubereach import cleaning
+        from kubereach.cli import clean as cleaning
 
         cleaning.add_arguments(clean)
     rbac = commands.add_parser(
         "rbac", help="print the rights that a run needs, for kubectl apply", allow_abbrev=False
     )
     if words[:1] == ["rbac"]:
-        from kubereach.preflight import rbac as rights
+        from kubereach.cli import rbac as rights
 
         rights.add_arguments(rbac)
     images = commands.add_parser("images", help="list the images that a run needs", allow_abbrev=False)
     if words[:1] == ["images"]:
-        from kubereach.preflight import images as needed
+        from kubereach.cli import images as needed
 
         needed.add_arguments(images)
     lab = commands.add_parser(
@@ -291,8 +293,8 @@ class _Loader:
 
     def exit_code(self, otherwise: int) -> int:
         """The run's, whatever became of pytest after it; `otherwise` if there was no run."""
-        from kubereach.deadline import leave_in_time
-        from kubereach.plugin import RUN
+        from kubereach.run.deadline import leave_in_time
+        from kubereach.run.plugin import RUN
 
         run = self._config.stash.get(RUN, None) if self._config else None
         code = otherwise if run is None or run.exit_code is None else run.exit_code
@@ -314,11 +316,13 @@ class _Loader:
         gc.enable()
 
     def pytest_addoption(self, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-        options.ensure_plugin(parser, pluginmanager)
+        from kubereach.run.plugin import ensure_plugin
+
+        ensure_plugin(parser, pluginmanager)
 
 
 def _list(namespace: argparse.Namespace) -> int:
-    from kubereach.collect import matching
+    from kubereach.run.catalogue import matching
 
     checks = read_checks(suites_folder())
     if namespace.pattern:
@@ -370,19 +374,19 @@ def _selftest(namespace: argparse.Namespace) -> int:
 
 
 def _clean(namespace: argparse.Namespace) -> int:
-    from kubereach import cleaning
+    from kubereach.cli import clean
 
-    return cleaning.main(namespace, _say)
+    return clean.main(namespace, _say)
 
 
 def _rbac(namespace: argparse.Namespace) -> int:
-    from kubereach.preflight import rbac
+    from kubereach.cli import rbac
 
     return rbac.main(namespace, _say)
 
 
 def _images(namespace: argparse.Namespace) -> int:
-    from kubereach.preflight import images
+    from kubereach.cli import images
 
     return images.main(namespace, _say, suites_folder().parent / "manifests")
 

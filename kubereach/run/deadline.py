@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kubereach.model.errors import CannotMeasure
-from kubereach.selection import check_of
+from kubereach.run.selection import check_of
 
 #: wakes the main thread, whatever it waits for: plugins of pytest leave it to users, unlike SIGALRM
 _WAKE = signal.SIGUSR1

@@ -1,0 +1,1 @@
+"""The command ``kubereach``. Each command imports only what it needs."""
