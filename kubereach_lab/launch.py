@@ -231,7 +231,7 @@ class Lab:
 
 def _import_path() -> str:
     """Where the child finds this package, also when it was not installed."""
-    here = str(Path(__file__).resolve().parents[2])
+    here = str(Path(__file__).resolve().parents[1])
     return os.pathsep.join(p for p in [here, os.environ.get("PYTHONPATH", "")] if p)
 
 

@@ -14,7 +14,7 @@ from kubereach_lab import syscalls
 #: in every container's own mount namespace, so that one path serves all
 _NEW_ROOT = "/run/kubereach/root"
 #: the checkout, or the folder of installed packages, that this file is in
-_CODE = str(Path(__file__).resolve().parents[2])
+_CODE = str(Path(__file__).resolve().parents[1])
 #: not the host's: empty and writable in every container
 _EMPTY = frozenset({"tmp", "run", "lost+found"})
 #: bound as it is, since making it read-only breaks what programs write there about themselves

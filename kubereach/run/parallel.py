@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import kubereach
 from kubereach.model.check import INFO
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Bus, Event
@@ -276,7 +277,7 @@ def _whereabouts(work: _Work) -> str:
     check = check_of(work.item)
     if frame is None or check is None:
         return ""
-    engine = Path(__file__).parent
+    engine = Path(kubereach.__file__).parent
     own = str(check.file)
     place = ""
     for entry in traceback.extract_stack(frame):  # the innermost last
