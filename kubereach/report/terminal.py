@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import Any, cast
 
 import pytest
-from _pytest.terminal import TerminalReporter
+from pytest import TerminalReporter
 from rich.console import Console
 
 from kubereach.report import stdio

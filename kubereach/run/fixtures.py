@@ -55,6 +55,7 @@ def reader_of(item: pytest.Function, name: str) -> Callable[[WorldLike], Any] | 
 
     A project may have a fixture of its own by that name, which then is the one that the item gets.
     """
+    # pytest has no public way to ask before the setup which of several fixtures of one name an item gets
     found = item._fixtureinfo.name2fixturedefs.get(name) or ()
     return getattr(found[-1].func, _READER, None) if found else None
 

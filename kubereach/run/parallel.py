@@ -266,7 +266,8 @@ def _set_up(item: pytest.Function) -> _Work | None:
     check, option = check_of(item), item.config.option
     if check is None or option.usepdb or option.trace or inspect.iscoroutinefunction(item.obj):
         return None
-    function, names = item.obj, item._fixtureinfo.argnames
+    function = item.obj
+    names = [name for name in inspect.signature(function).parameters if name in item.funcargs]
     given = {name: item.funcargs[name] for name in names}
     return _Work(item, lambda: function(**given), frozenset(names), frozenset(check.changes))
 
