@@ -243,4 +243,4 @@ def check_faults(names: Iterable[str]) -> None:
         if name not in FAULTS:
             near = difflib.get_close_matches(name, FAULTS, 3)
             hint = f"did you mean {', '.join(near)}? " if near else ""
-            raise ValueError(f"there is no fault {name!r}; {hint}`kubereach lab faults` lists them")
+            raise ValueError(f"unknown fault {name!r}; {hint}`kubereach lab faults` lists them")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.outcome import LOCAL, OK, SeriesResult, in_words
+from kubereach.model.outcome import LOCAL, OK, SeriesResult, probes_in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_all
 
@@ -52,10 +52,7 @@ def sound(result: SeriesResult) -> bool:
 def counted(results: Sequence[SeriesResult]) -> str:
     """``405 of 405 probes answered``, or what became of them."""
     probes = tuple(probe for result in results for probe in result.probes)
-    whole = SeriesResult(probes, 0.0)
     again = sum(probe.retransmits > 0 for probe in probes)
-    if whole.outcomes[OK] == len(probes):
-        return f"{len(probes)} of {len(probes)} probes answered" + (
-            f", {again} only after a packet was sent again" if again else ""
-        )
-    return f"of {len(probes)} probes: {in_words(whole.outcomes)}"
+    outcomes = SeriesResult(probes, 0.0).outcomes
+    suffix = f", {again} only after a retransmission" if again and outcomes[OK] == len(probes) else ""
+    return probes_in_words(outcomes) + suffix

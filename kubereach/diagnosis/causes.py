@@ -15,7 +15,7 @@ _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)
 _TOPICS = {
     "dns": DNS, "headless": DNS, "externalname": DNS, "loadbalancer": BALANCER, "nodes": NETWORK,
 }  # fmt: skip
-_NOTHING_KNOWN = "nothing more is known than what failed"
+_NOTHING_KNOWN = "kubereach found no more than the failed checks"
 _EVERY = "every node"
 #: lines of evidence, and commands, of one cause
 _MOST = 6

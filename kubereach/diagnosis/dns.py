@@ -80,18 +80,20 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         way = _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in asked) else None
         if way is not None:
             return way
-        what = "its answers are not what the API says"
+        what = "its answers differ from the API objects"
         if not replicas:
             what = "it has no endpoints"
         elif any(one.outcomes.keys() - _SPOKEN for one in asked):
-            what = "some questions are answered, others are not"
+            what = "it answers some queries and not others"
         some = 0 < len(wrong) < len(replicas)
         name = f"DNS replica {', '.join(r.pod for r in wrong)}" if some else "cluster DNS"
-        lines.insert(0, f"{path.vantage.name} asked for {path.failures[0].expected}")
+        lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
         return Finding(DNS, name, what, (), tuple(lines), see)
     at = world.cluster.dns_address
     # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
-    what = f"the DNS Service {at} does not pass on what each of its {len(replicas)} replicas answers right"
+    what = (
+        f"queries to the DNS Service {at} fail, while each of its {len(replicas)} replicas answers correctly"
+    )
     look = (f"nft list ruleset | grep {at}", f"conntrack -L -d {at}", *see[:1])
     place = (short.get(path.vantage.node, path.vantage.node),) if path.vantage.node else ()
     return Finding(
@@ -110,7 +112,7 @@ def _configured(world: World, path: Path) -> Finding | None:
     wanted = world.cluster.search_list(vantage.namespace)
     if own and (found.search[: len(wanted)] == wanted):
         return None
-    what = "the resolv.conf of its pods does not lead to the cluster's DNS and its names"
+    what = "the resolv.conf of its pods lacks the cluster's name server or search domains"
     lines = (
         f"nameservers {' '.join(found.nameservers) or 'none'}; search {' '.join(found.search) or 'none'}",
     )
@@ -198,7 +200,7 @@ def _way(
 
 def _said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
     good = sum(right(probe.answer) for probe in result.probes)
-    return f"{good} of {len(result.probes)} answers right; {counted([result])}"
+    return f"{good} of {len(result.probes)} answers correct; {counted([result])}"
 
 
 def _silent(
@@ -217,7 +219,7 @@ def _silent(
             return located
     everybody = len(silent) == len(world.cluster.dns_replicas)
     name = "cluster DNS" if everybody else f"DNS replica {', '.join(r.pod for r in silent)}"
-    what = "it does not answer, wherever it is asked from"
+    what = "it does not answer queries from any node"
     return Finding(
         DNS,
         name,

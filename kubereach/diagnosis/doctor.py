@@ -201,7 +201,7 @@ class Doctor:
         results = self._bench.run([(path.vantage, series) for series in held])
         if all(result.outcomes[OK] >= _PINGS for result in results):
             return None
-        what = f"connections that are silent for {silent:.1f} s break, though nothing is changed"
+        what = f"connections that are idle for {silent:.1f} s break although nothing changed"
         lines = (f"{path.vantage.name} to {path.address}: {counted(results)}",)
         node = self._short.get(path.vantage.node, path.vantage.node)
         see = (
@@ -213,7 +213,10 @@ class Doctor:
 
     def _limited(self, path: Path, cells: list[network.Cell]) -> Finding:
         count = path.series.count if path.series else 0
-        what = f"of {count} connections of one client at once some are refused or lost, also directly to pods"
+        what = (
+            f"some of {count} simultaneous connections of one client are refused or lost, also "
+            "directly to pods"
+        )
         bad = [cell for cell in cells if not cell.good]
         lines = tuple(f"{c.vantage.name} to pod {c.endpoint.pod}: {counted([c.result])}" for c in bad[:4])
         nodes = tuple(sorted({self._short.get(c.endpoint.node, c.endpoint.node) for c in bad}))

@@ -52,7 +52,7 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
     if result.outcomes.keys() & {OK, REFUSED, RESET}:
         return None
     short = _short(world, name)
-    what = f"nothing comes back to {path.vantage.name}, not even from a port that nobody listens on"
+    what = f"no reply to {path.vantage.name} at all, not even a refusal from a closed port"
     if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE):
         others = [(v, closed) for v in world.nodes if v.node != name] if len(world.nodes) else []
         if any(one.outcomes.keys() & {OK, REFUSED, RESET} for one in bench.run(others)):
@@ -67,7 +67,10 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
 
 def _shut_in(path: Path, said: str) -> Finding:
     """A node that answers other nodes and not the pods."""
-    what = f"pods do not get out of it: {path.address.host} answers other nodes, and not {path.vantage.name}"
+    what = (
+        f"pods on this node cannot reach {path.address.host}, other nodes can "
+        f"({path.vantage.name} gets no reply)"
+    )
     see = (
         f"ip route get {path.address.host}  # in a pod",
         "nft list ruleset | grep -i -e masquerade -e drop  # on the pod's node",
@@ -88,7 +91,7 @@ def blamed(
         return taken
     what = seen(world, path, subject)
     if beneath:
-        what += f", {beneath[0]}"
+        what += f"; {beneath[0]}"
     own = f"{path.vantage.name}: {counted([path.result])}"
     ways = _other_nodes(world, path)
     lines = [own, *beneath]
@@ -102,9 +105,7 @@ def blamed(
         ]
         # the one that was seen to fail counts even if it works again by now
         places = list(dict.fromkeys([*places, *(node for node, _ in bad)]))
-        lines += [
-            f"the same by way of {_short(world, node)}: {counted([r])}" for node, r in (*bad, *good)[:6]
-        ]
+        lines += [f"via {_short(world, node)}: {counted([r])}" for node, r in (*bad, *good)[:6]]
     nodes = tuple(_short(world, node) for node in places if node)
     if _balancers(world, bench, path, subject):
         see = (*_service_commands(subject), "the load balancer controller's log")
@@ -120,7 +121,7 @@ def blamed(
 
 
 def _routed(path: Path, subject: Subject | None) -> Finding:
-    what = f"there is a route from outside to cluster IPs: {path.address.host} answers {path.vantage.name}"
+    what = f"cluster IPs are routed from outside: {path.address.host} answers {path.vantage.name}"
     see = (f"ip route get {path.address.host}  # outside", *_service_commands(subject))
     return Finding(NETWORK, "routes", what, (), (counted([path.result]),), see)
 
@@ -132,7 +133,10 @@ def _taken(subject: Subject | None) -> Finding | None:
         return None
     if spec.get("loadBalancerClass") != OWN_CLASS:
         return None
-    what = f"somebody serves Service {subject.name}, though it is of the class {spec['loadBalancerClass']}"
+    what = (
+        f"a controller serves Service {subject.name} despite its loadBalancerClass "
+        f"{spec['loadBalancerClass']}"
+    )
     lines = (f"it has the finalizer {CLEANUP}",)
     return Finding(BALANCER, "load balancer", what, (), lines, _service_commands(subject))
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 _VERBS = {TIMEOUT: "timed out", REFUSED: "were refused", RESET: "were reset"}
 _MISSES = {
-    misses.LOST: "is not always answered",
-    misses.BACKENDS: "is answered by pods that are not its endpoints",
-    misses.MISSING: "is not answered by all of its endpoints",
-    misses.PORT: "gets to another port than its target port",
-    misses.SOURCE: "does not show its pods the client's own address",
-    misses.SPREAD: "does not keep to the Service's session affinity",
-    misses.SHARE: "is not spread evenly over its endpoints",
-    misses.ANSWERED: "is answered and must not be",
-    misses.NO_REFUSAL: "is neither served nor refused",
-    misses.FLOW: "does not carry an open connection, or a UDP flow, as it must",
-    misses.STATUS: "does not answer with the right status",
+    misses.LOST: "does not answer every probe",
+    misses.BACKENDS: "gets answers from pods that are not its endpoints",
+    misses.MISSING: "gets no answer from some of its endpoints",
+    misses.PORT: "reaches another port than its target port",
+    misses.SOURCE: "does not preserve the client source IP",
+    misses.SPREAD: "does not follow the Service's session affinity",
+    misses.SHARE: "does not balance connections evenly over its endpoints",
+    misses.ANSWERED: "answers but must not",
+    misses.NO_REFUSAL: "neither answers nor refuses connections",
+    misses.FLOW: "breaks or misdirects an open connection or UDP flow",
+    misses.STATUS: "answers with the wrong HTTP status",
 }
 
 
@@ -44,13 +44,11 @@ def seen(world: World, path: Path, subject: Subject | None) -> str:
             return f"{sum(lost.values())} {start} {verb or 'were lost: ' + in_words(lost)}{itself}"
         again = sum(probe.retransmits > 0 for probe in path.result.probes)
         if again:
-            return f"{again} {start} took a packet twice"
+            return f"{again} {start} needed a retransmission"
     if path.miss == misses.BACKENDS and subject is not None:
         strangers = _strangers(world, path, subject)
         if strangers:
-            return (
-                f"{sum(strangers.values())} {start} were answered by {_names(strangers)}, no endpoint of it"
-            )
+            return f"{sum(strangers.values())} {start} were answered by {_names(strangers)}, not among its endpoints"
     return f"{place} {_MISSES.get(path.miss, 'fails')}"
 
 

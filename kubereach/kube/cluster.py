@@ -22,7 +22,7 @@ from kubereach.model.settings import Settings
 from kubereach.model.versions import of_server, untried
 
 #: the remedy where the DNS Service is in a namespace that the run may not read
-LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
+LIST_MORE = "Allow the run to list Services and EndpointSlices in all namespaces."
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Cluster:
         if not dns.replicas and dns.problem:
             raise Unsupported(dns.problem, LIST_MORE)
         if not dns.replicas:
-            raise CannotMeasure(f"the DNS Service {dns} has no endpoints", "See its pods.")
+            raise CannotMeasure(
+                f"the DNS Service {dns} has no endpoints", "Check the pods of the cluster's DNS server."
+            )
         return dns.replicas
 
     @property
@@ -129,9 +131,9 @@ class Cluster:
         """The DNS Service, or what pods have as their name server. Raises `CannotMeasure` when neither is known."""
         if self.dns is None:
             raise CannotMeasure(
-                "the cluster's DNS Service was not found",
-                "Looked for: a Service with the cluster IP that pods have as nameserver in /etc/resolv.conf, one in "
-                "kube-system with the label k8s-app=kube-dns.",
+                "cannot find the cluster's DNS Service",
+                "Neither the name server in the pods' /etc/resolv.conf is the cluster IP of a Service, "
+                "nor has a Service in kube-system the label k8s-app=kube-dns.",
             )
         return self.dns
 
@@ -232,12 +234,12 @@ def inspect(api: Api, settings: Settings) -> Cluster:
             f"not allowed to read cluster information: {error}",
             # what a very old server does not serve is no matter of rights
             (untried(version) if error.status == 404 else "")
-            or "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",
+            or "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -",
         ) from error
     if not found:
         why = "; ".join(in_words(left_out))
         raise CannotMeasure(
-            f"the cluster has no node that our pods can run on: {why}" if why else "the cluster has no nodes",
+            f"no node of the cluster can run kubereach's pods: {why}" if why else "the cluster has no nodes",
             "See `kubectl get nodes`.",
         )
     return facts

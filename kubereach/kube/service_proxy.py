@@ -35,7 +35,7 @@ class ServiceProxy:
 
 _CILIUM = ServiceProxy("a replacement: Cilium (eBPF)", at_connect=True)
 _CALICO = ServiceProxy("a replacement: Calico (eBPF)", at_connect=True)
-_UNTOLD = "kube-proxy, which does not tell its mode"
+_UNTOLD = "kube-proxy, mode unknown"
 #: by the name of the DaemonSet: those that need no second look
 _PLAIN = {
     "anetd": ServiceProxy("a replacement: GKE Dataplane V2 (Cilium)", at_connect=True),
@@ -106,7 +106,7 @@ class Proxies:
         if mode is None:
             return ServiceProxy(_UNTOLD)
         name = mode[1] or "iptables"
-        return ServiceProxy(f"{_UNTOLD} ({name} by its configuration)", ipvs=name == "ipvs")
+        return ServiceProxy(f"{_UNTOLD} ({name} in its configuration)", ipvs=name == "ipvs")
 
     def _settings(self, config_map: str) -> dict[str, str]:
         found = self._api.find(f"{_SYSTEM}/configmaps/{config_map}") or {}

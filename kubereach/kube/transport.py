@@ -149,7 +149,7 @@ class Transport:
     def require_open(self) -> None:
         """Raises `CannotMeasure` once the transport has been closed."""
         if self._closed:
-            raise CannotMeasure("the run is over")
+            raise CannotMeasure("the run has ended")
 
     def interrupt(self) -> None:
         """Repeat no request that is under way; those that are begun from now on are."""
@@ -174,8 +174,8 @@ class Transport:
                 return unreachable(self.host, Exception(message), self.configuration.cert_file)
             return CannotMeasure(
                 f"{self.host} rejected our credentials (401 Unauthorized): {message or reason}",
-                "The kubeconfig's token or client certificate is missing, expired or of another cluster; "
-                "log in again and try `kubectl get nodes`.",
+                "The token or client certificate in the kubeconfig is missing, expired or belongs to "
+                "another cluster; log in again and try `kubectl get nodes`.",
             )
         asked = 0.0
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):

@@ -23,9 +23,8 @@ def review(api: Api, rights: Sequence[Right]) -> None:
         return
     if lacking := missing(api, [right for right in rights if not right.optional]):
         raise CannotMeasure(
-            f"the cluster does not let us {'; '.join(map(str, lacking))}",
-            "An administrator gives a ServiceAccount, or with --user NAME you, just what a run needs: "
-            "kubereach rbac | kubectl apply -f -",
+            f"missing permissions in the cluster: {'; '.join(map(str, lacking))}",
+            "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -",
         )
 
 

@@ -110,7 +110,7 @@ class Prober:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             reason = message.get("error", error)
             future.set_exception(
-                CannotMeasure(f"the prober of {self._name} returned an invalid answer: {reason}")
+                CannotMeasure(f"the prober on {self._name} returned an invalid answer: {reason}")
             )
 
     def _broken(self, reason: str) -> None:

@@ -58,7 +58,7 @@ def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
         return PipeStream(whole(words, arguments, len(program)), program, own_session=True)
     except OSError as error:
         raise CannotMeasure(
-            f"{os.path.basename(words[0])} cannot be started: {error.strerror}",  # noqa: PTH119
+            f"cannot start {os.path.basename(words[0])}: {error.strerror}",  # noqa: PTH119
             "Correct --outside-via.",
         ) from error
 
@@ -85,5 +85,6 @@ class CommandVantage(OutsideVantage):
     def broke(self, reason: str) -> StreamBroke:
         return StreamBroke(
             f"{self.name}: {reason}",
-            "Try it by hand: it must start Python >= 3.8 without asking, and live as long as the run.",
+            "Run the command by hand: it must start Python >= 3.8 without a prompt and run as long "
+            "as kubereach does.",
         )

@@ -116,8 +116,8 @@ def legend(matrix: Matrix, marks: Symbols) -> str:
     """What the marks that occur in the matrix mean."""
     meanings = (
         (_REACHED, marks.reached, "every probe answered as required"),
-        (_FAILED, marks.failed, "some did not"),
-        (_CLOSED, marks.closed, "closed, as required"),
+        (_FAILED, marks.failed, "some probes were not answered as required"),
+        (_CLOSED, marks.closed, "no answer, as required"),
         (_NOTED, marks.noted, "noted by an info check"),
     )
     seen = {cell.state for row in matrix.rows for cell in row.cells if cell}

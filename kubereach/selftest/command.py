@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kubereach.model.check import CORE, Check
 from kubereach.model.errors import UsageError
+from kubereach.model.plural import plural
 from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
@@ -53,32 +54,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME[,NAME]",
-        help="these faults only (all of `kubereach lab faults`)",
+        help="only these faults (default: all of `kubereach lab faults`)",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         default=4 * (os.cpu_count() or 1),
         metavar="N",
-        help="runs at a time (%(default)s, or less: as many as keep the processors busy)",
+        help="maximum number of concurrent runs (default: %(default)s; fewer while the processors are busy)",
     )
     parser.add_argument(
         "--thorough",
         action="store_true",
-        help="each fault in a run of its own, and full lengths of series for all, not for intermittent ones alone",
+        help="run each fault alone, and use series of full length for all faults, not only for "
+        "intermittent ones",
     )
     parser.add_argument(
         "--times",
         type=int,
         default=0,
         metavar="N",
-        help="N runs of each intermittent fault, or of each --fault, by the checks alone that must catch it",
+        help="run each intermittent fault, or each --fault, N times with only the checks that must catch it",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="quick runs: core checks that wait for nothing, of each fault"
+        "--quick", action="store_true", help="run each fault with the quick checks only (core and not slow)"
     )
-    parser.add_argument("--report-dir", metavar="DIR", help="keep each run's report.json and output there")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table, and run nothing")
+    parser.add_argument(
+        "--report-dir", metavar="DIR", help="folder for the report.json and the output of each run"
+    )
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table and exit")
 
 
 def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> int:
@@ -92,11 +96,11 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
     except ValueError as error:
         raise UsageError(f"--fault: {error}") from None
     if args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}: not a number of runs", "One or more.")
+        raise UsageError(f"--jobs {args.jobs}: not a valid number of runs", "Give 1 or more.")
     if args.times < 0:
-        raise UsageError(f"--times {args.times}: not a number of runs", "One or more.")
+        raise UsageError(f"--times {args.times}: not a valid number of runs", "Give 1 or more.")
     if args.times and (args.quick or args.thorough):
-        raise UsageError("--times says what is run, and so do --quick and --thorough", "Give one of them.")
+        raise UsageError("--times excludes --quick and --thorough", "Give one of them.")
     checks = read_checks(suites_folder())
     if args.write:
         return _write(checks)
@@ -114,9 +118,9 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
 def static_problems(checks: Sequence[Check]) -> list[str]:
     """What is wrong with the table itself, whatever the runs say."""
     found = [f"{one.check.id}: no fault makes it fail" for one in inverse(TABLE, checks) if one.idle]
-    found += [f"{check}: in the table, but no check" for check in sorted(unknown(TABLE, checks))]
+    found += [f"{check}: in the table, but not a check" for check in sorted(unknown(TABLE, checks))]
     found += [f"{name}: a fault without a row in the table" for name in sorted(FAULTS.keys() - TABLE.keys())]
-    found += [f"{name}: in the table, but no fault" for name in sorted(TABLE.keys() - FAULTS.keys())]
+    found += [f"{name}: in the table, but not a fault" for name in sorted(TABLE.keys() - FAULTS.keys())]
     return found
 
 
@@ -156,9 +160,9 @@ def _run(
         screen.say(problem)
     bad = sum(bool(one.problems) for one in judgements) + len(static_problems(checks))
     seconds = sum(one.cpu for one in judgements)
-    verdict = f"{bad} wrong" if bad else "all as it should be"
+    verdict = f"{bad} not as expected" if bad else "all as expected"
     if shared_wrong:
-        verdict += f", {shared_wrong} shared not so at first, see above"
+        verdict += f", {plural(shared_wrong, 'shared run')} repeated, see above"
     screen.say(f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: {verdict}")
     return judgements
 
@@ -180,7 +184,9 @@ def _keep(judgements: Sequence[Judgement], file: Path) -> None:
 
 def _write(checks: Sequence[Check]) -> int:
     if not PAGE.parent.is_dir():
-        raise UsageError(f"there is no folder {PAGE.parent} here", "Run it in kubereach's repository.")
+        raise UsageError(
+            f"the working folder has no folder {PAGE.parent}", "Run it in kubereach's repository."
+        )
     PAGE.write_text(document(FAULTS, TABLE, checks), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
     return 0

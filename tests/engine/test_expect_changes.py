@@ -81,9 +81,9 @@ def test_a_path_that_loses_something_before_it_has_settled_is_held_again(
     if conforms:
         expect(vantage).to_reach(address)
         (told,) = [event.text for event in events if isinstance(event, Told)]
-        assert "2 time-out before it settled (for 0." in told
+        assert "2 timed out before it settled (for 0." in told
     else:
-        assert "time-out" in failures(lambda: expect(vantage).to_reach(address))[0].got
+        assert "timed out" in failures(lambda: expect(vantage).to_reach(address))[0].got
 
 
 class Moving(Relay):

@@ -55,7 +55,7 @@ def test_vantages_that_do_not_agree(serve, wire, context):
 
 def test_what_is_only_reported_never_fails(serve, vantage, events):
     expect(vantage).to_report([serve("a").address(), NOBODY])
-    assert [line.rpartition(": ")[2] for line in told(events)] == ["ok", "refused"]
+    assert [line.rpartition(": ")[2] for line in told(events)] == ["answered", "refused"]
 
 
 def test_backends_by_the_node_of_the_vantage(serve, wire, context):

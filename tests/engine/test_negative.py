@@ -123,7 +123,7 @@ def test_what_conforms(net, events, conforming, answer, conforms):
 def test_one_answer_among_many_probes_fails(net, conforming):
     good = REFUSAL if conforming is None else SILENT
     (failure,) = misses(net(good, ok("stranger"), good).vantage(), conforming)
-    assert "1 ok" in failure.got
+    assert "1 answered" in failure.got
     assert failure.evidence == ("answered by pod stranger",)
     assert failure.miss == TAKEN
 
@@ -132,12 +132,12 @@ def test_a_failure_says_what_was_there_instead(net):
     (failure,) = misses(net(SILENT).vantage())
     assert (failure.expected, failure.got, failure.evidence, failure.miss) == (
         "refused",
-        "2 time-out",
+        "2 timed out",
         (),
         NO_REFUSAL,
     )
     (failure,) = misses(net(Answer(RESET, detail="it hung up")).vantage(), SILENCE)
-    assert (failure.expected, failure.evidence) == ("time-out or unreachable", ("it hung up",))
+    assert (failure.expected, failure.evidence) == ("timeout or unreachable", ("it hung up",))
     assert failure.miss == TAKEN
 
 

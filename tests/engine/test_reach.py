@@ -146,7 +146,7 @@ def test_one_miss_of_a_settled_path_fails(vantage, whole, answer):
     one = vantage(lambda series: turns(series, (40, ok()), (1, answer), (1, ok())))
     (failure,) = misses(one)
     assert failure.expected == f"{whole} answers in a row"
-    assert failure.got.startswith(f"{whole - 1} ok, 1 ")
+    assert failure.got.startswith(f"{whole - 1} answered, 1 ")
     assert "ended after" not in failure.got
     assert len(one.asked) == 1
 
@@ -154,7 +154,7 @@ def test_one_miss_of_a_settled_path_fails(vantage, whole, answer):
 def test_a_series_that_misses_ends_soon(vantage, whole, context):
     one = vantage(lambda series: turns(series, (40, ok()), (3, Answer(REFUSED, detail="by x"))))
     (failure,) = misses(one)
-    assert failure.got == f"40 ok, 3 refused (ended after 43 of {whole})"
+    assert failure.got == f"40 answered, 3 refused (ended after 43 of {whole})"
     assert failure.evidence == ("3 x by x", "answered by a (40)")
     assert "http" not in context.answered
 
@@ -187,7 +187,7 @@ def test_a_retransmission_is_a_miss(vantage, whole):
 
     (failure,) = misses(vantage(again))
     assert (failure.expected, failure.miss) == ("no packet lost", LOST)
-    assert failure.got == f"2 of {whole} connections needed 3 retransmissions (the kernel counted)"
+    assert failure.got == f"2 of {whole} connections needed 3 retransmissions (counted by the kernel)"
     assert failure.evidence == ("the slowest of them took 1.25 s",)
 
 
@@ -202,7 +202,7 @@ def test_a_miss_before_it_has_settled_is_a_flap(vantage, clock, events, context)
     assert [series.count for series in flapping.asked] == [CONVERGED, lengths[0], CONVERGED, lengths[1]]
     (told,) = [event.text for event in events if isinstance(event, Told)]
     assert told.startswith(
-        f"pod@one at {replace(ADDRESS, settled=0)}: {lengths[0] - 1} ok, 1 refused before it"
+        f"pod@one at {replace(ADDRESS, settled=0)}: {lengths[0] - 1} answered, 1 refused before it"
     )
     assert probed(events)[0].outcomes == {OK: lengths[1]}
 

@@ -135,9 +135,9 @@ def test_a_pass_is_earned(ran, number, minimum, word) -> None:
 
 
 def test_what_has_not_been_earned_says_why() -> None:
-    assert earned(False, 9, 1).message.startswith("did not run")
-    assert earned(True, 0, 1).message.startswith("judged nothing:")
-    assert earned(True, 1, 2).message.startswith("judged 1 of at least 2 probes or facts:")
+    assert earned(False, 9, 1).message.startswith("the test function did not run")
+    assert earned(True, 0, 1).message.startswith("the check compared no probe")
+    assert earned(True, 1, 2).message.startswith("the check compared 1 of at least 2 probes or facts:")
 
 
 def test_errors_become_known_ones() -> None:
@@ -169,10 +169,10 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         ([(A, PASSED), (B, PASSED), (C, LACKING)], {}, (CONFORMANT, 0, "")),
         ([(A, PASSED), (B, PASSED), (C, PASSED)], {}, (CONFORMANT, 0, "")),
         # parts of the core
-        ([(A, PASSED)], {}, (PARTIAL, 0, "1 core not selected")),
-        ([], {}, (PARTIAL, 0, "2 core not selected")),
-        ([(A, PASSED), (B, LACKING)], {}, (PARTIAL, 0, "1 core unsupported")),
-        ([(A, LACKING)], {}, (PARTIAL, 0, "1 core unsupported, 1 core not selected")),
+        ([(A, PASSED)], {}, (PARTIAL, 0, "1 core check not selected")),
+        ([], {}, (PARTIAL, 0, "2 core checks not selected")),
+        ([(A, PASSED), (B, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported")),
+        ([(A, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported, 1 core check not selected")),
         # failures
         ([(A, FAILED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),
         ([(C, FAILED), (A, PASSED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),

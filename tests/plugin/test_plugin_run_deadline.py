@@ -62,7 +62,7 @@ def test_a_world_that_never_gets_ready(project: Project, wait: str, monkeypatch:
     run(project, code=3).stdout.fnmatch_lines(
         [
             "kubereach: the run's deadline of 1.5 s passed while it was being prepared",
-            "  Give the run more time with --kubereach-deadline, or select fewer checks.",
+            "  Raise --kubereach-deadline, or select fewer checks.",
         ]
     )
     assert project.report["verdict"] == "not measured"
@@ -130,7 +130,7 @@ def test_a_run_in_time_does_not_notice_it(project: Project) -> None:
 def test_a_deadline_is_a_number_of_seconds(project: Project, text: str) -> None:
     project.checks(_CHECKS.format(more=""))
     project.run(f"--kubereach-deadline={text}", code=2).stdout.fnmatch_lines(
-        [f"kubereach: --kubereach-deadline {text}: not a number of seconds above zero"]
+        [f"kubereach: --kubereach-deadline {text}: not a positive number of seconds"]
     )
 
 

@@ -227,8 +227,8 @@ def test_what_goes_wrong_in_a_part_of_a_report_costs_that_part(
     project.checks(_GOOD + _BAD)
     project.run(code=1).stdout.fnmatch_lines(
         [
-            "kubereach: the matrix cannot be shown: KeyError: 'podIP'",
-            "kubereach: the causes cannot be shown: KeyError: 'podIP'",
+            "kubereach: cannot show the matrix: KeyError: 'podIP'",
+            "kubereach: cannot show the causes: KeyError: 'podIP'",
             "* demo.bad  (core)",
             "not conformant: 1 passed, 1 failed *",
         ]

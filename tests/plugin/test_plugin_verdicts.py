@@ -216,7 +216,7 @@ def test_the_matrix_shows_who_reached_what(project: Project) -> None:
             "  worker * 0.50*",
             "  worker2 *",
             "outside  *",
-            "* closed, as required",
+            "* no answer, as required",
         ]
     )
     (path, *_) = project.report["checks"][0]["paths"]

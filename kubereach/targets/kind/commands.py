@@ -102,8 +102,8 @@ def run(
             )
         except OSError as error:
             raise CannotMeasure(
-                f"{words[0]} cannot be started: {error.strerror}",
-                "It must be a program for this machine that may be executed.",
+                f"cannot start {words[0]}: {error.strerror}",
+                "It must be an executable program for this machine.",
             ) from error
         try:
             err = _listen(process, time.monotonic() + deadline, heard, meanwhile)
@@ -117,8 +117,8 @@ def run(
         if process.returncode is None:
             _end(process)
             raise CannotMeasure(
-                f"`{done.line}` has not ended after {deadline:.0f} s",
-                "A slow download or a slow machine may take --set cluster_deadline=1800.",
+                f"`{done.line}` did not end within {deadline:.0f} s",
+                "On a slow machine or network raise --set cluster_deadline=1800.",
             )
         out.seek(0)
         return Done(done.words, done.code, out.read().decode(errors="replace"), err)

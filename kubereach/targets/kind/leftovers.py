@@ -22,11 +22,11 @@ _PREPARED = 60.0
 #: seconds by which clocks may be apart, and that a container may take to be made
 _SLACK = 2.0
 DEAD, ALIVE, OTHER, GONE, ELSEWHERE = (
-    "left by a run that has died",
-    "of a run that goes on",
-    "of that name, but not the one of the run that has died: left alone",
-    "of a run that has died, and gone already",
-    "left by a run that has died, on another container engine",
+    "left by a dead run",
+    "in use",
+    "same name as the cluster of a dead run, but another cluster: not deleted",
+    "left by a dead run, already deleted",
+    "left by a dead run on another container engine",
 )
 
 
@@ -41,7 +41,7 @@ def clean(environment: Mapping[str, str], say: Callable[[str], None], *, dry: bo
         held.let_go()
     if not left:
         if not going_on:
-            say("nothing is left of any run")
+            say("nothing to clean up")
         return True
     engine = Engine(environment)
     engine.check()
@@ -63,7 +63,7 @@ def sweep(
             say(f"{note.cluster}: {state}")
             held.let_go()
         elif state == DEAD:
-            say(f"{note.cluster}: {state} (process {note.pid}), to be deleted")
+            say(f"{note.cluster}: {state} (process {note.pid}), will be deleted")
             all_went = _delete(held, environment, say) and all_went
         elif state == GONE:
             say(f"{note.cluster}: {state}")
@@ -101,13 +101,13 @@ def _delete(held: HeldNote, environment: Mapping[str, str], say: Callable[[str],
     by_hand = f"`kind delete cluster --name {note.cluster}`"
     try:
         if not found:
-            raise CannotMeasure(f"{note.kind} is not there any more")
+            raise CannotMeasure(f"{note.kind} no longer exists")
         words = ["delete", "cluster", f"--name={note.cluster}", f"--kubeconfig={note.kubeconfig}"]
         done = run([found, *words], _PATIENCE)
         if not done.ok:
             raise told(done, by_hand)
     except CannotMeasure as error:
-        say(f"{note.cluster} could not be deleted: {error.message}: {by_hand}")
+        say(f"cannot delete {note.cluster}: {error.message}; run {by_hand}")
         held.let_go()
         return False
     _forget(held)
