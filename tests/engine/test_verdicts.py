@@ -137,7 +137,7 @@ def test_a_pass_is_earned(ran, number, minimum, word) -> None:
 def test_what_has_not_been_earned_says_why() -> None:
     assert earned(False, 9, 1).message.startswith("the test function did not run")
     assert earned(True, 0, 1).message.startswith("the check compared no probe")
-    assert earned(True, 1, 2).message.startswith("the check compared 1 of at least 2 probes or facts:")
+    assert earned(True, 1, 2).message.startswith("the check compared 1 of at least 2 probes or facts,")
 
 
 def test_errors_become_known_ones() -> None:

@@ -35,7 +35,7 @@ def test_many():
     result.stdout.fnmatch_lines(
         [
             "* demo.many  unsupported: multi-node: 1 node: control-plane",
-            "partial: 1 passed, 1 unsupported*1 core checks unsupported",
+            "partial: 1 passed, 1 unsupported*1 core check unsupported",
         ]
     )
     assert project.report["features"]["multi-node"] == {"present": False, "evidence": "1 node: control-plane"}

@@ -64,11 +64,11 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
     [
         (
             ["--kubereach-check=demo.oen"],
-            ["kubereach: no check has the id demo.oen", "  Did you mean demo.one*?"],
+            ["kubereach: no check matches demo.oen", "  Did you mean demo.one*?"],
         ),
         (
             ["--kubereach-skip-check=x.*"],
-            ["kubereach: no check has the id x.", "  See `kubereach list` for the ids."],
+            ["kubereach: no check matches x.", "  See `kubereach list` for the ids."],
         ),
         (
             ["--kubereach-check=other.disturbs"],
@@ -76,11 +76,11 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
         ),
         (
             ["--kubereach-level=must"],
-            ["kubereach: --kubereach-level must: there is no such level", "  Known: core, ext, info, disr."],
+            ["kubereach: --kubereach-level must: unknown level", "  Known: core, ext, info, disr."],
         ),
         (
             ["--kubereach-require=x"],
-            ["kubereach: --kubereach-require x: there is no such feature", "  Known: multi-node, *"],
+            ["kubereach: --kubereach-require x: unknown feature", "  Known: multi-node, *"],
         ),
         (
             ["--kubereach-quick", "--kubereach-level=ext"],
