@@ -111,7 +111,7 @@ def _functions(body: Iterable[ast.stmt]) -> Iterator[ast.FunctionDef]:
 
 
 def _is_ours(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module == kubereach.__name__
+    return isinstance(node, ast.ImportFrom) and node.module in (kubereach.__name__, declare.__module__)
 
 
 def _is_check(node: ast.expr) -> bool:

@@ -142,7 +142,8 @@ def test_threads_that_hang_do_not_keep_the_process(project: Project) -> None:
     project.fake(start=pool + "time.sleep(600)")
     conftest = project.path / "conftest.py"
     conftest.write_text(
-        "import time\nimport kubereach.run.deadline\nkubereach.deadline._LEAVE = 0.5\n" + conftest.read_text()
+        "import time\nimport kubereach.run.deadline\nkubereach.run.deadline._LEAVE = 0.5\n"
+        + conftest.read_text()
     )
     project.checks(_CHECKS.format(more=""))
     command = [sys.executable, "-m", "kubereach", "run", "--target=existing", "--deadline=0.5"]
