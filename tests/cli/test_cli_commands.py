@@ -209,6 +209,9 @@ def test_declarations_are_read_as_they_are_imported() -> None:
     assert sorted(read) == sorted(done.stdout.splitlines())
 
 
+DECLARES = "from kubereach import DOCS, check\n"
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
