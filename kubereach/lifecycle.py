@@ -315,8 +315,9 @@ class Run:
 
     def _conclude(self) -> int:
         """Judge the run, tell who wants to know, and give its exit code."""
+        runner = self._runner
         self._verdict = conclude(
-            self._runner.finished, self._known, self._error, self._interrupted, self._runner.missing
+            runner.finished, self._known, self._error, self._interrupted, runner.missing, runner.undecided
         )
         code = self._verdict.exit_code
         self._bus.emit(RunFinished(self._verdict.word, code, time.monotonic() - self._began))
