@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from plugin_project import REPOSITORY, Project
 
-import kubereach.expect  # noqa: F401  # imported once here instead of anew in every inner run
+# imported once here instead of anew in every inner run; what tests set in them is then set in those of the run
+import kubereach.deadline
+import kubereach.expect
+import kubereach.lifecycle  # noqa: F401
 
 
 @pytest.fixture
