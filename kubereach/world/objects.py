@@ -18,6 +18,7 @@ from kubereach.check import HOST_NETWORK
 from kubereach.diagnosis.finding import API
 from kubereach.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.events import Bus
+from kubereach.names import of_families
 from kubereach.nodes import pinned
 from kubereach.preflight.admission import remedy
 from kubereach.preflight.pull_secret import name_in
@@ -180,9 +181,12 @@ class Objects(Vantages):
                 self._note("delete", obj)
 
     @contextmanager
-    def younger(self, node_port: bool) -> Iterator[tuple[Address, int]]:
-        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0."""
-        spec = {"type": "NodePort"} if node_port else {}
+    def younger(self, node_port: bool, version: int) -> Iterator[tuple[Address, int]]:
+        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0.
+
+        Both are of the IP `version`, 4 or 6: a service proxy keeps rules of its own for each.
+        """
+        spec = {**({"type": "NodePort"} if node_port else {}), **of_families([version])}
         with self.create(
             "over-backend", name=f"younger-{next(self._younger)}", tcp=True, spec=spec
         ) as service:
