@@ -125,7 +125,9 @@ def conclude(
     if failed or missing:
         return RunVerdict(NOT_CONFORMANT, 1, ", ".join(notes))
     if notes or errors:
-        usage = isinstance(error, UsageError) or (errors and all(v.exit_code == 2 for v in errors))
+        wrong_use = bool(errors) and all(verdict.exit_code == UsageError.exit_code for verdict in errors)
+        # what kept the run from its end is no wrong use because the checks before it were used wrongly
+        usage = isinstance(error, UsageError) if error else wrong_use
         return RunVerdict(NOT_MEASURED, 2 if usage and not interrupted else 3, ", ".join(notes))
     passed = {check.id for check, verdict in finished if verdict.word == PASS}
     unsupported = {

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from kubereach.address import Address
 from kubereach.check import SCTP
 from kubereach.diagnosis.finding import Finding
 from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
-from kubereach.events import Probed
-from kubereach.expect.misses import LOST
+from kubereach.events import Probed, Told
+from kubereach.expect.misses import ANSWERED, LOST, RECORDS
 from kubereach.expect.overload import not_measured, overloaded
 from kubereach.outcome import LOCAL, Answer, SeriesResult
 from kubereach.tally import Tally, current_tally, judged, must_go_on
@@ -44,6 +45,9 @@ def checking(check: str, informs: bool, tally: Tally) -> Iterator[None]:
 _EXAMINED = 2
 
 _NOTHING = SeriesResult((), 0.0)
+#: misses that are an answer, and no silence
+_PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -84,6 +88,10 @@ class Path:
     note: str = ""
     #: what it missed after it had converged, before it had settled
     flap: Flap | None = None
+    #: whether an answer came that must not come, which no machine that is late explains
+    astray: bool = False
+    #: why it could not be measured, or not to its end; what was wrong with it all the same is in `failures`
+    unmeasured: KubereachError | None = None
     #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
     judged: Callable[[Answer], bool] | None = None
     wanted: frozenset[str] | None = None
@@ -134,11 +142,44 @@ def measurable(path: Path) -> None:
             )
 
 
+def was_measured(path: Path) -> bool:
+    """Whether a path is `measurable`; if not, why is kept for `settle`, so that it hides no failure of another."""
+    try:
+        measurable(path)
+    except KubereachError as error:
+        path.unmeasured = path.unmeasured or error
+    return path.unmeasured is None
+
+
+def control_after(seen: Sequence[Path], control: Callable[[], _Result]) -> _Result:
+    """What `control` gives, made just after a negative. Raises what it raises, `CannotMeasure` for one that fails.
+
+    A control that fails makes silence mean nothing. An answer where there must be none means what it means without one:
+    then the paths that were answered are settled.
+    """
+    try:
+        return control()
+    except CannotMeasure as error:
+        answered = [path for path in seen if path.miss in _PROVED_BY_ANSWER]
+        if answered:
+            _tell_besides(answered[0], error)
+            settle(answered)
+        raise
+
+
+def _tell_besides(path: Path, error: KubereachError) -> None:
+    """Put into the report what could not be measured beside something that failed."""
+    path.vantage.context.bus.emit(
+        Told(current_check.get(), f"could not be measured besides: {error.message}")
+    )
+
+
 def settle(seen: Sequence[Path]) -> None:
     """Emit one `Probed` for each path and count its probes as judged, then raise what there is to raise.
 
-    That is `NotConforming` with all failures there are; else `CannotMeasure` where an overloaded machine explains a
-    failure, or a path has fewer probes than it takes.
+    That is `NotConforming` with all failures there are: what is proved at one path is a failure, whatever could not be
+    measured at another, which is told. Without any it is `CannotMeasure` where an overloaded machine explains a failure
+    or a path has fewer probes than it takes, or what kept a path from being measured.
     """
     late = [(path, why) for path in seen if path.failures and (why := overloaded(path))]
     seen = [path for path in seen if all(path is not other for other, _ in late)]
@@ -149,7 +190,7 @@ def settle(seen: Sequence[Path]) -> None:
     for path in seen:
         result = path.result
         judged(len(result.probes), path.least)
-        if not path.failures and len(result.probes) < path.least:
+        if not path.failures and not path.unmeasured and len(result.probes) < path.least:
             short.append(path)
         probed = Probed(
             check=current_check.get(),
@@ -158,7 +199,7 @@ def settle(seen: Sequence[Path]) -> None:
             node=path.vantage.node,
             way=path.address.way,
             address=str(path.address),
-            conforming=not path.failures and path not in short,
+            conforming=not path.failures and path not in short and path.unmeasured is None,
             outcomes=dict(result.outcomes),
             latencies=result.latencies,
             converged=path.converged,
@@ -171,15 +212,22 @@ def settle(seen: Sequence[Path]) -> None:
             failures += path.failures
             if not informing.get():
                 path.vantage.context.troubled.setdefault(path.vantage.name, time.monotonic())
+    lacking: list[tuple[Path, KubereachError]] = [(path, not_measured(path, why)) for path, why in late]
+    lacking += [(path, path.unmeasured) for path in seen if path.unmeasured]
+    lacking += [(path, _too_few(path)) for path in short]
+    for path, error in lacking:
+        if not failures:
+            raise error
+        _tell_besides(path, error)
     if failures:
         raise NotConforming(failures)
-    for path, why in late:
-        raise not_measured(path, why)
-    for path in short:
-        raise CannotMeasure(
-            f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
-            "Its prober had too few turns: look at the load of its node.",
-        )
+
+
+def _too_few(path: Path) -> KubereachError:
+    return CannotMeasure(
+        f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
+        "Its prober had too few turns: look at the load of its node.",
+    )
 
 
 def _examine(seen: Sequence[Path]) -> None:

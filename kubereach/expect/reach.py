@@ -12,7 +12,7 @@ from kubereach.context import RunContext
 from kubereach.errors import Failure
 from kubereach.expect import misses as missed
 from kubereach.expect.converge import converge, latest, remaining
-from kubereach.expect.evidence import Path, measurable, names, paths, patience, settle
+from kubereach.expect.evidence import Path, names, paths, patience, settle, was_measured
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
@@ -72,9 +72,12 @@ def over(
     reaching = _Reaching(seen, backends, every, source, within)
     reaching.converge_and_hold()
     for path in seen:
-        measurable(path)
         path.failures += reaching.misses(path)
         path.least = reaching.asked(path)
+        if not was_measured(path):
+            # a probe that could not be made is no lost one; an answer that is wrong is wrong all the same
+            path.failures = [failure for failure in path.failures if failure.miss != missed.LOST]
+            continue
         if path.failures:
             continue
         remember(path)
@@ -274,7 +277,11 @@ def _shares(counts: Counter[str]) -> str:
 def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
     """From outside, an ordinary HTTP client must get through as well."""
     for path in seen:
-        if path.vantage.kind == OUTSIDE and path.address.kind == "http" and not path.failures:
+        if (
+            path.vantage.kind == OUTSIDE
+            and path.address.kind == "http"
+            and not (path.failures or path.unmeasured)
+        ):
             complaint = path.vantage.second_opinion(
                 path.address.url + "/who", context.settings.connect_timeout
             )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubereach.address import Address
-from kubereach.expect.evidence import Path, measurable, paths, settle
+from kubereach.expect.evidence import Path, paths, settle, was_measured
 from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK, in_words
@@ -31,7 +31,8 @@ def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result, path.least = result, series.count
-        measurable(path)
+        if not was_measured(path):
+            continue
         errors = len(result.probes) - result.outcomes[OK]
         tell(
             path.vantage,

@@ -198,6 +198,8 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         ([(A, UNMEASURED)], {"error": WRONG}, (NOT_MEASURED, 2, "no such file")),
         ([(A, PASSED), (B, PASSED)], {"interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "SIGTERM")),
         ([(A, PASSED)], {"error": WRONG, "interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "no such file, SIGTERM")),
+        ([(A, MISUSED)], {"error": BROKEN}, (NOT_MEASURED, 3, "no world")),
+        ([(A, MISUSED)], {"error": WRONG}, (NOT_MEASURED, 2, "no such file")),
         ([(A, MISUSED)], {"interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "SIGTERM")),
         # who only informs has no say
         ([(A, PASSED), (B, PASSED), (INFORMS, FAILED)], {}, (CONFORMANT, 0, "")),
