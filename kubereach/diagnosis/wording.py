@@ -25,6 +25,7 @@ _MISSES = {
     misses.ANSWERED: "is answered and must not be",
     misses.NO_REFUSAL: "is neither served nor refused",
     misses.FLOW: "does not carry an open connection, or a UDP flow, as it must",
+    misses.RECORDS: "is not answered with the right records",
     misses.STATUS: "does not answer with the right status",
 }
 

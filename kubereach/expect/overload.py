@@ -47,7 +47,7 @@ def _explains(path: Path, miss: str, late: Late) -> bool:
     settings, result = path.vantage.context.settings, path.result
     missed = [probe for probe in result.probes if probe.answer.outcome != OK or probe.retransmits]
     # where no answer was missed it was one that is wrong, or that should not have come: that is nobody's being late
-    if miss not in _LATE_ANSWERS or not missed or result.outcomes.keys() - {OK, TIMEOUT}:
+    if miss not in _LATE_ANSWERS or path.astray or not missed or result.outcomes.keys() - {OK, TIMEOUT}:
         return late.longest >= SHARE * settings.converge_deadline
     timeout = settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
     # a path that gives no answer at all is not only slow

@@ -77,7 +77,7 @@ def suggestion(pattern: str, ids: Sequence[str]) -> str:
 
 
 def _declared(tree: ast.Module, file: Path) -> list[Check]:
-    """The checks of a file, as `kubereach.check` declares them when the file's declarations alone are run.
+    """The checks of a file, as `kubereach.model.check` declares them when the file's declarations alone are run.
 
     The functions have no bodies and no other decorators then; what is imported from `kubereach` itself is known.
     """

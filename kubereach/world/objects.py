@@ -19,6 +19,7 @@ from kubereach.kube.ranges import free_ports
 from kubereach.model.address import Address
 from kubereach.model.check import HOST_NETWORK
 from kubereach.model.convergence import CREATED
+from kubereach.model.dns_names import of_families
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.model.events import Bus
 from kubereach.model.finding import API
@@ -180,9 +181,12 @@ class Objects(Vantages):
                 self._note("delete", obj)
 
     @contextmanager
-    def younger(self, node_port: bool) -> Iterator[tuple[Address, int]]:
-        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0."""
-        spec = {"type": "NodePort"} if node_port else {}
+    def younger(self, node_port: bool, version: int) -> Iterator[tuple[Address, int]]:
+        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0.
+
+        Both are of the IP `version`, 4 or 6: a service proxy keeps rules of its own for each.
+        """
+        spec = {**({"type": "NodePort"} if node_port else {}), **of_families([version])}
         with self.create(
             "over-backend", name=f"younger-{next(self._younger)}", tcp=True, spec=spec
         ) as service:
