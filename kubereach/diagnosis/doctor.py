@@ -19,7 +19,7 @@ from kubereach.expect import misses
 from kubereach.expect.evidence import Path
 from kubereach.expect.reach import series_for
 from kubereach.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
-from kubereach.peer import NO_ADDRESS
+from kubereach.peer.protocol import NO_ADDRESS
 from kubereach.vantage import Series, Vantage
 from kubereach.vantage.vantage import NODE as NODE_VANTAGE
 from kubereach.vantage.vantage import OUTSIDE, POD

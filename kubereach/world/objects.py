@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubereach import peer
 from kubereach.address import Address
 from kubereach.api import ApiError, Object, object_path
 from kubereach.check import HOST_NETWORK
@@ -25,6 +24,7 @@ from kubereach.ranges import free_ports
 from kubereach.settings import Settings
 from kubereach.settling import CREATED
 from kubereach.targets import ClusterAccess
+from kubereach.vantage import program
 from kubereach.world.alike import Alike, entered
 from kubereach.world.leftovers import renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
@@ -99,7 +99,7 @@ class Objects(Vantages):
             "domain": self.cluster.domain,
             "ip_version": self.cluster.ip_version,
             "dns": self.cluster.dns_address or "192.0.2.53",
-            "peer": peer_program(),
+            "peer": program.files(),
             # An answer at a number that no other Service has is no other's: addresses are given again as soon as they
             # are free, also those of the run before, whose rules and tracked connections outlive it.
             "port": next(self._ports),
@@ -315,8 +315,3 @@ def _remedy(obj: Object, error: ApiError) -> str:
     if " cannot create resource " in error.message:
         return "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
     return remedy(str(obj["metadata"].get("namespace", "")), error.message)
-
-
-def peer_program() -> str:
-    """The text of peer.py, as it goes into the ConfigMap."""
-    return Path(peer.__file__).read_text(encoding="utf-8")
