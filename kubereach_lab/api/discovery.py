@@ -194,7 +194,6 @@ def root_paths(minor: int) -> Object:
         "/apis",
         "/healthz",
         "/livez",
-        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",

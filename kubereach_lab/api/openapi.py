@@ -53,7 +53,7 @@ class Documents:
             if name is None:
                 continue
             self._collect(name, needed)
-            for path, operations in operations_of(resource, f"{_COMPONENT}{name}"):
+            for path, operations in _operations(resource, f"{_COMPONENT}{name}"):
                 paths[path] = operations
         major_minor = ".".join(self._config.version.removeprefix("v").split(".")[:2])
         return encode(
@@ -102,7 +102,7 @@ def _converted(schema: Any, found: list[str]) -> Any:
     return result
 
 
-def operations_of(resource: Resource, reference: str) -> Iterator[tuple[str, Object]]:
+def _operations(resource: Resource, reference: str) -> Iterator[tuple[str, Object]]:
     """The paths of a resource, each with its operations by verb, as OpenAPI 3 has them."""
     gvk = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     schema = {"schema": {"$ref": reference}}

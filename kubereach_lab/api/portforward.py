@@ -1,9 +1,11 @@
-"""``portforward``: TCP connections to a pod's own loopback, over SPDY or WebSocket.
+"""``portforward``: TCP connections to a pod's own loopback, over WebSocket.
 
 kubectl opens two SPDY streams for each connection, one of data and one for what goes wrong, paired by the header
-``requestID``; since v1.31 it carries this SPDY in WebSocket messages (KEP-4006). The older WebSocket form, which the
-official Python client speaks, has one connection for each port: channel 2n carries port n, channel 2n+1 its errors, and
-each begins with the port's number. Source: k8s.io/cri-streaming, portforward.
+``requestID``, and carries this SPDY in WebSocket messages (KEP-4006). The older form, which the official Python client
+speaks, has one connection for each port: channel 2n carries port n, channel 2n+1 its errors, and each begins with the
+port's number. Source: k8s.io/cri-streaming, portforward.
+
+Real servers take the first since v1.31, and this one always: those of before v1.31 get it from kubectl over SPDY alone.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from kubereach_lab import status, versions
+from kubereach_lab import status
 from kubereach_lab.api import upgrade
 from kubereach_lab.api.context import Context, plain
 from kubereach_lab.api.remote_command import feed
@@ -22,8 +25,7 @@ from kubereach_lab.api.requests import Target
 from kubereach_lab.api.spdy_session import Pipe, Session, Stream
 from kubereach_lab.runtime import PortClosed
 
-_PROTOCOL = "portforward.k8s.io"
-_TUNNEL = f"SPDY/3.1+{_PROTOCOL}"
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
 _CHANNEL_PROTOCOLS = ("v4.channel.k8s.io", "channel.k8s.io")
 _CHUNK = 32 * 1024
 
@@ -32,7 +34,7 @@ Dial = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 async def port_forward(request: web.BaseRequest, context: Context, target: Target) -> web.StreamResponse:
     """Carries connections until the client leaves or the pod ends."""
-    kind = upgrade.wanted(request)
+    upgrade.check(request)
     pod = context.registry.get("pods", target.namespace, target.name)
     if not pod["spec"].get("nodeName"):
         raise status.bad_request(f"pod {target.name} does not have a host assigned")
@@ -40,21 +42,32 @@ async def port_forward(request: web.BaseRequest, context: Context, target: Targe
     async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await context.runtime.dial_loopback(pod, port)
 
-    if kind == upgrade.SPDY:
-        response = await upgrade.spdy(request, (_PROTOCOL,))
-        if isinstance(response, upgrade.SpdyResponse):
-            await Forwarder(response, dial).run()
-        return response
-    offered = request.headers.get("Sec-WebSocket-Protocol", "")
-    tunnelled = context.config.minor >= versions.PORT_FORWARD_WEBSOCKETS
-    if tunnelled and _TUNNEL in (protocol.strip() for protocol in offered.split(",")):
-        socket = await upgrade.websocket(request, (_TUNNEL,))
-        if socket is None:
-            return web.Response(status=403)
-        await Forwarder(upgrade.Tunnel(socket), dial).run()
-        await socket.close(code=WSCloseCode.OK)
-        return socket
-    return await _by_channels(request, dial)
+    if _TUNNEL not in upgrade.offered_by(request):
+        return await _by_channels(request, dial)
+    socket = await upgrade.websocket(request, (_TUNNEL,))
+    if socket is None:
+        return web.Response(status=403)
+    await Forwarder(Tunnel(socket), dial).run()
+    await socket.close(code=WSCloseCode.OK)
+    return socket
+
+
+class Tunnel:
+    """SPDY in the binary messages of a WebSocket, whose borders mean nothing: a `Pipe`."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def read(self) -> bytes:
+        while True:
+            message = await self._socket.receive()
+            if message.type is not WSMsgType.BINARY:
+                return b""
+            if message.data:
+                return cast("bytes", message.data)
+
+    async def write(self, data: bytes) -> None:
+        await self._socket.send_bytes(data)
 
 
 class Forwarder:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubereach_lab import status
 from kubereach_lab.admission import forbidden, may
-from kubereach_lab.api import discovery, newer, openapi, proxy, reviews, swagger
+from kubereach_lab.api import discovery, newer, openapi, proxy, reviews
 from kubereach_lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach_lab.api.context import Context, answer, plain
 from kubereach_lab.api.logs import log
@@ -55,7 +55,6 @@ class ApiServer:
         self._objects = Objects(self._context)
         self._subresources = Subresources(self._objects)
         self._documents = openapi.Documents(schemas, config)
-        self._swagger = swagger.Swagger(schemas, config)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._count = 0
@@ -129,9 +128,6 @@ class ApiServer:
             return answer(discovery.version(config))
         if path in ("/api", "/apis"):
             return self._groups(request, core=path == "/api")
-        if parts == ["openapi", "v2"]:
-            media_type, document = self._swagger.answer(request.headers.get("Accept", ""))
-            return web.Response(body=document, headers={"Content-Type": media_type, "Vary": "Accept"})
         if parts[:2] == ["openapi", "v3"]:
             return self._openapi(parts[2:])
         if path == "/":

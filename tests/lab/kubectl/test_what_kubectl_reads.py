@@ -1,4 +1,4 @@
-"""What kubectl asks beside objects: the schemas in their forms, node leases."""
+"""What kubectl asks beside objects: the schemas, node leases."""
 
 from __future__ import annotations
 
@@ -16,48 +16,6 @@ from kubereach_lab.kubelet.heartbeat import Heartbeat
 from kubereach_lab.registry import Registry
 from kubereach_lab.system import create_node
 
-_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-
-
-def fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message; varints are passed over."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = varint()
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            varint()
-            continue
-        assert kind == 2, kind
-        length = varint()
-        yield number, data[at : at + length]
-        at += length
-    assert at == len(data)
-
-
-def one(data: bytes, *numbers: int) -> bytes:
-    """The field at a path of numbers."""
-    for number in numbers:
-        (data,) = (value for found, value in fields(data) if found == number)
-    return data
-
-
-def named(data: bytes) -> dict[str, bytes]:
-    """A map that is a list of names and values in field 1."""
-    return {one(entry, 1).decode(): one(entry, 2) for number, entry in fields(data) if number == 1}
-
 
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
@@ -68,35 +26,6 @@ def references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for below in value:
             yield from references(below)
-
-
-def test_openapi_v2_says_the_same_in_both_forms(lab: LabAccess) -> None:
-    document = lab.get("/openapi/v2")
-    assert document["swagger"] == "2.0" and document["info"]["version"] == "1.36"
-    definitions = document["definitions"]
-    assert {ref.removeprefix("#/definitions/") for ref in references(document)} <= set(definitions)
-    port = definitions["io.k8s.api.core.v1.ServicePort"]["properties"]
-    assert port["targetPort"]["$ref"] == "#/definitions/io.k8s.apimachinery.pkg.util.intstr.IntOrString"
-    patched = document["paths"]["/api/v1/namespaces/{namespace}/services/{name}"]["patch"]
-    assert "dryRun" in {parameter["name"] for parameter in patched["parameters"]}
-
-    answer = lab.http.get("/openapi/v2", headers={"Accept": _PROTOBUF})
-    # "@" has no place in a media type, and old kubectls do not read one that has it
-    assert answer.headers["content-type"] == _PROTOBUF.replace("@", ".")
-    message = answer.content
-    assert one(message, 1) == b"2.0"
-    in_protobuf = named(one(message, 9))
-    assert in_protobuf.keys() == definitions.keys()
-    for name, schema in definitions.items():
-        found = named(one(in_protobuf[name], 25)) if "properties" in schema else {}
-        assert found.keys() == schema.get("properties", {}).keys(), name
-    spec = named(one(in_protobuf["io.k8s.api.core.v1.ServiceSpec"], 25))
-    assert one(spec["ports"], 22, 1) == b"array"
-    assert one(spec["ports"], 23, 1, 1) == b"#/definitions/io.k8s.api.core.v1.ServicePort"
-    extensions = {
-        one(entry, 1).decode(): one(entry, 2, 2) for number, entry in fields(spec["ports"]) if number == 31
-    }
-    assert extensions["x-kubernetes-patch-merge-key"] == b'"port"'
 
 
 def test_openapi_v3_is_whole(lab: LabAccess) -> None:
