@@ -9,7 +9,7 @@ from typing import Any
 
 from kubereach_lab.api.bodies import Representation
 from kubereach_lab.config import LabConfig
-from kubereach_lab.resources import Resource, Subresource, group_versions
+from kubereach_lab.resources import Resource, Subresource, groups
 from kubereach_lab.status import Object
 
 #: the checks that ``/readyz?verbose`` names; the lab has no others
@@ -40,15 +40,6 @@ def health(path: str, query: Mapping[str, str]) -> str:
     if "verbose" not in query:
         return "ok"
     return "".join(f"[+]{check} ok\n" for check in _CHECKS) + f"{path.strip('/')} check passed\n"
-
-
-def groups(minor: int) -> dict[str, dict[str, list[Resource]]]:
-    """Group -> version -> resources that a minor version of Kubernetes serves; the core group is empty."""
-    served: dict[str, dict[str, list[Resource]]] = {}
-    for resources in group_versions(minor).values():
-        for resource in resources:
-            served.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
-    return served
 
 
 def legacy_versions(config: LabConfig) -> Object:

@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 
 from kubereach_lab import selectors, status, versions
-from kubereach_lab.api import protobuf, tables, yaml_body
+from kubereach_lab.api import yaml_body
 from kubereach_lab.api.bodies import (
     YAML,
     Body,
@@ -34,6 +34,8 @@ from kubereach_lab.api.requests import (
     write_options,
 )
 from kubereach_lab.defaults import names
+from kubereach_lab.kubectl import protobuf, tables
+from kubereach_lab.partial import partial_list, partial_metadata
 from kubereach_lab.patch import json_patch, left_by_merging, merge_patch, strategic_merge
 from kubereach_lab.resources import EVENTS_V1, Resource
 from kubereach_lab.status import Object
@@ -114,7 +116,7 @@ class Objects:
             table = tables.table(target.resource, [obj], {"resourceVersion": revision}, form.version, query)
             return answer(table, form=form, warnings=warnings)
         if form.convert == "PartialObjectMetadata":
-            return answer(tables.partial_metadata(obj, form.version), form=form)
+            return answer(partial_metadata(obj, form.version), form=form)
         return answer(obj, form=form, warnings=warnings)
 
     def collection(self, target: Target, form: Representation, query: Mapping[str, str]) -> web.Response:
@@ -146,7 +148,7 @@ class Objects:
             table = tables.table(resource, items, metadata, form.version, query)
             return answer(table, form=form, warnings=warnings)
         if form.convert == "PartialObjectMetadataList":
-            return answer(tables.partial_list(items, metadata, form.version), form=form)
+            return answer(partial_list(items, metadata, form.version), form=form)
         body = {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,

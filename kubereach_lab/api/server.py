@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kubereach_lab import status
 from kubereach_lab.admission import forbidden, may
-from kubereach_lab.api import discovery, newer, openapi, proxy, reviews
+from kubereach_lab.api import discovery, newer, proxy, reviews
 from kubereach_lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach_lab.api.context import Context, answer, plain
 from kubereach_lab.api.logs import log
@@ -19,14 +19,15 @@ from kubereach_lab.api.objects import Objects, warnings_of
 from kubereach_lab.api.portforward import port_forward
 from kubereach_lab.api.remote_command import attach, execute
 from kubereach_lab.api.requests import Target, flag, parse_path
-from kubereach_lab.api.schemas import Schemas
 from kubereach_lab.api.subresources import Subresources
 from kubereach_lab.api.watch import watch
 from kubereach_lab.config import LabConfig
+from kubereach_lab.kubectl import openapi
 from kubereach_lab.pki import Pki
 from kubereach_lab.registry import Registry
-from kubereach_lab.resources import REVIEWS
+from kubereach_lab.resources import REVIEWS, groups
 from kubereach_lab.runtime import Runtime
+from kubereach_lab.schemas import Schemas
 from kubereach_lab.status import StatusError
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class ApiServer:
         if found is None:
             if parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) == 3):
                 group = parts[1] if parts[0] == "apis" else ""
-                if group in discovery.groups(self._context.config.minor):
+                if group in groups(self._context.config.minor):
                     raise status.no_such_path()
             return plain("404 page not found\n", 404)
         if request.method not in ("GET", "HEAD"):

@@ -14,10 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from kubereach_lab import status
-from kubereach_lab.api import newer, tables
+from kubereach_lab.api import newer
 from kubereach_lab.api.bodies import Representation
 from kubereach_lab.api.objects import Predicate, select, shown
 from kubereach_lab.api.requests import ListOptions, Target, list_options
+from kubereach_lab.kubectl import tables
+from kubereach_lab.partial import partial_metadata
 from kubereach_lab.registry import Registry
 from kubereach_lab.resources import EVENTS_V1
 from kubereach_lab.status import Object
@@ -105,7 +107,7 @@ class _Watch:
                 self.resource, [obj], metadata, self.form.version, self.query, with_columns=columns
             )
         if self.form.convert == "PartialObjectMetadata":
-            return tables.partial_metadata(obj, self.form.version)
+            return partial_metadata(obj, self.form.version)
         return newer.newer(obj) if self.odd else obj
 
     def bookmark(self, *, initial_end: bool = False) -> None:
@@ -120,7 +122,7 @@ class _Watch:
         if self.form.convert == "Table":
             obj = tables.empty_table(self.resource, obj, self.form.version)
         elif self.form.convert == "PartialObjectMetadata":
-            obj = tables.partial_metadata(obj, self.form.version)
+            obj = partial_metadata(obj, self.form.version)
         self.lines.append(json.dumps({"type": "BOOKMARK", "object": obj}).encode() + b"\n")
         self.news.set()
 

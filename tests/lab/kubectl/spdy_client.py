@@ -19,7 +19,7 @@ import yaml
 from lab_access import PATIENCE, LabAccess
 from websocket import ABNF, WebSocketException, create_connection
 
-from kubereach_lab.api.spdy import DICTIONARY
+from kubereach_lab.kubectl.spdy import DICTIONARY
 
 
 def _connected(lab: LabAccess) -> tuple[str, ssl.SSLSocket]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab_access import LabAccess, Object
 
-from kubereach_lab.api.spdy import DICTIONARY, Decoder, Encoder, Frame, Kind, SpdyError
+from kubereach_lab.kubectl.spdy import DICTIONARY, Decoder, Encoder, Frame, Kind, SpdyError
 
 from .spdy_client import SpdyClient, WebSocketBytes
 

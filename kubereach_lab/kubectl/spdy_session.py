@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from kubereach_lab.api.spdy import FIN, Decoder, Encoder, Frame, Kind, Reason
+from kubereach_lab.kubectl.spdy import FIN, Decoder, Encoder, Frame, Kind, Reason
 
 _AHEAD = 1024 * 1024
 #: streams that one client may have open

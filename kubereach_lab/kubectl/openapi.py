@@ -7,15 +7,14 @@ three-way merge of apply read the schemas. The documents are made from the publi
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from kubereach_lab.api.bodies import encode
-from kubereach_lab.api.discovery import groups
-from kubereach_lab.api.schemas import Schemas
 from kubereach_lab.config import LabConfig
-from kubereach_lab.resources import Resource
+from kubereach_lab.resources import Resource, groups
+from kubereach_lab.schemas import Schemas
 from kubereach_lab.status import Object
 
 _PREFIX = "#/$defs/"
@@ -56,14 +55,13 @@ class Documents:
             for path, operations in _operations(resource, f"{_COMPONENT}{name}"):
                 paths[path] = operations
         major_minor = ".".join(self._config.version.removeprefix("v").split(".")[:2])
-        return encode(
-            {
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": major_minor},
-                "paths": paths,
-                "components": {"schemas": needed},
-            }
-        )
+        document = {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": major_minor},
+            "paths": paths,
+            "components": {"schemas": needed},
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
 
     def _collect(self, name: str, needed: dict[str, Any]) -> None:
         if name in needed:
