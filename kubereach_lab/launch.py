@@ -139,7 +139,7 @@ class Lab:
         self._own_user_namespace = bool(hello["user_namespace"])
         if self._own_user_namespace:
             _map_ids(self._process.pid)
-        config = asdict(self.config) | {"faults": sorted(self.config.faults)}
+        config = asdict(self.config) | {"faults": sorted(self.config.faults.names)}
         control.send(json.dumps(config).encode())
         self._init_pid = int(self._receive(control)["init"])
         self._receive(control)  # ready

@@ -29,6 +29,7 @@ from kubereach_lab.controllers.replicaset import ReplicaSetController
 from kubereach_lab.controllers.scheduler import Scheduler
 from kubereach_lab.controllers.statefulset import StatefulSetController
 from kubereach_lab.dns.feeder import DnsFeeder
+from kubereach_lab.faults import Faults
 from kubereach_lab.kubelet.heartbeat import Heartbeat
 from kubereach_lab.kubelet.kubelet import Kubelet
 from kubereach_lab.kubelet.processes import Processes
@@ -87,7 +88,7 @@ class LabServer:
             StatefulSetController(self.registry),
             DaemonSetController(self.registry),
             JobController(self.registry),
-            EndpointSliceController(self.registry, self.config.faults),
+            EndpointSliceController(self.registry),
             EndpointsCleaner(self.registry),
             EndpointsMirror(self.registry),
             DisruptionController(self.registry),
@@ -143,7 +144,7 @@ def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.
     """Be the lab's server until the process is killed. `control` is told ``{"ready": true}``, or what went wrong."""
     logging.basicConfig(level=os.environ.get("KUBEREACH_LAB_DEBUG", "WARNING"), stream=sys.stderr)
     settings["node_port_range"] = tuple(settings["node_port_range"])
-    settings["faults"] = frozenset(settings["faults"])
+    settings["faults"] = Faults(settings["faults"])
 
     gc.disable()  # what it takes to come up stays: nothing of it is garbage
 

@@ -119,7 +119,7 @@ async def execute(request: web.BaseRequest, context: Context, target: Target) ->
         return await context.runtime.exec(pod, container, command, stdin=wants["stdin"], tty=wants["tty"])
 
     upgrade.check(request)
-    if "api.exec-forbidden" in context.config.faults:
+    if context.config.faults.api.exec_forbidden:
         context.registry.get("pods", target.namespace, target.name)
         why = 'User "kubernetes-admin" cannot create resource "pods/exec" in API group "" in the namespace'
         raise status.forbidden("pods", target.name, f'{why} "{target.namespace}"')

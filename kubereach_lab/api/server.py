@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -22,6 +22,7 @@ from kubereach_lab.api.requests import Target, flag, parse_path
 from kubereach_lab.api.subresources import Subresources
 from kubereach_lab.api.watch import watch
 from kubereach_lab.config import LabConfig
+from kubereach_lab.faults import Faults
 from kubereach_lab.kubectl import openapi
 from kubereach_lab.pki import Pki
 from kubereach_lab.registry import Registry
@@ -202,17 +203,17 @@ class ApiServer:
             return objects.delete_collection(target, form, query, text)
         raise status.method_not_allowed()
 
-    async def _disturb(self, method: str, faults: Collection[str]) -> None:
+    async def _disturb(self, method: str, faults: Faults) -> None:
         """api.slow, api.busy and api.fails-to-read. Raises `StatusError`."""
-        if "api.slow" in faults:
+        if faults.api.slow:
             await asyncio.sleep(_SLOW_SECONDS)
         self._count += 1
         if self._count % _ILL:
             return
-        if "api.busy" in faults:
+        if faults.api.busy:
             text = "too many requests, please try again later."
             raise StatusError(429, "TooManyRequests", text, {"retryAfterSeconds": 1})
-        if "api.fails-to-read" in faults and method == "GET":
+        if faults.api.fails_to_read and method == "GET":
             raise status.internal_error("etcdserver: request timed out")
 
     def _subresource(

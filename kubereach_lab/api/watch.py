@@ -56,7 +56,7 @@ class _Watch:
         self.query = query
         self.options = options
         self.wanted: Predicate | None = select(self.resource, options)
-        self.odd = newer.FAULT in registry.config.faults
+        self.odd = registry.config.faults.api.newer
         self.plain = not (form.convert or self.odd) and self.resource is not EVENTS_V1
         self.columns_sent = False
         self.lines: deque[bytes] = deque()
@@ -161,7 +161,7 @@ async def watch(
     response.enable_chunked_encoding()
     end = watching.start()
     loop = asyncio.get_running_loop()
-    dropped = "api.drops-watch" in registry.config.faults
+    dropped = registry.config.faults.api.drops_watch
     deadline = loop.time() + (_DROPPED_SECONDS if dropped else options.timeout or _LONGEST_SECONDS)
     listing = bool(options.send_initial_events)
     next_bookmark = loop.time() + (
@@ -169,7 +169,7 @@ async def watch(
     )
     try:
         await response.prepare(request)
-        if "api.late-watch" in registry.config.faults and target.resource.group == "apps":
+        if registry.config.faults.api.late_watch and target.resource.group == "apps":
             await asyncio.sleep(_LATE_SECONDS)
         while True:
             if watching.lines:

@@ -53,7 +53,7 @@ class Scheduler(Controller):
             if not reasons[0]:
                 here = (p for p in pods if p["spec"]["nodeName"] == node["metadata"]["name"])
                 reasons = lacking(wanted, node, here)
-            if "node.full" in self.registry.config.faults and namespace != _SYSTEM:
+            if self.registry.config.faults.node.full and namespace != _SYSTEM:
                 reasons = ["Insufficient cpu"]
             refusals.update(reasons)
             if not reasons:

@@ -25,13 +25,12 @@ class DnsFeeder:
     async def attach(self) -> socket.socket:
         """A new replica's end of the stream; what it is sent first is everything."""
         self._attached += 1
-        faults = set(self._config.faults)
-        if "dns.one-replica-wrong" in faults and self._attached == 2:
-            faults.add("dns.replica-empty")
+        faults = self._config.faults
+        empty = faults.dns.one_replica_wrong and self._attached == 2
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}
-        self._send(writer, zone | {"faults": sorted(faults)})
+        self._send(writer, zone | {"faults": sorted(faults.names), "empty": empty})
         self._send(writer, self._namespaces())
         for service in self._registry.list("services"):
             meta = service["metadata"]
