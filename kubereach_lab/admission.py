@@ -1,13 +1,16 @@
-"""What an API server that lets little in would refuse: with a fault, our pods or our Services, in its own words."""
+"""What admission refuses, in its own words; with a fault, our pods or our Services too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from kubereach_lab import status
 from kubereach_lab.faults import Faults
 from kubereach_lab.pki import ADMIN
-from kubereach_lab.status import StatusError
+from kubereach_lab.resources import Resource
+from kubereach_lab.status import Object, StatusError
+from kubereach_lab.store import Find
 
 #: of the cluster itself, which is let in
 _SYSTEM = "kube-system"
@@ -29,6 +32,22 @@ def of_pod(namespace: str, faults: Faults) -> str:
     if faults.api.pod_security:
         return _POD_SECURITY
     return _LIMIT_RANGE if faults.api.limit_range else ""
+
+
+def check_namespace(kind: Resource, metadata: Object, find: Find) -> None:
+    """Nothing is made where there is no namespace, or one that is ending (NamespaceLifecycle).
+
+    Raises `StatusError` 404 or 403. `metadata` are the new object's.
+    """
+    name = metadata["namespace"]
+    namespace = find("namespaces", None, name)
+    if namespace is None:
+        raise status.not_found("namespaces", name)
+    if namespace["metadata"].get("deletionTimestamp"):
+        why = f"unable to create new content in namespace {name} because it is being terminated"
+        text = f"namespace {name} is being terminated"
+        cause = status.Cause("metadata.namespace", "NamespaceTerminating", text)
+        raise status.forbidden(kind.name, metadata.get("name", ""), why, kind.group, [cause])
 
 
 def of_level(spec: Mapping[str, Any], labels: Mapping[str, str]) -> str:

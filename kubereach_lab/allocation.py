@@ -13,7 +13,7 @@ from functools import partial
 
 from kubereach_lab.config import AddressPlan, Network
 from kubereach_lab.defaults.families import family_of, set_families
-from kubereach_lab.defaults.services import (
+from kubereach_lab.defaults.service_spec import (
     AFFINITY_SECONDS,
     is_headless,
     needs_cluster_ip,

@@ -11,7 +11,8 @@ from typing import Any
 from kubereach_lab import versions
 from kubereach_lab.config import LabConfig
 from kubereach_lab.kubelet.images import DNS_IMAGE
-from kubereach_lab.registry import Registry, now
+from kubereach_lab.registry import Registry
+from kubereach_lab.times import now
 
 Object = dict[str, Any]
 

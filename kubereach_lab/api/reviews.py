@@ -12,8 +12,8 @@ from kubereach_lab.api.bodies import Representation, parse_object
 from kubereach_lab.api.context import answer
 from kubereach_lab.faults import HEALTHY, Faults
 from kubereach_lab.pki import ADMIN, ADMIN_GROUP
-from kubereach_lab.registry import now
 from kubereach_lab.resources import Resource
+from kubereach_lab.times import now
 
 
 def review(

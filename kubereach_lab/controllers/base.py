@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from kubereach_lab.registry import Registry, now
+from kubereach_lab.registry import Registry
 from kubereach_lab.status import StatusError
 from kubereach_lab.store import copy_object
+from kubereach_lab.times import now
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -195,10 +196,10 @@ def create_pod(registry: Registry, owner: Object, pod: Object, component: str) -
     try:
         created = registry.create("pods", pod)
     except StatusError as error:
-        registry.record_event(owner, "Warning", "FailedCreate", f"Error creating: {error}", component)
+        registry.events.record(owner, "Warning", "FailedCreate", f"Error creating: {error}", component)
         raise
     message = f"Created pod: {created['metadata']['name']}"
-    registry.record_event(owner, "Normal", "SuccessfulCreate", message, component)
+    registry.events.record(owner, "Normal", "SuccessfulCreate", message, component)
     return created
 
 
@@ -206,7 +207,7 @@ def delete_pod(registry: Registry, owner: Object, pod: Object, component: str) -
     """Delete a pod of an owner and tell it in an Event."""
     registry.delete("pods", *name_of(pod))
     message = f"Deleted pod: {pod['metadata']['name']}"
-    registry.record_event(owner, "Normal", "SuccessfulDelete", message, component)
+    registry.events.record(owner, "Normal", "SuccessfulDelete", message, component)
 
 
 def scaled(value: int | str, total: int, *, up: bool) -> int:

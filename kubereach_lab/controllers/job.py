@@ -24,7 +24,8 @@ from kubereach_lab.controllers.base import (
     pod_from,
     ready,
 )
-from kubereach_lab.registry import Registry, now
+from kubereach_lab.registry import Registry
+from kubereach_lab.times import now
 
 _FINALIZER = "batch.kubernetes.io/job-tracking"
 _COMPONENT = "job-controller"
@@ -157,9 +158,9 @@ class JobController(Controller):
             _set_condition(status, condition_type, "True", reason, message)
         if kind == "Complete":
             status["completionTime"] = now()
-            self.registry.record_event(job, "Normal", "Completed", "Job completed", _COMPONENT)
+            self.registry.events.record(job, "Normal", "Completed", "Job completed", _COMPONENT)
         else:
-            self.registry.record_event(job, "Warning", reason, message, _COMPONENT)
+            self.registry.events.record(job, "Warning", reason, message, _COMPONENT)
         self._failures.pop(job["metadata"]["uid"], None)
 
     def _release(self, pod: Object) -> None:

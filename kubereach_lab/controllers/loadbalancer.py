@@ -107,7 +107,7 @@ class LoadBalancerController(Controller):
             if address is None:
                 message = f"{asked} cannot be had" if asked else "no address is left in the lab's pool"
                 self._take_charge(service)
-                self.registry.record_event(
+                self.registry.events.record(
                     service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
                 )
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kubereach_lab.controllers.base import Controller, Key, Object, name_of
-from kubereach_lab.registry import now
+from kubereach_lab.times import now
 
 _KEY = "node.kubernetes.io/unschedulable"
 

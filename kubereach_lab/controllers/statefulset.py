@@ -102,7 +102,7 @@ class StatefulSetController(RevisionedController):
     def _tell(self, stateful_set: Object, verb: str, pod: Object) -> None:
         name = stateful_set["metadata"]["name"]
         message = f"{verb} Pod {pod['metadata']['name']} in StatefulSet {name} successful"
-        self.registry.record_event(
+        self.registry.events.record(
             stateful_set, "Normal", f"Successful{verb.capitalize()}", message, "statefulset-controller"
         )
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from kubereach_lab.config import LabConfig
 from kubereach_lab.network import Host
-from kubereach_lab.registry import now
+from kubereach_lab.times import now
 
 Object = dict[str, Any]
 #: (namespace, name) of a Service

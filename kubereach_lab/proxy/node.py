@@ -226,7 +226,7 @@ class ServiceProxy:
             await self._checks.sync(key, service, slices)
 
     def _warn(self, service: Object, reason: str, message: str) -> None:
-        self._registry.record_event(service, "Warning", reason, message, "kube-proxy")
+        self._registry.events.record(service, "Warning", reason, message, "kube-proxy")
 
     def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
         """A Service, None if there is none, and its EndpointSlices."""
