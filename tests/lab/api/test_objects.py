@@ -59,6 +59,32 @@ def test_a_refused_service_takes_no_numbers(core: client.CoreV1Api, server: Serv
     core.delete_namespaced_service("b", namespace)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "remove", "path": "/data/nosuch"},
+        {"op": "test", "path": "/data/a", "value": "2"},
+        {"op": "add", "path": "/metadata/finalizers/5", "value": "x/y"},
+        {"op": "replace", "path": 5, "value": 1},
+        {"op": "shuffle", "path": "/data/a"},
+        {"path": "/data/a"},
+        "remove",
+    ],
+    ids=str,
+)
+def test_a_json_patch_that_cannot_be_applied(http: httpx.Client, namespace: str, operation: Any) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    http.post(path, json={"metadata": {"name": "patched"}, "data": {"a": "1"}})
+    first = {"op": "add", "path": "/data/b", "value": "2"}
+    content_type = {"Content-Type": "application/json-patch+json"}
+    refused = http.patch(f"{path}/patched", json=[first, operation], headers=content_type)
+    assert refused.status_code == 422
+    assert refused.json()["message"] == "the server rejected our request due to an error in our request"
+    assert http.get(f"{path}/patched").json()["data"] == {"a": "1"}, "all operations or none"
+    done = http.patch(f"{path}/patched", json=[first], headers=content_type)
+    assert done.json()["data"] == {"a": "1", "b": "2"}
+
+
 def test_a_stale_put_is_a_conflict(core: client.CoreV1Api, namespace: str) -> None:
     made = core.create_namespaced_config_map(namespace, {"metadata": {"name": "c"}, "data": {"a": "1"}})
     core.patch_namespaced_config_map("c", namespace, {"data": {"a": "2"}})
