@@ -29,6 +29,7 @@ from kubereach_lab.controllers.replicaset import ReplicaSetController
 from kubereach_lab.controllers.scheduler import Scheduler
 from kubereach_lab.controllers.statefulset import StatefulSetController
 from kubereach_lab.dns.feeder import DnsFeeder
+from kubereach_lab.endpointslices import slices_of
 from kubereach_lab.faults import Faults
 from kubereach_lab.kubelet.heartbeat import Heartbeat
 from kubereach_lab.kubelet.kubelet import Kubelet
@@ -128,9 +129,7 @@ class LabServer:
         try:
             while True:
                 seen.clear()
-                slices = self.registry.list(
-                    "endpointslices", "kube-system", labels={"kubernetes.io/service-name": "kube-dns"}
-                )
+                slices = slices_of(self.registry, "kube-system", "kube-dns")
                 ready = [e for s in slices for e in s.get("endpoints") or [] if e["conditions"]["ready"]]
                 if len(ready) == 2:
                     break

@@ -97,13 +97,16 @@ def _resource(resource: Resource) -> Object:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     if "watch" in resource.verbs:
         entry["storageVersionHash"] = _storage_hash(resource)
     return entry
+
+
+def _other_names(resource: Resource) -> Object:
+    """Under which further names clients may ask for a resource, where there are any."""
+    found = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
+    return {key: names for key, names in found.items() if names}
 
 
 def _storage_hash(resource: Resource) -> str:
@@ -157,10 +160,7 @@ def _aggregated(resource: Resource) -> Object:
         "singularResource": resource.singular_name,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     if resource.subresources:
         entry["subresources"] = [
             {

@@ -29,6 +29,7 @@ from kubereach_lab.api.requests import (
     DeleteOptions,
     ListOptions,
     Target,
+    WriteOptions,
     delete_options,
     list_options,
     write_options,
@@ -192,13 +193,19 @@ class Objects:
     ) -> web.Response:
         resource = target.resource
         options = write_options(query, "CreateOptions")
-        obj, warnings = self.decode(
-            resource, parse_object(text, content_type, resource), options.field_validation
-        )
-        _check_namespace(obj, target)
+        obj, warnings = self._sent(target, text, content_type, options)
         stored = self._create(resource, obj, options.dry_run)
         warnings += warnings_of(self.context.config.minor, resource, stored)
         return answer(shown(resource, stored), code=201, form=form, warnings=warnings)
+
+    def _sent(
+        self, target: Target, text: bytes, content_type: str, options: WriteOptions
+    ) -> tuple[Object, list[str]]:
+        """The object that a client has sent to `target`, and warnings. Raises `StatusError`. See `decode`."""
+        body = parse_object(text, content_type, target.resource)
+        obj, warnings = self.decode(target.resource, body, options.field_validation)
+        _check_namespace(obj, target)
+        return obj, warnings
 
     def _create(self, resource: Resource, obj: Object, dry_run: bool) -> Object:
         if resource is EVENTS_V1:
@@ -210,10 +217,7 @@ class Objects:
     ) -> web.Response:
         resource = target.resource
         options = write_options(query, "UpdateOptions")
-        obj, warnings = self.decode(
-            resource, parse_object(text, content_type, resource), options.field_validation
-        )
-        _check_namespace(obj, target)
+        obj, warnings = self._sent(target, text, content_type, options)
         _check_name(obj, target)
         version = obj.get("metadata", {}).get("resourceVersion", "")
         if version and not version.isdigit():

@@ -78,13 +78,8 @@ def exit_status(code: int, command: list[str], protocol: str) -> Object:
     why = f"command terminated with exit code {code}"
     if protocol in (_V4, _BASE64[0]):
         why = f"error executing command [{' '.join(command)}], exit code {code}"
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"command terminated with non-zero exit code: {why}",
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-    }
+    cause = {"reason": "ExitCode", "message": str(code)}
+    return _failure(f"command terminated with non-zero exit code: {why}", "NonZeroExitCode", cause)
 
 
 def start_failure(error: Exception, protocol: str) -> Object:
@@ -95,13 +90,16 @@ def start_failure(error: Exception, protocol: str) -> Object:
     )
     if protocol == _V5:
         why = f"Internal error occurred: {why}"
+    return _failure(f"Internal error occurred: {why}", "InternalError", {"message": why}) | {"code": 500}
+
+
+def _failure(message: str, reason: str, cause: Object) -> Object:
     return {
         "metadata": {},
         "status": "Failure",
-        "message": f"Internal error occurred: {why}",
-        "reason": "InternalError",
-        "details": {"causes": [{"message": why}]},
-        "code": 500,
+        "message": message,
+        "reason": reason,
+        "details": {"causes": [cause]},
     }
 
 

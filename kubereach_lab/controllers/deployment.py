@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
     being_deleted,

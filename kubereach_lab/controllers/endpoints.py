@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.hints import add_hints, zones
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
     being_deleted,
@@ -19,15 +20,13 @@ from kubereach_lab.controllers.base import (
     owned,
     owner_reference,
 )
-from kubereach_lab.controllers.hints import add_hints, zones
 from kubereach_lab.controllers.triggers import TriggerTimes, annotate
+from kubereach_lab.endpointslices import MANAGER, SERVICE, is_written_by, service_of
 from kubereach_lab.registry import Registry
 
 #: (name, protocol, number, application protocol or "")
 _Port = tuple[str, str, int, str]
 _SLICE_SIZE = 100
-_NAME = "kubernetes.io/service-name"
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _OLD_MANAGER = "endpoints.kubernetes.io/managed-by"
 _MANAGED_BY = "endpointslice-controller.k8s.io"
 _HEADLESS = "service.kubernetes.io/headless"
@@ -56,10 +55,8 @@ class EndpointSliceController(Controller):
             for service in self.registry.list("services", new["metadata"]["namespace"]):
                 if any(_selects(service, pod) for pod in (new, old) if pod is not None):
                     yield name_of(service)
-        elif resource == "endpointslices":
-            labels = new["metadata"].get("labels") or {}
-            if labels.get(_MANAGER) == _MANAGED_BY and _NAME in labels:
-                yield new["metadata"]["namespace"], labels[_NAME]
+        elif resource == "endpointslices" and is_written_by(_MANAGED_BY, new) and (name := service_of(new)):
+            yield new["metadata"]["namespace"], name
 
     def reconcile(self, namespace: str, name: str) -> None:
         service = self.registry.find("services", namespace, name)
@@ -146,7 +143,7 @@ class EndpointSliceController(Controller):
         for ports, endpoints in wanted:
             # a slice with these ports is reused, so that watchers see one change and not a deletion and a creation
             reuse = next((s for s in free if (s.get("ports") or []) == ports), None) or next(iter(free), None)
-            labels = {_MANAGER: _MANAGED_BY, _NAME: service["metadata"]["name"]}
+            labels = {MANAGER: _MANAGED_BY, SERVICE: service["metadata"]["name"]}
             own = service["metadata"].get("labels") or {}
             labels |= {k: v for k, v in own.items() if k not in labels and k != _HEADLESS}
             if service["spec"].get("clusterIP") == "None":

@@ -10,7 +10,9 @@ import logging
 from collections.abc import Iterable
 
 from kubereach_lab.config import AddressPlan, LabConfig
-from kubereach_lab.controllers.base import Controller, Key, Object, being_deleted, name_of
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of
+from kubereach_lab.endpointslices import service_of, slices_of
 from kubereach_lab.outside import Outside
 from kubereach_lab.registry import Registry
 
@@ -78,7 +80,7 @@ class LoadBalancerController(Controller):
         elif resource == "endpointslices":
             key = (
                 new["metadata"]["namespace"],
-                (new["metadata"].get("labels") or {}).get("kubernetes.io/service-name"),
+                service_of(new),
             )
             if any(key in pool.held for pool in self._pools.values()):
                 yield key[0], str(key[1])
@@ -161,7 +163,7 @@ class LoadBalancerController(Controller):
         if service["spec"].get("externalTrafficPolicy") != "Local":
             return nodes
         namespace, name = name_of(service)
-        slices = self.registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
+        slices = slices_of(self.registry, namespace, name)
         with_endpoints = {
             endpoint.get("nodeName")
             for part in slices

@@ -9,14 +9,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
-    Key,
-    Object,
-    being_deleted,
-    name_of,
-    written_condition,
-)
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of, written_condition
 from kubereach_lab.registry import Registry
 from kubereach_lab.resources import BY_NAME, RESOURCES
 

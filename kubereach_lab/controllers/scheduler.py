@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import Controller, Key, Object, active, name_of
+from kubereach_lab.controllers.base import Controller
 from kubereach_lab.controllers.fitting import lacking, requested
+from kubereach_lab.controllers.meta import Key, Object, name_of
 from kubereach_lab.controllers.placement import node_allows
+from kubereach_lab.controllers.pods import active
 from kubereach_lab.selectors import matches_selector
 from kubereach_lab.times import now
 

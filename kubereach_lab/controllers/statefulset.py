@@ -5,14 +5,8 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from kubereach_lab.controllers.base import (
-    Object,
-    being_deleted,
-    name_of,
-    owned,
-    pod_from,
-    ready,
-)
+from kubereach_lab.controllers.meta import Object, being_deleted, name_of, owned
+from kubereach_lab.controllers.pods import pod_from, ready
 from kubereach_lab.controllers.revisions import RevisionedController
 
 _HASH = "controller-revision-hash"

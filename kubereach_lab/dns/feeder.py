@@ -9,6 +9,7 @@ from typing import Any
 
 from kubereach_lab.config import LabConfig
 from kubereach_lab.dns.records import Object, service_records
+from kubereach_lab.endpointslices import service_of, slices_of
 from kubereach_lab.registry import Registry
 
 
@@ -44,9 +45,7 @@ class DnsFeeder:
         if resource == "services":
             message = self._service(meta["namespace"], meta["name"])
         elif resource == "endpointslices":
-            message = self._service(
-                meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name", "")
-            )
+            message = self._service(meta["namespace"], service_of(new))
         elif resource == "namespaces":
             message = self._namespaces()
         else:
@@ -66,9 +65,7 @@ class DnsFeeder:
         service = self._registry.find("services", namespace, name)
         records: list[Any] = []
         if service is not None:
-            slices = self._registry.list(
-                "endpointslices", namespace, labels={"kubernetes.io/service-name": name}
-            )
+            slices = slices_of(self._registry, namespace, name)
             records = service_records(service, slices, self._config.cluster_domain, self._config.faults)
         return {"service": f"{namespace}/{name}", "records": records}
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from kubereach_lab.config import AddressPlan, LabConfig
+from kubereach_lab.endpointslices import MANAGER, service_of, slices_of
 from kubereach_lab.network import NetworkError, NodeNetwork
 from kubereach_lab.proxy.base import base_rules, table
 from kubereach_lab.proxy.claims import Claims, Key
@@ -27,7 +28,6 @@ _GATHER = 0.005
 _SLOW = 8.0
 
 #: who writes EndpointSlices, as a label of them says; the API server's own have none
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
 
@@ -118,7 +118,7 @@ class _Proxier:
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
         if self._config.faults.proxy.manual_ignored:
-            own = [part for part in own if part["metadata"]["labels"].get(_MANAGER, "") in _CONTROLLERS]
+            own = [part for part in own if part["metadata"]["labels"].get(MANAGER, "") in _CONTROLLERS]
         key = service["metadata"]["namespace"], service["metadata"]["name"]
         own, service = self._keeping.slices(key, own), self._keeping.service(key, service)
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
@@ -183,7 +183,7 @@ class ServiceProxy:
         if resource == "services":
             name = meta["name"]
         elif resource == "endpointslices":
-            name = meta.get("labels", {}).get("kubernetes.io/service-name", "")
+            name = service_of(new)
         else:
             if resource == "nodes" and meta["name"] == self._network.name:
                 self._checks.node_changed(new)
@@ -233,5 +233,4 @@ class ServiceProxy:
         service = self._registry.find("services", namespace, name)
         if service is None or not self._watched.service(service):
             return None, []
-        labels = {"kubernetes.io/service-name": name}
-        return service, self._watched.slices(self._registry.list("endpointslices", namespace, labels=labels))
+        return service, self._watched.slices(slices_of(self._registry, namespace, name))
