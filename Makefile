@@ -67,7 +67,7 @@ $(VENV)/.run: pyproject.toml scripts/setup
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml scripts/setup
-	scripts/setup $(VENV) '.[dev]' kubectl
+	scripts/setup $(VENV) '.[dev]'
 	@touch $@ $(VENV)/.run
 
 clean:  ## remove what was made here

@@ -1,27 +1,53 @@
-"""What an API server that lets little in would refuse: with a fault, our pods or our Services, in its own words."""
+"""What admission refuses, in its own words; with a fault, our pods or our Services too."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from kubereach_lab import status
+from kubereach_lab.faults import Faults
 from kubereach_lab.pki import ADMIN
-from kubereach_lab.status import StatusError
+from kubereach_lab.resources import Resource
+from kubereach_lab.status import Object, StatusError
+from kubereach_lab.store import Find
 
 #: of the cluster itself, which is let in
 _SYSTEM = "kube-system"
 _ENFORCE = "pod-security.kubernetes.io/enforce"
-_WORDS = {
-    "api.quota": "exceeded quota: pods, requested: pods=1, used: pods=0, limited: pods=0",
-    "api.pod-security": 'violates PodSecurity "restricted:latest": seccompProfile (pod or container "peer" must set '
-    'securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")',
-    "api.limit-range": "minimum memory usage per Container is 64Mi, but request is 24Mi",
-}
+_QUOTA = "exceeded quota: pods, requested: pods=1, used: pods=0, limited: pods=0"
+_POD_SECURITY = (
+    'violates PodSecurity "restricted:latest": seccompProfile (pod or container "peer" must set '
+    'securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")'
+)
+_LIMIT_RANGE = "minimum memory usage per Container is 64Mi, but request is 24Mi"
 
 
-def of_pod(namespace: str, faults: Collection[str]) -> str:
+def of_pod(namespace: str, faults: Faults) -> str:
     """api.quota, api.pod-security and api.limit-range: why a pod is refused, else empty."""
-    return "" if namespace == _SYSTEM else next((_WORDS[name] for name in _WORDS if name in faults), "")
+    if namespace == _SYSTEM:
+        return ""
+    if faults.api.quota:
+        return _QUOTA
+    if faults.api.pod_security:
+        return _POD_SECURITY
+    return _LIMIT_RANGE if faults.api.limit_range else ""
+
+
+def check_namespace(kind: Resource, metadata: Object, find: Find) -> None:
+    """Nothing is made where there is no namespace, or one that is ending (NamespaceLifecycle).
+
+    Raises `StatusError` 404 or 403. `metadata` are the new object's.
+    """
+    name = metadata["namespace"]
+    namespace = find("namespaces", None, name)
+    if namespace is None:
+        raise status.not_found("namespaces", name)
+    if namespace["metadata"].get("deletionTimestamp"):
+        why = f"unable to create new content in namespace {name} because it is being terminated"
+        text = f"namespace {name} is being terminated"
+        cause = status.Cause("metadata.namespace", "NamespaceTerminating", text)
+        raise status.forbidden(kind.name, metadata.get("name", ""), why, kind.group, [cause])
 
 
 def of_level(spec: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -36,9 +62,9 @@ def of_level(spec: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     return f'violates PodSecurity "{level}:{version}": host namespaces (hostNetwork=true)'
 
 
-def may(verb: str, resource: str, namespace: str | None, faults: Collection[str]) -> bool:
+def may(verb: str, resource: str, namespace: str | None, faults: Faults) -> bool:
     """api.forbidden: the user may do all but create Services; ``*`` is all there is."""
-    if "api.forbidden" not in faults or namespace == _SYSTEM:
+    if not faults.api.forbidden or namespace == _SYSTEM:
         return True
     return not (verb in ("create", "*") and resource in ("services", "*"))
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from kubereach_lab.config import AddressPlan, Network
 from kubereach_lab.defaults.families import family_of, set_families
-from kubereach_lab.defaults.services import (
+from kubereach_lab.defaults.service_spec import (
     AFFINITY_SECONDS,
     is_headless,
     needs_cluster_ip,
     needs_health_check_port,
     needs_node_port,
 )
+from kubereach_lab.faults import HEALTHY, Faults
 from kubereach_lab.status import Cause, Object, invalid, invalid_value
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -110,12 +111,12 @@ class ServiceAllocator:
     """
 
     def __init__(
-        self, plans: Sequence[AddressPlan], node_ports: tuple[int, int], faults: Collection[str] = ()
+        self, plans: Sequence[AddressPlan], node_ports: tuple[int, int], faults: Faults = HEALTHY
     ) -> None:
         """`plans` are those of the cluster's IP families, the primary one first."""
         self._faults = faults
         self.addresses = {plan.family: AddressAllocator(plan.services) for plan in plans}
-        self.ports = PortAllocator(*node_ports, keeps="api.node-ports-not-freed" in faults)
+        self.ports = PortAllocator(*node_ports, keeps=faults.api.node_ports_not_freed)
 
     def allocate(self, service: Object, old: Object | None, *, dry_run: bool = False) -> Callable[[], None]:
         """Takes what `service` needs beyond what `old` has. Raises `StatusError` 422.
@@ -125,11 +126,11 @@ class ServiceAllocator:
         """
         taken: list[Callable[[], None]] = []
         causes: list[Cause] = []
-        if "api.affinity-default-wrong" in self._faults:
+        if self._faults.api.affinity_default_wrong:
             _shorten_default(service["spec"])
         if needs_cluster_ip(service["spec"]):
             causes = set_families(service["spec"], old["spec"] if old else None, list(self.addresses))
-            if "dualstack.order-ignored" in self._faults:
+            if self._faults.dualstack.order_ignored:
                 service["spec"].get("ipFamilies", []).sort()
         if not causes:
             causes = self._take(service["spec"], old["spec"] if old else {}, taken)
@@ -209,7 +210,7 @@ class ServiceAllocator:
             if not wanted and not self._gets_node_ports(spec):
                 continue
             protocols, shared = by_number.get(entry["port"], (set(), 0))
-            if "api.node-ports-shared" in self._faults and by_number:
+            if self._faults.api.node_ports_shared and by_number:
                 protocols, shared = list(by_number.values())[-1]
             if not wanted and shared and entry["protocol"] not in protocols:
                 entry["nodePort"] = shared
@@ -224,9 +225,9 @@ class ServiceAllocator:
 
     def _gets_node_ports(self, spec: Object) -> bool:
         balanced = spec.get("type") == "LoadBalancer"
-        if balanced and "lb.no-node-port" in self._faults:
+        if balanced and self._faults.lb.no_node_port:
             return False
-        return needs_node_port(spec) or (balanced and "api.node-ports-forced" in self._faults)
+        return needs_node_port(spec) or (balanced and self._faults.api.node_ports_forced)
 
     def _take_port(
         self, wanted: int, mine: set[int], field: str, taken: list[Callable[[], None]]

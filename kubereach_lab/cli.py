@@ -10,11 +10,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from kubereach_lab import versions
 from kubereach_lab.config import IP_FAMILIES, PROXY_MODES, LabConfig
-from kubereach_lab.faults import FAULTS
+from kubereach_lab.faults import FAULTS, Faults
 from kubereach_lab.launch import Lab, LabError
 
 _DESCRIPTION = (
@@ -111,7 +110,7 @@ def main(args: argparse.Namespace) -> int:
             cluster_domain=args.cluster_domain.strip("."),
             proxy_mode=args.proxy_mode,
             version=versions.named(args.kubernetes_version),
-            faults=frozenset(filter(None, args.fault.split(","))),
+            faults=Faults(filter(None, args.fault.split(","))),
             images=_images(args.image),
         )
         with Lab(config) as lab:
@@ -126,7 +125,11 @@ def main(args: argparse.Namespace) -> int:
 
 def _list_faults(*, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(json.dumps({name: asdict(fault) for name, fault in FAULTS.items()}, indent=1) + "\n")
+        shown = {
+            name: {"what": fault.what, "layer": fault.layer, "bug": fault.bug, "nodes": fault.nodes}
+            for name, fault in FAULTS.items()
+        }
+        sys.stdout.write(json.dumps(shown, indent=1) + "\n")
         return 0
     margin = max(map(len, FAULTS)) + 4
     width = max(shutil.get_terminal_size((100, 24)).columns, margin + 30)

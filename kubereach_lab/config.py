@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kubereach_lab import versions
-from kubereach_lab.faults import check_faults
+from kubereach_lab.faults import HEALTHY, Faults
 
 #: modes of kube-proxy that the lab can play
 PROXY_MODES = ("nftables", "iptables", "ipvs")
@@ -106,8 +106,8 @@ class LabConfig:
     #: image (with or without its tag) -> the command of this machine that stands for its entry point; a container's
     #: args are appended to it, a container's own command replaces it
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    #: the defects that this lab has, by name
-    faults: frozenset[str] = field(default_factory=frozenset)
+    #: the defects that this lab has
+    faults: Faults = HEALTHY
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 200:
@@ -119,7 +119,6 @@ class LabConfig:
         if self.ip_family not in IP_FAMILIES:
             raise ValueError(f"unknown IP family {self.ip_family}: choose one of {', '.join(IP_FAMILIES)}")
         versions.named(self.version)
-        check_faults(self.faults)
 
     @property
     def minor(self) -> int:

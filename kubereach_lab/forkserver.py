@@ -17,12 +17,11 @@ import socket
 import sys
 import termios
 import traceback
-from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from kubereach_lab import syscalls
 from kubereach_lab.sandbox import Mount, Sandbox, SandboxError, enter_new
+from kubereach_lab.scripts import Script, Scripts
 
 #: what programs in containers commonly import: loaded once here, shared by all
 _PRELOAD = (
@@ -31,7 +30,6 @@ _PRELOAD = (
     "kubereach_lab.dns.server",
 )  # fmt: skip
 _MAX_FDS = 8
-_PYTHON_FLAGS = frozenset({"-u", "-B", "-E", "-I", "-s"})
 
 
 class ForkServer:
@@ -47,7 +45,7 @@ class ForkServer:
         self._control = control
         self._server_pid = server_pid
         self._children: set[int] = set()
-        self._compiled: dict[tuple[str, int, int], CodeType] = {}
+        self._scripts = Scripts()
 
     def run(self) -> None:
         """Serve until the lab's server ends."""
@@ -107,10 +105,10 @@ class ForkServer:
         if request["op"] == "signal":
             self._signal(request)
             return True
-        code = self._compile(request)
+        script = self._scripts.read(request.get("script"))
         pid = os.fork()
         if pid == 0:
-            self._become(request, list(fds), code)
+            self._become(request, list(fds), script)
         self._children.add(pid)
         for fd in fds:
             os.close(fd)
@@ -125,21 +123,7 @@ class ForkServer:
             except ProcessLookupError:
                 os.kill(pid, int(request["signal"]))  # not yet the leader of its own group
 
-    def _compile(self, request: dict[str, Any]) -> CodeType | None:
-        """The code of the script that the request runs, if it is one that we can run in a fork; compiled once."""
-        script = request.get("script")
-        if script is None:
-            return None
-        try:
-            facts = Path(script["source"]).stat()
-            key = (script["path"], facts.st_size, hash(Path(script["source"]).read_bytes()))
-            if key not in self._compiled:
-                self._compiled[key] = compile(Path(script["source"]).read_bytes(), script["path"], "exec")
-        except (OSError, SyntaxError, ValueError):
-            return None  # the real interpreter will say what is wrong with it
-        return self._compiled[key]
-
-    def _become(self, request: dict[str, Any], fds: list[int], code: CodeType | None) -> None:
+    def _become(self, request: dict[str, Any], fds: list[int], script: Script | None) -> None:
         """In the child: never returns."""
         exit_code = 1
         status = fds[3]
@@ -157,9 +141,9 @@ class ForkServer:
                 from kubereach_lab.dns.server import main
 
                 main(4)
-            elif code is not None:
+            elif script is not None:
                 os.close(status)
-                exit_code = _run_script(code, request["argv"])
+                exit_code = script.run(request["argv"])
             else:
                 _execute(request["argv"], status)
         except SystemExit as end:
@@ -205,37 +189,6 @@ def _place_descriptors(fds: list[int]) -> int:
         os.dup2(fd, number, inheritable=True)
         os.close(fd)
     return status
-
-
-def _run_script(code: CodeType, argv: list[str]) -> int:
-    """Run a compiled script as ``python3 script args`` would."""
-    arguments = argv[1:]
-    while arguments and arguments[0] in _PYTHON_FLAGS:
-        arguments.pop(0)
-    sys.argv = arguments
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-    if "-u" in argv:
-        sys.stdout.reconfigure(write_through=True)
-    module = type(sys)("__main__")
-    module.__dict__.update(__file__=arguments[0], __builtins__=__builtins__)
-    sys.modules["__main__"] = module
-    try:
-        exec(code, module.__dict__)
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        return 130
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return 0
 
 
 def _execute(argv: list[str], status: int) -> None:

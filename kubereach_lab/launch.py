@@ -26,7 +26,7 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/
 
 
 #: what the lab imports and the engine does not, so that testing a real cluster installs none of it (extra `lab`)
-_PACKAGES = ("aiohttp", "h11", "kubernetes_validate", "pyroute2")
+_PACKAGES = ("aiohttp", "h11", "h2", "jsonpatch", "kubernetes_validate", "pyroute2")
 
 
 class LabError(Exception):
@@ -139,7 +139,7 @@ class Lab:
         self._own_user_namespace = bool(hello["user_namespace"])
         if self._own_user_namespace:
             _map_ids(self._process.pid)
-        config = asdict(self.config) | {"faults": sorted(self.config.faults)}
+        config = asdict(self.config) | {"faults": sorted(self.config.faults.names)}
         control.send(json.dumps(config).encode())
         self._init_pid = int(self._receive(control)["init"])
         self._receive(control)  # ready

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
+
+from kubereach_lab.faults import Faults
 
 Object = dict[str, Any]
 
@@ -13,21 +14,21 @@ _SYSTEM = "kube-system"
 _NOBODYS_PORT = 9
 
 
-def in_service(service: Object, faults: Collection[str]) -> None:
+def in_service(service: Object, faults: Faults) -> None:
     """workload.wrong-label and workload.wrong-port, in place: of NodePort Services alone."""
     spec = service["spec"]
     if spec.get("type") != "NodePort":
         return
-    if "workload.wrong-label" in faults and spec.get("selector"):
+    if faults.workload.wrong_label and spec.get("selector"):
         spec["selector"] = {key: f"{value}-v2" for key, value in spec["selector"].items()}
-    if "workload.wrong-port" in faults:
+    if faults.workload.wrong_port:
         for port in spec["ports"]:
             port["targetPort"] = _NOBODYS_PORT
 
 
-def in_pod(pod: Object, faults: Collection[str]) -> None:
+def in_pod(pod: Object, faults: Faults) -> None:
     """workload.sidecar-injected, in place: a container more, before the others, that waits for its end."""
-    if "workload.sidecar-injected" not in faults or pod["metadata"].get("namespace") == _SYSTEM:
+    if not faults.workload.sidecar_injected or pod["metadata"].get("namespace") == _SYSTEM:
         return
     first = pod["spec"]["containers"][0]
     sidecar = {
@@ -39,12 +40,12 @@ def in_pod(pod: Object, faults: Collection[str]) -> None:
     pod["spec"]["containers"] = [{**sidecar, **security}, *pod["spec"]["containers"]]
 
 
-def in_command(namespace: str, argv: list[str], faults: Collection[str]) -> list[str]:
+def in_command(namespace: str, argv: list[str], faults: Faults) -> list[str]:
     """workload.crash-loop: the command that a container of this namespace runs in place of its own."""
-    return ["false"] if "workload.crash-loop" in faults and namespace != _SYSTEM else argv
+    return ["false"] if faults.workload.crash_loop and namespace != _SYSTEM else argv
 
 
-def in_image(namespace: str, image: str, faults: Collection[str]) -> str:
+def in_image(namespace: str, image: str, faults: Faults) -> str:
     """workload.image-missing: the image that a container of this namespace asks for; .invalid has no registries."""
-    missing = "workload.image-missing" in faults and namespace != _SYSTEM
+    missing = faults.workload.image_missing and namespace != _SYSTEM
     return f"registry.invalid/{image}" if missing else image

@@ -183,10 +183,10 @@ class NodeNetwork(Host):
                 if other != self.number:
                     ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
         last = self.number == self._config.nodes - 1
-        sysctl("ipv4/ip_forward", "0" if last and "node.forwarding-off" in self._config.faults else "1")
-        if "node.conntrack-forgets" in self._config.faults:
+        sysctl("ipv4/ip_forward", "0" if last and self._config.faults.node.forwarding_off else "1")
+        if self._config.faults.node.conntrack_forgets:
             sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1")
-        if self._config.proxy_mode == "iptables" or "proxy.localhost-on-one-node" in self._config.faults:
+        if self._config.proxy_mode == "iptables" or self._config.faults.proxy.localhost_on_one_node:
             sysctl("ipv4/conf/all/route_localnet", "1")
         nft("".join(_pod_network_rules(self._config, plan, self.number) for plan in self._config.plans))
 
@@ -283,14 +283,14 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     """What kind's CNI does besides routing: what leaves the pod network is masqueraded to the node's address."""
     ip, pods, faults = plan.nft, plan.pods, config.faults
     between_nodes = _lost_between_nodes(config, plan, number)
-    inside = f'oifname "eth0" {ip} saddr {pods} {ip} daddr {pods} masquerade' if "net.snat" in faults else ""
+    inside = f'oifname "eth0" {ip} saddr {pods} {ip} daddr {pods} masquerade' if faults.net.snat else ""
     limit = f"add @clients {{ {ip} saddr ct count over {_CONNECTIONS} }} reject with tcp reset"
-    limited = f"ct state new meta l4proto tcp {limit}" if "node.connection-limit" in faults else ""
-    if "node.conntrack-small" in faults and number == config.nodes - 1:
+    limited = f"ct state new meta l4proto tcp {limit}" if faults.node.connection_limit else ""
+    if faults.node.conntrack_small and number == config.nodes - 1:
         flow = f"{ip} saddr . th sport . {ip} daddr . th dport"
         limited = f"ct state new meta l4proto tcp add @tracked {{ {flow} }} accept; ct state new meta l4proto tcp drop"
     leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
-    no_egress = f"{leaving} drop" if "net.no-egress" in faults else ""
+    no_egress = f"{leaving} drop" if faults.net.no_egress else ""
     return f"""
         table {ip} kubereach-pod-network {{
             chain postrouting {{
@@ -322,12 +322,12 @@ def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> st
     ip, faults, last = plan.nft, config.faults, config.nodes - 1
     to_pods = f'oifname "eth0" {ip} daddr {plan.pods}'
     rules = []
-    if "net.mtu" in faults:
+    if faults.net.mtu:
         rules.append(f"{to_pods} meta length > 1400 drop")
-    if "net.loss-5-percent" in faults:
+    if faults.net.loss_5_percent:
         rules.append(f"{to_pods} numgen random mod 100 < 5 drop")
-    if "net.node-pair-cut" in faults and number == 0 < last:
+    if faults.net.node_pair_cut and number == 0 < last:
         rules.append(f'oifname "eth0" {ip} daddr {plan.pod_range(last)} drop')
-    if "net.one-way" in faults and number == last:
+    if faults.net.one_way and number == last:
         rules.append(f"{to_pods} ct direction reply drop")
     return "\n                ".join(rules)

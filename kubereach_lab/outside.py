@@ -31,7 +31,7 @@ class Outside(Host):
 
     async def start(self) -> None:
         await self.do(self._bridge)
-        if "net.middlebox" in self._config.faults:
+        if self._config.faults.net.middlebox:
             for plan in self._config.plans:
                 await self.do(middlebox.catch, plan)
                 await middlebox.serve(plan)
@@ -51,12 +51,12 @@ class Outside(Host):
                 # An address of the pool that no node serves: what is sent to it is lost further on.
                 ip.route("add", dst=str(plan.load_balancers), oif=nowhere, prefsrc=plan.outside)
                 # The same of a cluster IP: the outside has a way to its own router, which knows none.
-                routed = "net.service-range-routed" in self._config.faults
+                routed = self._config.faults.net.service_range_routed
                 way = (
                     {"gateway": plan.node_address(0)} if routed else {"oif": nowhere, "prefsrc": plan.outside}
                 )
                 ip.route("add", dst=str(plan.services), **way)
-            if "dns.known-outside" in self._config.faults:
+            if self._config.faults.dns.known_outside:
                 self._forward_dns(ip)
             if self._config.has_ipv6:
                 # IPv4 drops what it has no route for unless it is a router; IPv6 would say so.

@@ -7,8 +7,10 @@ strategic-merge-patch.md. Which lists are merged, and by which key, is in the pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
+
+import jsonpatch
 
 from kubereach_lab.status import unprocessable
 from kubereach_lab.store import copy_value
@@ -35,82 +37,11 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 def json_patch(target: Any, operations: Any) -> Any:
     """`target` with the operations of a JSON patch applied in order. Raises `StatusError` 422."""
-    result = copy_value(target)
-    if not isinstance(operations, list):
-        raise unprocessable()
-    for operation in operations:
-        try:
-            result = _operate(result, operation)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise unprocessable() from error
-    return result
-
-
-def _operate(document: Any, operation: Mapping[str, Any]) -> Any:
-    name, path = operation["op"], _pointer(operation["path"])
-    if name == "test":
-        if _read(document, path) != operation.get("value"):
-            raise ValueError("test failed")
-        return document
-    if name in ("move", "copy"):
-        source = _pointer(operation["from"])
-        value = copy_value(_read(document, source))
-        if name == "move":
-            document = _remove(document, source)
-        return _add(document, path, value)
-    if name == "remove":
-        return _remove(document, path)
-    if name == "add":
-        return _add(document, path, copy_value(operation["value"]))
-    if name == "replace":
-        _read(document, path)
-        if path:
-            document = _remove(document, path)
-        return _add(document, path, copy_value(operation["value"]))
-    raise ValueError(f"no such operation: {name}")
-
-
-def _pointer(text: str) -> list[str]:
-    if text == "":
-        return []
-    if not text.startswith("/"):
-        raise ValueError(f"no JSON pointer: {text}")
-    return [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
-
-
-def _index(items: list[Any], part: str, *, adding: bool = False) -> int:
-    if part == "-" and adding:
-        return len(items)
-    index = int(part)
-    if not 0 <= index < len(items) + adding:
-        raise IndexError(part)
-    return index
-
-
-def _read(document: Any, path: list[str]) -> Any:
-    for part in path:
-        document = document[_index(document, part)] if isinstance(document, list) else document[part]
-    return document
-
-
-def _add(document: Any, path: list[str], value: Any) -> Any:
-    if not path:
-        return value
-    parent, last = _read(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        parent.insert(_index(parent, last, adding=True), value)
-    else:
-        parent[last] = value
-    return document
-
-
-def _remove(document: Any, path: list[str]) -> Any:
-    parent, last = _read(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        del parent[_index(parent, last)]
-    else:
-        del parent[last]
-    return document
+    try:
+        # a copy, since what is added becomes part of the result
+        return jsonpatch.JsonPatch(copy_value(operations)).apply(target)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
+        raise unprocessable() from error
 
 
 def strategic_merge(target: Any, patch: Any, schema: Any, lookup: Lookup) -> Any:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections import OrderedDict
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from kubereach_lab.status import Object
+from kubereach_lab.times import now
 
 if TYPE_CHECKING:
     from kubereach_lab.registry import Registry
@@ -25,10 +25,6 @@ _TYPES = ("Normal", "Warning")
 _KEPT = 3600.0
 
 Key = tuple[str, ...]
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class EventRecorder:
@@ -79,7 +75,7 @@ class EventRecorder:
         space = self._registry.find("namespaces", None, namespace)
         if space is None or space["metadata"].get("deletionTimestamp"):
             return
-        stamp = _now()
+        stamp = now()
         event = self._registry.create(
             "events",
             {
@@ -125,4 +121,4 @@ class EventRecorder:
 def _count(event: Object, message: str) -> None:
     event["message"] = message
     event["count"] = event.get("count", 1) + 1
-    event["lastTimestamp"] = _now()
+    event["lastTimestamp"] = now()

@@ -8,34 +8,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
 
-from kubereach_lab import admission, mistakes, status, versions
-from kubereach_lab.allocation import ServiceAllocator
+from kubereach_lab import admission, status
 from kubereach_lab.config import LabConfig
 from kubereach_lab.defaults import Strategy, strategy_of
-from kubereach_lab.defaults.pods import PRIORITIES, random_suffix
+from kubereach_lab.defaults.pods import random_suffix
 from kubereach_lab.defaults.strategy import prune
 from kubereach_lab.recorder import EventRecorder
 from kubereach_lab.resources import BY_NAME, RESOURCES, Resource
 from kubereach_lab.status import Object
 from kubereach_lab.store import Change, Listener, Store, copy_object
+from kubereach_lab.times import now
 
 #: propagation policy -> the finalizer that the garbage collector honours
 _PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
-#: kinds whose dependents are kept unless the request says otherwise, as batch/v1 does it from of old
-_BY_DEFAULT = {"jobs": "Orphan"}
 _GENERATED_PREFIX = 58
-
-
-def now() -> str:
-    """The time as metav1.Time writes it: UTC, whole seconds."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def now_micro() -> str:
-    """The time as metav1.MicroTime writes it: six decimals."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Registry:
@@ -44,7 +31,6 @@ class Registry:
     def __init__(self, config: LabConfig) -> None:
         self.config = config
         self.store = Store()
-        self.services = ServiceAllocator(config.plans, config.node_port_range, config.faults)
         self._strategies: dict[str, Strategy] = {r.name: strategy_of(r.name, config) for r in RESOURCES}
         self.events = EventRecorder(self)
 
@@ -118,29 +104,27 @@ class Registry:
         prefix = metadata.get("generateName", "")
         if not metadata.get("name") and prefix:
             metadata["name"] = prefix[:_GENERATED_PREFIX] + random_suffix()
-        self._check_namespace(kind, metadata)
+        if kind.namespaced:
+            metadata.setdefault("namespace", "default")
+            admission.check_namespace(kind, metadata, self.find)
+        else:
+            metadata.pop("namespace", None)
         for key in ("selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"):
             metadata.pop(key, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = now()
-        if self._counted(kind):
+        if strategy.counts_generations:
             metadata["generation"] = 1
         prune(new)
         name = metadata.get("name", "")
-        if resource == "pods":
-            mistakes.in_pod(new, self.config.faults)
         strategy.prepare(new, None)
-        if resource == "pods":
-            self._admit_pod(new)
-        elif resource == "services":
-            mistakes.in_service(new, self.config.faults)
+        strategy.admit(new, self.find)
         causes = strategy.validate_metadata(new, None) + strategy.validate(new, None)
         if causes:
             raise status.invalid(kind.kind, name, causes, kind.group)
         if self.find(resource, metadata.get("namespace"), name) is not None:
             raise status.already_exists(resource, name, kind.group)
-        if resource == "services":
-            self.services.allocate(new, None, dry_run=dry_run)
+        strategy.allocate(new, None, dry_run=dry_run)
         return new if dry_run else self.store.put(resource, new)
 
     def update(
@@ -165,7 +149,7 @@ class Registry:
         old = self.get(resource, namespace, name)
         new = copy_object(old)
         mutate(new)
-        self._keep_identity(kind, new, old)
+        self._keep_identity(strategy, new, old)
         if new == old:
             return old  # what is stored has its defaults and is valid
         if subresource == "status":
@@ -182,24 +166,16 @@ class Registry:
             causes = strategy.validate_metadata(new, old) + strategy.validate(new, old)
         if causes:
             raise status.invalid(kind.kind, name, causes, kind.group)
-        commit = None
-        if resource == "services" and subresource is None:
-            commit = self.services.allocate(new, old, dry_run=dry_run)
+        commit = strategy.allocate(new, old, dry_run=dry_run) if subresource is None else None
         if new == old:
             return old
-        # being scheduled is no change of what the pod is to be
-        bound = resource == "pods" and new["spec"].get("nodeName") != old["spec"].get("nodeName")
-        if (
-            self._counted(kind)
-            and not bound
-            and any(new.get(key) != old.get(key) for key in kind.spec_fields)
-        ):
+        if strategy.counts_generations and strategy.is_another(new, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         if dry_run:
             return new
-        if self._may_go(resource, new) and not self._may_go(resource, old):
+        if strategy.may_go(new) and not strategy.may_go(old):
             # the object's last state is the one without finalizers; it is never stored
-            self._free(resource, new)
+            strategy.release(new)
             self.store.drop(resource, new["metadata"].get("namespace", ""), name)
             return new
         stored = self.store.put(resource, new)
@@ -226,34 +202,21 @@ class Registry:
 
         Raises `StatusError`: 404, 409.
         """
-        kind = BY_NAME[resource]
+        strategy = self._strategies[resource]
         old = self.get(resource, namespace, name)
-        _check_preconditions(kind, old, preconditions)
+        _check_preconditions(BY_NAME[resource], old, preconditions)
         metadata = old["metadata"]
-        seconds = _grace(resource, old, grace)
         finalizers = list(metadata.get("finalizers") or ())
-        propagation = propagation or _BY_DEFAULT.get(resource)
-        if (extra := _PROPAGATION.get(propagation or "")) and extra not in finalizers:
+        if (extra := _PROPAGATION.get(propagation or strategy.propagation)) and extra not in finalizers:
             finalizers.append(extra)
         new = copy_object(old)
-        marked = new["metadata"]
         if finalizers:
-            marked["finalizers"] = finalizers
-        already = metadata.get("deletionTimestamp")
-        if resource == "namespaces":
-            if not already:
-                marked["deletionTimestamp"] = now()
-                new["status"]["phase"] = "Terminating"
-        elif not already or seconds < metadata.get("deletionGracePeriodSeconds", 0):
-            marked["deletionTimestamp"] = _later(seconds)
-            marked["deletionGracePeriodSeconds"] = seconds
-            if not already and "generation" in marked:
-                marked["generation"] += 1
+            new["metadata"]["finalizers"] = finalizers
+        strategy.mark(new, strategy.grace(old, grace))
         if dry_run:
             return new
-        if self._may_go(resource, new):
-            if resource == "pods":
-                # watches see the deletion before the removal, as of a real server
+        if strategy.may_go(new):
+            if strategy.graceful:
                 self.store.put(resource, new)
             return self._remove(resource, metadata.get("namespace", ""), name) or new
         return self.store.put(resource, new) if new != old else old
@@ -262,65 +225,12 @@ class Registry:
         """Removes an object for good, whatever holds it; frees its addresses and ports. Nothing if it is gone."""
         self._remove(resource, _space(BY_NAME[resource], namespace), name)
 
-    def finalize(self, name: str) -> None:
-        """Takes the finalizer off a namespace that is empty; it goes if it is being deleted."""
-        self.update("namespaces", None, name, lambda obj: obj.update(spec={}), subresource="finalize")
-
-    def record_event(
-        self,
-        involved: Object,
-        type: str,
-        reason: str,
-        message: str,
-        source: str,
-        *,
-        host: str = "",
-        field_path: str = "",
-    ) -> None:
-        """Writes a core/v1 Event about `involved`; the same one again is counted. See `EventRecorder.record`."""
-        self.events.record(involved, type, reason, message, source, host=host, field_path=field_path)
-
     # inside
 
-    def _counted(self, kind: Resource) -> bool:
-        """Whether objects of this kind have a metadata.generation."""
-        young = kind.name == "pods" and self.config.minor < versions.POD_GENERATION
-        return kind.generation and not young
-
-    def _check_namespace(self, kind: Resource, metadata: Object) -> None:
-        if not kind.namespaced:
-            metadata.pop("namespace", None)
-            return
-        name = metadata.setdefault("namespace", "default")
-        namespace = self.find("namespaces", None, name)
-        if namespace is None:
-            raise status.not_found("namespaces", name)
-        if namespace["metadata"].get("deletionTimestamp"):
-            why = f"unable to create new content in namespace {name} because it is being terminated"
-            text = f"namespace {name} is being terminated"
-            cause = status.Cause("metadata.namespace", "NamespaceTerminating", text)
-            raise status.forbidden(kind.name, metadata.get("name", ""), why, kind.group, [cause])
-
-    def _admit_pod(self, pod: Object) -> None:
-        """The admission plugins that refuse a pod for what it refers to. Raises `StatusError` 403."""
-        spec, metadata = pod["spec"], pod["metadata"]
-        account, namespace = spec["serviceAccountName"], metadata["namespace"]
-        why = ""
-        # the default account of a namespace is made by a controller, which may come a moment later
-        if account != "default" and self.find("serviceaccounts", namespace, account) is None:
-            why = f"error looking up service account {namespace}/{account}: serviceaccount {status.quoted(account)} "
-            why += "not found"
-        priority = spec.get("priorityClassName")
-        if priority and priority not in PRIORITIES:
-            why = f"no PriorityClass with name {priority} was found"
-        level = (self.find("namespaces", None, namespace) or {}).get("metadata", {}).get("labels") or {}
-        why = admission.of_pod(namespace, self.config.faults) or why or admission.of_level(spec, level)
-        if why:
-            raise status.forbidden("pods", metadata.get("name", ""), why)
-
     @staticmethod
-    def _keep_identity(kind: Resource, new: Object, old: Object) -> None:
+    def _keep_identity(strategy: Strategy, new: Object, old: Object) -> None:
         """What nobody may change; a resource version or uid in the body is a condition."""
+        kind = strategy.resource
         metadata, before = new.setdefault("metadata", {}), old["metadata"]
         new["apiVersion"], new["kind"] = kind.api_version, kind.kind
         name = before["name"]
@@ -329,9 +239,8 @@ class Registry:
             raise status.conflict(kind.name, name, group=kind.group)
         uid = metadata.get("uid")
         if uid and uid != before["uid"]:
-            key = f"/registry/{kind.name}/{before.get('namespace', '')}/{name}".replace("//", "/")
-            if kind.name == "services":
-                key = key.replace("/services/", "/services/specs/")
+            where = strategy.stored_below or kind.name
+            key = f"/registry/{where}/{before.get('namespace', '')}/{name}".replace("//", "/")
             why = (
                 f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
@@ -355,45 +264,15 @@ class Registry:
         for key in ("selfLink", "managedFields"):
             metadata.pop(key, None)
 
-    @staticmethod
-    def _may_go(resource: str, obj: Object) -> bool:
-        """Whether nothing holds an object that is being deleted."""
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
-            return False
-        if resource == "namespaces":
-            return not obj.get("spec", {}).get("finalizers")
-        return not metadata.get("deletionGracePeriodSeconds")
-
     def _remove(self, resource: str, namespace: str, name: str) -> Object | None:
         last = self.store.drop(resource, namespace, name)
         if last is not None:
-            self._free(resource, last)
+            self._strategies[resource].release(last)
         return last
-
-    def _free(self, resource: str, obj: Object) -> None:
-        if resource == "services":
-            self.services.release(obj)
 
 
 def _space(kind: Resource, namespace: str | None) -> str:
     return (namespace or "default") if kind.namespaced else ""
-
-
-def _later(seconds: int) -> str:
-    moment = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _grace(resource: str, obj: Object, grace: int | None) -> int:
-    """How long a pod may take to stop: not at all if it never started or has ended."""
-    if resource != "pods":
-        return 0
-    if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-        return 0
-    if grace is None:
-        return int(obj["spec"].get("terminationGracePeriodSeconds", 30))
-    return 1 if grace < 0 else grace
 
 
 def _check_preconditions(kind: Resource, obj: Object, conditions: Mapping[str, str] | None) -> None:

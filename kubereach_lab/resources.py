@@ -247,3 +247,12 @@ def group_versions(minor: int) -> dict[str, list[Resource]]:
             continue
         served.setdefault(resource.api_version, []).append(resource)
     return served
+
+
+def groups(minor: int) -> dict[str, dict[str, list[Resource]]]:
+    """Group -> version -> resources that a minor version of Kubernetes serves; the core group is empty."""
+    served: dict[str, dict[str, list[Resource]]] = {}
+    for resources in group_versions(minor).values():
+        for resource in resources:
+            served.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
+    return served

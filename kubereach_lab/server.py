@@ -29,6 +29,8 @@ from kubereach_lab.controllers.replicaset import ReplicaSetController
 from kubereach_lab.controllers.scheduler import Scheduler
 from kubereach_lab.controllers.statefulset import StatefulSetController
 from kubereach_lab.dns.feeder import DnsFeeder
+from kubereach_lab.endpointslices import slices_of
+from kubereach_lab.faults import Faults
 from kubereach_lab.kubelet.heartbeat import Heartbeat
 from kubereach_lab.kubelet.kubelet import Kubelet
 from kubereach_lab.kubelet.processes import Processes
@@ -87,7 +89,7 @@ class LabServer:
             StatefulSetController(self.registry),
             DaemonSetController(self.registry),
             JobController(self.registry),
-            EndpointSliceController(self.registry, self.config.faults),
+            EndpointSliceController(self.registry),
             EndpointsCleaner(self.registry),
             EndpointsMirror(self.registry),
             DisruptionController(self.registry),
@@ -127,9 +129,7 @@ class LabServer:
         try:
             while True:
                 seen.clear()
-                slices = self.registry.list(
-                    "endpointslices", "kube-system", labels={"kubernetes.io/service-name": "kube-dns"}
-                )
+                slices = slices_of(self.registry, "kube-system", "kube-dns")
                 ready = [e for s in slices for e in s.get("endpoints") or [] if e["conditions"]["ready"]]
                 if len(ready) == 2:
                     break
@@ -143,7 +143,7 @@ def serve(settings: dict[str, Any], control: socket.socket, fork_server: socket.
     """Be the lab's server until the process is killed. `control` is told ``{"ready": true}``, or what went wrong."""
     logging.basicConfig(level=os.environ.get("KUBEREACH_LAB_DEBUG", "WARNING"), stream=sys.stderr)
     settings["node_port_range"] = tuple(settings["node_port_range"])
-    settings["faults"] = frozenset(settings["faults"])
+    settings["faults"] = Faults(settings["faults"])
 
     gc.disable()  # what it takes to come up stays: nothing of it is garbage
 

@@ -18,6 +18,8 @@ MODIFIED = "MODIFIED"
 DELETED = "DELETED"
 
 Listener = Callable[[str, str, Object, "Object | None"], None]
+#: an object by its resource, its namespace (None: it has none) and its name; None if there is none
+Find = Callable[[str, "str | None", str], "Object | None"]
 
 #: how many changes a watch may be behind before it has to list again, as etcd's compaction makes it
 HISTORY = 20_000

@@ -10,8 +10,10 @@ from typing import Any
 
 from kubereach_lab import versions
 from kubereach_lab.config import LabConfig
+from kubereach_lab.endpointslices import SERVICE
 from kubereach_lab.kubelet.images import DNS_IMAGE
-from kubereach_lab.registry import Registry, now
+from kubereach_lab.registry import Registry
+from kubereach_lab.times import now
 
 Object = dict[str, Any]
 
@@ -163,7 +165,7 @@ def _api_service(config: LabConfig, registry: Registry) -> None:
             "metadata": {
                 "name": "kubernetes",
                 "namespace": "default",
-                "labels": {"kubernetes.io/service-name": "kubernetes"},
+                "labels": {SERVICE: "kubernetes"},
             },
             "addressType": config.plans[0].family,
             "endpoints": [{"addresses": [config.node_addresses[0]], "conditions": {"ready": True}}],

@@ -17,8 +17,6 @@ DEFAULT = "v1.36.2"
 IP_MODE = 30
 #: the API server takes exec by v5.channel.k8s.io (gate TranslateStreamCloseWebsocketRequests)
 V5_STREAMS = 30
-#: and port-forward over WebSockets (gate PortForwardWebsockets)
-PORT_FORWARD_WEBSOCKETS = 31
 #: spec.trafficDistribution is kept, with the one value PreferClose (gate ServiceTrafficDistribution)
 TRAFFIC_DISTRIBUTION = 31
 #: kube-proxy compares UDP flows with endpoints, and forgets those of Services that have none (kubernetes #127318)

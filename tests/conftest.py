@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sysconfig
 
 # who starts the tests in the background has shells ignore SIGINT, also in what the tests start and interrupt
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -14,3 +15,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["PYTEST_ADDOPTS"] = " ".join(
     [os.environ.get("PYTEST_ADDOPTS", ""), "-p no:hypothesispytest"]
 ).strip()
+
+# kubectl comes with the extra `dev`, into the folder of this Python's programs
+os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])

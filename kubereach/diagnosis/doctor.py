@@ -18,9 +18,9 @@ from kubereach.expect.reach import series_for
 from kubereach.model import misses
 from kubereach.model.finding import NODE, WORKLOAD, Finding
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
-from kubereach.peer import NO_ADDRESS
 from kubereach.probe import Series, Vantage
 from kubereach.probe.path import Path
+from kubereach.probe.peer.protocol import NO_ADDRESS
 from kubereach.probe.vantage import NODE as NODE_VANTAGE
 from kubereach.probe.vantage import OUTSIDE, POD
 

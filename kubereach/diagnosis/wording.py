@@ -25,6 +25,7 @@ _MISSES = {
     misses.ANSWERED: "answers but must not",
     misses.NO_REFUSAL: "neither answers nor refuses connections",
     misses.FLOW: "breaks or misdirects an open connection or UDP flow",
+    misses.RECORDS: "answers with the wrong records",
     misses.STATUS: "answers with the wrong HTTP status",
 }
 

@@ -18,6 +18,7 @@ from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN
 from kubereach.expect.settle import checking, current_check, informing
 from kubereach.kube.service_proxy import proxies_by_node
+from kubereach.model import dns_names
 from kubereach.world import topology
 from kubereach.world.load_balancer import (
     FOREIGN_CLASS,
@@ -37,6 +38,7 @@ __all__ = [
     "cases_of",
     "checking",
     "current_check",
+    "dns_names",
     "expect",
     "free_address",
     "hold_length",

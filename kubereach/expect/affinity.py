@@ -14,7 +14,7 @@ from itertools import pairwise
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.misses import LOST, SPREAD
@@ -63,8 +63,8 @@ def stick(
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         path.least = count
-        measurable(path)
-        _judge(path, right(path, path.result), kept, pause)
+        if was_measured(path) or _astray(path, kept):
+            _judge(path, right(path, path.result), kept, pause)
     settle(seen)
     return {_key(path): next(iter(path.result.backends)) for path in seen}
 
@@ -98,10 +98,11 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     longest = max((later - sooner for sooner, later in pairwise(begun)), default=0.0)
     # a probe that is not answered makes the client silent too, but that is not its machine's fault
     if pause and longest > 2 * pause and not lost:
-        raise CannotMeasure(
+        path.unmeasured = CannotMeasure(
             f"{path.vantage.name} was to connect every {pause:g} s and was silent for {longest:.1f} s",
             "Its machine is too busy.",
         )
+        return
     before = _before(path, kept)
     apart = f", {pause:g} s apart" if pause else ""
     expected = f"one endpoint for all of {len(result.probes)} connections{apart}"
@@ -128,8 +129,7 @@ def moved(
         seen, run_all([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
     ):
         path.result = result
-        measurable(path)
-        if result.outcomes[OK] != len(result.probes):
+        if was_measured(path) and result.outcomes[OK] != len(result.probes):
             path.fail("an answer", in_words(result.outcomes))
         stayed += kept[_key(path)] in result.backends
     all_stayed = stayed == len(seen) and not any(path.failures for path in seen)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from kubereach.expect.converge import converge
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.misses import SHARE
 from kubereach.model.outcome import OK
@@ -36,8 +36,8 @@ def balanced(
     wanted = [(path.vantage, series_for(path, count)) for path in seen]
     for path, result in zip(seen, run_all(wanted), strict=True):
         path.result = result
-        measurable(path)
-        shares.update(result.backends)
+        if was_measured(path):
+            shares.update(result.backends)
     total, even = shares.total(), 1 / len(backends)
     if total:
         margin = deviation(total, len(backends))
@@ -51,7 +51,7 @@ def balanced(
                 words,
                 miss=SHARE,
             )
-    else:
+    elif not any(path.unmeasured for path in seen):
         seen[0].fail(f"answers of {', '.join(sorted(backends))}", "none")
     settle(seen)
 

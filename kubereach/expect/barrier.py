@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kubereach.expect.expectation import Where, expect
+from kubereach.expect.expectation import Where, addresses_of, expect
+from kubereach.model.dns_names import of_families
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.service import Service
 
@@ -30,11 +31,14 @@ def must_stay_silent(
 ) -> None:
     """Nobody answers at `where`, judged once a younger Service over the pods on every node answers, and while it does.
 
-    `than` names the older Service, `spec` makes the younger one of the same kind, and `reached` gives those of its
-    addresses that stand for `where`. Raises `NotConforming`, also when the younger one is not served.
+    `than` names the older Service, `spec` makes the younger one of the same kind, in the IP families of `where` unless
+    it names others, and `reached` gives those of its addresses that stand for `where`. Raises `NotConforming`, also
+    when the younger one is not served.
     """
     # many load balancers take one protocol alone
     only = {"tcp": True} if spec.get("type") == "LoadBalancer" else {}
+    # service proxies keep rules of their own for each IP version
+    spec = {**of_families(address.version for address in addresses_of(where)), **spec}
     # its ports are its own: no rule of an older Service gives an answer there
     with world.create("over-backend", name=f"after-{than}", spec=spec, **only) as younger:
         control = reached(younger)

@@ -12,10 +12,11 @@ from kubereach.expect.converge import converge, latest, remaining
 from kubereach.expect.hold import held, hold_length, longer, note_flaps
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
-from kubereach.expect.settle import measurable, names, paths, patience, settle
+from kubereach.expect.settle import control_after, measurable, names, paths, patience, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.dns_names import rdtype as rdtype_of
 from kubereach.model.errors import CannotMeasure
+from kubereach.model.misses import LOST, RECORDS
 from kubereach.model.outcome import (
     LOCAL,
     NODATA,
@@ -37,6 +38,8 @@ _RESOLVER = 1.5
 #: and this share of the time after which the resolver sends a query again (5 s with glibc, 2.5 s with musl, less where
 #: resolv.conf says so): an answer to a second query would hide that the first, or its answer, was lost
 _BEFORE_RESENDING = 0.8
+#: outcomes that a server told, right or wrong: nothing was lost
+TOLD = frozenset({OK, NODATA, NXDOMAIN})
 #: as the IP version of a resolution: addresses of either
 ANY = 0
 
@@ -84,7 +87,7 @@ def hold(
 
     def is_wrong(path: Path) -> bool:
         answers = [probe.answer for probe in path.result.probes]
-        return any(answer.outcome in (OK, NODATA, NXDOMAIN) and not right(path, answer) for answer in answers)
+        return any(answer.outcome in TOLD and not right(path, answer) for answer in answers)
 
     begun = time.monotonic()
 
@@ -118,7 +121,7 @@ def hold(
     for path in seen:
         if path not in late:
             path.converged, path.least = max(path.converged, 0.0), length
-        measurable(path)
+        was_measured(path)
     note_flaps([path for path in seen if all_right(path, path.result)])
 
 
@@ -138,14 +141,15 @@ def resolve(
     hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within, question)
     for path in seen:
         path.wanted = exactly
-        wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
+        wrong = _wrong_ones(path, right)
         if not wrong:
             continue
+        miss = _miss(wrong[0])
         if wrong[0].outcome == OK:
             got = frozenset(wrong[0].detail.split())
-            path.fail(f"exactly {names(exactly)}", names(got), *_difference(exactly, got))
+            path.fail(f"exactly {names(exactly)}", names(got), *_difference(exactly, got), miss=miss)
         else:
-            path.fail(names(exactly), in_words(path.result.outcomes))
+            path.fail(names(exactly), in_words(path.result.outcomes), miss=miss)
     settle(seen)
 
 
@@ -168,14 +172,28 @@ def not_resolve(
         Question("AAAA" if version == 6 else "A", lambda found: found.rcode == "NXDOMAIN"),
     )
     for path in seen:
-        for probe in path.result.probes:
-            answer = probe.answer
-            if answer.outcome not in accepted:
-                found = f"it is {answer.detail} here" if answer.outcome == OK else answer.detail
-                path.fail("no such name", in_words(path.result.outcomes), *([found] if found else []))
-                break
-    _control(vantages, control, "after")
+        for answer in _wrong_ones(path, lambda _, answer: answer.outcome in accepted)[:1]:
+            found = f"it is {answer.detail} here" if answer.outcome == OK else answer.detail
+            evidence = [found] if found else []
+            path.fail("no such name", in_words(path.result.outcomes), *evidence, miss=_miss(answer))
+    control_after(seen, lambda: _control(vantages, control, "after"))
     settle(seen)
+
+
+def _wrong_ones(path: Path, right: Callable[[Path, Answer], bool]) -> list[Answer]:
+    """The answers that are not `right`, those that a server gave first.
+
+    A wrong answer is wrong whatever else was lost. Where not every probe could be made there are only such ones: one
+    that could not is no lost one.
+    """
+    wrong = [probe.answer for probe in path.result.probes if not right(path, probe.answer)]
+    given = [answer for answer in wrong if answer.outcome in TOLD]
+    return given if path.unmeasured else [*given, *(answer for answer in wrong if answer not in given)]
+
+
+def _miss(answer: Answer) -> str:
+    """What was missed by an answer that is not right."""
+    return RECORDS if answer.outcome in TOLD else LOST
 
 
 def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
@@ -236,7 +254,7 @@ def told(
     hold(seen, series, right, hold_length(settings) if thorough else settings.resolve_hold, within, asked)
     question = f"{rdtype} {name}"
     for path in seen:
-        wrong = [p.answer for p in path.result.probes if not right(path, p.answer)]
+        wrong = _wrong_ones(path, right)
         path.series, path.judged = series(path, 1), partial(right, path)
         if wrong:
             _wrong(path, wrong[0], reply(wrong[0]), question, wanted, rcode, truncated)
@@ -252,12 +270,12 @@ def _wrong(
         expected = f"{question}: an answer that is marked as truncated"
     if found is None:
         why = f"{answer.detail}" if answer.outcome not in (OK, TIMEOUT, LOCAL) else ""
-        path.fail(expected, in_words(path.result.outcomes), *([why] if why else []))
+        path.fail(expected, in_words(path.result.outcomes), *([why] if why else []), miss=_miss(answer))
         return
     got = found.rcode + (", truncated" if found.truncated else "") + f", {names(found.records)}"
     if found.repeated:
         got += ", some of them twice"
-    path.fail(expected, got, *_difference(wanted, found.records))
+    path.fail(expected, got, *_difference(wanted, found.records), miss=RECORDS)
 
 
 def _difference(wanted: frozenset[str], got: frozenset[str]) -> list[str]:
@@ -302,11 +320,10 @@ def srv_targets(
     hold(seen, series, right, 1, None, Question("SRV", lambda found: len(found.records) == count, name))
     for path in seen:
         path.series, path.judged = series(path, 1), partial(right, path)
-        answer = path.result.probes[0].answer
-        if not right(path, answer):
+        for answer in _wrong_ones(path, right)[:1]:
             found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
             got = f"{found.rcode}, {names(found.records)}" if found else in_words(path.result.outcomes)
-            path.fail(f"SRV {name}: records with port {port} and {members}", got)
+            path.fail(f"SRV {name}: records with port {port} and {members}", got, miss=_miss(answer))
     settle(seen)
     return targets
 
@@ -317,8 +334,9 @@ def find(vantages: Sequence[Vantage], name: str) -> None:
     count = vantages[0].context.settings.resolve_hold
     hold(seen, lambda p, n: resolver_series(p, ANY, n), lambda _, answer: answer.outcome == OK, count, None)
     for path in seen:
-        if path.result.outcomes[OK] != len(path.result.probes):
-            path.fail("an address", in_words(path.result.outcomes))
+        for answer in _wrong_ones(path, lambda _, answer: answer.outcome == OK)[:1]:
+            path.fail("an address", in_words(path.result.outcomes), miss=_miss(answer))
+        if path.failures or path.unmeasured:
             continue
         addresses = frozenset(a for probe in path.result.probes for a in probe.answer.detail.split())
         tell(path.vantage, f"{path.vantage.name}: {name} is {names(addresses)}")
@@ -352,6 +370,8 @@ def report(
     for path in seen:
         path.series = _asking(path, 1, settings, message=message)
         path.judged = fresh
+        if path.unmeasured:
+            continue
         replies = [reply(probe.answer) for probe in path.result.probes]
         right = [found for found in replies if found is not None]
         if len(right) < len(replies):
@@ -391,12 +411,12 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
     hold(seen, series, right, 1, None)
     for path in seen:
         path.series, path.judged = series(path, 1), partial(right, path)
-        answer = path.result.probes[0].answer
-        if not right(path, answer):
+        for answer in _wrong_ones(path, right)[:1]:
             reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
             path.fail(
                 f"{rdtype} {name}: one of {names(allowed)}",
                 names(reply.records) if reply else in_words(path.result.outcomes),
+                miss=_miss(answer),
             )
     settle(seen)
     return found[0]

@@ -75,7 +75,7 @@ class Expectation:
         vantage's own. A connection that needed a
         retransmission is a miss.
         """
-        reach.reach(self._vantages, _addresses(where), backends, every, source, within)
+        reach.reach(self._vantages, addresses_of(where), backends, every, source, within)
 
     def to_reach_other_nodes(self, where: Mapping[str, Sequence[Address]]) -> None:
         """Each vantage reaches the addresses that are given for other nodes than its own, by the nodes' names.
@@ -86,19 +86,19 @@ class Expectation:
 
     def to_be_refused(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""
-        negative.negative(self._vantages, _addresses(where), None, _addresses(control), within)
+        negative.negative(self._vantages, addresses_of(where), None, addresses_of(control), within)
 
     def to_time_out(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Nothing comes back: a time-out, or a router's word that there is no such host."""
         silent = frozenset({TIMED_OUT, UNREACHABLE})
-        negative.negative(self._vantages, _addresses(where), silent, _addresses(control), within)
+        negative.negative(self._vantages, addresses_of(where), silent, addresses_of(control), within)
 
     def not_to_be_answered(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Nobody answers, in whatever way: refused, timed out, unreachable or denied by the node's own rules.
 
         What is taken and then reset was answered: somebody is there.
         """
-        negative.negative(self._vantages, _addresses(where), UNANSWERED, _addresses(control), within)
+        negative.negative(self._vantages, addresses_of(where), UNANSWERED, addresses_of(control), within)
 
     def to_keep_reaching(
         self, where: Where, *, backends: Collection[str] | None = None, drain: float | None = None
@@ -109,7 +109,7 @@ class Expectation:
         which the pods wait before they end. Where connections are lost and a change has taken longer than that to be
         followed, the pods may have ended before the service proxies could know: `CannotMeasure`.
         """
-        return flows.keep_reaching(self._vantages, _addresses(where), backends, drain)
+        return flows.keep_reaching(self._vantages, addresses_of(where), backends, drain)
 
     def flow(
         self, where: Where, *, every: float = flows.PING, count: int = 1
@@ -119,7 +119,7 @@ class Expectation:
         `every` is seconds; `count` of them are opened from each vantage to each address.
         Change something in the block, then say what must have become of the flow: `Flow.must_stay`, `Flow.must_move`.
         """
-        return flows.flow(self._vantages, _addresses(where), every, count)
+        return flows.flow(self._vantages, addresses_of(where), every, count)
 
     def to_stick(
         self, where: Where, *, count: int = 50, pause: float = 0.0, kept: affinity.Stuck | None = None
@@ -128,7 +128,7 @@ class Expectation:
 
         Gives that endpoint for each (vantage, address); `kept` is what it was before and still must be.
         """
-        return affinity.stick(self._vantages, _addresses(where), count, pause, kept)
+        return affinity.stick(self._vantages, addresses_of(where), count, pause, kept)
 
     def to_be_let_go(self, where: Where, *, after: float, kept: affinity.Stuck, endpoints: int) -> None:
         """After so many seconds of silence some of the vantages are at another of `endpoints` than `kept` says.
@@ -136,7 +136,7 @@ class Expectation:
         Each may be at the same one by chance: all of `n` stay of `k` endpoints with a probability of ``k ** -n``.
         Raises `CannotMeasure` where that is more than 1e-9: then it takes more addresses.
         """
-        affinity.moved(self._vantages, _addresses(where), after, kept, endpoints)
+        affinity.moved(self._vantages, addresses_of(where), after, kept, endpoints)
 
     def to_be_told_apart(self, kept: affinity.Stuck, *, endpoints: int) -> None:
         """Several vantages of one node are clients of their own: not every Service of `kept` has them at one endpoint.
@@ -154,22 +154,22 @@ class Expectation:
 
     def to_report_source(self, where: Where) -> None:
         """Every connection is answered; as whom the backends saw the vantages is told in the report."""
-        sources.told(self._vantages, _addresses(where))
+        sources.told(self._vantages, addresses_of(where))
 
     def to_report(self, where: Where) -> None:
         """Nothing is demanded: whether the vantages are answered there is told in the report."""
-        sources.reported(self._vantages, _addresses(where))
+        sources.reported(self._vantages, addresses_of(where))
 
     def to_agree(self, where: Where) -> None:
         """All vantages are answered there, or none is; which of the two is told in the report."""
-        sources.alike(self._vantages, _addresses(where))
+        sources.alike(self._vantages, addresses_of(where))
 
     def to_be_balanced(self, where: Where, *, backends: Collection[str], count: int = 200) -> None:
         """Over `count` connections of each vantage every backend gets its share, within what chance allows.
 
         The distribution is told in the report. A fair balancer fails with a probability below 1e-9.
         """
-        balance.balanced(self._vantages, _addresses(where), backends, count)
+        balance.balanced(self._vantages, addresses_of(where), backends, count)
 
     def to_speak_sctp(self, port: int) -> None:
         """The vantages, which are backends, serve SCTP on `port`, as they see it themselves. Raises `Unsupported`."""
@@ -177,19 +177,19 @@ class Expectation:
 
     def to_take_a_burst(self, where: Where, *, count: int) -> None:
         """So many connections at once from one client, one vantage after the other, are all answered."""
-        load.burst(self._vantages, _addresses(where), count)
+        load.burst(self._vantages, addresses_of(where), count)
 
     def to_transfer(self, where: Where, *, size: int) -> None:
         """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
-        load.transfer(self._vantages, _addresses(where), size)
+        load.transfer(self._vantages, addresses_of(where), size)
 
     def to_carry(self, where: Where, *, size: int) -> None:
         """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
-        load.datagrams(self._vantages, _addresses(where), size)
+        load.datagrams(self._vantages, addresses_of(where), size)
 
     def to_trust(self, where: Where, *, ca: str, within: float | None = None) -> None:
         """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""
-        tls.trusted(self._vantages, _addresses(where), ca, within)
+        tls.trusted(self._vantages, addresses_of(where), ca, within)
 
     # nodes
 
@@ -210,13 +210,13 @@ class Expectation:
 
     def to_signal(self, where: Where) -> None:
         """Latency, traffic, errors and saturation of each path are told; errors stay below ``settings.loss``."""
-        signals.signals(self._vantages, _addresses(where))
+        signals.signals(self._vantages, addresses_of(where))
 
     # names
 
     def to_have_a_route(self, where: Where) -> None:
         """Packets to the addresses leave the vantages' machines. Raises `Unsupported` where the kernel has no route."""
-        routes.needed(self._vantages, _addresses(where))
+        routes.needed(self._vantages, addresses_of(where))
 
     def to_hear_a_name_server(self) -> None:
         """One of the name servers that each vantage has answers, whatever. Raises `Unsupported` where none does."""
@@ -372,13 +372,13 @@ class Expectation:
         return [Address("dns", "dns", r.address, r.port, limit, r.pod) for r in replicas]
 
 
-def _addresses(where: Where) -> list[Address]:
+def addresses_of(where: Where) -> list[Address]:
     """A Service stands for its cluster IP and first port."""
     if isinstance(where, Address):
         return [where]
     if isinstance(where, Service):
         return [where.vip()]
-    return [address for one in where for address in _addresses(one)]
+    return [address for one in where for address in addresses_of(one)]
 
 
 def _names(name: str | Sequence[str]) -> list[str]:

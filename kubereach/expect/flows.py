@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from kubereach.expect.reach import series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import BACKENDS, FLOW
@@ -50,27 +50,28 @@ def keep_reaching(
         results = [one.stop() for one in ongoing]
     for path, result in zip(seen, results, strict=True):
         path.result, path.least = result, least_connections(path, lasted)
-        measurable(path)
+        foreign = result.backends.keys() - set(backends) if backends is not None else set()
+        if backends is not None and foreign:
+            got = f"answers of {', '.join(sorted(foreign))}"
+            path.fail(f"answers of {', '.join(sorted(backends))}", got, miss=BACKENDS)
         lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
-        if lost:
-            first = min(lost, key=lambda probe: probe.at)
-            slowest = path.vantage.context.followed
-            if drain is not None and slowest > drain:
-                raise CannotMeasure(
-                    f"{len(lost)} connections were lost while pods waited {drain:g} s before they ended, and a change "
-                    f"took {slowest:.1f} s to be followed: the service proxies may not have known in time",
-                    "Run it again: the wait is three times the slowest change that the run has seen before.",
-                )
+        if not was_measured(path):
+            continue
+        slowest = path.vantage.context.followed
+        if lost and drain is not None and slowest > drain:
+            path.unmeasured = CannotMeasure(
+                f"{len(lost)} connections were lost while pods waited {drain:g} s before they ended, and a change "
+                f"took {slowest:.1f} s to be followed: the service proxies may not have known in time",
+                "Run it again: the wait is three times the slowest change that the run has seen before.",
+            )
+        elif lost:
             path.fail(
                 f"all of {len(result.probes)} new connections answered",
                 f"{len(lost)} lost or late: {in_words(_outcomes(lost))}",
-                _when(first, result),
+                _when(min(lost, key=lambda probe: probe.at), result),
             )
-        elif backends is not None and (foreign := result.backends.keys() - set(backends)):
-            got = f"answers of {', '.join(sorted(foreign))}"
-            path.fail(f"answers of {', '.join(sorted(backends))}", got, miss=BACKENDS)
-        else:
-            _must_have_been_busy(path, lasted)
+        elif not foreign:
+            path.unmeasured = _idle(path, lasted)
     settle(seen)
 
 
@@ -88,8 +89,8 @@ def _time_out(path: Path) -> float:
     return settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
 
 
-def _must_have_been_busy(path: Path, lasted: float) -> None:
-    """Raise `CannotMeasure` where there was a time-out's length without any connection being made or under way.
+def _idle(path: Path, lasted: float) -> CannotMeasure | None:
+    """The error of a path with a time-out's length without any connection being made or under way; None otherwise.
 
     What was lost in such a pause, nobody would know.
     """
@@ -99,11 +100,12 @@ def _must_have_been_busy(path: Path, lasted: float) -> None:
         pause = max(pause, probe.at - covered)
         covered = max(covered, probe.at + probe.seconds)
     pause = max(pause, lasted - covered)
-    if pause > limit:
-        raise CannotMeasure(
-            f"{path.vantage.name} made no connection to {path.address} for {pause:.1f} s while it was to make many",
-            "Its prober had no turn: look at the load of its node.",
-        )
+    if pause <= limit:
+        return None
+    return CannotMeasure(
+        f"{path.vantage.name} made no connection to {path.address} for {pause:.1f} s while it was to make many",
+        "Its prober had no turn: look at the load of its node.",
+    )
 
 
 def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
@@ -163,8 +165,11 @@ class Flow:
         broken: set[tuple[str, Address]] = set()
         for path, result in zip(self._seen, results, strict=True):
             path.result, path.least = result, _BOTH_ENDS
-            measurable(path)
-            wrong = [p for p in result.probes if p.answer.outcome != OK or p.answer.pod not in pods]
+            foreign = [p for p in result.probes if p.answer.outcome == OK and p.answer.pod not in pods]
+            path.astray = bool(foreign)
+            wrong = foreign
+            if was_measured(path):
+                wrong = [p for p in result.probes if p.answer.outcome != OK or p.answer.pod not in pods]
             # of several alike one says what there is to say
             if wrong and (path.vantage.name, path.address) not in broken:
                 broken.add((path.vantage.name, path.address))
@@ -185,7 +190,8 @@ class Flow:
         results = self._end_when(pods, MOVED, settings.converge_deadline)
         for path, result in zip(self._seen, results, strict=True):
             path.result, path.least = result, MOVED
-            measurable(path)
+            if not was_measured(path):
+                continue
             last = result.probes[-MOVED:]
             if len(last) < MOVED or any(p.answer.outcome != OK or p.answer.pod not in pods for p in last):
                 tail = SeriesResult(last, 0.0)
@@ -208,7 +214,8 @@ class Flow:
         results = self._end_when((), ENDED, settings.flow_end_deadline)
         for path, result in zip(self._seen, results, strict=True):
             path.result, path.least = result, _BOTH_ENDS
-            measurable(path)
+            if not was_measured(path):
+                continue
             # a connection that is broken is not tried again
             last = result.probes[-1 if path.address.kind == "tcp" else -ENDED :]
             answered = [p for p in last if p.answer.outcome == OK]

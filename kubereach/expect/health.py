@@ -12,7 +12,7 @@ from dataclasses import replace
 from kubereach.expect.converge import converge, latest
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.misses import LOST, STATUS
 from kubereach.model.outcome import OK, SeriesResult, in_words
@@ -57,10 +57,9 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         path.least = _HOLD
-        measurable(path)
-        if not right(path, path.result):
-            statuses = _statuses(path.result)
-            wrong = statuses - {_wanted(path, good)}
+        statuses = _statuses(path.result)
+        wrong = statuses - {_wanted(path, good)}
+        if (was_measured(path) and not right(path, path.result)) or wrong:
             # a request that was lost is not hidden behind the status of the others
             got = f"status {', '.join(sorted(statuses))}" if wrong else in_words(path.result.outcomes)
             path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)

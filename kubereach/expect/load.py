@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubereach.expect.converge import converge
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
@@ -29,8 +29,7 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
             series, in_flight=count, timeout=timeout, burst=True, retransmits=False, stop_after=0
         )
         path.series, path.result, path.least = series, path.vantage.run(series), count
-        measurable(path)
-        if path.result.outcomes[OK] != count:
+        if was_measured(path) and path.result.outcomes[OK] != count:
             path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
     settle(seen)
 
@@ -54,8 +53,7 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
     results = run_all([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
     for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
-        measurable(path)
-        if result.outcomes[OK] != 1:
+        if was_measured(path) and result.outcomes[OK] != 1:
             path.fail(f"{size} bytes up and down", in_words(result.outcomes), result.probes[0].answer.detail)
     settle(seen)
 
@@ -67,8 +65,9 @@ def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: i
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
     for path, (_, series), result in zip(reached, wanted, run_all(wanted), strict=True):
         path.series, path.result, path.least = series, result, CONVERGED
-        measurable(path)
-    losing = [path for path in reached if path.result.outcomes[OK] != len(path.result.probes)]
+        was_measured(path)
+    measured = [path for path in reached if not path.unmeasured]
+    losing = [path for path in measured if path.result.outcomes[OK] != len(path.result.probes)]
     for path, largest in zip(losing, _largest(losing), strict=True):
         path.fail(f"datagrams of {size} bytes answered", in_words(path.result.outcomes), largest)
     settle(seen)
@@ -101,6 +100,6 @@ def _reached(seen: Sequence[Path]) -> list[Path]:
         patient=False,
     )
     for path in late:
-        measurable(path)
-        path.fail("an answer to a single small probe before", in_words(path.result.outcomes))
-    return [path for path in seen if not path.failures]
+        if was_measured(path):
+            path.fail("an answer to a single small probe before", in_words(path.result.outcomes))
+    return [path for path in seen if not (path.failures or path.unmeasured)]

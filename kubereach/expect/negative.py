@@ -9,7 +9,7 @@ from kubereach.expect.converge import converge
 from kubereach.expect.middlebox import Middleboxes, note, words
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import control_after, measurable, paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import ANSWERED as TAKEN
@@ -150,8 +150,9 @@ def negative(
     hidden: dict[int, str] = {}
 
     def judge(path: Path) -> None:
-        measurable(path)
         path.least = PROBES if waits_for_refusal(path) else ATTEMPTS
+        if not was_measured(path) and not path.result.outcomes.keys() & ANSWERED:
+            return
         answer = middleboxes.answer(path, path.result)
         if answer is None:
             _judge(path, wanted[id(path)])
@@ -161,13 +162,13 @@ def negative(
             hidden[id(path)] = f"{path.vantage.name} -> {path.address}: {words(answer)}"
 
     def conforming_ones(some: Sequence[Path]) -> list[Path]:
-        return [path for path in some if not (path.failures or id(path) in hidden)]
+        return [path for path in some if not (path.failures or path.unmeasured or id(path) in hidden)]
 
     for path in seen:
         judge(path)
     for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
         tell(seen[0].vantage, told)
-    after = _control(vantages, control, "after")
+    after = control_after(seen, lambda: _control(vantages, control, "after"))
     short = [path for path in conforming_ones(seen) if _too_short(path, silence(path), after)]
     if short:
         # once more, with all the patience that a probe has
@@ -177,10 +178,10 @@ def negative(
         for path, result in zip(short, run_all(patient), strict=True):
             path.result = result
             judge(path)
-        after = _control(vantages, control, "after")
+        after = control_after(seen, lambda: _control(vantages, control, "after"))
         for path in conforming_ones(short):
             if why := _too_short(path, path.vantage.context.settings.connect_timeout, after):
-                raise CannotMeasure(
+                path.unmeasured = CannotMeasure(
                     f"{path.vantage.name} -> {path.address}: {why}",
                     "The machines had too much to do to tell silence from an answer that comes late.",
                 )
@@ -207,15 +208,19 @@ def _too_short(path: Path, waited: float, after: float) -> str:
 
 
 def _judge(path: Path, conforming: frozenset[str]) -> None:
-    """A miss that says nothing about the address (a name that did not resolve, for one) is no verdict."""
-    for probe in path.result.probes:
+    """A miss that says nothing about the address (a name that did not resolve, for one) is no verdict.
+
+    An answer where there must be none weighs more than what is silent, or could not be tried, beside it.
+    """
+    for probe in sorted(path.result.probes, key=lambda probe: probe.answer.outcome not in ANSWERED):
         answer = probe.answer
         if answer.outcome in conforming:
             continue
         if answer.outcome not in ANSWERED | UNANSWERED:
-            raise CannotMeasure(
+            path.unmeasured = CannotMeasure(
                 f"{path.vantage.name} could not try {path.address}: {in_words(path.result.outcomes)} {answer.detail}"
             )
+            return
         who = f"answered by pod {answer.pod}" if answer.pod else answer.detail
         miss = TAKEN if answer.outcome in ANSWERED else NO_REFUSAL
         path.fail(any_of(conforming), in_words(path.result.outcomes), *([who] if who else []), miss=miss)

@@ -57,10 +57,11 @@ def cases_of(world: World) -> Iterator[list[Case]]:
 
 def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vantage | VantageGroup) -> None:
     """The Service's load balancer does what the case asks for. Raises `NotConforming`."""
-    given = service.load_balancer_address()
     if case.outcome == ASKED:
         must_have(service, case.wanted)
-    if case.outcome == INTERNAL and not is_private(given):
+    suits = is_private if case.outcome == INTERNAL else bool
+    given = service.load_balancer_address_that(suits)
+    if not suits(given):
         where = f"LoadBalancer Service {service.name}"
         asked = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
         raise NotConforming([Failure("API", where, "an internal address", given, asked, layer=BALANCER)])

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 RETRANSMISSION = 0.2
 #: what is not a question of one answer is judged at the end of a deadline: a machine that is late by this share of it
 #: may not have done in time what it had to
-SHARE = 0.1
+SHARE = 0.05
+#: what is much work has not stalled if its machine was late by this share of the time that it may go without progress
+_TURNS = 0.25
+#: kinds of probes whose answers come from somebody else than backends of ours
+_TELL_NOTHING = frozenset({"dns", "resolve", "tls"})
 #: misses that an answer which comes too late looks like
 _LATE_ANSWERS = frozenset({LOST, NO_REFUSAL, FLOW})
 
@@ -30,34 +34,81 @@ def overloaded(path: Path, miss: str = "", since: float = 0.0) -> str:
     """How late the machine was, in words, if that may explain what a path has missed; else empty.
 
     `miss` is what it has missed, without one what its failures say, each of which has to be explained; `since` the
-    time.monotonic() from which on lateness counts, without one from the beginning of the expectation.
+    time.monotonic() from which on lateness counts, without one from the beginning of the expectation. What the path's
+    own vantage and backends tell comes first. Silence, and a change that is not followed, may be for somebody's being
+    late who tells nothing: a DNS replica, a controller, a backend that was not heard. For them speaks the latest of
+    all vantages.
     """
-    late = path.vantage.context.lateness.since(path.vantage.name, max(since, path.began))
+    moment, lateness = max(since, path.began), path.vantage.context.lateness
     missed = {miss} if miss else {failure.miss for failure in path.failures}
-    if not late.longest or not all(_explains(path, one, late) for one in missed):
-        return ""
-    who = (
-        path.vantage.name if late.prober >= late.backends else f"a backend that answered {path.vantage.name}"
-    )
+    late = lateness.since(path.vantage.name, moment)
+    if late.longest and all(_explains(path, one, late) for one in missed):
+        own = late.prober >= late.backends
+        return _words(path.vantage.name if own else f"a backend that answered {path.vantage.name}", late)
+    name, worst = lateness.worst_since(moment)
+    if worst.longest and all(_explains_silence(path, one, worst) for one in missed):
+        return _words(name if worst.prober >= worst.backends else f"a backend that answered {name}", worst)
+    return ""
+
+
+def _words(who: str, late: Late) -> str:
     return f"timers of {who} fired up to {late.longest:.2f} s late"
 
 
 def _explains(path: Path, miss: str, late: Late) -> bool:
     """Whether so late a machine may have missed what a path has missed: each miss of its own, not any of them."""
-    settings, result = path.vantage.context.settings, path.result
+    result = path.result
     missed = [probe for probe in result.probes if probe.answer.outcome != OK or probe.retransmits]
     # where no answer was missed it was one that is wrong, or that should not have come: that is nobody's being late
-    if miss not in _LATE_ANSWERS or not missed or result.outcomes.keys() - {OK, TIMEOUT}:
-        return late.longest >= SHARE * settings.converge_deadline
-    timeout = settings.udp_timeout if path.address.kind == "udp" else settings.connect_timeout
+    if miss not in _LATE_ANSWERS or path.astray or not missed or result.outcomes.keys() - {OK, TIMEOUT}:
+        return late.longest >= SHARE * path.vantage.context.settings.converge_deadline
+    timeout = _timeout(path)
     # a path that gives no answer at all is not only slow
     silent = timeout / 2 if result.outcomes[OK] else timeout
     for probe in missed:
-        # a ping of a flow does not say when its machine was late
-        own = late.prober if miss == FLOW else probe.late
+        # a ping of a flow, and a piece of a transfer, do not say when their machine was late
+        own = late.prober if miss == FLOW or _is_long(path) else probe.late
         if max(own, late.backends) < (RETRANSMISSION if probe.answer.outcome == OK else silent):
             return False
     return True
+
+
+def _explains_silence(path: Path, miss: str, late: Late) -> bool:
+    """Whether somebody who tells nothing of himself may have been late, if another machine of the run was as late."""
+    outcomes = path.result.outcomes
+    if (
+        miss in _LATE_ANSWERS
+        and not path.astray
+        and outcomes[TIMEOUT]
+        and not outcomes.keys() - {OK, TIMEOUT}
+    ):
+        # backends of ours that have answered have told
+        heard = outcomes[OK] and path.address.kind not in _TELL_NOTHING
+        return not heard and late.longest >= _timeout(path)
+    return (
+        bool(path.attempts)
+        and path.converged < 0
+        and late.longest >= SHARE * path.vantage.context.settings.converge_deadline
+    )
+
+
+def _is_long(path: Path) -> bool:
+    """Whether one probe of the path is much work: a transfer, or one of very many connections at once."""
+    return path.series is not None and (path.series.kind == "transfer" or path.series.burst)
+
+
+def _timeout(path: Path) -> float:
+    """Seconds by which a machine must have been late to have missed an answer of this path.
+
+    What is much work takes many turns of the processor: each of them may be late.
+    """
+    settings = path.vantage.context.settings
+    if path.series is not None and path.series.kind == "transfer":
+        return _TURNS * settings.stall_timeout
+    if path.series is not None and path.series.burst:
+        return _TURNS * settings.burst_timeout
+    by_kind = {"udp": settings.udp_timeout, "dns": settings.dns_timeout, "resolve": settings.dns_timeout}
+    return by_kind.get(path.address.kind, settings.connect_timeout)
 
 
 def not_measured(path: Path, why: str) -> CannotMeasure:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kubereach.expect.converge import converge, latest, remaining
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
-from kubereach.expect.settle import measurable, names, paths, patience, settle
+from kubereach.expect.settle import names, paths, patience, settle, was_measured
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.model import misses as missed
 from kubereach.model.address import Address
@@ -73,9 +73,12 @@ def over(
     reaching = _Reaching(seen, backends, every, source, within)
     reaching.converge_and_hold()
     for path in seen:
-        measurable(path)
         path.failures += reaching.misses(path)
         path.least = reaching.asked(path)
+        if not was_measured(path):
+            # a probe that could not be made is no lost one; an answer that is wrong is wrong all the same
+            path.failures = [failure for failure in path.failures if failure.miss != missed.LOST]
+            continue
         if path.failures:
             continue
         remember(path)
@@ -275,7 +278,11 @@ def _shares(counts: Counter[str]) -> str:
 def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
     """From outside, an ordinary HTTP client must get through as well."""
     for path in seen:
-        if path.vantage.kind == OUTSIDE and path.address.kind == "http" and not path.failures:
+        if (
+            path.vantage.kind == OUTSIDE
+            and path.address.kind == "http"
+            and not (path.failures or path.unmeasured)
+        ):
             complaint = path.vantage.second_opinion(
                 path.address.url + "/who", context.settings.connect_timeout
             )

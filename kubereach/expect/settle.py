@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeVar
 
 from kubereach.expect.overload import not_measured, overloaded
 from kubereach.model.address import Address
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
-from kubereach.model.events import Probed
+from kubereach.model.events import Probed, Told
 from kubereach.model.finding import Finding
+from kubereach.model.misses import ANSWERED, RECORDS
 from kubereach.model.outcome import LOCAL
 from kubereach.model.tally import Tally, current_tally, judged, must_go_on
 from kubereach.probe import Vantage
@@ -42,6 +44,10 @@ def checking(check: str, informs: bool, tally: Tally) -> Iterator[None]:
 
 #: paths of one expectation that are examined when they fail
 _EXAMINED = 2
+
+#: misses that are an answer, and no silence
+_PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
+_Result = TypeVar("_Result")
 
 
 def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
@@ -81,11 +87,44 @@ def measurable(path: Path) -> None:
             )
 
 
+def was_measured(path: Path) -> bool:
+    """Whether a path is `measurable`; if not, why is kept for `settle`, so that it hides no failure of another."""
+    try:
+        measurable(path)
+    except KubereachError as error:
+        path.unmeasured = path.unmeasured or error
+    return path.unmeasured is None
+
+
+def control_after(seen: Sequence[Path], control: Callable[[], _Result]) -> _Result:
+    """What `control` gives, made just after a negative. Raises what it raises, `CannotMeasure` for one that fails.
+
+    A control that fails makes silence mean nothing. An answer where there must be none means what it means without one:
+    then the paths that were answered are settled.
+    """
+    try:
+        return control()
+    except CannotMeasure as error:
+        answered = [path for path in seen if path.miss in _PROVED_BY_ANSWER]
+        if answered:
+            _tell_besides(answered[0], error)
+            settle(answered)
+        raise
+
+
+def _tell_besides(path: Path, error: KubereachError) -> None:
+    """Put into the report what could not be measured beside something that failed."""
+    path.vantage.context.bus.emit(
+        Told(current_check.get(), f"could not be measured besides: {error.message}")
+    )
+
+
 def settle(seen: Sequence[Path]) -> None:
     """Emit one `Probed` for each path and count its probes as judged, then raise what there is to raise.
 
-    That is `NotConforming` with all failures there are; else `CannotMeasure` where an overloaded machine explains a
-    failure, or a path has fewer probes than it takes.
+    That is `NotConforming` with all failures there are: what is proved at one path is a failure, whatever could not be
+    measured at another, which is told. Without any it is `CannotMeasure` where an overloaded machine explains a failure
+    or a path has fewer probes than it takes, or what kept a path from being measured.
     """
     late = [(path, why) for path in seen if path.failures and (why := overloaded(path))]
     seen = [path for path in seen if all(path is not other for other, _ in late)]
@@ -96,7 +135,7 @@ def settle(seen: Sequence[Path]) -> None:
     for path in seen:
         result = path.result
         judged(len(result.probes), path.least)
-        if not path.failures and len(result.probes) < path.least:
+        if not path.failures and not path.unmeasured and len(result.probes) < path.least:
             short.append(path)
         probed = Probed(
             check=current_check.get(),
@@ -105,7 +144,7 @@ def settle(seen: Sequence[Path]) -> None:
             node=path.vantage.node,
             way=path.address.way,
             address=str(path.address),
-            conforming=not path.failures and path not in short,
+            conforming=not path.failures and path not in short and path.unmeasured is None,
             outcomes=dict(result.outcomes),
             latencies=result.latencies,
             converged=path.converged,
@@ -118,15 +157,22 @@ def settle(seen: Sequence[Path]) -> None:
             failures += path.failures
             if not informing.get():
                 path.vantage.context.troubled.setdefault(path.vantage.name, time.monotonic())
+    lacking: list[tuple[Path, KubereachError]] = [(path, not_measured(path, why)) for path, why in late]
+    lacking += [(path, path.unmeasured) for path in seen if path.unmeasured]
+    lacking += [(path, _too_few(path)) for path in short]
+    for path, error in lacking:
+        if not failures:
+            raise error
+        _tell_besides(path, error)
     if failures:
         raise NotConforming(failures)
-    for path, why in late:
-        raise not_measured(path, why)
-    for path in short:
-        raise CannotMeasure(
-            f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
-            "Its prober had too few turns: look at the load of its node.",
-        )
+
+
+def _too_few(path: Path) -> KubereachError:
+    return CannotMeasure(
+        f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
+        "Its prober had too few turns: look at the load of its node.",
+    )
 
 
 def _examine(seen: Sequence[Path]) -> None:

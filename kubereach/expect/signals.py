@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
-from kubereach.expect.settle import measurable, paths, settle
+from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Vantage
@@ -32,7 +32,8 @@ def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result, path.least = result, series.count
-        measurable(path)
+        if not was_measured(path):
+            continue
         errors = len(result.probes) - result.outcomes[OK]
         tell(
             path.vantage,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kubereach.expect.converge import converge
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.settle import measurable, names, paths, settle
+from kubereach.expect.settle import names, paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.probe import Vantage
@@ -26,7 +26,8 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     )
     for path in seen:
         path.least = CONVERGED
-        measurable(path)
+        if not was_measured(path):
+            continue
         if path.result.outcomes[OK] != len(path.result.probes):
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
             continue
@@ -42,9 +43,9 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
         seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
     ):
         path.result = result
-        measurable(path)
+        was_measured(path)
     by_place: dict[str, list[Path]] = {}
-    for path in seen:
+    for path in [path for path in seen if not path.unmeasured]:
         by_place.setdefault(f"{path.address.way} {path.address.host}", []).append(path)
     for place, found in by_place.items():
         answered = [path for path in found if path.result.outcomes.keys() & ANSWERED]

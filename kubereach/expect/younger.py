@@ -47,17 +47,22 @@ def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
 
 
 def await_younger(seen: Sequence[Path]) -> None:
-    """Make a Service and wait until it answers from where each path begins.
+    """Make a Service for each IP version of the paths, and wait until it answers from where each of them begins.
 
     Raises `CannotMeasure` where it does not: as with a control, what answers then proves nothing. What leads to a node
     port is served by that node, and so is its barrier. What leads to other addresses from outside has none.
     """
+    for version in sorted({path.address.version for path in seen}):
+        _await([path for path in seen if path.address.version == version], version)
+
+
+def _await(seen: Sequence[Path], version: int) -> None:
     by_node = [path for path in seen if path.address.way == "nodeport"]
     from_inside = [path for path in seen if path not in by_node and path.vantage.kind != OUTSIDE]
     if not by_node and not from_inside:
         return
     context = seen[0].vantage.context
-    with context.younger(bool(by_node)) as (address, node_port):
+    with context.younger(bool(by_node), version) as (address, node_port):
         places = [(path, address) for path in from_inside]
         places += [
             (path, replace(address, way="nodeport", host=path.address.host, port=node_port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from kubereach.kube import capabilities, cluster_dns, ranges
@@ -203,7 +202,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
     # where we may create Services: what is only tried there is never made
     tries = (*settings.namespaces, "default")[0]
     try:
-        with ThreadPoolExecutor(8) as pool:
+        with api.threads(8) as pool:
             nodes = pool.submit(api.items, "/api/v1/nodes")
             resolving = pool.submit(cluster_dns.first_idea, api, settings)
             cidrs = pool.submit(ranges.services, api, tries)

@@ -39,6 +39,11 @@ class Address:
         over = " over IPv6" if self.family == 6 and not is_address(self.host) else ""
         return f"{self.way} {self.url}{over}" + (f" ({self.note})" if self.note else "")
 
+    @property
+    def version(self) -> int:
+        """The IP version (4 or 6) in which it is reached."""
+        return (6 if ":" in self.host else 4) if is_address(self.host) else self.family
+
     def at_port(self, port: int) -> Address:
         """The same host, another port."""
         return replace(self, port=port)

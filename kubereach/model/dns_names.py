@@ -6,6 +6,7 @@ Source: Kubernetes DNS-Based Service Discovery, https://github.com/kubernetes/dn
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 
 def fqdn(service: str, namespace: str, domain: str) -> str:
@@ -22,6 +23,16 @@ def qualified(service: str, namespace: str, domain: str) -> tuple[str, ...]:
 def srv(port: str, protocol: str, service: str, namespace: str, domain: str) -> str:
     """``_http._tcp.web.shop.svc.cluster.local.``: where the SRV records of a named port are."""
     return f"_{port}._{protocol.lower()}.{fqdn(service, namespace, domain)}"
+
+
+def of_families(versions: Iterable[int]) -> dict[str, object]:
+    """What a Service's spec says to have addresses of these IP versions (4, 6), the first one first.
+
+    Source: https://kubernetes.io/docs/concepts/services-networking/dual-stack/#services
+    """
+    families = [f"IPv{version}" for version in dict.fromkeys(versions)]
+    policy = {"ipFamilyPolicy": "RequireDualStack"} if len(families) > 1 else {}
+    return {**policy, "ipFamilies": families}
 
 
 def rdtype(address: str) -> str:

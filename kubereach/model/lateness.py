@@ -35,6 +35,16 @@ class Lateness:
             with self._lock:
                 self._told.setdefault(vantage, []).append(told)
 
+    def worst_since(self, moment: float) -> tuple[str, Late]:
+        """The vantage that told of the greatest lateness in a series that has ended since `moment`, and that lateness.
+
+        Without any: "" and none.
+        """
+        with self._lock:
+            names = list(self._told)
+        found = [(name, self.since(name, moment)) for name in names]
+        return max(found, key=lambda one: one[1].longest, default=("", Late()))
+
     def since(self, vantage: str, moment: float) -> Late:
         """The greatest of all series of a vantage that have ended since `moment` (time.monotonic())."""
         with self._lock:

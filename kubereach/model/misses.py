@@ -12,4 +12,5 @@ SHARE = "share"  #: endpoints with more or less than their share
 ANSWERED = "answered"  #: an answer where there must be none
 NO_REFUSAL = "no refusal"  #: silence where there must be a refusal
 FLOW = "flow"  #: an open connection, or a UDP flow, that broke or went astray
+RECORDS = "records"  #: a DNS server's answer that is not the right one
 STATUS = "status"  #: an answer that says the wrong thing

@@ -1,7 +1,7 @@
 """Outcomes: what came of a probe, and what came of a series of probes.
 
-The words are those of `kubereach.peer`. A *miss* is whatever the series was not to give; `local` outcomes are failures
-to measure and never enter a verdict.
+The words are those of `kubereach.probe.peer.outcomes`. A *miss* is whatever the series was not to give; `local`
+outcomes are failures to measure and never enter a verdict.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class SeriesResult:
     #: whether retransmissions are taken from how long connections took to be made: that kernel does not count them
     timed: bool = False
     #: seconds by which a timer of the prober fired late at most while the series ran, and those that one tick of a
-    #: hundred exceeded in its last minute: its machine was overloaded, or stood still. 0: not more than `peer.LATE`
+    #: hundred exceeded in its last minute: its machine was overloaded, or stood still. 0: not more than `protocol.LATE`
     late: float = 0.0
     late_p99: float = 0.0
-    #: the same of the backends, the latest of them; 0: none was later than `peer.TELL_LATE`
+    #: the same of the backends, the latest of them; 0: none was later than `protocol.TELL_LATE`
     backend_late: float = 0.0
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -85,6 +85,11 @@ def absent(feature: str, evidence: str) -> str:
     return f"required {feature} is absent: {evidence}"
 
 
+def open_question(feature: str) -> str:
+    """That it is not known of a feature which --require names whether it is there, in one line."""
+    return f"nothing decided whether the cluster has {feature}, as --require asks: no check that needs it has passed"
+
+
 def as_known(error: Exception, doing: str) -> KubereachError:
     """`error` itself if its text is meant for users, else a `CannotMeasure` that says what was `doing`."""
     if isinstance(error, KubereachError):
@@ -108,14 +113,17 @@ def conclude(
     error: KubereachError | None = None,
     interrupted: str = "",
     missing: Mapping[str, str] = MappingProxyType({}),
+    undecided: Sequence[str] = (),
 ) -> RunVerdict:
     """The verdict of a run.
 
     `verdicts` are the finished checks, one for each case; `known` all checks that there are: core checks that
     did not run make the run partial. `error` is what kept the run from starting or ending, `interrupted` what
-    stopped it, `missing` the features that --require names and that were found to be absent, with the evidence.
+    stopped it, `missing` the features that --require names and that were found to be absent, with the evidence,
+    `undecided` those of which nothing told whether they are there: a run that did not end has not asked.
     A failure weighs more than what could not be measured: the cluster does not conform. Checks that only inform have no
-    say in it, whatever came of them.
+    say in it, whatever came of them; a run of nothing else is partial. Where every check was unsupported nothing was
+    measured: a run has to earn what it says, too.
     """
     finished = [(check, verdict) for check, verdict in verdicts if check.level != INFO]
     failed = [check for check, verdict in finished if verdict.word == FAIL]
@@ -123,19 +131,25 @@ def conclude(
     notes = [absent(feature, evidence) for feature, evidence in missing.items()]
     notes += [error.message] if error else []
     notes += [interrupted] if interrupted else []
+    notes += [] if error or interrupted else map(open_question, undecided)
     if failed or missing:
         return RunVerdict(NOT_CONFORMANT, 1, ", ".join(notes))
     if notes or errors:
-        usage = isinstance(error, UsageError) or (errors and all(v.exit_code == 2 for v in errors))
+        wrong_use = bool(errors) and all(verdict.exit_code == UsageError.exit_code for verdict in errors)
+        # what kept the run from its end is no wrong use because the checks before it were used wrongly
+        usage = isinstance(error, UsageError) if error else wrong_use
         return RunVerdict(NOT_MEASURED, 2 if usage and not interrupted else 3, ", ".join(notes))
     passed = {check.id for check, verdict in finished if verdict.word == PASS}
     unsupported = {
         check.id for check, verdict in finished if verdict.word == UNSUPPORTED and check.level == CORE
     }
+    if finished and not passed:
+        return RunVerdict(NOT_MEASURED, 3, "no check passed")
     left_out = {check.id for check in known if check.level == CORE} - passed - unsupported
-    if unsupported or left_out:
+    if unsupported or left_out or not passed:
         reasons = [f"{plural(len(unsupported), 'core check')} unsupported"] if unsupported else []
         reasons += [f"{plural(len(left_out), 'core check')} not selected"] if left_out else []
+        reasons += [] if passed else ["no core or ext check passed"]
         return RunVerdict(PARTIAL, 0, ", ".join(reasons))
     return RunVerdict(CONFORMANT, 0)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from kubereach.kube.client import Api, ApiError, Object, path_of
 from kubereach.model.errors import CannotMeasure, UsageError
@@ -29,7 +28,7 @@ def admit(
     refusal, and `UsageError` for a namespace that is not there.
     """
     wanted = [obj for obj in workloads if pod_of(obj) is not None]
-    with ThreadPoolExecutor(min(8, len(wanted) or 1)) as pool:
+    with api.threads(min(8, len(wanted) or 1)) as pool:
         refusals = list(pool.map(lambda obj: _refusal(api, obj, accounts), wanted))
     forbidden: dict[tuple[str, str], str] = {}
     for obj, refusal in zip(wanted, refusals, strict=True):

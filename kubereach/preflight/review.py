@@ -6,7 +6,6 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/#c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from kubereach.kube.client import Api, ApiError, Object
@@ -31,7 +30,7 @@ def review(api: Api, rights: Sequence[Right]) -> None:
 def missing(api: Api, rights: Sequence[Right]) -> list[Right]:
     """Those that the API server does not grant, each with the verbs that are lacking. None if it cannot be asked."""
     asked = [(right, verb, name) for right in rights for verb in right.verbs for name in right.names or ("",)]
-    with ThreadPoolExecutor(min(8, len(asked) or 1)) as pool:
+    with api.threads(min(8, len(asked) or 1)) as pool:
         granted = list(pool.map(lambda one: _granted(api, *one), asked))
     found = []
     for right in rights:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kubereach.probe.path import Path
 
 
-def _no_world(_: bool) -> AbstractContextManager[tuple[Address, int]]:
+def _no_world(_: bool, __: int) -> AbstractContextManager[tuple[Address, int]]:
     raise CannotMeasure("a Service can be made in a world alone")
 
 
@@ -67,8 +67,8 @@ class RunContext:
     middleboxes: dict[str, str] = field(default_factory=dict)
     #: what serves Services on a node, by its name: asked only where service proxies lawfully differ
     proxy_on: Callable[[str], ServiceProxy | None] = lambda _: None
-    #: makes a Service over the pods on every node, for as long as it is entered: its cluster IP, and its node port if
-    #: it is to have one
-    younger: Callable[[bool], AbstractContextManager[tuple[Address, int]]] = _no_world
+    #: makes a Service of an IP version (4 or 6) over the pods on every node, for as long as it is entered: its cluster
+    #: IP, and its node port if it is to have one
+    younger: Callable[[bool, int], AbstractContextManager[tuple[Address, int]]] = _no_world
     #: by vantage, protocol, host and port of paths that were as expected: who answered last, and when
     answered: dict[tuple[str, str, str, int], Answered] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubereach.model.address import Address
-from kubereach.model.errors import Failure
+from kubereach.model.errors import Failure, KubereachError
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import Answer, SeriesResult
 from kubereach.probe.series import Series
@@ -54,6 +54,10 @@ class Path:
     note: str = ""
     #: what it missed after it had converged, before it had settled
     flap: Flap | None = None
+    #: whether an answer came that must not come, which no machine that is late explains
+    astray: bool = False
+    #: why it could not be measured, or not to its end; what was wrong with it all the same is in `failures`
+    unmeasured: KubereachError | None = None
     #: of a DNS question: whether an answer is right; of a name: the addresses that it must have
     judged: Callable[[Answer], bool] | None = None
     wanted: frozenset[str] | None = None

@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from kubereach import peer
 from kubereach.model.errors import CannotMeasure
 from kubereach.probe.context import RunContext
 from kubereach.probe.elsewhere import REMOTE_SHELLS, elsewhere
 from kubereach.probe.multiplexer import Wire
+from kubereach.probe.program import bundle
 from kubereach.probe.streams import PipeStream
 from kubereach.probe.vantage import OUTSIDE, OutsideVantage, StreamBroke
 
@@ -25,7 +24,7 @@ from kubereach.probe.vantage import OUTSIDE, OutsideVantage, StreamBroke
 _BOOTSTRAP = (
     "import os,sys;"
     'r=lambda b:b if len(b)=={size} else r(b+(os.read(0,{size}-len(b)) or sys.exit("the program did not come")));'
-    'exec(compile(r(b""),"peer.py","exec"))'
+    'exec(compile(r(b""),"peer","exec"))'
 )
 
 
@@ -52,7 +51,7 @@ def whole(words: Sequence[str], arguments: Sequence[str], size: int) -> list[str
 
 def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
     """A prober that a command starts. Raises `CannotMeasure` when the command cannot be started at all."""
-    program = Path(peer.__file__).read_bytes()
+    program = bundle()
     try:
         # without a terminal nobody is asked for a password, and Ctrl-C is for us alone
         return PipeStream(whole(words, arguments, len(program)), program, own_session=True)

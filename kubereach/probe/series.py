@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubereach.peer import PATIENCE
+from kubereach.probe.peer.protocol import PATIENCE
 
 
 @dataclass(frozen=True)
 class Series:
-    """`count` probes of one kind to one address. Times are seconds; see `kubereach.peer` for each field."""
+    """`count` probes of one kind to one address. Times are seconds; `peer.protocol` says more of each field."""
 
     kind: str
     host: str = ""

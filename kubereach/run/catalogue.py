@@ -77,7 +77,7 @@ def suggestion(pattern: str, ids: Sequence[str]) -> str:
 
 
 def _declared(tree: ast.Module, file: Path) -> list[Check]:
-    """The checks of a file, as `kubereach.check` declares them when the file's declarations alone are run.
+    """The checks of a file, as `kubereach.model.check` declares them when the file's declarations alone are run.
 
     The functions have no bodies and no other decorators then; what is imported from `kubereach` itself is known.
     """
@@ -111,7 +111,7 @@ def _functions(body: Iterable[ast.stmt]) -> Iterator[ast.FunctionDef]:
 
 
 def _is_ours(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module == kubereach.__name__
+    return isinstance(node, ast.ImportFrom) and node.module in (kubereach.__name__, declare.__module__)
 
 
 def _is_check(node: ast.expr) -> bool:

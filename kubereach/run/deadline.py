@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -136,12 +137,27 @@ class Deadline:
                 return
 
 
-def leave_in_time(code: int) -> None:
-    """End this process soon with `code`, also if threads that hang still keep it: an interpreter waits for them."""
+def leave_in_time(code: Callable[[], int]) -> None:
+    """When this process comes to its end, let no thread that hangs keep it: `_LEAVE` seconds later it ends with `code`.
+
+    An interpreter waits for its threads, except daemons, and for those of executors, without end. It does so when all
+    else is done, the reports are written and what the main thread had to say is said; who only uses pytest within a
+    program that goes on is not disturbed.
+    """
+
+    ending = threading.Event()
 
     def leave() -> None:
+        ending.wait()
         time.sleep(_LEAVE)
-        os._exit(code)
+        os._exit(code())
 
-    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
-        threading.Thread(target=leave, name="leave", daemon=True).start()
+    def end() -> None:
+        ending.set()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+
+    threading.Thread(target=leave, name="leave", daemon=True).start()
+    # as executors wait for theirs, since `atexit` comes after all threads; what is registered last is called first
+    threading._register_atexit(end)  # type: ignore[attr-defined]

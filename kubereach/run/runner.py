@@ -105,6 +105,19 @@ class CheckRunner:
         found = {name: self.features.get(name) for name in sorted(self.required)}
         return {name: f.evidence for name, f in found.items() if f and not f.present}
 
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The features that --require names and of which nothing has told whether they are there.
+
+        Detection tells, or a check that needs one: by `Unsupported` that it is absent, by passing that it is present.
+        """
+        used = {need for check, verdict in self.finished if verdict.word == PASS for need in check.needs}
+        return tuple(
+            name
+            for name in sorted(self.required - used)
+            if not ((finding := self.features.get(name)) and finding.decided)
+        )
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         check = check_of(item)
@@ -141,9 +154,8 @@ class CheckRunner:
         if verdict.word != PASS:
             if known is None or _SEVERITY.index(verdict.word) > _SEVERITY.index(known.word):
                 self._current = verdict
-            raised = call.excinfo.value if call.excinfo else None
             # what a phase has not raised itself is told once
-            if not isinstance(raised, pytest.skip.Exception) and (raised is not None or verdict != known):
+            if call.excinfo is not None or verdict != known:
                 _rewrite(report, check, verdict)
         if call.when == "teardown":  # JUnit takes the properties from the last phase
             report.user_properties.append(("verdict", self._verdict(item, check).word))
@@ -151,8 +163,8 @@ class CheckRunner:
 
     def _raised(self, check: Check, phase: str, error: BaseException) -> Verdict:
         """The verdict for what a phase has raised."""
-        if isinstance(error, pytest.skip.Exception):
-            return Verdict(UNSUPPORTED, str(error))
+        if isinstance(error, pytest.skip.Exception):  # by a mark or a plugin: the cluster was not asked
+            return Verdict(ERROR, f"did not run (skipped: {error})", exit_code=3)
         if isinstance(error, pytest.fail.Exception):  # pytest.fail() is an assertion in other words
             error = AssertionError(str(error)).with_traceback(error.__traceback__)
         verdict = judge(check, phase, error, self.required)

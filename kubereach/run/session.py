@@ -25,7 +25,7 @@ from kubereach.report.output import Output
 from kubereach.report.progress import LiveProgress, PlainProgress
 from kubereach.report.record import Record
 from kubereach.run import options, parallel
-from kubereach.run.deadline import Deadline
+from kubereach.run.deadline import Deadline, leave_in_time
 from kubereach.run.fixtures import WorldLike, service_stems
 from kubereach.run.open_target import target_of
 from kubereach.run.options import RunOptions, validated
@@ -298,6 +298,9 @@ class Run:
         others = any(check_of(item) is None for item in session.items)
         self.exit_code = code or (int(exitstatus) if others else 0)
         session.exitstatus = self.exit_code
+        if self.deadline.hit:
+            # what is pytest's own may still find something wrong; the command line takes none of that
+            leave_in_time(lambda: int(session.exitstatus) if self._by_pytest else code)
         return result
 
     def _left_out(self, session: pytest.Session) -> KubereachError | None:
@@ -317,8 +320,9 @@ class Run:
 
     def _conclude(self) -> int:
         """Judge the run, tell who wants to know, and give its exit code."""
+        runner = self._runner
         self._verdict = conclude(
-            self._runner.finished, self._known, self._error, self._interrupted, self._runner.missing
+            runner.finished, self._known, self._error, self._interrupted, runner.missing, runner.undecided
         )
         code = self._verdict.exit_code
         self._bus.emit(RunFinished(self._verdict.word, code, time.monotonic() - self._began))

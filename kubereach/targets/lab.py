@@ -10,6 +10,7 @@ from kubereach.kube.access import ClusterAccess
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach_lab import Lab, LabConfig, LabError, versions
 from kubereach_lab.config import IP_FAMILIES, PROXY_MODES
+from kubereach_lab.faults import Faults
 
 
 class LabTarget:
@@ -47,7 +48,7 @@ class LabTarget:
                 nodes=self._nodes,
                 ip_family=self._ip_family or IP_FAMILIES[0],
                 dual_stack=self._dual_stack,
-                faults=frozenset(self._faults),
+                faults=Faults(self._faults),
                 proxy_mode=self._proxy_mode or PROXY_MODES[0],
                 version=versions.named(self._version or versions.DEFAULT),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from kubereach.kube.client import Api, ApiError, Object, object_path
 from kubereach.model.errors import CannotMeasure
@@ -19,7 +18,7 @@ def delete_all(api: Api, objects: Sequence[Object], **options: object) -> list[s
             return f"{name_of(obj)} ({error.message})"
         return ""
 
-    with ThreadPoolExecutor(8) as pool:
+    with api.threads(8) as pool:
         return [failure for failure in pool.map(delete, objects) if failure]
 
 

@@ -10,7 +10,6 @@ from kubereach.kube.cluster import Node
 from kubereach.model.address import Address
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import BALANCER, NETWORK
-from kubereach.world.load_balancer_own import ingress_of
 
 if TYPE_CHECKING:
     from kubereach.world.service import Service
@@ -62,9 +61,8 @@ class InFamily:
     def ingress(self, port: str = "") -> Address:
         """The load balancer's address of the family. Raises `NotConforming` when it has another one only."""
         first = self._service.ingress(port)
-        for given in ingress_of(self._service.obj):
-            if given.get("ip") and self._is_own(given["ip"]):
-                return replace(first, host=given["ip"], family=self.version)
+        if given := self._service.ingress_of_family(self.version):
+            return replace(first, host=given, family=self.version)
         raise self._missing("a load-balancer address", BALANCER)
 
     def by_name(self, name: str, port: str = "") -> Address:

@@ -71,10 +71,13 @@ def must_have(service: Service, address: str) -> None:
     Raises `NotConforming`, or `Unsupported` where it has another one and asked by the field, which may be ignored.
     """
     given = service.load_balancer_address()
+    may_be_ignored = bool(service.obj["spec"].get("loadBalancerIP"))
+    if not may_be_ignored:
+        given = service.load_balancer_address_that(address.__eq__)
     judged()
     if given == address:
         return
-    if service.obj["spec"].get("loadBalancerIP"):
+    if may_be_ignored:
         raise Unsupported(
             f"spec.loadBalancerIP is ignored here, as it may be: asked for {address}, got {given}",
             "Name the provider with --lb-provider, if it has an annotation for it.",

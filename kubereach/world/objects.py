@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubereach import peer
 from kubereach.kube.access import ClusterAccess
 from kubereach.kube.client import ApiError, Object, object_path
 from kubereach.kube.nodes import pinned
@@ -19,12 +18,14 @@ from kubereach.kube.ranges import free_ports
 from kubereach.model.address import Address
 from kubereach.model.check import HOST_NETWORK
 from kubereach.model.convergence import CREATED
+from kubereach.model.dns_names import of_families
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
 from kubereach.model.events import Bus
 from kubereach.model.finding import API
 from kubereach.model.settings import Settings
 from kubereach.preflight.admission import remedy
 from kubereach.preflight.pull_secret import name_in
+from kubereach.probe import program
 from kubereach.world.heartbeat import renewed
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
 from kubereach.world.service import Service
@@ -99,7 +100,7 @@ class Objects(Vantages):
             "domain": self.cluster.domain,
             "ip_version": self.cluster.ip_version,
             "dns": self.cluster.dns_address or "192.0.2.53",
-            "peer": peer_program(),
+            "peer": program.files(),
             # An answer at a number that no other Service has is no other's: addresses are given again as soon as they
             # are free, also those of the run before, whose rules and tracked connections outlive it.
             "port": next(self._ports),
@@ -180,9 +181,12 @@ class Objects(Vantages):
                 self._note("delete", obj)
 
     @contextmanager
-    def younger(self, node_port: bool) -> Iterator[tuple[Address, int]]:
-        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0."""
-        spec = {"type": "NodePort"} if node_port else {}
+    def younger(self, node_port: bool, version: int) -> Iterator[tuple[Address, int]]:
+        """A Service over the pods on every node: its cluster IP and, if it is to have one, its node port, else 0.
+
+        Both are of the IP `version`, 4 or 6: a service proxy keeps rules of its own for each.
+        """
+        spec = {**({"type": "NodePort"} if node_port else {}), **of_families([version])}
         with self.create(
             "over-backend", name=f"younger-{next(self._younger)}", tcp=True, spec=spec
         ) as service:
@@ -315,8 +319,3 @@ def _remedy(obj: Object, error: ApiError) -> str:
     if " cannot create resource " in error.message:
         return "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
     return remedy(str(obj["metadata"].get("namespace", "")), error.message)
-
-
-def peer_program() -> str:
-    """The text of peer.py, as it goes into the ConfigMap."""
-    return Path(peer.__file__).read_text(encoding="utf-8")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from kubereach.kube.client import Object
-from kubereach.kube.endpointslices import slices_of
+from kubereach.kube.endpointslices import SERVICE, service_of, slices_of
 from kubereach.kube.watch_cache import is_ready
+from kubereach.model.errors import Failure, NotConforming
+from kubereach.model.finding import API, Finding
 from kubereach.model.ip import first_of
+from kubereach.model.tally import judged
 from kubereach.probe import VantageGroup
 from kubereach.probe.vantage import POD
 from kubereach.world.selector_mismatch import differences
@@ -84,6 +87,49 @@ class ServicePods(ServiceObject):
             for part in slices
             for endpoint in part.get("endpoints") or []
             for address in endpoint["addresses"]
+        )
+
+    def must_be_listed(self) -> None:
+        """Its EndpointSlices call just the addresses of its ready pods ready, and list no address of anybody else's.
+
+        The controller that writes them follows the pods: it has ``converge_deadline`` seconds. Raises `NotConforming`.
+        """
+        judged()
+        limit = self._world.context.settings.converge_deadline
+        if self._world.board.wait(lambda: not self._mislisted(self._slices_seen()), limit):
+            return
+        # the board has what bears the run's label, which the controller copies from the Service
+        got = self._mislisted(slices_of(self._world.api, self.namespace, self.name))
+        if not got:
+            return
+        wanted = f"after {limit:.0f} s, just the ready pods' {', '.join(sorted(self.addresses)) or 'none'}"
+        see = (f"kubectl -n {self.namespace} get endpointslices -l {SERVICE}={self.name} -o yaml",)
+        what = f"those of Service {self.name} list {got}: look at the EndpointSlice controller"
+        found = Finding(API, "EndpointSlices", what, next=see)
+        where = f"EndpointSlices of {self.name}"
+        raise NotConforming([Failure("API", where, wanted, got, layer=API, finding=found)])
+
+    def _slices_seen(self) -> list[Object]:
+        slices = self._world.board.all("EndpointSlice", self.namespace)
+        return [part for part in slices if service_of(part) == self.name]
+
+    def _mislisted(self, slices: list[Object]) -> str:
+        """What EndpointSlices say, in words, unless it is what the pods say; then empty."""
+        ready: set[str] = set()
+        others: set[str] = set()
+        for part in slices:
+            for endpoint in part.get("endpoints") or ():
+                # unset means ready: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ready
+                is_called_ready = (endpoint.get("conditions") or {}).get("ready") is not False
+                (ready if is_called_ready else others).update(endpoint["addresses"])
+        # pods that are not ready, or on their way out, may be listed as such
+        pods = self._world.board.all("Pod", self.namespace)
+        ours = {str(one["ip"]) for pod in pods for one in pod["status"].get("podIPs") or ()}
+        if ready == self.addresses and others <= ours:
+            return ""
+        return (
+            ", ".join([*sorted(ready), *(f"{one} (not ready)" for one in sorted(others - ready))])
+            or "nothing"
         )
 
     def mismatches(self) -> list[str]:

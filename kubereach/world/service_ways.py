@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kubereach.kube.client import Object
@@ -148,6 +148,33 @@ class ServiceWays(ServicePods):
                 self._no_address(limit)
             self.changed()
         return self._assigned()
+
+    def load_balancer_address_that(self, suits: Callable[[str], bool]) -> str:
+        """The load balancer's address, given time to become one that `suits`: ``converge_deadline`` seconds.
+
+        Its controller may write one after the other. Gives the last, whether it suits or not; raises as
+        `load_balancer_address` does.
+        """
+        first = self.load_balancer_address()
+        limit = self._world.context.settings.converge_deadline
+        self._world.board.wait(lambda: suits(self._assigned()), limit)
+        if self._assigned() != first:
+            self.changed()
+        return self._assigned()
+
+    def ingress_of_family(self, version: int) -> str:
+        """The load balancer's address of an IP version (4 or 6), waited for in the same way; "" if none comes.
+
+        Controllers may write the two families one after the other.
+        """
+        self.load_balancer_address()
+
+        def found() -> str:
+            given = [str(one.get("ip") or "") for one in ingress_of(self.obj)]
+            return next((ip for ip in given if ip and (":" in ip) == (version == 6)), "")
+
+        self._world.board.wait(lambda: bool(found()), self._world.context.settings.converge_deadline)
+        return found()
 
     def _assigned(self) -> str:
         """What status.loadBalancer has now; "" if nothing."""

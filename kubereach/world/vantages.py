@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from kubereach import peer
 from kubereach.kube.access import ClusterAccess
 from kubereach.kube.client import Object
 from kubereach.model.check import OTHER_NAMESPACE as SECOND_NAMESPACE
@@ -15,6 +14,7 @@ from kubereach.model.ip import first_of
 from kubereach.model.settings import Settings
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.probe.multiplexer import Wire
+from kubereach.probe.program import FOLDER
 from kubereach.probe.remote import CommandVantage, further_outsides
 from kubereach.probe.streams import ExecStream, ProcessStream, Stream
 from kubereach.probe.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
@@ -39,7 +39,7 @@ class Vantages(Connected):
         wire = Wire()
         self._wire = wire
         settings = self.context.settings
-        program = [sys.executable, "-u", peer.__file__, "probe", "--in-flight", str(settings.in_flight)]
+        program = [sys.executable, "-u", str(FOLDER), "probe", "--in-flight", str(settings.in_flight)]
         via = self._access.outside_via
         here = (
             CommandVantage(via, wire, self.context, label=OUTSIDE)
@@ -95,7 +95,7 @@ class Vantages(Connected):
         node = pod["spec"].get("nodeName", "")
         short = next((n.short for n in self.cluster.nodes if n.name == node), node)
         limit = str(self.context.settings.in_flight)
-        command = ["python3", "-u", "/kubereach/peer.py", "probe", "--in-flight", limit]
+        command = ["python3", "-u", "/kubereach", "probe", "--in-flight", limit]
 
         def open_stream() -> Stream:
             # a part of `exec_timeout`, so that there is time for another attempt

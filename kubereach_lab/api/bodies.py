@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from kubereach_lab.api import protobuf, yaml_body
+from kubereach_lab.api import yaml_body
+from kubereach_lab.kubectl import protobuf
 from kubereach_lab.resources import EVENTS_V1, RESOURCES, Resource
 from kubereach_lab.status import Object, bad_request, not_acceptable, unsupported_media_type
 

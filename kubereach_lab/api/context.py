@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from kubereach_lab.api.bodies import JSON, Representation, encode
-from kubereach_lab.api.schemas import Schemas
 from kubereach_lab.config import LabConfig
 from kubereach_lab.pki import Pki
 from kubereach_lab.registry import Registry
 from kubereach_lab.runtime import Runtime
+from kubereach_lab.schemas import Schemas
 
 
 @dataclass(frozen=True)

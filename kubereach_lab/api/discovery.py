@@ -9,7 +9,7 @@ from typing import Any
 
 from kubereach_lab.api.bodies import Representation
 from kubereach_lab.config import LabConfig
-from kubereach_lab.resources import Resource, Subresource, group_versions
+from kubereach_lab.resources import Resource, Subresource, groups
 from kubereach_lab.status import Object
 
 #: the checks that ``/readyz?verbose`` names; the lab has no others
@@ -40,15 +40,6 @@ def health(path: str, query: Mapping[str, str]) -> str:
     if "verbose" not in query:
         return "ok"
     return "".join(f"[+]{check} ok\n" for check in _CHECKS) + f"{path.strip('/')} check passed\n"
-
-
-def groups(minor: int) -> dict[str, dict[str, list[Resource]]]:
-    """Group -> version -> resources that a minor version of Kubernetes serves; the core group is empty."""
-    served: dict[str, dict[str, list[Resource]]] = {}
-    for resources in group_versions(minor).values():
-        for resource in resources:
-            served.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
-    return served
 
 
 def legacy_versions(config: LabConfig) -> Object:
@@ -106,13 +97,16 @@ def _resource(resource: Resource) -> Object:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     if "watch" in resource.verbs:
         entry["storageVersionHash"] = _storage_hash(resource)
     return entry
+
+
+def _other_names(resource: Resource) -> Object:
+    """Under which further names clients may ask for a resource, where there are any."""
+    found = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
+    return {key: names for key, names in found.items() if names}
 
 
 def _storage_hash(resource: Resource) -> str:
@@ -166,10 +160,7 @@ def _aggregated(resource: Resource) -> Object:
         "singularResource": resource.singular_name,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     if resource.subresources:
         entry["subresources"] = [
             {
@@ -194,7 +185,6 @@ def root_paths(minor: int) -> Object:
         "/apis",
         "/healthz",
         "/livez",
-        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",

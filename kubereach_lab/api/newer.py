@@ -7,22 +7,21 @@ https://kubernetes.io/docs/reference/using-api/deprecation-policy/ lets fields c
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
 
 from kubereach_lab.api.bodies import JSON, encode
+from kubereach_lab.faults import Faults
 
-FAULT = "api.newer"
 #: what has fields, as opposed to maps whose keys are users'
 _STRUCTS = ("metadata", "spec", "status", "template", "loadBalancer", "conditions")
 _UNKNOWN = {"futureField": {"mode": "Unheard"}, "futureList": None}
 
 
-def response(given: web.StreamResponse, faults: Collection[str]) -> web.StreamResponse:
+def response(given: web.StreamResponse, faults: Faults) -> web.StreamResponse:
     """An answer with what nobody knows in it, if the lab has that fault."""
-    if FAULT in faults and isinstance(given, web.Response) and given.content_type == JSON:
+    if faults.api.newer and isinstance(given, web.Response) and given.content_type == JSON:
         body = given.body
         if isinstance(body, bytes):
             given.body = encode(newer(json.loads(body)))

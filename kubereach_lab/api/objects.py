@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 
 from kubereach_lab import selectors, status, versions
-from kubereach_lab.api import protobuf, tables, yaml_body
+from kubereach_lab.api import yaml_body
 from kubereach_lab.api.bodies import (
     YAML,
     Body,
@@ -29,11 +29,14 @@ from kubereach_lab.api.requests import (
     DeleteOptions,
     ListOptions,
     Target,
+    WriteOptions,
     delete_options,
     list_options,
     write_options,
 )
 from kubereach_lab.defaults import names
+from kubereach_lab.kubectl import protobuf, tables
+from kubereach_lab.partial import partial_list, partial_metadata
 from kubereach_lab.patch import json_patch, left_by_merging, merge_patch, strategic_merge
 from kubereach_lab.resources import EVENTS_V1, Resource
 from kubereach_lab.status import Object
@@ -114,7 +117,7 @@ class Objects:
             table = tables.table(target.resource, [obj], {"resourceVersion": revision}, form.version, query)
             return answer(table, form=form, warnings=warnings)
         if form.convert == "PartialObjectMetadata":
-            return answer(tables.partial_metadata(obj, form.version), form=form)
+            return answer(partial_metadata(obj, form.version), form=form)
         return answer(obj, form=form, warnings=warnings)
 
     def collection(self, target: Target, form: Representation, query: Mapping[str, str]) -> web.Response:
@@ -146,7 +149,7 @@ class Objects:
             table = tables.table(resource, items, metadata, form.version, query)
             return answer(table, form=form, warnings=warnings)
         if form.convert == "PartialObjectMetadataList":
-            return answer(tables.partial_list(items, metadata, form.version), form=form)
+            return answer(partial_list(items, metadata, form.version), form=form)
         body = {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
@@ -190,13 +193,19 @@ class Objects:
     ) -> web.Response:
         resource = target.resource
         options = write_options(query, "CreateOptions")
-        obj, warnings = self.decode(
-            resource, parse_object(text, content_type, resource), options.field_validation
-        )
-        _check_namespace(obj, target)
+        obj, warnings = self._sent(target, text, content_type, options)
         stored = self._create(resource, obj, options.dry_run)
         warnings += warnings_of(self.context.config.minor, resource, stored)
         return answer(shown(resource, stored), code=201, form=form, warnings=warnings)
+
+    def _sent(
+        self, target: Target, text: bytes, content_type: str, options: WriteOptions
+    ) -> tuple[Object, list[str]]:
+        """The object that a client has sent to `target`, and warnings. Raises `StatusError`. See `decode`."""
+        body = parse_object(text, content_type, target.resource)
+        obj, warnings = self.decode(target.resource, body, options.field_validation)
+        _check_namespace(obj, target)
+        return obj, warnings
 
     def _create(self, resource: Resource, obj: Object, dry_run: bool) -> Object:
         if resource is EVENTS_V1:
@@ -208,10 +217,7 @@ class Objects:
     ) -> web.Response:
         resource = target.resource
         options = write_options(query, "UpdateOptions")
-        obj, warnings = self.decode(
-            resource, parse_object(text, content_type, resource), options.field_validation
-        )
-        _check_namespace(obj, target)
+        obj, warnings = self._sent(target, text, content_type, options)
         _check_name(obj, target)
         version = obj.get("metadata", {}).get("resourceVersion", "")
         if version and not version.isdigit():

@@ -1,38 +1,32 @@
-"""``portforward``: TCP connections to a pod's own loopback, over SPDY or WebSocket.
+"""``portforward``: TCP connections to a pod's own loopback, over WebSocket.
 
-kubectl opens two SPDY streams for each connection, one of data and one for what goes wrong, paired by the header
-``requestID``; since v1.31 it carries this SPDY in WebSocket messages (KEP-4006). The older WebSocket form, which the
-official Python client speaks, has one connection for each port: channel 2n carries port n, channel 2n+1 its errors, and
-each begins with the port's number. Source: k8s.io/cri-streaming, portforward.
+kubectl's form is in `kubereach_lab.kubectl.portforward`; real servers take it since v1.31, and this one always, since
+older ones get it over SPDY alone. The older form, which the official Python client speaks, has one connection for each
+port: channel 2n carries port n, channel 2n+1 its errors, and each begins with the port's number. Source:
+k8s.io/cri-streaming, portforward.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from kubereach_lab import status, versions
+from kubereach_lab import status
 from kubereach_lab.api import upgrade
 from kubereach_lab.api.context import Context, plain
 from kubereach_lab.api.remote_command import feed
 from kubereach_lab.api.requests import Target
-from kubereach_lab.api.spdy_session import Pipe, Session, Stream
+from kubereach_lab.kubectl.portforward import PROTOCOL, Dial, Forwarder, Tunnel
 from kubereach_lab.runtime import PortClosed
 
-_PROTOCOL = "portforward.k8s.io"
-_TUNNEL = f"SPDY/3.1+{_PROTOCOL}"
 _CHANNEL_PROTOCOLS = ("v4.channel.k8s.io", "channel.k8s.io")
 _CHUNK = 32 * 1024
-
-Dial = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 async def port_forward(request: web.BaseRequest, context: Context, target: Target) -> web.StreamResponse:
     """Carries connections until the client leaves or the pod ends."""
-    kind = upgrade.wanted(request)
+    upgrade.check(request)
     pod = context.registry.get("pods", target.namespace, target.name)
     if not pod["spec"].get("nodeName"):
         raise status.bad_request(f"pod {target.name} does not have a host assigned")
@@ -40,108 +34,14 @@ async def port_forward(request: web.BaseRequest, context: Context, target: Targe
     async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await context.runtime.dial_loopback(pod, port)
 
-    if kind == upgrade.SPDY:
-        response = await upgrade.spdy(request, (_PROTOCOL,))
-        if isinstance(response, upgrade.SpdyResponse):
-            await Forwarder(response, dial).run()
-        return response
-    offered = request.headers.get("Sec-WebSocket-Protocol", "")
-    tunnelled = context.config.minor >= versions.PORT_FORWARD_WEBSOCKETS
-    if tunnelled and _TUNNEL in (protocol.strip() for protocol in offered.split(",")):
-        socket = await upgrade.websocket(request, (_TUNNEL,))
-        if socket is None:
-            return web.Response(status=403)
-        await Forwarder(upgrade.Tunnel(socket), dial).run()
-        await socket.close(code=WSCloseCode.OK)
-        return socket
-    return await _by_channels(request, dial)
-
-
-class Forwarder:
-    """All connections that one client forwards."""
-
-    def __init__(self, pipe: Pipe, dial: Dial) -> None:
-        self._session = Session(pipe)
-        self._dial = dial
-        #: streams whose partner has not come yet, by request
-        self._alone: dict[str, Stream] = {}
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def run(self) -> None:
-        """Serves until the client leaves."""
-        reading = asyncio.create_task(self._session.run())
-        try:
-            async for stream in self._session.opened():
-                await self._opened(stream)
-            await reading
-        except ConnectionError:
-            return
-        finally:
-            for task in (reading, *self._connections):
-                task.cancel()
-            await asyncio.gather(reading, *self._connections, return_exceptions=True)
-
-    async def _opened(self, stream: Stream) -> None:
-        kind, port = stream.headers.get("streamtype", ""), stream.headers.get("port", "")
-        if kind not in ("data", "error") or not port.isdecimal() or not 0 < int(port) < 65536:
-            await stream.reset()
-            return
-        await stream.accept()
-        # clients older than v1.3 name no request: their pair has the numbers n and n + 2
-        number = stream.number if kind == "error" else stream.number - 2
-        request = stream.headers.get("requestid") or str(number)
-        other = self._alone.pop(request, None)
-        if other is None:
-            self._alone[request] = stream
-        elif other.headers["streamtype"] == kind:
-            self._alone[request] = other
-            text = f"error processing stream for request {request}: {kind} stream already assigned"
-            await (stream if kind == "error" else other).write(text.encode())
-            await stream.reset()
-        else:
-            data, error = (stream, other) if kind == "data" else (other, stream)
-            task = asyncio.create_task(self._forward(int(port), data, error))
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-
-    async def _forward(self, port: int, data: Stream, error: Stream) -> None:
-        try:
-            reader, writer = await self._dial(port)
-        except PortClosed as closed:
-            with contextlib.suppress(ConnectionError):
-                await error.write(str(closed).encode())
-            await error.finish()
-            await data.reset()
-            return
-        ways = [
-            asyncio.create_task(_from_pod(reader, data)),
-            asyncio.create_task(_to_pod(data, writer)),
-        ]
-        try:
-            # each direction ends for itself; one that breaks ends both
-            await asyncio.gather(*ways)
-        except ConnectionError:
-            writer.transport.abort()
-            await data.reset()
-        finally:
-            for way in ways:
-                way.cancel()
-            writer.close()
-            await asyncio.gather(*ways, return_exceptions=True)
-            await error.finish()
-
-
-async def _from_pod(reader: asyncio.StreamReader, data: Stream) -> None:
-    while chunk := await reader.read(_CHUNK):
-        await data.write(chunk)
-    await data.finish()
-
-
-async def _to_pod(data: Stream, writer: asyncio.StreamWriter) -> None:
-    while chunk := await data.read():
-        writer.write(chunk)
-        await writer.drain()
-    writer.write_eof()
+    if PROTOCOL not in upgrade.offered_by(request):
+        return await _by_channels(request, dial)
+    socket = await upgrade.websocket(request, (PROTOCOL,))
+    if socket is None:
+        return web.Response(status=403)
+    await Forwarder(Tunnel(socket), dial).run()
+    await socket.close(code=WSCloseCode.OK)
+    return socket
 
 
 async def _by_channels(request: web.BaseRequest, dial: Dial) -> web.StreamResponse:

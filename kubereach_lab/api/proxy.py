@@ -17,6 +17,7 @@ from aiohttp import web
 from kubereach_lab import status
 from kubereach_lab.api.context import Context, answer, plain
 from kubereach_lab.api.requests import Target, parse_path
+from kubereach_lab.endpointslices import slices_of
 from kubereach_lab.status import Object
 
 _BLOCK = 64 * 1024
@@ -95,9 +96,7 @@ def _service_backend(context: Context, target: Target, name: _Name) -> tuple[Obj
         if chosen is None:
             raise _unavailable(f'no service port {name.port} found for service "{name.name}"')
     ready: list[tuple[Object, int]] = []
-    for slice_ in registry.list(
-        "endpointslices", namespace, labels={"kubernetes.io/service-name": name.name}
-    ):
+    for slice_ in slices_of(registry, namespace, name.name):
         numbers = [
             p["port"]
             for p in slice_.get("ports") or ()

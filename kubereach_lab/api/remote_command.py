@@ -1,8 +1,7 @@
-"""``exec`` and ``attach``: the streams of a process in a container, over WebSocket or SPDY.
+"""``exec`` and ``attach``: the streams of a process in a container, over WebSocket.
 
-Over WebSocket the first byte of a message is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize; 255 closes a
-channel (v5). Over SPDY each is a stream of its own, whose header ``streamType`` says which. Sources: KEP-4006,
-k8s.io/cri-streaming, and what a real server was seen to send.
+The first byte of a message is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize; 255 closes a channel (v5).
+Sources: KEP-4006, k8s.io/cri-streaming, and what a real server was seen to send.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
@@ -23,26 +22,19 @@ from kubereach_lab import status, versions
 from kubereach_lab.api import upgrade
 from kubereach_lab.api.context import Context, plain
 from kubereach_lab.api.requests import Target, flag
-from kubereach_lab.api.spdy_session import Session, Stream
 from kubereach_lab.runtime import CommandNotFound, ExecProcess
 from kubereach_lab.status import Object
 
 log = logging.getLogger(__name__)
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
-_CHANNELS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": ERROR, "resize": RESIZE}
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 #: of these, a message is text: the channel as a digit, then base64
 _BASE64 = ("v4.base64.channel.k8s.io", "base64.channel.k8s.io")
-_WEBSOCKET_PROTOCOLS = (_V5, _V4, "channel.k8s.io", *_BASE64)
-_SPDY_PROTOCOLS = (_V4, "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
+_PROTOCOLS = (_V5, _V4, "channel.k8s.io", *_BASE64)
 #: those that report the exit code as a Status
 _WITH_STATUS = (_V5, _V4, _BASE64[0])
 _CHUNK = 32 * 1024
-#: how long a client may take to open the streams that it asked for (k8s.io/cri-streaming, DefaultStreamCreationTimeout)
-_OPENING_SECONDS = 30.0
-#: how long a client that was told the end may take to close the connection; closing it first could cost it the rest
-_CLOSING_SECONDS = 2.0
 
 #: which of stdin, stdout, stderr and tty the client asks for
 Wants = Mapping[str, bool]
@@ -86,13 +78,8 @@ def exit_status(code: int, command: list[str], protocol: str) -> Object:
     why = f"command terminated with exit code {code}"
     if protocol in (_V4, _BASE64[0]):
         why = f"error executing command [{' '.join(command)}], exit code {code}"
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"command terminated with non-zero exit code: {why}",
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-    }
+    cause = {"reason": "ExitCode", "message": str(code)}
+    return _failure(f"command terminated with non-zero exit code: {why}", "NonZeroExitCode", cause)
 
 
 def start_failure(error: Exception, protocol: str) -> Object:
@@ -103,33 +90,21 @@ def start_failure(error: Exception, protocol: str) -> Object:
     )
     if protocol == _V5:
         why = f"Internal error occurred: {why}"
+    return _failure(f"Internal error occurred: {why}", "InternalError", {"message": why}) | {"code": 500}
+
+
+def _failure(message: str, reason: str, cause: Object) -> Object:
     return {
         "metadata": {},
         "status": "Failure",
-        "message": f"Internal error occurred: {why}",
-        "reason": "InternalError",
-        "details": {"causes": [{"message": why}]},
-        "code": 500,
+        "message": message,
+        "reason": reason,
+        "details": {"causes": [cause]},
     }
 
 
 def _cause(error: Exception) -> str:
     return f"unable to start container process: {error}" if str(error) else "args must not be empty"
-
-
-class Channels(Protocol):
-    """The client's end of the streams of one command."""
-
-    protocol: str
-
-    async def write(self, channel: int, data: bytes) -> None:
-        """Sends output. Raises `OSError` when the client is gone."""
-
-    async def carry_input(self, process: ExecProcess) -> None:
-        """Hands the client's input to a process; returns when the client is gone."""
-
-    async def finish(self, result: Object) -> None:
-        """Tells how it ended, and closes."""
 
 
 async def execute(request: web.BaseRequest, context: Context, target: Target) -> web.StreamResponse:
@@ -141,8 +116,8 @@ async def execute(request: web.BaseRequest, context: Context, target: Target) ->
             raise CommandNotFound
         return await context.runtime.exec(pod, container, command, stdin=wants["stdin"], tty=wants["tty"])
 
-    upgrade.wanted(request)
-    if "api.exec-forbidden" in context.config.faults:
+    upgrade.check(request)
+    if context.config.faults.api.exec_forbidden:
         context.registry.get("pods", target.namespace, target.name)
         why = 'User "kubernetes-admin" cannot create resource "pods/exec" in API group "" in the namespace'
         raise status.forbidden("pods", target.name, f'{why} "{target.namespace}"')
@@ -155,7 +130,7 @@ async def attach(request: web.BaseRequest, context: Context, target: Target) -> 
     async def start(pod: Object, container: str, wants: Wants) -> ExecProcess:
         return await context.runtime.attach(pod, container, stdin=wants["stdin"])
 
-    upgrade.wanted(request)
+    upgrade.check(request)
     return await _serve(request, context, target, start, [])
 
 
@@ -176,32 +151,18 @@ async def _serve(
     async def begin() -> ExecProcess:
         return await start(pod, container, wants)
 
-    if upgrade.wanted(request) == "websocket":
-        new = context.config.minor >= versions.V5_STREAMS
-        socket = await upgrade.websocket(request, _WEBSOCKET_PROTOCOLS if new else _WEBSOCKET_PROTOCOLS[1:])
-        if socket is None:
-            return web.Response(status=403)
-        await _Command(_WebSocketChannels(socket, wants), command).run(begin)
-        return socket
-    response = await upgrade.spdy(request, _SPDY_PROTOCOLS)
-    if isinstance(response, upgrade.SpdyResponse):
-        session = Session(response)
-        reading = asyncio.create_task(session.run())
-        try:
-            channels = await _SpdyChannels.opened(session, reading, response.protocol, wants)
-            if channels is not None:
-                await _Command(channels, command).run(begin)
-            await asyncio.wait([reading], timeout=_CLOSING_SECONDS)
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-    return response
+    new = context.config.minor >= versions.V5_STREAMS
+    socket = await upgrade.websocket(request, _PROTOCOLS if new else _PROTOCOLS[1:])
+    if socket is None:
+        return web.Response(status=403)
+    await _Command(_Channels(socket, wants), command).run(begin)
+    return socket
 
 
 class _Command:
     """One command: pumps between the client and a process."""
 
-    def __init__(self, channels: Channels, command: list[str]) -> None:
+    def __init__(self, channels: _Channels, command: list[str]) -> None:
         self.channels = channels
         self.command = command
 
@@ -258,8 +219,8 @@ class _Command:
             await self.channels.write(channel, data)
 
 
-class _WebSocketChannels:
-    """Channels as the first byte of messages."""
+class _Channels:
+    """The client's end of the streams of one command."""
 
     def __init__(self, socket: web.WebSocketResponse, wants: Wants) -> None:
         self.socket = socket
@@ -267,6 +228,7 @@ class _WebSocketChannels:
         self._open = {STDOUT: wants["stdout"], STDERR: wants["stderr"]}
 
     async def write(self, channel: int, data: bytes) -> None:
+        """Sends output. Raises `OSError` when the client is gone."""
         # the empty one at the start comes also to those who want no output
         if (self._open[channel] or not data) and not self.socket.closed:
             await self._send(channel, data)
@@ -288,6 +250,7 @@ class _WebSocketChannels:
             return b""
 
     async def carry_input(self, process: ExecProcess) -> None:
+        """Hands the client's input to a process; returns when the client is gone."""
         async for message in self.socket:
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 continue
@@ -303,108 +266,12 @@ class _WebSocketChannels:
                 _resize(process, json.loads(data))
 
     async def finish(self, result: Object) -> None:
+        """Tells how it ended, and closes."""
         if self.socket.closed:
             return
         if self.protocol in _WITH_STATUS:
             await self._send(ERROR, _compact(result))
         await self.socket.close(code=WSCloseCode.OK)
-
-
-class _SpdyChannels:
-    """Channels as streams."""
-
-    def __init__(
-        self, session: Session, reading: asyncio.Task[None], protocol: str, streams: dict[int, Stream]
-    ) -> None:
-        self.protocol = protocol
-        self._session = session
-        self._reading = reading
-        self._streams = streams
-
-    @classmethod
-    async def opened(
-        cls, session: Session, reading: asyncio.Task[None], protocol: str, wants: Wants
-    ) -> _SpdyChannels | None:
-        """Waits until the client has opened the streams that it asked for; None if it does not."""
-        expected = {ERROR} | {_CHANNELS[name] for name in ("stdin", "stdout", "stderr") if wants[name]}
-        if wants["tty"] and protocol in (_V4, "v3.channel.k8s.io"):
-            expected.add(RESIZE)
-        streams: dict[int, Stream] = {}
-
-        async def gather() -> None:
-            async for stream in session.opened():
-                channel = _CHANNELS.get(stream.headers.get("streamtype", ""))
-                if channel is None or channel in streams:
-                    await stream.reset()
-                    continue
-                await stream.accept()
-                streams[channel] = stream
-                if expected <= streams.keys():
-                    return
-
-        try:
-            await asyncio.wait_for(gather(), _OPENING_SECONDS)
-        except asyncio.TimeoutError:
-            await session.go_away()
-        if expected <= streams.keys():
-            return cls(session, reading, protocol, streams)
-        return None
-
-    async def write(self, channel: int, data: bytes) -> None:
-        if data and channel in self._streams:
-            await self._streams[channel].write(data)
-
-    async def carry_input(self, process: ExecProcess) -> None:
-        pumps = [asyncio.create_task(self._stdin(process)), asyncio.create_task(self._resize(process))]
-        try:
-            await asyncio.wait([self._reading])
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-
-    async def _stdin(self, process: ExecProcess) -> None:
-        stream = self._streams.get(STDIN)
-        if stream is None:
-            return
-        with contextlib.suppress(ConnectionResetError):
-            # read to the end also if nobody takes it, since it would hold up the other streams
-            while data := await stream.read():
-                if process.stdin is not None:
-                    await feed(process.stdin, data)
-        if process.stdin is not None:
-            process.stdin.close()
-
-    async def _resize(self, process: ExecProcess) -> None:
-        stream = self._streams.get(RESIZE)
-        if stream is None:
-            return
-        decoder, text = json.JSONDecoder(), ""
-        with contextlib.suppress(ConnectionResetError):
-            while data := await stream.read():
-                text = (text + data.decode(errors="replace")).lstrip()
-                # one object after the other, anywhere cut into frames
-                while text:
-                    try:
-                        size, end = decoder.raw_decode(text)
-                    except ValueError:
-                        break
-                    _resize(process, size)
-                    text = text[end:].lstrip()
-
-    async def finish(self, result: Object) -> None:
-        error = self._streams[ERROR]
-        for channel in (STDOUT, STDERR):
-            if channel in self._streams:
-                await self._streams[channel].finish()
-        if self.protocol == _V4:
-            await error.write(_compact(result))
-        elif result["status"] != "Success":
-            await error.write(result["message"].encode())
-        await error.finish()
-        for channel in (STDIN, RESIZE):
-            if channel in self._streams:
-                await self._streams[channel].reset()
 
 
 def _compact(result: Object) -> bytes:

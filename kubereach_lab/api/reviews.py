@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
@@ -11,13 +10,14 @@ from kubereach_lab import status
 from kubereach_lab.admission import may
 from kubereach_lab.api.bodies import Representation, parse_object
 from kubereach_lab.api.context import answer
+from kubereach_lab.faults import HEALTHY, Faults
 from kubereach_lab.pki import ADMIN, ADMIN_GROUP
-from kubereach_lab.registry import now
 from kubereach_lab.resources import Resource
+from kubereach_lab.times import now
 
 
 def review(
-    resource: Resource, form: Representation, text: bytes, content_type: str, faults: Collection[str] = ()
+    resource: Resource, form: Representation, text: bytes, content_type: str, faults: Faults = HEALTHY
 ) -> web.Response:
     """Answers a self-subject review. Raises `StatusError`."""
     spec: dict[str, Any] = parse_object(text, content_type, resource).value.get("spec") or {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
 from kubereach_lab import status
 from kubereach_lab.admission import forbidden, may
-from kubereach_lab.api import discovery, newer, openapi, proxy, reviews, swagger
+from kubereach_lab.api import discovery, newer, proxy, reviews
 from kubereach_lab.api.bodies import JSON, Representation, encode, negotiate
 from kubereach_lab.api.context import Context, answer, plain
 from kubereach_lab.api.logs import log
@@ -19,14 +19,16 @@ from kubereach_lab.api.objects import Objects, warnings_of
 from kubereach_lab.api.portforward import port_forward
 from kubereach_lab.api.remote_command import attach, execute
 from kubereach_lab.api.requests import Target, flag, parse_path
-from kubereach_lab.api.schemas import Schemas
 from kubereach_lab.api.subresources import Subresources
 from kubereach_lab.api.watch import watch
 from kubereach_lab.config import LabConfig
+from kubereach_lab.faults import Faults
+from kubereach_lab.kubectl import openapi
 from kubereach_lab.pki import Pki
 from kubereach_lab.registry import Registry
-from kubereach_lab.resources import REVIEWS
+from kubereach_lab.resources import REVIEWS, groups
 from kubereach_lab.runtime import Runtime
+from kubereach_lab.schemas import Schemas
 from kubereach_lab.status import StatusError
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,6 @@ class ApiServer:
         self._objects = Objects(self._context)
         self._subresources = Subresources(self._objects)
         self._documents = openapi.Documents(schemas, config)
-        self._swagger = swagger.Swagger(schemas, config)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._count = 0
@@ -113,7 +114,7 @@ class ApiServer:
         if found is None:
             if parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) == 3):
                 group = parts[1] if parts[0] == "apis" else ""
-                if group in discovery.groups(self._context.config.minor):
+                if group in groups(self._context.config.minor):
                     raise status.no_such_path()
             return plain("404 page not found\n", 404)
         if request.method not in ("GET", "HEAD"):
@@ -129,9 +130,6 @@ class ApiServer:
             return answer(discovery.version(config))
         if path in ("/api", "/apis"):
             return self._groups(request, core=path == "/api")
-        if parts == ["openapi", "v2"]:
-            media_type, document = self._swagger.answer(request.headers.get("Accept", ""))
-            return web.Response(body=document, headers={"Content-Type": media_type, "Vary": "Accept"})
         if parts[:2] == ["openapi", "v3"]:
             return self._openapi(parts[2:])
         if path == "/":
@@ -205,17 +203,17 @@ class ApiServer:
             return objects.delete_collection(target, form, query, text)
         raise status.method_not_allowed()
 
-    async def _disturb(self, method: str, faults: Collection[str]) -> None:
+    async def _disturb(self, method: str, faults: Faults) -> None:
         """api.slow, api.busy and api.fails-to-read. Raises `StatusError`."""
-        if "api.slow" in faults:
+        if faults.api.slow:
             await asyncio.sleep(_SLOW_SECONDS)
         self._count += 1
         if self._count % _ILL:
             return
-        if "api.busy" in faults:
+        if faults.api.busy:
             text = "too many requests, please try again later."
             raise StatusError(429, "TooManyRequests", text, {"retryAfterSeconds": 1})
-        if "api.fails-to-read" in faults and method == "GET":
+        if faults.api.fails_to_read and method == "GET":
             raise status.internal_error("etcdserver: request timed out")
 
     def _subresource(

@@ -16,9 +16,9 @@ from kubereach_lab.api.bodies import Representation, parse_object
 from kubereach_lab.api.context import answer
 from kubereach_lab.api.objects import Objects, parse_patch
 from kubereach_lab.api.requests import Target, delete_options, write_options
-from kubereach_lab.registry import now
 from kubereach_lab.resources import Resource
 from kubereach_lab.status import Object
+from kubereach_lab.times import now
 
 _SCALE = Resource("scale", "Scale", "autoscaling")
 _BINDING = Resource("bindings", "Binding")

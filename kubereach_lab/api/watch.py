@@ -14,10 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from kubereach_lab import status
-from kubereach_lab.api import newer, tables
+from kubereach_lab.api import newer
 from kubereach_lab.api.bodies import Representation
 from kubereach_lab.api.objects import Predicate, select, shown
 from kubereach_lab.api.requests import ListOptions, Target, list_options
+from kubereach_lab.kubectl import tables
+from kubereach_lab.partial import partial_metadata
 from kubereach_lab.registry import Registry
 from kubereach_lab.resources import EVENTS_V1
 from kubereach_lab.status import Object
@@ -54,7 +56,7 @@ class _Watch:
         self.query = query
         self.options = options
         self.wanted: Predicate | None = select(self.resource, options)
-        self.odd = newer.FAULT in registry.config.faults
+        self.odd = registry.config.faults.api.newer
         self.plain = not (form.convert or self.odd) and self.resource is not EVENTS_V1
         self.columns_sent = False
         self.lines: deque[bytes] = deque()
@@ -105,7 +107,7 @@ class _Watch:
                 self.resource, [obj], metadata, self.form.version, self.query, with_columns=columns
             )
         if self.form.convert == "PartialObjectMetadata":
-            return tables.partial_metadata(obj, self.form.version)
+            return partial_metadata(obj, self.form.version)
         return newer.newer(obj) if self.odd else obj
 
     def bookmark(self, *, initial_end: bool = False) -> None:
@@ -120,7 +122,7 @@ class _Watch:
         if self.form.convert == "Table":
             obj = tables.empty_table(self.resource, obj, self.form.version)
         elif self.form.convert == "PartialObjectMetadata":
-            obj = tables.partial_metadata(obj, self.form.version)
+            obj = partial_metadata(obj, self.form.version)
         self.lines.append(json.dumps({"type": "BOOKMARK", "object": obj}).encode() + b"\n")
         self.news.set()
 
@@ -159,7 +161,7 @@ async def watch(
     response.enable_chunked_encoding()
     end = watching.start()
     loop = asyncio.get_running_loop()
-    dropped = "api.drops-watch" in registry.config.faults
+    dropped = registry.config.faults.api.drops_watch
     deadline = loop.time() + (_DROPPED_SECONDS if dropped else options.timeout or _LONGEST_SECONDS)
     listing = bool(options.send_initial_events)
     next_bookmark = loop.time() + (
@@ -167,7 +169,7 @@ async def watch(
     )
     try:
         await response.prepare(request)
-        if "api.late-watch" in registry.config.faults and target.resource.group == "apps":
+        if registry.config.faults.api.late_watch and target.resource.group == "apps":
             await asyncio.sleep(_LATE_SECONDS)
         while True:
             if watching.lines:

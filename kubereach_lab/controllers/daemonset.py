@@ -7,20 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Key,
-    Object,
-    active,
-    available_in,
-    being_deleted,
-    create_pod,
-    delete_pod,
-    name_of,
-    owned,
-    pod_from,
-    scaled,
-)
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of, owned, scaled
 from kubereach_lab.controllers.placement import node_allows
+from kubereach_lab.controllers.pods import active, available_in, create_pod, delete_pods, pod_from
 from kubereach_lab.controllers.revisions import RevisionedController
 
 _COMPONENT = "daemonset-controller"
@@ -63,15 +52,13 @@ class DaemonSetController(RevisionedController):
             here.setdefault(_node_of(pod), []).append(pod)
         names = {node["metadata"]["name"] for node in nodes}
         for name in names:
-            for pod in here.get(name, []):
-                if not being_deleted(pod) and pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-                    delete_pod(self.registry, daemon_set, pod, _COMPONENT)
+            ended = [pod for pod in here.get(name, []) if not being_deleted(pod) and not active(pod)]
+            delete_pods(self.registry, daemon_set, ended, _COMPONENT)
             if not here.get(name):
                 self._create(daemon_set, name, digest)
         for name, found in here.items():
             surplus = [pod for pod in found if active(pod)][(1 if name in names else 0) :]
-            for pod in surplus:
-                delete_pod(self.registry, daemon_set, pod, _COMPONENT)
+            delete_pods(self.registry, daemon_set, surplus, _COMPONENT)
         self._update(daemon_set, [p for p in pods if _node_of(p) in names], len(nodes), digest)
 
     def _create(self, daemon_set: Object, node: str, digest: str) -> None:
@@ -104,7 +91,7 @@ class DaemonSetController(RevisionedController):
                 if allowed <= 0:
                     continue
                 allowed -= 1
-            delete_pod(self.registry, daemon_set, pod, _COMPONENT)
+            delete_pods(self.registry, daemon_set, [pod], _COMPONENT)
 
     def status(self, owner: Object, digest: str) -> Object:
         nodes = self._nodes(owner)

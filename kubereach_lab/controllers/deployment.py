@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
     being_deleted,
@@ -32,8 +32,8 @@ from kubereach_lab.controllers.rollout import (
     unavailable,
     wanted,
 )
-from kubereach_lab.registry import now
 from kubereach_lab.store import copy_object
+from kubereach_lab.times import now
 
 _COMPONENT = "deployment-controller"
 _AVAILABLE = "NewReplicaSetAvailable"
@@ -204,7 +204,7 @@ class DeploymentController(Controller):
         size, name = replica_set["spec"]["replicas"], replica_set["metadata"]["name"]
         way = "up" if size > before else "down"
         message = f"Scaled {way} replica set {name} from {before} to {size}"
-        self.registry.record_event(deployment, "Normal", "ScalingReplicaSet", message, _COMPONENT)
+        self.registry.events.record(deployment, "Normal", "ScalingReplicaSet", message, _COMPONENT)
 
     def _clean(self, deployment: Object, old: list[Object]) -> None:
         if not _complete(deployment, deployment.get("status") or {}):

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
-    Key,
-    Object,
-    being_deleted,
-    name_of,
-    ready,
-    scaled,
-    written_condition,
-)
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of, scaled, written_condition
+from kubereach_lab.controllers.pods import ready
 from kubereach_lab.selectors import matches_selector
 
 

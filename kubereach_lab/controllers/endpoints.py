@@ -7,10 +7,11 @@ Each IP family of a Service has slices of its own (KEP-563); Endpoints, the olde
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.hints import add_hints, zones
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
     being_deleted,
@@ -19,17 +20,13 @@ from kubereach_lab.controllers.base import (
     owned,
     owner_reference,
 )
-from kubereach_lab.controllers.hints import add_hints, zones
 from kubereach_lab.controllers.triggers import TriggerTimes, annotate
+from kubereach_lab.endpointslices import MANAGER, SERVICE, is_written_by, service_of
 from kubereach_lab.registry import Registry
 
 #: (name, protocol, number, application protocol or "")
 _Port = tuple[str, str, int, str]
 _SLICE_SIZE = 100
-#: seconds by which the controller is late, by fault
-_DELAYS = {"endpoints.slow": 8.0, "endpoints.late-wrong-label": 1.0}
-_NAME = "kubernetes.io/service-name"
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _OLD_MANAGER = "endpoints.kubernetes.io/managed-by"
 _MANAGED_BY = "endpointslice-controller.k8s.io"
 _HEADLESS = "service.kubernetes.io/headless"
@@ -38,10 +35,16 @@ _HEADLESS = "service.kubernetes.io/headless"
 class EndpointSliceController(Controller):
     """Keeps the slices of each Service equal to the pods that its selector matches."""
 
-    def __init__(self, registry: Registry, faults: Collection[str] = ()) -> None:
+    def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
         self._times = TriggerTimes()
-        self._faults = frozenset(faults)
+        self._faults = registry.config.faults
+        #: seconds by which it is late
+        self._delay = 0.0
+        if self._faults.endpoints.late_wrong_label:
+            self._delay = 1.0
+        if self._faults.endpoints.slow:
+            self._delay = 8.0
         #: when a controller that is slow looks at a Service (time.monotonic)
         self._due: dict[Key, float] = {}
 
@@ -52,10 +55,8 @@ class EndpointSliceController(Controller):
             for service in self.registry.list("services", new["metadata"]["namespace"]):
                 if any(_selects(service, pod) for pod in (new, old) if pod is not None):
                     yield name_of(service)
-        elif resource == "endpointslices":
-            labels = new["metadata"].get("labels") or {}
-            if labels.get(_MANAGER) == _MANAGED_BY and _NAME in labels:
-                yield new["metadata"]["namespace"], labels[_NAME]
+        elif resource == "endpointslices" and is_written_by(_MANAGED_BY, new) and (name := service_of(new)):
+            yield new["metadata"]["namespace"], name
 
     def reconcile(self, namespace: str, name: str) -> None:
         service = self.registry.find("services", namespace, name)
@@ -66,7 +67,7 @@ class EndpointSliceController(Controller):
             return
         if service["spec"]["type"] == "ExternalName":
             return
-        if self._faults and namespace != "kube-system" and self._postponed((namespace, name)):
+        if self._delay and namespace != "kube-system" and self._postponed((namespace, name)):
             return
         pods = [
             pod
@@ -82,13 +83,13 @@ class EndpointSliceController(Controller):
             for pod in pods:
                 if addresses_of(pod, family):
                     endpoint = endpoint_of(service, pod, family)
-                    if "endpoints.not-ready-included" in self._faults:
+                    if self._faults.endpoints.not_ready_included:
                         endpoint["conditions"]["ready"] = True
-                    if "endpoints.no-hostnames" in self._faults:
+                    if self._faults.endpoints.no_hostnames:
                         endpoint.pop("hostname", None)
                     if zone := zone_of.get(endpoint["nodeName"]):
                         endpoint["zone"] = zone
-                    if "topology.no-hints" not in self._faults:
+                    if not self._faults.topology.no_hints:
                         add_hints(service, endpoint)
                     groups.setdefault(_ports(service, pod), []).append(endpoint)
             own = [s for s in existing if s["addressType"] == family]
@@ -100,12 +101,9 @@ class EndpointSliceController(Controller):
 
     def _postponed(self, key: Key) -> bool:
         """endpoints.slow and endpoints.late-wrong-label: each change is only looked at some seconds later."""
-        delay = next((seconds for fault, seconds in _DELAYS.items() if fault in self._faults), 0.0)
-        if not delay:
-            return False
         if key not in self._due:
-            self._due[key] = time.monotonic() + delay - 0.1
-            self.enqueue_later(key, delay)
+            self._due[key] = time.monotonic() + self._delay - 0.1
+            self.enqueue_later(key, self._delay)
         if time.monotonic() < self._due[key]:
             return True
         del self._due[key]
@@ -113,16 +111,16 @@ class EndpointSliceController(Controller):
 
     def _finds(self, service: Object, pod: Object) -> bool:
         labels = pod["metadata"].get("labels") or {}
-        if self._faults & {"endpoints.wrong-label", "endpoints.late-wrong-label"}:
+        if self._faults.endpoints.wrong_label or self._faults.endpoints.late_wrong_label:
             return all(
                 value.startswith(labels.get(key, "?")) for key, value in service["spec"]["selector"].items()
             )
         return _selects(service, pod)
 
     def _left_out(self, pod: Object) -> bool:
-        if "endpoints.terminating-dropped" in self._faults and being_deleted(pod):
+        if self._faults.endpoints.terminating_dropped and being_deleted(pod):
             return True
-        return "endpoints.empty" in self._faults and pod["metadata"]["namespace"] != "kube-system"
+        return self._faults.endpoints.empty and pod["metadata"]["namespace"] != "kube-system"
 
     def _write_slices(
         self,
@@ -145,7 +143,7 @@ class EndpointSliceController(Controller):
         for ports, endpoints in wanted:
             # a slice with these ports is reused, so that watchers see one change and not a deletion and a creation
             reuse = next((s for s in free if (s.get("ports") or []) == ports), None) or next(iter(free), None)
-            labels = {_MANAGER: _MANAGED_BY, _NAME: service["metadata"]["name"]}
+            labels = {MANAGER: _MANAGED_BY, SERVICE: service["metadata"]["name"]}
             own = service["metadata"].get("labels") or {}
             labels |= {k: v for k, v in own.items() if k not in labels and k != _HEADLESS}
             if service["spec"].get("clusterIP") == "None":

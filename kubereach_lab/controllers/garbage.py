@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import Controller, Key, Object, being_deleted, name_of
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of
 from kubereach_lab.registry import Registry
 from kubereach_lab.resources import RESOURCES
 

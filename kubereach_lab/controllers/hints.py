@@ -5,7 +5,7 @@ Sources: https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-di
 
 from __future__ import annotations
 
-from kubereach_lab.controllers.base import Object
+from kubereach_lab.controllers.meta import Object
 from kubereach_lab.registry import Registry
 
 #: the label of a node that says in which zone it is

@@ -10,21 +10,11 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
-from kubereach_lab.controllers.base import (
-    Controller,
-    Key,
-    Object,
-    active,
-    being_deleted,
-    condition,
-    controller_of,
-    create_pod,
-    delete_pod,
-    name_of,
-    pod_from,
-    ready,
-)
-from kubereach_lab.registry import Registry, now
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, condition, controller_of, name_of
+from kubereach_lab.controllers.pods import active, create_pods, delete_pods, ready
+from kubereach_lab.registry import Registry
+from kubereach_lab.times import now
 
 _FINALIZER = "batch.kubernetes.io/job-tracking"
 _COMPONENT = "job-controller"
@@ -108,14 +98,14 @@ class JobController(Controller):
             self._end(
                 job, status, "Complete", "CompletionsReached", "Reached expected number of succeeded pods"
             )
-            self._delete(job, running)
+            delete_pods(self.registry, job, running, _COMPONENT)
         elif (why := _given_up(job, status, running)) is not None:
             self._end(job, status, "Failed", *why)
-            self._delete(job, running)
+            delete_pods(self.registry, job, running, _COMPONENT)
         elif spec["suspend"]:
             _set_condition(status, "Suspended", "True", "JobSuspended", "Job suspended")
             status.pop("startTime", None)
-            self._delete(job, running)
+            delete_pods(self.registry, job, running, _COMPONENT)
         else:
             if condition({"status": status}, "Suspended").get("status") == "True":
                 _set_condition(status, "Suspended", "False", "JobResumed", "Job resumed")
@@ -128,14 +118,10 @@ class JobController(Controller):
             room = min(room, spec["completions"] - status.get("succeeded", 0))
         elif status.get("succeeded"):
             room = len(running)
-        self._delete(job, running[max(room, 0) :])
+        delete_pods(self.registry, job, running[max(room, 0) :], _COMPONENT)
         missing = room - len(running)
         if missing > 0 and not self._must_wait(job):
-            for _ in range(missing):
-                pod = pod_from(job)
-                pod["metadata"]["generateName"] = f"{job['metadata']['name']}-"
-                pod["metadata"]["finalizers"] = [_FINALIZER]
-                create_pod(self.registry, job, pod, _COMPONENT)
+            create_pods(self.registry, job, missing, _COMPONENT, (_FINALIZER,))
             status["active"] = len(running) + missing
 
     def _must_wait(self, job: Object) -> bool:
@@ -147,19 +133,15 @@ class JobController(Controller):
             self.enqueue_later(name_of(job), left)
         return bool(left > 0)
 
-    def _delete(self, job: Object, pods: list[Object]) -> None:
-        for pod in pods:
-            delete_pod(self.registry, job, pod, _COMPONENT)
-
     def _end(self, job: Object, status: Object, kind: str, reason: str, message: str) -> None:
         before = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
         for condition_type in (before, kind):
             _set_condition(status, condition_type, "True", reason, message)
         if kind == "Complete":
             status["completionTime"] = now()
-            self.registry.record_event(job, "Normal", "Completed", "Job completed", _COMPONENT)
+            self.registry.events.record(job, "Normal", "Completed", "Job completed", _COMPONENT)
         else:
-            self.registry.record_event(job, "Warning", reason, message, _COMPONENT)
+            self.registry.events.record(job, "Warning", reason, message, _COMPONENT)
         self._failures.pop(job["metadata"]["uid"], None)
 
     def _release(self, pod: Object) -> None:

@@ -10,7 +10,9 @@ import logging
 from collections.abc import Iterable
 
 from kubereach_lab.config import AddressPlan, LabConfig
-from kubereach_lab.controllers.base import Controller, Key, Object, being_deleted, name_of
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of
+from kubereach_lab.endpointslices import service_of, slices_of
 from kubereach_lab.outside import Outside
 from kubereach_lab.registry import Registry
 
@@ -78,7 +80,7 @@ class LoadBalancerController(Controller):
         elif resource == "endpointslices":
             key = (
                 new["metadata"]["namespace"],
-                (new["metadata"].get("labels") or {}).get("kubernetes.io/service-name"),
+                service_of(new),
             )
             if any(key in pool.held for pool in self._pools.values()):
                 yield key[0], str(key[1])
@@ -89,13 +91,13 @@ class LoadBalancerController(Controller):
             self._withdraw_all((namespace, name))
             return
         spec = service["spec"]
-        if "lb.pending" in self._faults:
+        if self._faults.lb.pending:
             return
         ours = spec["type"] == "LoadBalancer" and self._is_our_class(spec)
         if being_deleted(service) or not ours:
             self._give_up(service)
             return
-        families = spec["ipFamilies"][: 1 if "dualstack.no-load-balancer" in self._faults else 2]
+        families = spec["ipFamilies"][: 1 if self._faults.dualstack.no_load_balancer else 2]
         for family, pool in self._pools.items():
             if family not in families:
                 self._withdraw(pool, (namespace, name))
@@ -107,7 +109,7 @@ class LoadBalancerController(Controller):
             if address is None:
                 message = f"{asked} cannot be had" if asked else "no address is left in the lab's pool"
                 self._take_charge(service)
-                self.registry.record_event(
+                self.registry.events.record(
                     service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
                 )
                 return
@@ -116,25 +118,25 @@ class LoadBalancerController(Controller):
         for family, address in addresses.items():
             pool = self._pools[family]
             announcer = pool.announcer(address, self._candidates(service, family))
-            route = address, "" if "lb.unannounced" in self._faults else announcer
-            if "lb.late-and-open" in self._faults:
+            route = address, "" if self._faults.lb.unannounced else announcer
+            if self._faults.lb.late_and_open:
                 asyncio.get_running_loop().call_later(_LATE, self._routes.put_nowait, route)
             else:
                 self._routes.put_nowait(route)
 
     def _is_our_class(self, spec: Object) -> bool:
-        return not spec.get("loadBalancerClass") or "lb.class-ignored" in self._faults
+        return not spec.get("loadBalancerClass") or self._faults.lb.class_ignored
 
     def _asked(self, service: Object) -> list[str]:
         """The addresses asked for: by MetalLB's annotation, or by the deprecated field."""
-        if "lb.requested-address-ignored" in self._faults:
+        if self._faults.lb.requested_address_ignored:
             return []
         asked = (service["metadata"].get("annotations") or {}).get(_ADDRESSES, "")
         asked = asked or service["spec"].get("loadBalancerIP", "")
         return [address.strip() for address in asked.split(",") if address.strip()]
 
     def _take(self, pool: _Pool, key: Key, asked: str) -> str | None:
-        if "lb.pool-empty" in self._faults or (asked and "lb.requested-address-refused" in self._faults):
+        if self._faults.lb.pool_empty or (asked and self._faults.lb.requested_address_refused):
             return None
         return pool.take(key, asked)
 
@@ -161,7 +163,7 @@ class LoadBalancerController(Controller):
         if service["spec"].get("externalTrafficPolicy") != "Local":
             return nodes
         namespace, name = name_of(service)
-        slices = self.registry.list("endpointslices", namespace, labels={"kubernetes.io/service-name": name})
+        slices = slices_of(self.registry, namespace, name)
         with_endpoints = {
             endpoint.get("nodeName")
             for part in slices
@@ -169,13 +171,13 @@ class LoadBalancerController(Controller):
             for endpoint in part.get("endpoints") or []
             if (endpoint.get("conditions") or {}).get("ready", True)
         }
-        if "lb.wrong-node" in self._faults:
+        if self._faults.lb.wrong_node:
             return [node for node in nodes if node not in with_endpoints] or nodes
         return [node for node in nodes if node in with_endpoints]
 
     def _withdraw(self, pool: _Pool, key: Key) -> None:
         address = pool.held.pop(key, None)
-        if address is not None and "lb.address-kept" not in self._faults:
+        if address is not None and not self._faults.lb.address_kept:
             self._routes.put_nowait((address, ""))
 
     def _withdraw_all(self, key: Key) -> None:

@@ -8,18 +8,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
-    Key,
-    Object,
-    being_deleted,
-    name_of,
-    owned,
-    owner_reference,
-)
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of, owned, owner_reference
+from kubereach_lab.endpointslices import MANAGER, SERVICE, is_written_by, service_of
 
-_NAME = "kubernetes.io/service-name"
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _MANAGED_BY = "endpointslicemirroring-controller.k8s.io"
 _SKIP = ("endpointslice.kubernetes.io/skip-mirror", "endpoints.kubernetes.io/managed-by")
 
@@ -31,10 +23,8 @@ class EndpointsMirror(Controller):
         del verb, old
         if resource in ("endpoints", "services"):
             yield name_of(new)
-        elif resource == "endpointslices":
-            labels = new["metadata"].get("labels") or {}
-            if labels.get(_MANAGER) == _MANAGED_BY and _NAME in labels:
-                yield new["metadata"]["namespace"], labels[_NAME]
+        elif resource == "endpointslices" and is_written_by(_MANAGED_BY, new) and (name := service_of(new)):
+            yield new["metadata"]["namespace"], name
 
     def reconcile(self, namespace: str, name: str) -> None:
         endpoints = self.registry.find("endpoints", namespace, name)
@@ -70,7 +60,7 @@ def _is_by_hand(endpoints: Object) -> bool:
 
 def _slices(endpoints: Object) -> list[Object]:
     meta = endpoints["metadata"]
-    labels = {**(meta.get("labels") or {}), _MANAGER: _MANAGED_BY, _NAME: meta["name"]}
+    labels = {**(meta.get("labels") or {}), MANAGER: _MANAGED_BY, SERVICE: meta["name"]}
     found = []
     for subset in endpoints.get("subsets") or []:
         addresses = [(a, True) for a in subset.get("addresses") or []]

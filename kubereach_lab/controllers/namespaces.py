@@ -9,14 +9,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
-    Key,
-    Object,
-    being_deleted,
-    name_of,
-    written_condition,
-)
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, being_deleted, name_of, written_condition
 from kubereach_lab.registry import Registry
 from kubereach_lab.resources import BY_NAME, RESOURCES
 
@@ -88,7 +82,7 @@ class NamespaceController(Controller):
                     finalizers.update(remaining["metadata"].get("finalizers") or [])
         self._report(name, left, finalizers)
         if not left:
-            self.registry.finalize(name)
+            self.registry.update("namespaces", None, name, _finalize, subresource="finalize")
 
     def _report(self, name: str, left: Counter[str], finalizers: Counter[str]) -> None:
         """Say in the namespace's conditions what keeps it."""
@@ -98,6 +92,11 @@ class NamespaceController(Controller):
             namespace["status"]["conditions"] = [written_condition(namespace, *words) for words in conditions]
 
         self.registry.update("namespaces", None, name, mutate, subresource="status")
+
+
+def _finalize(namespace: Object) -> None:
+    """Takes off the finalizer ``kubernetes``, by which a namespace that is being deleted goes."""
+    namespace["spec"] = {}
 
 
 def _conditions(left: Counter[str], finalizers: Counter[str]) -> list[tuple[str, str, str, str]]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import Controller, Key, Object, name_of
-from kubereach_lab.registry import now
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import Key, Object, name_of
+from kubereach_lab.times import now
 
 _KEY = "node.kubernetes.io/unschedulable"
 

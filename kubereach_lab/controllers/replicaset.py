@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
-    active,
     being_deleted,
     condition,
     controller_of,
-    create_pod,
-    delete_pod,
     name_of,
     owned,
     owner_reference,
-    pod_from,
-    ready,
 )
+from kubereach_lab.controllers.pods import active, create_pods, delete_pods, ready
 from kubereach_lab.registry import Registry
 from kubereach_lab.selectors import matches_selector
 
@@ -91,14 +87,10 @@ class ReplicaSetController(Controller):
             if active(pod) and matches_selector(selector, pod["metadata"].get("labels") or {})
         ]
         missing = replica_set["spec"]["replicas"] - len(pods)
-        for _ in range(missing):
-            pod = pod_from(replica_set)
-            pod["metadata"]["generateName"] = f"{replica_set['metadata']['name']}-"
-            create_pod(self.registry, replica_set, pod, _COMPONENT)
+        create_pods(self.registry, replica_set, missing, _COMPONENT)
         if missing < 0:
             pods.sort(key=lambda pod: self._worth(pod, pods))
-            for pod in pods[:-missing]:
-                delete_pod(self.registry, replica_set, pod, _COMPONENT)
+            delete_pods(self.registry, replica_set, pods[:-missing], _COMPONENT)
 
     def _worth(self, pod: Object, pods: list[Object]) -> tuple[object, ...]:
         """The order in which pods go when there are too many, the first one first.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import (
-    Controller,
+from kubereach_lab.controllers.base import Controller
+from kubereach_lab.controllers.meta import (
     Key,
     Object,
     being_deleted,

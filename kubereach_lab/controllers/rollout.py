@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubereach_lab.controllers.base import Object, scaled
+from kubereach_lab.controllers.meta import Object, scaled
 
 HASH = "pod-template-hash"
 _PREFIX = "deployment.kubernetes.io/"

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from kubereach_lab.controllers.base import Controller, Key, Object, active, name_of
+from kubereach_lab.controllers.base import Controller
 from kubereach_lab.controllers.fitting import lacking, requested
+from kubereach_lab.controllers.meta import Key, Object, name_of
 from kubereach_lab.controllers.placement import node_allows
-from kubereach_lab.registry import now
+from kubereach_lab.controllers.pods import active
 from kubereach_lab.selectors import matches_selector
+from kubereach_lab.times import now
 
 #: what is the cluster's own has its place
 _SYSTEM = "kube-system"
@@ -53,7 +55,7 @@ class Scheduler(Controller):
             if not reasons[0]:
                 here = (p for p in pods if p["spec"]["nodeName"] == node["metadata"]["name"])
                 reasons = lacking(wanted, node, here)
-            if "node.full" in self.registry.config.faults and namespace != _SYSTEM:
+            if self.registry.config.faults.node.full and namespace != _SYSTEM:
                 reasons = ["Insufficient cpu"]
             refusals.update(reasons)
             if not reasons:
@@ -90,7 +92,7 @@ class Scheduler(Controller):
 
         bound = self.registry.update("pods", *name_of(pod), scheduled, subresource="status")
         message = f"Successfully assigned {'/'.join(name_of(pod))} to {node}"
-        self.registry.record_event(bound, "Normal", "Scheduled", message, "default-scheduler")
+        self.registry.events.record(bound, "Normal", "Scheduled", message, "default-scheduler")
 
     def _refuse(self, pod: Object, nodes: int, refusals: Counter[str]) -> None:
         reasons = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items()))
@@ -116,7 +118,7 @@ class Scheduler(Controller):
         before = pod["metadata"]["resourceVersion"]
         after = self.registry.update("pods", *name_of(pod), unschedulable, subresource="status")
         if after["metadata"]["resourceVersion"] != before:
-            self.registry.record_event(after, "Warning", "FailedScheduling", message, "default-scheduler")
+            self.registry.events.record(after, "Warning", "FailedScheduling", message, "default-scheduler")
 
 
 def _anti_affinity(pod: Object, node: Object, pods: list[Object]) -> str:

@@ -5,14 +5,8 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
-from kubereach_lab.controllers.base import (
-    Object,
-    being_deleted,
-    name_of,
-    owned,
-    pod_from,
-    ready,
-)
+from kubereach_lab.controllers.meta import Object, being_deleted, name_of, owned
+from kubereach_lab.controllers.pods import pod_from, ready
 from kubereach_lab.controllers.revisions import RevisionedController
 
 _HASH = "controller-revision-hash"
@@ -102,7 +96,7 @@ class StatefulSetController(RevisionedController):
     def _tell(self, stateful_set: Object, verb: str, pod: Object) -> None:
         name = stateful_set["metadata"]["name"]
         message = f"{verb} Pod {pod['metadata']['name']} in StatefulSet {name} successful"
-        self.registry.record_event(
+        self.registry.events.record(
             stateful_set, "Normal", f"Successful{verb.capitalize()}", message, "statefulset-controller"
         )
 

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/reference/labels-annotations-taints/ and TriggerTimeT
 
 from __future__ import annotations
 
-from kubereach_lab.controllers.base import Key, Object, condition, name_of
+from kubereach_lab.controllers.meta import Key, Object, condition, name_of
 
 ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 

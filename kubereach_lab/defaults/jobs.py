@@ -17,6 +17,9 @@ _FIXED = ("completions", "selector", "template", "completionMode")
 class JobStrategy(Strategy):
     """Jobs of interchangeable pods; those with an index for each (completionMode Indexed) are refused."""
 
+    # as batch/v1 has it from of old
+    propagation = "Orphan"
+
     def prepare(self, new: Object, old: Object | None) -> None:
         super().prepare(new, old)
         spec = new.setdefault("spec", {})

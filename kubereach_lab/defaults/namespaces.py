@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubereach_lab.defaults import names
 from kubereach_lab.defaults.strategy import Strategy
 from kubereach_lab.status import Object
+from kubereach_lab.times import now
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -27,6 +28,14 @@ class NamespaceStrategy(Strategy):
         else:
             # only the finalize subresource changes them
             new["spec"] = old["spec"]
+
+    def mark(self, obj: Object, seconds: int) -> None:
+        if not obj["metadata"].get("deletionTimestamp"):
+            obj["metadata"]["deletionTimestamp"] = now()
+            obj["status"]["phase"] = "Terminating"
+
+    def may_go(self, obj: Object) -> bool:
+        return super().may_go(obj) and not obj.get("spec", {}).get("finalizers")
 
 
 STRATEGIES: dict[str, type[Strategy]] = {"namespaces": NamespaceStrategy}

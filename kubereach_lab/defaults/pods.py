@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 
+from kubereach_lab import admission, mistakes, versions
 from kubereach_lab.defaults import podspec
 from kubereach_lab.defaults.strategy import Strategy
-from kubereach_lab.status import Cause, Object, forbidden_field
-from kubereach_lab.store import copy_object
+from kubereach_lab.status import Cause, Object, forbidden, forbidden_field, quoted
+from kubereach_lab.store import Find, copy_object
 
 #: the characters of generated names: no vowels, so that no word comes out
 NAME_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -52,7 +53,7 @@ def _token_volume(name: str) -> Object:
     }
 
 
-def admit(spec: Object) -> None:
+def _add(spec: Object) -> None:
     """What admission adds to a new pod: account, token volume, tolerations, priority."""
     account = spec.setdefault("serviceAccountName", "default")
     spec["serviceAccount"] = account
@@ -87,16 +88,24 @@ def admit(spec: Object) -> None:
 
 
 class PodStrategy(Strategy):
-    """Pods."""
+    """Pods. Those that run get time to end, and are removed by whoever stops them."""
+
+    graceful = True
+
+    @property
+    def counts_generations(self) -> bool:
+        return super().counts_generations and self.config.minor >= versions.POD_GENERATION
 
     def initial_status(self, new: Object) -> None:
         new["status"] = {"phase": "Pending", "qosClass": podspec.qos_class(new["spec"])}
 
     def prepare(self, new: Object, old: Object | None) -> None:
+        if old is None:
+            mistakes.in_pod(new, self.config.faults)
         spec = new.setdefault("spec", {})
         podspec.set_defaults(spec)
         if old is None:
-            admit(spec)
+            _add(spec)
         super().prepare(new, old)
 
     def prepare_status(self, new: Object, old: Object) -> None:
@@ -110,6 +119,34 @@ class PodStrategy(Strategy):
         if old is None:
             return podspec.validate(new["spec"], "spec")
         return _check_update(new["spec"], old["spec"])
+
+    def admit(self, new: Object, find: Find) -> None:
+        spec, metadata = new["spec"], new["metadata"]
+        account, namespace = spec["serviceAccountName"], metadata["namespace"]
+        why = ""
+        # the default account of a namespace is made by a controller, which may come a moment later
+        if account != "default" and find("serviceaccounts", namespace, account) is None:
+            why = f"error looking up service account {namespace}/{account}: serviceaccount {quoted(account)} "
+            why += "not found"
+        priority = spec.get("priorityClassName")
+        if priority and priority not in PRIORITIES:
+            why = f"no PriorityClass with name {priority} was found"
+        level = (find("namespaces", None, namespace) or {}).get("metadata", {}).get("labels") or {}
+        why = admission.of_pod(namespace, self.config.faults) or why or admission.of_level(spec, level)
+        if why:
+            raise forbidden("pods", metadata.get("name", ""), why)
+
+    def is_another(self, new: Object, old: Object) -> bool:
+        # being scheduled is no change of what the pod is to be
+        return super().is_another(new, old) and new["spec"].get("nodeName") == old["spec"].get("nodeName")
+
+    def grace(self, obj: Object, asked: int | None) -> int:
+        """How long a pod may take to stop: not at all if it never started or has ended."""
+        if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            return 0
+        if asked is None:
+            return int(obj["spec"].get("terminationGracePeriodSeconds", 30))
+        return 1 if asked < 0 else asked
 
 
 def _check_update(spec: Object, old: Object) -> list[Cause]:

@@ -1,172 +1,33 @@
-"""Services: defaults, what a change of type wipes, and what is refused.
-
-Sources: pkg/apis/core/v1/defaults.go, pkg/registry/core/service/{strategy,storage/storage}.go and
-pkg/apis/core/validation (ValidateService, ValidateServiceUpdate) of Kubernetes.
-"""
+"""Services: what the API server does about them. `service_spec` and `service_checks` have the rules."""
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any
+from collections.abc import Callable
 
-from kubereach_lab import versions
+from kubereach_lab import mistakes, versions
+from kubereach_lab.allocation import ServiceAllocator
+from kubereach_lab.config import LabConfig
 from kubereach_lab.defaults import names
-from kubereach_lab.defaults.families import check_changes, check_families
-from kubereach_lab.defaults.strategy import Strategy
-from kubereach_lab.status import (
-    Cause,
-    Object,
-    duplicate,
-    forbidden_field,
-    invalid_value,
-    required,
-    unsupported_value,
+from kubereach_lab.defaults.service_checks import check_distribution, check_spec, check_update
+from kubereach_lab.defaults.service_spec import (
+    keep_allocated,
+    normalise_cluster_ips,
+    set_defaults,
+    wipe_dependent,
 )
-
-TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-AFFINITY_SECONDS = 10800
-_MOST_AFFINITY_SECONDS = 86400
-
-
-def needs_cluster_ip(spec: Object) -> bool:
-    return spec.get("type") in ("ClusterIP", "NodePort", "LoadBalancer")
-
-
-def needs_node_port(spec: Object) -> bool:
-    if spec.get("type") == "LoadBalancer":
-        return spec.get("allocateLoadBalancerNodePorts") is not False
-    return spec.get("type") == "NodePort"
-
-
-def needs_health_check_port(spec: Object) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
-def is_headless(spec: Object) -> bool:
-    return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [None])[0] == "None"
-
-
-def _externally_accessible(spec: Object) -> bool:
-    return spec.get("type") in ("NodePort", "LoadBalancer") or (
-        spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs"))
-    )
-
-
-def _drop_zero_values(spec: Object) -> None:
-    for key in (
-        "clusterIP",
-        "externalName",
-        "externalTrafficPolicy",
-        "loadBalancerIP",
-        "type",
-        "sessionAffinity",
-    ):
-        if spec.get(key) == "":
-            del spec[key]
-    if not spec.get("healthCheckNodePort"):
-        spec.pop("healthCheckNodePort", None)
-    if spec.get("publishNotReadyAddresses") is False:
-        del spec["publishNotReadyAddresses"]
-    if spec.get("selector") == {}:
-        del spec["selector"]
-    for port in spec.get("ports") or ():
-        if not port.get("nodePort"):
-            port.pop("nodePort", None)
-        if port.get("name") == "":
-            del port["name"]
-
-
-def set_defaults(spec: Object) -> None:
-    """Fills in what was left out, in place (SetDefaults_Service)."""
-    _drop_zero_values(spec)
-    affinity = spec.setdefault("sessionAffinity", "None")
-    if affinity == "None":
-        spec.pop("sessionAffinityConfig", None)
-    elif affinity == "ClientIP":
-        client_ip = spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
-        client_ip.setdefault("timeoutSeconds", AFFINITY_SECONDS)
-    kind = spec.setdefault("type", "ClusterIP")
-    for port in spec.get("ports") or ():
-        port.setdefault("protocol", "TCP")
-        port.setdefault("port", 0)
-        if port.get("targetPort") in (None, 0, ""):
-            port["targetPort"] = port["port"]
-    if _externally_accessible(spec):
-        spec.setdefault("externalTrafficPolicy", "Cluster")
-    if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
-        spec.setdefault("internalTrafficPolicy", "Cluster")
-    if kind == "LoadBalancer":
-        spec.setdefault("allocateLoadBalancerNodePorts", True)
-
-
-def keep_allocated(spec: Object, old: Object) -> None:
-    """Carries over what a PUT may leave out: addresses, node ports, the health check's port."""
-    if needs_cluster_ip(spec) and needs_cluster_ip(old):
-        if not spec.get("clusterIP") and old.get("clusterIP"):
-            spec["clusterIP"] = old["clusterIP"]
-        if (
-            not spec.get("clusterIPs")
-            and spec.get("clusterIP") == old.get("clusterIP")
-            and old.get("clusterIPs")
-        ):
-            spec["clusterIPs"] = list(old["clusterIPs"])
-    if needs_node_port(spec) and needs_node_port(old):
-        used = _node_ports(spec) & _node_ports(old)
-        by_name = {port.get("name", ""): port.get("nodePort", 0) for port in old.get("ports") or ()}
-        for port in spec.get("ports") or ():
-            before = by_name.get(port.get("name", ""), 0)
-            if not port.get("nodePort") and before and before not in used:
-                port["nodePort"] = before
-                used.add(before)
-    if needs_health_check_port(spec) and needs_health_check_port(old) and old.get("healthCheckNodePort"):
-        spec.setdefault("healthCheckNodePort", old["healthCheckNodePort"])
-
-
-def _node_ports(spec: Object) -> set[int]:
-    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-
-
-def normalise_cluster_ips(spec: Object, old: Object | None) -> None:
-    """Keeps clusterIP, the older field, and clusterIPs in step, whichever of them the client wrote."""
-    if old is None:
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
-        return
-    same_ips = spec.get("clusterIPs") == old.get("clusterIPs")
-    if not spec.get("clusterIP"):
-        if old.get("clusterIP") and same_ips:
-            spec.pop("clusterIPs", None)
-    elif spec["clusterIP"] != old.get("clusterIP") and (same_ips or not spec.get("clusterIPs")):
-        spec["clusterIPs"] = [spec["clusterIP"]]
-
-
-def wipe_dependent(spec: Object, old: Object) -> None:
-    """A change of type gives up the old type's fields where the client left them as they were."""
-
-    def wipe(*keys: str) -> None:
-        for key in keys:
-            if spec.get(key) == old.get(key):
-                spec.pop(key, None)
-
-    if needs_cluster_ip(old) and not needs_cluster_ip(spec):
-        wipe("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
-    if needs_node_port(old) and not needs_node_port(spec) and _node_ports(old) == _node_ports(spec):
-        for port in spec.get("ports") or ():
-            port.pop("nodePort", None)
-    if needs_health_check_port(old) and not needs_health_check_port(spec):
-        wipe("healthCheckNodePort")
-    if old.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":
-        wipe("allocateLoadBalancerNodePorts", "loadBalancerClass")
-    if _externally_accessible(old) and not _externally_accessible(spec):
-        wipe("externalTrafficPolicy")
-    if old.get("type") != "ExternalName" and spec.get("type") == "ExternalName":
-        wipe("internalTrafficPolicy")
-    if old.get("type") == "ExternalName" and spec.get("type") != "ExternalName":
-        wipe("externalName")
+from kubereach_lab.defaults.strategy import Strategy
+from kubereach_lab.resources import Resource
+from kubereach_lab.status import Cause, Object, forbidden_field, unsupported_value
 
 
 class ServiceStrategy(Strategy):
     """Services."""
+
+    stored_below = "services/specs"
+
+    def __init__(self, resource: Resource, config: LabConfig) -> None:
+        super().__init__(resource, config)
+        self.allocator = ServiceAllocator(config.plans, config.node_port_range, config.faults)
 
     def name_problems(self, name: str) -> list[str]:
         return names.service_name_problems(name)
@@ -188,6 +49,8 @@ class ServiceStrategy(Strategy):
             wipe_dependent(spec, before)
             if spec["type"] != "LoadBalancer":
                 new["status"] = {**new["status"], "loadBalancer": {}}
+        else:
+            mistakes.in_service(new, self.config.faults)
 
     def prepare_status(self, new: Object, old: Object) -> None:
         balancer = new.setdefault("status", {}).setdefault("loadBalancer", {})
@@ -201,8 +64,8 @@ class ServiceStrategy(Strategy):
         spec = new["spec"]
         causes: list[Cause] = []
         if old is not None:
-            causes += _check_update(spec, old["spec"])
-        return causes + _check_spec(spec) + _check_distribution(spec, self.config.minor)
+            causes += check_update(spec, old["spec"])
+        return causes + check_spec(spec) + check_distribution(spec, self.config.minor)
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         ingresses = new["status"]["loadBalancer"].get("ingress") or []
@@ -223,190 +86,11 @@ class ServiceStrategy(Strategy):
                 )
         return causes
 
+    def allocate(self, new: Object, old: Object | None, *, dry_run: bool) -> Callable[[], None]:
+        return self.allocator.allocate(new, old, dry_run=dry_run)
 
-def _check_update(spec: Object, old: Object) -> list[Cause]:
-    causes = check_changes(spec, old)
-    both_balanced = old.get("type") == spec.get("type") == "LoadBalancer"
-    if both_balanced and spec.get("loadBalancerClass") != old.get("loadBalancerClass"):
-        causes.append(
-            invalid_value("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set")
-        )
-    return causes
-
-
-def _check_spec(spec: Object) -> list[Cause]:
-    kind = spec["type"]
-    causes: list[Cause] = []
-    ports: list[Any] = spec.get("ports") or []
-    if not ports and not is_headless(spec) and kind != "ExternalName":
-        causes.append(required("spec.ports"))
-    if is_headless(spec) and kind in ("NodePort", "LoadBalancer"):
-        causes.append(
-            invalid_value("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
-        )
-    if kind == "ExternalName":
-        if spec.get("clusterIP") or spec.get("clusterIPs"):
-            causes.append(forbidden_field("spec.clusterIPs", "may not be set for ExternalName services"))
-        target = spec.get("externalName", "")
-        if not target:
-            causes.append(required("spec.externalName"))
-        else:
-            problems = names.subdomain_problems(target.removesuffix("."))
-            causes += [invalid_value("spec.externalName", target, text) for text in problems]
-    causes += _check_ports(ports, kind)
-    causes += names.check_labels(spec.get("selector") or {}, "spec.selector")
-    causes += _check_affinity(spec)
-    if kind != "ExternalName":
-        causes += check_families(spec)
-    causes += _check_external_ips(spec)
-    if kind not in TYPES:
-        causes.append(unsupported_value("spec.type", kind, TYPES))
-    causes += _check_node_port_use(ports, kind)
-    causes += _check_load_balancer(spec)
-    causes += _check_policies(spec)
-    return causes
-
-
-def _check_ports(ports: list[Any], kind: str) -> list[Cause]:
-    causes: list[Cause] = []
-    seen_names: set[str] = set()
-    seen: set[tuple[str, int]] = set()
-    for i, port in enumerate(ports):
-        path = f"spec.ports[{i}]"
-        name = port.get("name", "")
-        if len(ports) > 1 and not name:
-            causes.append(required(f"{path}.name"))
-        elif name:
-            causes += [invalid_value(f"{path}.name", name, text) for text in names.label_problems(name)]
-            if name in seen_names:
-                causes.append(duplicate(f"{path}.name", name))
-            seen_names.add(name)
-        number, target, protocol = port["port"], port["targetPort"], port["protocol"]
-        if not 1 <= number <= 65535:
-            causes.append(invalid_value(f"{path}.port", number, "must be between 1 and 65535, inclusive"))
-        if protocol not in ("TCP", "UDP", "SCTP"):
-            causes.append(unsupported_value(f"{path}.protocol", protocol, ("TCP", "UDP", "SCTP")))
-        if isinstance(target, str):
-            causes += [
-                invalid_value(f"{path}.targetPort", target, text) for text in names.port_name_problems(target)
-            ]
-        elif not 1 <= target <= 65535:
-            causes.append(
-                invalid_value(f"{path}.targetPort", target, "must be between 1 and 65535, inclusive")
-            )
-        if (protocol, number) in seen:
-            causes.append(duplicate(path, _port_key(protocol, number, 0)))
-        seen.add((protocol, number))
-    seen_node_ports: set[tuple[str, int]] = set()
-    for i, port in enumerate(ports):
-        if not (node_port := port.get("nodePort")) or kind == "ClusterIP":
-            continue
-        key = (port["protocol"], node_port)
-        if key in seen_node_ports:
-            causes.append(duplicate(f"spec.ports[{i}].nodePort", _port_key(port["protocol"], 0, node_port)))
-        seen_node_ports.add(key)
-    return causes
-
-
-def _port_key(protocol: str, port: int, node_port: int) -> dict[str, object]:
-    # the server prints its internal type, Go field names and all
-    return {
-        "Name": "",
-        "Protocol": protocol,
-        "AppProtocol": None,
-        "Port": port,
-        "TargetPort": 0,
-        "NodePort": node_port,
-    }
-
-
-def _check_node_port_use(ports: list[Any], kind: str) -> list[Cause]:
-    if kind not in ("ClusterIP", "ExternalName"):
-        return []
-    text = f"may not be used when `type` is '{kind}'"
-    return [
-        forbidden_field(f"spec.ports[{i}].nodePort", text)
-        for i, port in enumerate(ports)
-        if port.get("nodePort")
-    ]
-
-
-def _check_affinity(spec: Object) -> list[Cause]:
-    affinity = spec["sessionAffinity"]
-    if affinity not in ("None", "ClientIP"):
-        return [unsupported_value("spec.sessionAffinity", affinity, ("ClientIP", "None"))]
-    if affinity == "ClientIP":
-        seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"]
-        if not 0 < seconds <= _MOST_AFFINITY_SECONDS:
-            text = f"must be greater than 0 and less than {_MOST_AFFINITY_SECONDS}"
-            return [invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, text)]
-    return []
-
-
-def _check_external_ips(spec: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    for i, address in enumerate(spec.get("externalIPs") or ()):
-        field = f"spec.externalIPs[{i}]"
-        if found := names.check_ip(address, field):
-            causes += found
-            continue
-        ip = ipaddress.ip_address(address)
-        if ip.is_loopback:
-            text = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
-            causes.append(invalid_value(field, address, text))
-        elif ip.is_unspecified:
-            causes.append(invalid_value(field, address, f"may not be unspecified ({address})"))
-    return causes
-
-
-def _check_load_balancer(spec: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    ranges = spec.get("loadBalancerSourceRanges") or []
-    only_balanced = "may only be used when `type` is 'LoadBalancer'"
-    if spec["type"] != "LoadBalancer":
-        if ranges:
-            causes.append(forbidden_field("spec.LoadBalancerSourceRanges", only_balanced))
-        if "allocateLoadBalancerNodePorts" in spec:
-            causes.append(forbidden_field("spec.allocateLoadBalancerNodePorts", only_balanced))
-        if "loadBalancerClass" in spec:
-            causes.append(forbidden_field("spec.loadBalancerClass", only_balanced))
-        return causes
-    for i, cidr in enumerate(ranges):
-        try:
-            ipaddress.ip_network(cidr.strip(), strict=False)
-        except ValueError:
-            text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            causes.append(invalid_value(f"spec.LoadBalancerSourceRanges[{i}]", cidr, text))
-    if name := spec.get("loadBalancerClass"):
-        problems = names.qualified_name_problems(name)
-        causes += [invalid_value("spec.loadBalancerClass", name, text) for text in problems]
-    return causes
-
-
-def _check_policies(spec: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    external = spec.get("externalTrafficPolicy")
-    if external is not None:
-        if not _externally_accessible(spec):
-            text = "may only be set for externally-accessible services"
-            causes.append(invalid_value("spec.externalTrafficPolicy", external, text))
-        elif external not in ("Cluster", "Local"):
-            causes.append(unsupported_value("spec.externalTrafficPolicy", external, ("Cluster", "Local")))
-    if (port := spec.get("healthCheckNodePort")) and not needs_health_check_port(spec):
-        text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        causes.append(invalid_value("spec.healthCheckNodePort", port, text))
-    internal = spec.get("internalTrafficPolicy")
-    if internal is not None and internal not in ("Cluster", "Local"):
-        causes.append(unsupported_value("spec.internalTrafficPolicy", internal, ("Cluster", "Local")))
-    return causes
-
-
-def _check_distribution(spec: Object, minor: int) -> list[Cause]:
-    distribution = spec.get("trafficDistribution")
-    known = ["PreferClose", *(["PreferSameZone", "PreferSameNode"] if minor >= versions.PREFER_SAME else [])]
-    if distribution is None or distribution in known:
-        return []
-    return [unsupported_value("spec.trafficDistribution", distribution, known, ordered=True)]
+    def release(self, obj: Object) -> None:
+        self.allocator.release(obj)
 
 
 STRATEGIES: dict[str, type[Strategy]] = {"services": ServiceStrategy}

@@ -9,6 +9,7 @@ from typing import Any
 
 from kubereach_lab.config import LabConfig
 from kubereach_lab.dns.records import Object, service_records
+from kubereach_lab.endpointslices import service_of, slices_of
 from kubereach_lab.registry import Registry
 
 
@@ -25,13 +26,12 @@ class DnsFeeder:
     async def attach(self) -> socket.socket:
         """A new replica's end of the stream; what it is sent first is everything."""
         self._attached += 1
-        faults = set(self._config.faults)
-        if "dns.one-replica-wrong" in faults and self._attached == 2:
-            faults.add("dns.replica-empty")
+        faults = self._config.faults
+        empty = faults.dns.one_replica_wrong and self._attached == 2
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}
-        self._send(writer, zone | {"faults": sorted(faults)})
+        self._send(writer, zone | {"faults": sorted(faults.names), "empty": empty})
         self._send(writer, self._namespaces())
         for service in self._registry.list("services"):
             meta = service["metadata"]
@@ -45,9 +45,7 @@ class DnsFeeder:
         if resource == "services":
             message = self._service(meta["namespace"], meta["name"])
         elif resource == "endpointslices":
-            message = self._service(
-                meta["namespace"], meta.get("labels", {}).get("kubernetes.io/service-name", "")
-            )
+            message = self._service(meta["namespace"], service_of(new))
         elif resource == "namespaces":
             message = self._namespaces()
         else:
@@ -67,9 +65,7 @@ class DnsFeeder:
         service = self._registry.find("services", namespace, name)
         records: list[Any] = []
         if service is not None:
-            slices = self._registry.list(
-                "endpointslices", namespace, labels={"kubernetes.io/service-name": name}
-            )
+            slices = slices_of(self._registry, namespace, name)
             records = service_records(service, slices, self._config.cluster_domain, self._config.faults)
         return {"service": f"{namespace}/{name}", "records": records}
 

@@ -6,8 +6,10 @@ Source: https://github.com/kubernetes/dns/blob/master/docs/specification.md
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from kubereach_lab.faults import HEALTHY, Faults
 
 Object = dict[str, Any]
 #: an address of the service range of each type of record that nobody serves
@@ -17,23 +19,23 @@ Record = tuple[str, str, str]
 
 
 def service_records(
-    service: Object, slices: Sequence[Object], domain: str, faults: Collection[str] = ()
+    service: Object, slices: Sequence[Object], domain: str, faults: Faults = HEALTHY
 ) -> list[Record]:
     """All records that exist because of this Service, reverse names included."""
     meta, spec = service["metadata"], service["spec"]
     name = f"{meta['name']}.{meta['namespace']}.svc.{domain}"
     if spec["type"] == "ExternalName":
-        return [] if "dns.no-cname" in faults else [(name, "CNAME", spec["externalName"].rstrip(".").lower())]
-    if "dns.manual-ignored" in faults and not spec.get("selector"):
+        return [] if faults.dns.no_cname else [(name, "CNAME", spec["externalName"].rstrip(".").lower())]
+    if faults.dns.manual_ignored and not spec.get("selector"):
         slices = ()
     endpoints = list(_endpoints(slices, name, faults))
     if spec.get("clusterIP") == "None":
         return _known(_headless(name, endpoints, faults), faults)
-    if "dns.empty-ignored" in faults and not endpoints:
+    if faults.dns.empty_ignored and not endpoints:
         return []
     records: list[Record] = []
     addresses = spec.get("clusterIPs") or [spec["clusterIP"]]
-    if "dns.wrong-address" in faults:
+    if faults.dns.wrong_address:
         addresses = [str(ipaddress.ip_address(address) + 1) for address in addresses]
     for address in addresses:
         records.append((name, _family(address), address))
@@ -49,22 +51,20 @@ def service_records(
     return _known(_unique(records) + services, faults)
 
 
-def _known(records: list[Record], faults: Collection[str]) -> list[Record]:
+def _known(records: list[Record], faults: Faults) -> list[Record]:
     """The records of the types that the server knows."""
-    unknown = {kind for kind in ("SRV", "PTR") if f"dns.no-{kind.lower()}" in faults}
-    return [record for record in records if record[1] not in unknown]
+    missing = {"SRV": faults.dns.no_srv, "PTR": faults.dns.no_ptr}
+    return [record for record in records if not missing.get(record[1])]
 
 
-def _headless(
-    name: str, endpoints: list[tuple[str, str, list[Object]]], faults: Collection[str]
-) -> list[Record]:
+def _headless(name: str, endpoints: list[tuple[str, str, list[Object]]], faults: Faults) -> list[Record]:
     records: list[Record] = []
     for owner, address, ports in endpoints:
-        if "dns.headless-vip" in faults:
+        if faults.dns.headless_vip:
             records.append((name, _family(address), _NOBODYS[_family(address)]))
-        elif "dns.headless-one-address" not in faults or not records:
+        elif not faults.dns.headless_one_address or not records:
             records.append((name, _family(address), address))
-        if "dns.no-pod-names" not in faults:
+        if not faults.dns.no_pod_names:
             records.append((owner, _family(address), address))
         records.append((reverse(address), "PTR", owner))
         for port in ports:
@@ -78,9 +78,7 @@ def _headless(
     return _unique(records)
 
 
-def _endpoints(
-    slices: Sequence[Object], name: str, faults: Collection[str]
-) -> list[tuple[str, str, list[Object]]]:
+def _endpoints(slices: Sequence[Object], name: str, faults: Faults) -> list[tuple[str, str, list[Object]]]:
     """(name, address, ports) of every ready endpoint. Its name is its hostname, or else its address with dashes."""
     found = []
     for part in slices:
@@ -89,7 +87,7 @@ def _endpoints(
         ports = [port for port in part.get("ports") or [] if port.get("port")]
         for endpoint in part.get("endpoints") or []:
             ready = (endpoint.get("conditions") or {}).get("ready", True)
-            if ready or "dns.headless-not-ready-included" in faults:
+            if ready or faults.dns.headless_not_ready_included:
                 for address in endpoint["addresses"]:
                     label = endpoint.get("hostname") or address.replace(".", "-").replace(":", "-")
                     found.append((f"{label}.{name}".lower(), address, ports))

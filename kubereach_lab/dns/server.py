@@ -28,6 +28,7 @@ import dns.rdatatype
 import dns.rrset
 
 from kubereach_lab.dns.zone import Answer, Zone
+from kubereach_lab.faults import HEALTHY, Faults
 
 TTL = 30
 #: seconds for which a server with a cache keeps an answer, as CoreDNS's plugin cache does
@@ -53,19 +54,22 @@ class DnsServer:
         self._cached_since = time.monotonic()
         #: by name and type: what a server with a cache goes on answering, and when it was first answered
         self._kept: dict[tuple[str, str], tuple[Answer, float]] = {}
-        self._faults: frozenset[str] = frozenset()
+        self._faults = HEALTHY
+        #: dns.one-replica-wrong: this replica knows no Service
+        self._empty = False
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
         with self._lock:
-            if "dns.stale" not in self._faults or time.monotonic() > self._cached_since + _STALE:
+            if not self._faults.dns.stale or time.monotonic() > self._cached_since + _STALE:
                 self._cache.clear()
                 self._cached_since = time.monotonic()
             self._serial += 1
             if "zone" in message:
-                self._faults = frozenset(message["faults"])
+                self._faults = Faults(message["faults"])
+                self._empty = bool(message.get("empty"))
                 self._zone = Zone(message["zone"], message["address"], self._faults)
-            if "service" in message and "dns.replica-empty" not in self._faults:
+            if "service" in message and not self._empty:
                 self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:
                 self._zone.set_namespaces(message["namespaces"])
@@ -73,9 +77,9 @@ class DnsServer:
 
     def reply(self, data: bytes, limit: int | None) -> bytes | None:
         """The reply to a query, None if it is not one. `limit` is the largest UDP reply without EDNS, None for TCP."""
-        if "dns.down" in self._faults:
+        if self._faults.dns.down:
             return None
-        if limit and "dns.drops-5-percent" in self._faults and random() < _DROPPED:
+        if limit and self._faults.dns.drops_5_percent and random() < _DROPPED:
             return None
         key = data[2:] if limit else b"tcp" + data[2:]
         cached = self._cache.get(key)
@@ -90,7 +94,7 @@ class DnsServer:
         with self._lock:
             reply, repeatable = self._answer(query)
             wire = self._to_wire(query, reply, limit)
-            if (repeatable or "dns.stale" in self._faults) and len(self._cache) < _CACHED_ANSWERS:
+            if (repeatable or self._faults.dns.stale) and len(self._cache) < _CACHED_ANSWERS:
                 self._cache[key] = wire[2:]
         return wire
 
@@ -110,9 +114,9 @@ class DnsServer:
             reply.set_rcode(dns.rcode.REFUSED)
             return reply, False
         name = question.name.to_text(omit_final_dot=True)
-        caches = "dns.caches" in self._faults
+        caches = self._faults.dns.caches
         found, ttl = self._from_cache(name, kind) if caches else (self._zone.answer(name, kind), TTL)
-        if "dns.kept-long" in self._faults:
+        if self._faults.dns.kept_long:
             ttl = _DAY
         reply.set_rcode(dns.rcode.from_text(found.rcode))
         if found.authoritative:
@@ -187,7 +191,7 @@ class DnsServer:
                         self.apply(json.loads(line))
 
     def _serve_tcp(self, connection: socket.socket) -> None:
-        if "dns.refuses-tcp" in self._faults:
+        if self._faults.dns.refuses_tcp:
             connection.close()
             return
         connection.settimeout(10)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from kubereach_lab.dns.records import Record
+from kubereach_lab.faults import HEALTHY, Faults
 
 #: what the lab's upstream answers for: name, type and address (RFC 2606, RFC 5737)
 _PUBLIC = ("public.example", "A", "192.0.2.80")
@@ -31,14 +32,14 @@ class Answer:
 class Zone:
     """Records by name and type, changed Service by Service."""
 
-    def __init__(self, domain: str, dns_address: str, faults: frozenset[str] = frozenset()) -> None:
+    def __init__(self, domain: str, dns_address: str, faults: Faults = HEALTHY) -> None:
         self.domain = domain
         self._faults = faults
         self._by_service: dict[str, list[Record]] = {}
         self._names: dict[str, dict[str, list[str]]] = {}
         self._namespaces: set[str] = set()
         self._fixed: list[Record] = [
-            *([] if "dns.no-schema-version" in faults else [(f"dns-version.{domain}", "TXT", '"1.1.0"')]),
+            *([] if faults.dns.no_schema_version else [(f"dns-version.{domain}", "TXT", '"1.1.0"')]),
             (f"ns.dns.{domain}", "AAAA" if ":" in dns_address else "A", dns_address),
             (domain, "NS", f"kube-dns.kube-system.svc.{domain}"),
         ]
@@ -66,14 +67,14 @@ class Zone:
 
     def answer(self, name: str, kind: str) -> Answer:
         """Answer a query for `name` (no final dot, any case) and record type `kind`."""
-        lower = name if "dns.case-sensitive" in self._faults else name.lower()
-        if kind == "AAAA" and "dns.servfail-aaaa" in self._faults:
+        lower = name if self._faults.dns.case_sensitive else name.lower()
+        if kind == "AAAA" and self._faults.dns.servfail_aaaa:
             return Answer("SERVFAIL")
         if lower.endswith((".in-addr.arpa", ".ip6.arpa")):
             return self._reverse(lower, kind)
         if lower != self.domain and not lower.endswith(f".{self.domain}"):
             # Not ours: it would be asked of an upstream. A lab's knows one name.
-            if lower == _PUBLIC[0] and "dns.no-upstream" not in self._faults:
+            if lower == _PUBLIC[0] and not self._faults.dns.no_upstream:
                 records: list[Record] = [("", kind, _PUBLIC[2])] if kind == _PUBLIC[1] else []
                 return Answer(answer=records, authoritative=False)
             return Answer("SERVFAIL", authoritative=False)
@@ -88,12 +89,12 @@ class Zone:
         pod = self._pod(lower, kind)
         if pod is not None:
             return pod
-        if "dns.cross-namespace-leak" in self._faults and (leaked := self._leak(lower, kind)):
+        if self._faults.dns.cross_namespace_leak and (leaked := self._leak(lower, kind)):
             return self._positive(kind, leaked)
         # As CoreDNS has it: an SOA is denied for no name of the zone, a TXT for every one that has no records.
         exists = kind == "SOA" or (kind != "TXT" and self._is_branch(lower))
         exists = exists or (bool(kinds) and lower not in (self.domain, f"dns-version.{self.domain}"))
-        exists = exists or "dns.nxdomain-as-nodata" in self._faults
+        exists = exists or self._faults.dns.nxdomain_as_nodata
         return Answer("NOERROR" if exists else "NXDOMAIN", soa=self.domain)
 
     def _leak(self, name: str, kind: str) -> list[str]:
@@ -150,7 +151,7 @@ class Zone:
     def _pod(self, name: str, kind: str) -> Answer | None:
         """``a-b-c-d.namespace.pod``: the address that the name spells, whether a pod has it or not (pods insecure)."""
         labels = name[: -len(self.domain) - 1].split(".")
-        if "dns.no-pod-records" in self._faults:
+        if self._faults.dns.no_pod_records:
             return None
         if len(labels) != 3 or labels[2] != "pod" or labels[1] not in self._namespaces:
             return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: options of Python that do not change what a script does
-_HARMLESS = ("-u", "-B", "-E", "-I", "-s")
+_HARMLESS = ("-u", "-B", "-E", "-s")
 #: of a termination message; and of the log that stands for one
 _MESSAGE_BYTES = 4096
 _LOG_LINES, _LOG_BYTES = 80, 2048
@@ -66,16 +66,22 @@ def sandbox(worker: PodWorker, spec: Object) -> Sandbox:
 
 
 def script(worker: PodWorker, spec: Object, argv: Sequence[str]) -> tuple[str, str] | None:
-    """For ``python3 [-u] script ...`` with the script in a volume: its path in the container and in the lab."""
+    """For ``python3 [-u] script ...`` with the script in a volume: its path in the container and in the lab.
+
+    A folder's script is its ``__main__.py``.
+    """
     if not argv or not Path(argv[0]).name.startswith("python3"):
         return None
     words = [word for word in argv[1:] if not word.startswith("-")]
     if not words or any(word not in _HARMLESS for word in argv[1 : argv.index(words[0])]):
         return None
+    path = Path(words[0])
     for mount in spec.get("volumeMounts") or []:
-        if words[0].startswith(mount["mountPath"].rstrip("/") + "/") and not mount.get("subPath"):
-            inside = words[0][len(mount["mountPath"].rstrip("/")) + 1 :]
-            return words[0], str(worker.volumes[mount["name"]] / inside)
+        if path.is_relative_to(mount["mountPath"]) and not mount.get("subPath"):
+            source = worker.volumes[mount["name"]] / path.relative_to(mount["mountPath"])
+            if source.is_dir():
+                path, source = path / "__main__.py", source / "__main__.py"
+            return str(path), str(source)
     return None
 
 

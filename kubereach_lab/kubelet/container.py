@@ -21,7 +21,8 @@ from kubereach_lab.kubelet.logs import LogWriter
 from kubereach_lab.kubelet.probing import Probing
 from kubereach_lab.kubelet.processes import Command, Process, StartError
 from kubereach_lab.kubelet.pulling import NEXT_LOOK, no_image, pull
-from kubereach_lab.kubelet.status import ContainerState, Object, now
+from kubereach_lab.kubelet.status import ContainerState, Object
+from kubereach_lab.times import now
 
 if TYPE_CHECKING:
     from kubereach_lab.kubelet.pod import PodWorker

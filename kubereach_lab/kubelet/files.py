@@ -27,14 +27,14 @@ def resolv_conf(config: LabConfig, pod: Object) -> str:
     searches: list[str] = []
     options: dict[str, str | None] = {}
     if policy == "Default" or (policy == "ClusterFirst" and spec.get("hostNetwork")):
-        if "dns.default-policy-empty" not in config.faults:
+        if not config.faults.dns.default_policy_empty:
             nameservers, options = [config.plans[0].outside], {"ndots": "0"}
     elif policy != "None":
         domain = config.cluster_domain
         nameservers = [config.dns_address]
         searches = [f"{pod['metadata']['namespace']}.svc.{domain}", f"svc.{domain}", domain]
         options = {"ndots": "5"}
-    if "dns.search-missing" in config.faults:
+    if config.faults.dns.search_missing:
         searches = []
     extra = spec.get("dnsConfig") or {}
     nameservers = list(dict.fromkeys([*nameservers, *extra.get("nameservers", [])]))[:3]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from kubereach_lab.registry import Registry, now, now_micro
+from kubereach_lab.registry import Registry
 from kubereach_lab.status import Object
+from kubereach_lab.times import now, now_micro
 
 NAMESPACE = "kube-node-lease"
 _DURATION_SECONDS = 40

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from kubereach_lab.kubelet.container import Container
 from kubereach_lab.kubelet.processes import kill_leftovers
 from kubereach_lab.kubelet.pulling import NEXT_LOOK
-from kubereach_lab.kubelet.status import Object, conditions, now, phase
+from kubereach_lab.kubelet.status import Object, conditions, phase
 from kubereach_lab.kubelet.volumes import VolumeError, make_volumes
 from kubereach_lab.status import StatusError
+from kubereach_lab.times import now
 
 if TYPE_CHECKING:
     from kubereach_lab.kubelet.kubelet import Kubelet
@@ -170,7 +171,7 @@ class PodWorker:
 
     def event(self, kind: str, reason: str, message: str, field_path: str = "") -> None:
         """Record an Event about the pod, or about the part of it that `field_path` names."""
-        self.kubelet.registry.record_event(
+        self.kubelet.registry.events.record(
             self.pod, kind, reason, message, "kubelet", host=self.kubelet.name, field_path=field_path
         )
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kubereach_lab.kubelet import grpc_probe
 from kubereach_lab.kubelet.trust import any_certificate
 from kubereach_lab.network import NodeNetwork
 
@@ -43,9 +42,11 @@ async def probe_once(
             connection.close()
             return None
         if "grpc" in probe:
-            return await asyncio.wait_for(
-                grpc_probe.check(network, host, port, action.get("service", "")), timeout
-            )
+            # here, since h2 takes every lab's start 15 ms, and few pods have such a probe
+            from kubereach_lab.kubelet import grpc_probe
+
+            asked = grpc_probe.check(network, host, port, action.get("service", ""))
+            return await asyncio.wait_for(asked, timeout)
         return await asyncio.wait_for(_http(network, action, host, port), timeout)
     except asyncio.TimeoutError:
         if "httpGet" in probe:

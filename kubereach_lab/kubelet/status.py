@@ -6,15 +6,11 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
+from kubereach_lab.times import now
+
 Object = dict[str, Any]
-
-
-def now() -> str:
-    """The present as metav1.Time: whole seconds, UTC."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass

@@ -5,10 +5,10 @@ Source: https://kubernetes.io/docs/reference/networking/virtual-ips/#session-aff
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from kubereach_lab.config import AddressPlan
+from kubereach_lab.faults import Faults
 
 _DEFAULT = 10800
 
@@ -21,27 +21,27 @@ class Affinity:
         plan: AddressPlan,
         spec: dict[str, Any],
         endpoints: int,
-        faults: Collection[str],
+        faults: Faults,
         lingers: int = 0,
     ) -> None:
         """`endpoints` is how many the Service port has, `lingers` for how many seconds more clients are remembered."""
-        self.wanted = spec.get("sessionAffinity") == "ClientIP" and "proxy.affinity-ignored" not in faults
+        self.wanted = spec.get("sessionAffinity") == "ClientIP" and not faults.proxy.affinity_ignored
         config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
         seconds: float = config.get("timeoutSeconds", _DEFAULT)
         seconds += lingers
-        if "proxy.affinity-too-short" in faults:
+        if faults.proxy.affinity_too_short:
             seconds /= 4
         # with its time-out in the name, because the kernel does not change that of a set
         self._end = f"{seconds:g}s"
         self._definition = (
             f"type ipv{plan.version}_addr; flags dynamic,timeout; timeout {_duration(seconds)};"
         )
-        if "proxy.affinity-never-expires" in faults:
+        if faults.proxy.affinity_never_expires:
             self._definition = f"type ipv{plan.version}_addr; flags dynamic;"
-        if "proxy.affinity-forgotten" in faults:
+        if faults.proxy.affinity_forgotten:
             self._end += f"-{endpoints}"
         self._client = f"{plan.nft} saddr"
-        if "proxy.affinity-per-node" in faults:
+        if faults.proxy.affinity_per_node:
             # the pods of a node have a range of their own
             self._client += " and " + ("255.255.255.0" if plan.version == 4 else "ffff:ffff:ffff:ffff::")
 

@@ -21,7 +21,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     ip, address = plan.nft, f"ipv{plan.version}_addr"
     mode = mode_of(config.proxy_mode, plan)
     key = f"{address} . inet_proto . inet_service"
-    refuse = "drop" if "proxy.no-reject" in config.faults else "reject"
+    refuse = "drop" if config.faults.proxy.no_reject else "reject"
     node_addresses = _node_port_addresses(config, plan, node_address)
     more_maps, more_rules = _served_besides(config, plan, mode)
     endpoint_check = f"ct state new {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services"
@@ -54,7 +54,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
             type filter hook input priority -110;
             ct state new {mode.at_node} meta l4proto . th dport vmap @no-endpoint-nodeports
             {endpoint_check}
-            {"" if "proxy.node-listeners" in config.faults else mode.incoming}
+            {"" if config.faults.proxy.node_listeners else mode.incoming}
         }}
         chain filter-forward {{
             type filter hook forward priority -110;
@@ -86,12 +86,12 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
 
 def _node_port_addresses(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     """The elements of the set of addresses that node ports are served at."""
-    if "dualstack.no-node-port" in config.faults and plan is not config.plans[0]:
+    if config.faults.dualstack.no_node_port and plan is not config.plans[0]:
         return ""
     first = node_address == plan.node_address(0)
-    if "proxy.node-port-one-address" in config.faults and not first:
+    if config.faults.proxy.node_port_one_address and not first:
         return ""
-    localhost = "proxy.localhost-on-one-node" in config.faults and first and plan.version == 4
+    localhost = config.faults.proxy.localhost_on_one_node and first and plan.version == 4
     return f"elements = {{ {node_address}{', 127.0.0.1' if localhost else ''} }};"
 
 
@@ -99,19 +99,19 @@ def _served_besides(config: LabConfig, plan: AddressPlan, mode: Mode) -> tuple[s
     """Maps and rules of what faults serve where nothing else is: what was given up, and ports that nobody declared."""
     ip, address = plan.nft, f"ipv{plan.version}_addr"
     maps, rules = "", ""
-    if config.faults & {"proxy.node-port-kept", "lb.address-kept"}:
+    if config.faults.proxy.node_port_kept or config.faults.lb.address_kept:
         maps += f"""
         map kept-ips {{ type {address} . inet_proto . inet_service : verdict; }}
         map kept-nodeports {{ type inet_proto . inet_service : verdict; }}"""
         rules += f"""
             {ip} daddr . meta l4proto . th dport vmap @kept-ips
             {mode.at_node} meta l4proto . th dport vmap @kept-nodeports"""
-    if "proxy.undeclared-ports" in config.faults:
+    if config.faults.proxy.undeclared_ports:
         maps += f"""
         map any-port-ips {{ type {address} : verdict; }}"""
         rules += f"""
             meta l4proto tcp {ip} daddr vmap @any-port-ips"""
-    if "proxy.same-port" in config.faults:
+    if config.faults.proxy.same_port:
         maps += f"""
         map same-port-ips {{ type {address} : verdict; }}"""
         rules += f"""

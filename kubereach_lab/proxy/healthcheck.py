@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
+from kubereach_lab.config import LabConfig
 from kubereach_lab.network import Host
-from kubereach_lab.registry import now
+from kubereach_lab.times import now
 
 Object = dict[str, Any]
 #: (namespace, name) of a Service
@@ -34,21 +35,19 @@ class HealthChecks:
     """
 
     def __init__(
-        self,
-        host: Host,
-        families: Sequence[str],
-        report: Callable[[Object, str, str], None],
-        faults: Collection[str] = (),
-        mode: str = "nftables",
+        self, host: Host, config: LabConfig, report: Callable[[Object, str, str], None], *, last_node: bool
     ) -> None:
-        """`families` as in "IPv4"; `report` records a warning about a Service: object, reason, message."""
+        """`report` records a warning about a Service: object, reason, message."""
         self._host = host
-        self._families = families
+        self._families = [plan.family for plan in config.plans]
         self._report = report
-        self._always_ok = "proxy.health-check-always-ok" in faults
-        other = "nftables" if mode == "iptables" else "iptables"
-        self._mode = other if "proxy.other-mode" in faults else mode
-        self._healthy = "proxy.unhealthy" not in faults
+        faults = config.faults
+        self._always_ok = faults.proxy.health_check_always_ok
+        self._mode = config.proxy_mode
+        # what one node alone is to get wrong the last one does
+        if last_node and faults.proxy.other_mode:
+            self._mode = "nftables" if self._mode == "iptables" else "iptables"
+        self._healthy = not (last_node and faults.proxy.unhealthy)
         self._served: dict[Key, tuple[int, Stop | None]] = {}
         self._local: dict[Key, int] = {}
         self._node_eligible = True

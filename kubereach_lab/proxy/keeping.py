@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from ipaddress import ip_address
 from typing import Any
 
 from kubereach_lab.config import AddressPlan
+from kubereach_lab.faults import Faults
 from kubereach_lab.proxy.service import Rules
 
 Object = dict[str, Any]
@@ -17,10 +17,10 @@ Key = tuple[str, str]
 class Keeping:
     """One proxier's memory of Services as they were; without a fault of its own it remembers nothing."""
 
-    def __init__(self, faults: Set[str], plan: AddressPlan, last_node: bool) -> None:
+    def __init__(self, faults: Faults, plan: AddressPlan, last_node: bool) -> None:
         self._faults = faults
         self._plan = plan
-        self._stuck = last_node and "proxy.one-node-stuck" in faults
+        self._stuck = last_node and faults.proxy.one_node_stuck
         #: by Service: its ready endpoints by address, each with the slice that it was in
         self._were: dict[Key, dict[str, tuple[Object, Object]]] = {}
         self._gone: dict[Key, tuple[Object, Object]] = {}
@@ -32,7 +32,7 @@ class Keeping:
 
     def slices(self, key: Key, slices: list[Object]) -> list[Object]:
         """proxy.stale-endpoint: one endpoint that has gone is served on, as long as there are others."""
-        if "proxy.stale-endpoint" not in self._faults:
+        if not self._faults.proxy.stale_endpoint:
             return slices
         now = {
             endpoint["addresses"][0]: (part, endpoint)
@@ -51,27 +51,27 @@ class Keeping:
 
     def rules(self, key: Key, service: Object | None, old: Rules, new: Rules) -> Rules:
         """The rules that are programmed in place of `new`, where `old` ones were."""
-        if self._faults & {"proxy.node-port-kept", "lb.address-kept"}:
+        if self._faults.proxy.node_port_kept or self._faults.lb.address_kept:
             return self._with_given_up(old, new)
         if service is None:
             self._deleted.add(key)
             self._ports.pop(key, None)
             return new
-        if "proxy.recreated-ignored" in self._faults and key in self._deleted:
+        if self._faults.proxy.recreated_ignored and key in self._deleted:
             return Rules()
-        if "proxy.cluster-ip-kept" in self._faults and service["spec"]["type"] == "ExternalName":
+        if self._faults.proxy.cluster_ip_kept and service["spec"]["type"] == "ExternalName":
             return old
         if self._stuck and self._lost_something(key, service, old, new):
             return old
-        if "proxy.ports-kept" in self._faults:
+        if self._faults.proxy.ports_kept:
             return _with_ports(old, new)
-        if "proxy.affinity-to-dead-endpoint" in self._faults:
+        if self._faults.proxy.affinity_to_dead_endpoint:
             return _with_dead_endpoints(old, new)
         return new
 
     def service(self, key: Key, service: Object) -> Object:
         """proxy.affinity-not-switched: a Service keeps the affinity that it had at first."""
-        if "proxy.affinity-not-switched" not in self._faults:
+        if not self._faults.proxy.affinity_not_switched:
             return service
         spec = service["spec"]
         first = self._affinity.setdefault(key, spec.get("sessionAffinity", "None"))
@@ -94,10 +94,10 @@ class Keeping:
 
     def _kept_in(self, where: str, key: str) -> str:
         """The map that keeps an element, "" if it is let go."""
-        if where == "service-nodeports" and "proxy.node-port-kept" in self._faults:
+        if where == "service-nodeports" and self._faults.proxy.node_port_kept:
             return "kept-nodeports"
         address = key.partition(" . ")[0]
-        if where == "service-ips" and "lb.address-kept" in self._faults:
+        if where == "service-ips" and self._faults.lb.address_kept:
             return "kept-ips" if ip_address(address) in self._plan.load_balancers else ""
         return ""
 

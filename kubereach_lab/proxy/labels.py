@@ -5,10 +5,11 @@ Source: cmd/kube-proxy/app/server.go of Kubernetes, and https://kubernetes.io/do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import Any
 
 from kubereach_lab import versions
+from kubereach_lab.faults import HEALTHY, Faults
 
 Object = dict[str, Any]
 
@@ -21,12 +22,12 @@ _HEADLESS = "service.kubernetes.io/headless"
 class Watched:
     """What kube-proxy of the minor version `minor` gets to see."""
 
-    def __init__(self, minor: int, faults: Set[str] = frozenset()) -> None:
+    def __init__(self, minor: int, faults: Faults = HEALTHY) -> None:
         # one watch's labels were the other's as well
         both = minor < versions.HEADLESS_ON_SLICES_ALONE
         self._not_services = {_PROXY_NAME, _HEADLESS} if both else {_PROXY_NAME}
         self._not_slices = {_PROXY_NAME, _HEADLESS} if both else {_HEADLESS}
-        if "proxy.labels-ignored" in faults:
+        if faults.proxy.labels_ignored:
             self._not_services = self._not_slices = set()
 
     def service(self, service: Object) -> bool:

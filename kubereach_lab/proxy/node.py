@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from kubereach_lab.config import AddressPlan, LabConfig
+from kubereach_lab.endpointslices import MANAGER, service_of, slices_of
 from kubereach_lab.network import NetworkError, NodeNetwork
 from kubereach_lab.proxy.base import base_rules, table
 from kubereach_lab.proxy.claims import Claims, Key
@@ -27,11 +28,7 @@ _GATHER = 0.005
 _SLOW = 8.0
 
 #: who writes EndpointSlices, as a label of them says; the API server's own have none
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLERS = ("", "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
-
-#: faults of the last node's health and mode
-_OF_ONE_NODE = {"proxy.other-mode", "proxy.unhealthy"}
 
 
 class _Proxier:
@@ -65,7 +62,7 @@ class _Proxier:
             udp[key] = {}
             fresh[key] = Rules() if service is None else self._desired(service, slices, udp[key])
             fresh[key] = self._keeping.rules(key, service, self._applied.get(key, Rules()), fresh[key])
-        if "proxy.twins-confused" in self._config.faults:
+        if self._config.faults.proxy.twins_confused:
             gone = [
                 _twin(self._applied.get(key, Rules())) for key, (service, _) in found.items() if not service
             ]
@@ -88,9 +85,9 @@ class _Proxier:
         if self._mode.binds:
             await self._network.bind(self._plan, self._addresses())
         outdated = self._flows.outdated(self._served(udp), deleted)
-        if "proxy.conntrack-not-flushed" not in self._config.faults:
+        if not self._config.faults.proxy.conntrack_not_flushed:
             await self._flows.end(outdated)
-        if "proxy.connections-cut" in self._config.faults:
+        if self._config.faults.proxy.connections_cut:
             await end_tcp(self._network, self._plan, _emptied(changes))
         return freed
 
@@ -117,15 +114,15 @@ class _Proxier:
         """A Service's rules in this family; its UDP frontends are added to `frontends`."""
         address = cluster_ip(self._plan, service["spec"])
         other = self._plan is not self._config.plans[0]
-        if not address or (other and "dualstack.first-family-only" in self._config.faults):
+        if not address or (other and self._config.faults.dualstack.first_family_only):
             return Rules()
         own = [part for part in slices if part.get("addressType") == self._plan.family]
-        if "proxy.manual-ignored" in self._config.faults:
-            own = [part for part in own if part["metadata"]["labels"].get(_MANAGER, "") in _CONTROLLERS]
+        if self._config.faults.proxy.manual_ignored:
+            own = [part for part in own if part["metadata"]["labels"].get(MANAGER, "") in _CONTROLLERS]
         key = service["metadata"]["namespace"], service["metadata"]["name"]
         own, service = self._keeping.slices(key, own), self._keeping.service(key, service)
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-        modes = ("VIP", "Proxy") if "proxy.ip-mode-ignored" in self._config.faults else ("VIP",)
+        modes = ("VIP", "Proxy") if self._config.faults.proxy.ip_mode_ignored else ("VIP",)
         captured = self._plan.own(i["ip"] for i in ingress if i.get("ip") and i.get("ipMode", "VIP") in modes)
         external = self._plan.own(service["spec"].get("externalIPs", []))
         frontends |= udp_frontends(service, own, [address, *external, *captured])
@@ -160,13 +157,11 @@ class ServiceProxy:
     def __init__(self, config: LabConfig, network: NodeNetwork, registry: Registry) -> None:
         self._network = network
         self._registry = registry
-        self._slow = "proxy.slow" in config.faults
+        self._slow = config.faults.proxy.slow
         self._watched = Watched(config.minor, config.faults)
         self._proxiers = [_Proxier(config, plan, network) for plan in config.plans]
-        # what one node alone is to get wrong the last one does
-        ill = config.faults if network.number == config.nodes - 1 else config.faults - _OF_ONE_NODE
-        families = [plan.family for plan in config.plans]
-        self._checks = HealthChecks(network, families, self._warn, ill, config.proxy_mode)
+        last = network.number == config.nodes - 1
+        self._checks = HealthChecks(network, config, self._warn, last_node=last)
         #: in the order in which they changed, which is the same on every node
         self._dirty: dict[Key, None] = {}
         self._wake = asyncio.Event()
@@ -188,7 +183,7 @@ class ServiceProxy:
         if resource == "services":
             name = meta["name"]
         elif resource == "endpointslices":
-            name = meta.get("labels", {}).get("kubernetes.io/service-name", "")
+            name = service_of(new)
         else:
             if resource == "nodes" and meta["name"] == self._network.name:
                 self._checks.node_changed(new)
@@ -231,12 +226,11 @@ class ServiceProxy:
             await self._checks.sync(key, service, slices)
 
     def _warn(self, service: Object, reason: str, message: str) -> None:
-        self._registry.record_event(service, "Warning", reason, message, "kube-proxy")
+        self._registry.events.record(service, "Warning", reason, message, "kube-proxy")
 
     def _find(self, namespace: str, name: str) -> tuple[Object | None, list[Object]]:
         """A Service, None if there is none, and its EndpointSlices."""
         service = self._registry.find("services", namespace, name)
         if service is None or not self._watched.service(service):
             return None, []
-        labels = {"kubernetes.io/service-name": name}
-        return service, self._watched.slices(self._registry.list("endpointslices", namespace, labels=labels))
+        return service, self._watched.slices(slices_of(self._registry, namespace, name))

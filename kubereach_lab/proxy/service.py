@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kubereach_lab.config import AddressPlan
+from kubereach_lab.faults import HEALTHY, Faults
 from kubereach_lab.proxy.affinity import Affinity
 from kubereach_lab.proxy.modes import Mode, mode_of
 from kubereach_lab.proxy.topology import Endpoint, near
@@ -35,7 +36,7 @@ def service_rules(
     service: Object,
     slices: Sequence[Object],
     load_balancer: Sequence[str] = (),
-    faults: Collection[str] = (),
+    faults: Faults = HEALTHY,
     zone: str = "",
     mode: Mode | None = None,
 ) -> Rules:
@@ -52,15 +53,15 @@ def service_rules(
         return rules
     rules.elements["cluster-ips", address] = ""
     ports = spec.get("ports", [])
-    for port in ports[:1] if "proxy.first-port-only" in faults else ports:
-        if "proxy.protocol-mixed-up" in faults and _is_udp_twin(port, ports):
+    for port in ports[:1] if faults.proxy.first_port_only else ports:
+        if faults.proxy.protocol_mixed_up and _is_udp_twin(port, ports):
             continue
-        if "proxy.sctp-ignored" in faults and port["protocol"] == "SCTP":
+        if faults.proxy.sctp_ignored and port["protocol"] == "SCTP":
             continue
-        if "endpoints.first-slice-only" in faults:
+        if faults.endpoints.first_slice_only:
             slices = slices[:1]
         endpoints = _endpoints(slices, port.get("name", ""), port["protocol"], faults)
-        if "proxy.target-port-ignored" in faults:
+        if faults.proxy.target_port_ignored:
             endpoints = [replace(endpoint, port=port["port"]) for endpoint in endpoints]
         _ServicePort(
             plan,
@@ -89,7 +90,7 @@ def cluster_ip(plan: AddressPlan, spec: Object) -> str:
 
 
 def _endpoints(
-    slices: Iterable[Object], port_name: str, protocol: str, faults: Collection[str] = ()
+    slices: Iterable[Object], port_name: str, protocol: str, faults: Faults = HEALTHY
 ) -> list[Endpoint]:
     """Ready endpoints; if there is none, those that are terminating but still serving (KEP-1669)."""
     ready, terminating = [], []
@@ -109,7 +110,7 @@ def _endpoints(
                         frozenset(h["name"] for h in hints.get(k) or ()) for k in ("forNodes", "forZones")
                     ]
                     found = Endpoint(address, port["port"], name, *meant)
-                    if conditions.get("ready", True) or "proxy.not-ready-included" in faults:
+                    if conditions.get("ready", True) or faults.proxy.not_ready_included:
                         ready.append(found)
                     elif conditions.get("serving") and conditions.get("terminating"):
                         terminating.append(found)
@@ -131,7 +132,7 @@ class _ServicePort:
         port: Object,
         endpoints: list[Endpoint],
         load_balancer: Sequence[str],
-        faults: Collection[str],
+        faults: Faults,
         mode: Mode,
     ) -> None:
         meta, self.spec = service["metadata"], service["spec"]
@@ -155,9 +156,9 @@ class _ServicePort:
         cluster, local = f"service-{self.suffix}", f"local-{self.suffix}"
         internal = local if self._local_policy("internal") else cluster
         external_local = self._local_policy("external")
-        external = [] if "proxy.external-ips-ignored" in self.faults else self.spec.get("externalIPs", [])
+        external = [] if self.faults.proxy.external_ips_ignored else self.spec.get("externalIPs", [])
         captured = [*self.plan.own(external), *self.load_balancer]
-        if "lb.udp-ignored" in self.faults and self.protocol == "udp":
+        if self.faults.lb.udp_ignored and self.protocol == "udp":
             captured = self.plan.own(external)
         node_port = self.port.get("nodePort")
         has_external = bool(captured or node_port)
@@ -188,24 +189,27 @@ class _ServicePort:
                 self._node_port(rules, node_port, external, reachable)
 
     def _local_policy(self, which: str) -> bool:
-        ignored = f"proxy.{which}-local-ignored" in self.faults
-        return self.spec.get(f"{which}TrafficPolicy") == "Local" and not ignored
+        ignored = {
+            "internal": self.faults.proxy.internal_local_ignored,
+            "external": self.faults.proxy.external_local_ignored,
+        }
+        return self.spec.get(f"{which}TrafficPolicy") == "Local" and not ignored[which]
 
     def _masqueraded(self) -> str:
         """The match of clients whose address is not kept at the cluster IP: those that are no pods."""
-        return "" if "proxy.masquerade-all" in self.faults else f"{self.ip} saddr != {self.plan.pods} "
+        return "" if self.faults.proxy.masquerade_all else f"{self.ip} saddr != {self.plan.pods} "
 
     def _astray(self, rules: Rules, address: str, chain: str) -> None:
         """What faults open at the cluster IP besides its ports."""
         anywhere = self.endpoints and self.protocol == "tcp" and not self._local_policy("internal")
-        if "proxy.undeclared-ports" in self.faults and anywhere:
+        if self.faults.proxy.undeclared_ports and anywhere:
             rules.elements.setdefault(("any-port-ips", address), f"goto {chain}")
-        if "proxy.same-port" in self.faults and self.endpoints and not self._local_policy("internal"):
+        if self.faults.proxy.same_port and self.endpoints and not self._local_policy("internal"):
             same = f"same-port-{self.suffix}"
             rules.chains[same] = (f"dnat to {self.endpoints[0].address}",)
             rules.elements.setdefault(("same-port-ips", address), f"goto {same}")
         node_port = self.port.get("nodePort")
-        if "proxy.node-port-on-cluster-ip" in self.faults and self.endpoints and node_port:
+        if self.faults.proxy.node_port_on_cluster_ip and self.endpoints and node_port:
             rules.elements["service-ips", f"{address} . {self.protocol} . {node_port}"] = f"goto {chain}"
 
     def _address(self, rules: Rules, address: str, chain: str, reachable: list[Endpoint]) -> None:
@@ -228,7 +232,7 @@ class _ServicePort:
             rules.elements["no-endpoint-services", key] = self._refusal()
         # Ranges of the other family say nothing of this one: without any of its own it stays open.
         ranges = self.plan.own(cidr.strip() for cidr in self.spec.get("loadBalancerSourceRanges") or [])
-        if "proxy.source-ranges-ignored" in self.faults or "lb.late-and-open" in self.faults:
+        if self.faults.proxy.source_ranges_ignored or self.faults.lb.late_and_open:
             ranges = []
         if any(ip_address(self.mode.own) in ip_network(cidr) for cidr in ranges if self.mode.own):
             # the node's own packets to an address of its own come from that address (kubernetes #119656)
@@ -240,7 +244,7 @@ class _ServicePort:
 
     def _node_port(self, rules: Rules, node_port: int, chain: str, reachable: list[Endpoint]) -> None:
         key = f"{self.protocol} . {node_port}"
-        if "proxy.node-port-local-only" in self.faults and not self.local:
+        if self.faults.proxy.node_port_local_only and not self.local:
             return
         if self.endpoints:
             rules.elements["service-nodeports", key] = f"goto {chain}"
@@ -266,9 +270,9 @@ class _ServicePort:
         return f"{self.suffix}__{endpoint.address.replace(':', '.')}/{endpoint.port}"
 
     def _balance(self, endpoints: list[Endpoint]) -> tuple[str, ...]:
-        if "proxy.first-endpoint-only" in self.faults:
+        if self.faults.proxy.first_endpoint_only:
             endpoints = endpoints[:1]
-        if "proxy.unfair" in self.faults:
+        if self.faults.proxy.unfair:
             endpoints = [*endpoints, *[endpoints[0]] * len(endpoints)]
         sticky: tuple[str, ...] = ()
         if self.affinity.wanted:
@@ -281,7 +285,7 @@ class _ServicePort:
     def _endpoint_chains(self, rules: Rules) -> None:
         for endpoint in self.used:
             hairpin = f'{self.ip} saddr {endpoint.address} jump mark-for-masquerade comment "hairpin"'
-            lines = [] if "proxy.no-hairpin" in self.faults else [hairpin]
+            lines = [] if self.faults.proxy.no_hairpin else [hairpin]
             if self.affinity.wanted:
                 name, definition = self.affinity.definition(self._name_of(endpoint))
                 rules.sets[name] = definition

@@ -5,8 +5,10 @@ Sources: https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-di
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from kubereach_lab.faults import HEALTHY, Faults
 
 
 @dataclass(frozen=True)
@@ -21,19 +23,19 @@ class Endpoint:
     zones: frozenset[str] = frozenset()
 
 
-def near(endpoints: Sequence[Endpoint], node: str, zone: str, faults: Collection[str] = ()) -> list[Endpoint]:
+def near(endpoints: Sequence[Endpoint], node: str, zone: str, faults: Faults = HEALTHY) -> list[Endpoint]:
     """Those that are hinted for the node; if there are none, for its zone; else all.
 
     Hints count only where every endpoint has them: in the middle of a change it is not known whom the others are for.
     """
-    if "topology.hints-ignored" in faults:
+    if faults.topology.hints_ignored:
         return list(endpoints)
     if endpoints and all(endpoint.nodes for endpoint in endpoints):
         found = [endpoint for endpoint in endpoints if node in endpoint.nodes]
-        if found or "topology.no-fallback" in faults:
+        if found or faults.topology.no_fallback:
             return found
     if endpoints and all(endpoint.zones for endpoint in endpoints):
         found = [endpoint for endpoint in endpoints if zone in endpoint.zones]
-        if found or "topology.no-fallback" in faults:
+        if found or faults.topology.no_fallback:
             return found
     return list(endpoints)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DOCS, HOST_NETWORK, check
-from kubereach.expect import OWN, expect, verify
+from kubereach.expect import OWN, expect
 
 
 @check("clusterip.from-pod", level=CORE, source=DOCS + "service/#type-clusterip")
@@ -45,8 +45,7 @@ def test_all_endpoints(multiport, pods):
     """
     ports = [multiport.vip(name) for name in ("http", "line", "datagram")]
     expect(pods).to_reach(ports, backends=multiport.endpoints, every=True)
-    listed, ready = multiport.listed, multiport.addresses
-    verify(listed == ready, f"EndpointSlices list {sorted(listed)}, the ready pods have {sorted(ready)}")
+    multiport.must_be_listed()
 
 
 @check(

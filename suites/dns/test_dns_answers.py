@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, check
-from kubereach.expect import expect
-from kubereach.model import dns_names
+from kubereach.expect import dns_names, expect
 
 
 @check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")

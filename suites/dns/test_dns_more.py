@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kubereach import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
-from kubereach.expect import expect
-from kubereach.model import dns_names
+from kubereach.expect import dns_names, expect
 
 
 @check("dns.external", level=EXT, needs=EXTERNAL_NAME, source=DOCS + "dns-pod-service/")

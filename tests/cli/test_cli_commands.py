@@ -17,7 +17,7 @@ from kubereach.model.settings import Settings
 from kubereach.run.catalogue import read_checks, suites_folder
 
 SUITE = '''
-from kubereach.model.check import check, CORE, EXT, DOCS, LOADBALANCER, MULTI_NODE
+from kubereach import check, CORE, EXT, DOCS, LOADBALANCER, MULTI_NODE
 
 @check("demo.one", level=CORE, needs=(LOADBALANCER, MULTI_NODE), source=DOCS + "service/#one")
 def test_one():
@@ -209,6 +209,9 @@ def test_declarations_are_read_as_they_are_imported() -> None:
     assert sorted(read) == sorted(done.stdout.splitlines())
 
 
+DECLARES = "from kubereach import DOCS, check\n"
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -216,7 +219,7 @@ def test_declarations_are_read_as_they_are_imported() -> None:
             '@check(f"demo.{1}", source=DOCS)\ndef test_x():\n    """X."""',
             "readable without running the rest",
         ),
-        ('@check("demo.x", source=DOCS)\ndef test_x():\n    pass', "has no docstring"),
+        (DECLARES + '@check("demo.x", source=DOCS)\ndef test_x():\n    pass', "has no docstring"),
         ("def test_x(:", "test_bad.py:1:"),
     ],
 )

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-from kubereach import peer
 from kubereach.model.address import Address
 from kubereach.probe import Vantage
 from kubereach.probe.context import RunContext
 from kubereach.probe.multiplexer import Wire
+from kubereach.probe.program import FOLDER
 from kubereach.probe.streams import ProcessStream
 from kubereach.probe.vantage import POD
 
@@ -32,9 +32,8 @@ class Backend:
 
 _SERVE = """
 import sys
-sys.path.insert(0, {folder!r})
-import peer
-server = peer.Server({pod!r}, "node-of-" + {pod!r}, {nonce!r}, ready={ready!r}, secret={secret!r})
+from kubereach.probe.peer.server import Server
+server = Server({pod!r}, "node-of-" + {pod!r}, {nonce!r}, ready={ready!r}, secret={secret!r})
 sys.stdout.write(" ".join(str(server.listen(kind, 0)) for kind in ("http", "tcp", "udp")) + "\\n")
 sys.stdout.flush()
 server.run()
@@ -44,5 +43,5 @@ server.run()
 def local_vantage(
     wire: Wire, context: RunContext, kind: str = POD, node: str = "one", cls: type[Vantage] = Vantage
 ) -> Vantage:
-    command = [sys.executable, "-u", peer.__file__, "probe"]
+    command = [sys.executable, "-u", str(FOLDER), "probe"]
     return cls(kind, node, lambda: ProcessStream(command), wire, context, address="127.0.0.1")

@@ -6,13 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from bench import _SERVE, NONCE, SECRET, Backend, local_vantage
 from staged import Clock
 
-from kubereach import peer
 from kubereach.model.events import Bus, Event
 from kubereach.model.lateness import Lateness
 from kubereach.model.outcome import SeriesResult
@@ -29,8 +27,7 @@ def serve() -> Iterator[Callable[..., Backend]]:
     started: list[Backend] = []
 
     def start(pod: str, nonce: str = NONCE, ready: bool = True, secret: str = SECRET) -> Backend:
-        folder = str(Path(peer.__file__).parent)
-        code = _SERVE.format(folder=folder, pod=pod, nonce=nonce, ready=ready, secret=secret)
+        code = _SERVE.format(pod=pod, nonce=nonce, ready=ready, secret=secret)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None
         ports = [int(word) for word in process.stdout.readline().split()]

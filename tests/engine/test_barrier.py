@@ -7,11 +7,12 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from test_peer import unused_port
 
-from kubereach.expect import expect, must_stay_silent
+from kubereach.expect import barrier, expect, must_stay_silent
 from kubereach.model.address import Address
 from kubereach.model.convergence import CREATED, Settling
 from kubereach.model.errors import NotConforming
@@ -101,7 +102,25 @@ def test_a_service_that_is_served_late_though_it_must_not_be(vantage, proxy):
         must_stay_silent(world, vantage, address, than="older", reached=Younger.vip)
     (failure,) = error.value.failures
     assert "answered by pod a" in failure.evidence[0]
-    assert world.made == [("over-backend", "after-older", {}, {})]
+    assert world.made == [("over-backend", "after-older", {"ipFamilies": ["IPv4"]}, {})]
+
+
+def test_the_younger_one_is_of_the_ip_families_that_are_judged(monkeypatch):
+    """Whoever serves IPv4 already may not have looked at IPv6 yet."""
+    expectation = SimpleNamespace(to_reach=lambda *_, **__: None, not_to_be_answered=lambda *_, **__: None)
+    monkeypatch.setattr(barrier, "expect", lambda _: expectation)
+    world = World(SimpleNamespace(serve=lambda *_: None, backend=SimpleNamespace(pod="a")))
+    v4 = Address("clusterip", "http", "10.96.0.1", 80)
+    v6 = Address("clusterip", "http", "fd00:10:96::1", 80, family=6)
+    for where in (v6, [v6, v4], v4):
+        must_stay_silent(world, None, where, than="older", reached=Younger.vip)
+    must_stay_silent(world, None, v6, than="older", reached=Younger.vip, ipFamilies=["IPv6", "IPv4"])
+    assert [spec for _, _, spec, _ in world.made] == [
+        {"ipFamilies": ["IPv6"]},
+        {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]},
+        {"ipFamilies": ["IPv4"]},
+        {"ipFamilies": ["IPv6", "IPv4"]},
+    ]
 
 
 def test_a_service_that_nobody_serves(vantage, proxy):

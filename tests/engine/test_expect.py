@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import dns.message
@@ -17,7 +16,6 @@ import pytest
 from bench import local_vantage
 from test_peer import Odd, close, dns_server, unused_port
 
-from kubereach import peer
 from kubereach.expect import OWN, current_check, expect, hold_length, informing
 from kubereach.kube.cluster_dns import DnsReplica
 from kubereach.model.address import Address
@@ -432,22 +430,21 @@ def test_a_silent_server_is_a_failure(vantage):
 
 #: a prober whose resolver is musl's, and loses its first query: it is answered when the resolver has sent it again
 _MUSL = """
-import sys, time
-sys.path.insert(0, {folder!r})
-import peer
+import time
+from kubereach.probe.peer import main, probes, resolver
 tried = []
 def resolve(host, family):
     tried.append(host)
     if len(tried) == 1:
         time.sleep(0.5)
     return "ok", ["192.0.2.1"]
-peer.resolve, peer.libc, peer.resolver_options = resolve, lambda: "", lambda: "options timeout:1"
-peer.main(["probe"])
+probes.resolve, resolver.libc, resolver.resolver_options = resolve, lambda: "", lambda: "options timeout:1"
+main.main(["probe"])
 """
 
 
 def test_a_lost_query_is_not_hidden_by_a_resolver_that_soon_sends_it_again(context, wire):
-    command = [sys.executable, "-uc", _MUSL.format(folder=str(Path(peer.__file__).parent))]
+    command = [sys.executable, "-uc", _MUSL]
     musl = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
     (failure,) = failures(lambda: expect(musl).to_resolve("web", {"192.0.2.1"}))
     assert musl.resends_after == 0.5

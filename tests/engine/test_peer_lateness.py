@@ -11,9 +11,13 @@ import time
 import pytest
 from bench import NONCE
 
-from kubereach import peer
 from kubereach.model.outcome import SeriesResult
 from kubereach.probe import Series
+from kubereach.probe.peer import exchange, lateness, series, sockets
+from kubereach.probe.peer.identity import backend_lateness
+from kubereach.probe.peer.prober import Prober
+from kubereach.probe.peer.protocol import SLOW_CONNECT
+from kubereach.probe.peer.server import Server
 
 
 def stop_for(process, seconds):
@@ -85,11 +89,11 @@ def test_a_miss_tells_by_how_much_the_prober_was_late_while_it_was_under_way(van
 def test_an_idle_prober_has_no_ticks():
     """A prober without a series does not wake up."""
     answers = []
-    prober = peer.Prober(answers.append)
-    assert prober.timer.due == peer.NEVER
+    prober = Prober(answers.append)
+    assert prober.timer.due == lateness.NEVER
     prober.submit({"id": 1, "kind": "http", "host": "127.0.0.1", "port": 1, "nonce": NONCE})
-    assert prober.timer.due < peer.NEVER
-    while prober.timer.due < peer.NEVER:
+    assert prober.timer.due < lateness.NEVER
+    while prober.timer.due < lateness.NEVER:
         prober.step()
     assert answers
 
@@ -102,33 +106,33 @@ def until(condition):
 
 
 def test_an_idle_backend_measures_nothing(monkeypatch):
-    monkeypatch.setattr(peer, "QUIET", 2 * peer.TICK)
+    monkeypatch.setattr(lateness, "QUIET", 2 * lateness.TICK)
     measured = []
-    monkeypatch.setattr(peer.Server, "_was_late", lambda *_: measured.append(1))
-    server = peer.Server("a", "", NONCE)
+    monkeypatch.setattr(lateness.Watch, "note", lambda *_: measured.append(1))
+    server = Server("a", "", NONCE)
     port = server.listen("http", 0, "127.0.0.1")
     threading.Thread(target=server.run, daemon=True).start()
-    until(lambda: server._idle)
+    until(lambda: server.watch.idle)
     assert not measured
     with socket.create_connection(("127.0.0.1", port)):
         until(lambda: measured)
-        until(lambda: server._idle)
+        until(lambda: server.watch.idle)
         before = len(measured)
-        time.sleep(4 * peer.TICK)
+        time.sleep(4 * lateness.TICK)
         assert len(measured) == before
 
 
 def test_what_a_backend_tells_is_forgotten_after_a_while():
-    server = peer.Server("a", "", NONCE)
+    server = Server("a", "", NONCE)
     told = []
     for late, now in ((0.01, 1.0), (0.5, 2.0), (0.3, 3.0), (0.01, 11.0), (0.01, 12.5)):
-        server._was_late(late, now)
-        told.append(json.loads(server.identity(("127.0.0.1", 1), 80)).get("late"))
+        server.watch.note(late, now)
+        told.append(json.loads(server.identity.answer(("127.0.0.1", 1), 80)).get("late"))
     assert told == [None, 0.5, 0.5, 0.5, None]
 
 
 def test_lateness_is_measured_from_when_the_timer_was_up():
-    timer = peer.Timer()
+    timer = lateness.Timer()
     timer.due = 100.0
     assert timer.late(100.3) == pytest.approx(0.3)
     for _ in range(99):
@@ -138,7 +142,7 @@ def test_lateness_is_measured_from_when_the_timer_was_up():
 
 @pytest.mark.parametrize("late", ['"x"', "-1", "true", "null", "1e99", "[]", "NaN"])
 def test_what_a_backend_cannot_mean_is_no_lateness(late):
-    assert peer.backend_lateness({"late": json.loads(late)}) == 0.0
+    assert backend_lateness({"late": json.loads(late)}) == 0.0
 
 
 def test_the_worst_lateness_of_several_series_counts():
@@ -151,16 +155,17 @@ def test_the_worst_lateness_of_several_series_counts():
 
 def probed(monkeypatch, backend, delay):
     """A connection to `backend` that took `delay` seconds to be made, by a prober that is not on Linux."""
-    monkeypatch.setattr(peer, "LINUX", False)
+    for module in (sockets, exchange):
+        monkeypatch.setattr(module, "LINUX", False)
     answers = []
-    prober = peer.Prober(answers.append)
-    start = peer.Attempt.__init__
+    prober = Prober(answers.append)
+    start = series.Attempt.__init__
 
     def earlier(attempt, series):
         start(attempt, series)
         attempt.begun -= delay
 
-    monkeypatch.setattr(peer.Attempt, "__init__", earlier)
+    monkeypatch.setattr(series.Attempt, "__init__", earlier)
     prober.submit({
         "id": 1, "kind": "http", "host": "127.0.0.1", "port": backend.ports["http"],
         "retransmits": True, "timeout": 5, "nonce": NONCE, "count": 2, "stop_after": 1, "in_flight": 1,
@@ -171,7 +176,7 @@ def probed(monkeypatch, backend, delay):
 
 
 def test_off_linux_a_slow_connection_has_lost_a_packet(serve, monkeypatch):
-    result = probed(monkeypatch, serve("a"), peer.SLOW_CONNECT + 0.1)
+    result = probed(monkeypatch, serve("a"), SLOW_CONNECT + 0.1)
     assert [(probe.answer.outcome, probe.retransmits) for probe in result.probes] == [
         ("ok", 1)
     ]  # and it stopped

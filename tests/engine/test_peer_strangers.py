@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 from bench import NONCE, SECRET, local_vantage
 
-from kubereach import peer
 from kubereach.probe import Series
 from kubereach.probe.group import run_all
+from kubereach.probe.peer.handlers import Connection
+from kubereach.probe.peer.outcomes import outcome_of
+from kubereach.probe.peer.pattern import pattern
+from kubereach.probe.peer.prober import Prober
+from kubereach.probe.peer.server import Server
 from kubereach.probe.vantage import OutsideVantage
 
 # --- requests to a backend
@@ -97,9 +101,9 @@ class Gone:
 
 
 def test_a_client_that_resets_at_the_end_of_its_upload():
-    server = peer.Server("a", "", NONCE)
+    server = Server("a", "", NONCE)
     gone = Gone(b"POST /bytes HTTP/1.1\r\nContent-Length: 20\r\n\r\n" + b"x" * 10, b"x" * 10)
-    connection = server.connections[99] = peer.Connection(gone, ("127.0.0.1", 1), 80, True)
+    connection = server.connections[99] = Connection(gone, ("127.0.0.1", 1), 80, True)
     for _ in range(2):
         server._readable(99, connection)
     assert gone.closed
@@ -115,7 +119,7 @@ def test_a_download_and_what_is_asked_for_after_it(serve, size):
     said = send(serve("a").ports["http"], ask.encode())
     head, _, rest = said.partition(b"\r\n\r\n")
     assert head.endswith(b"Content-Length: " + size.encode())
-    assert rest[: int(size)] == peer.pattern(int(size))
+    assert rest[: int(size)] == pattern(int(size))
     assert b"Content-Length: 0\r\n\r\nHTTP/1.1 200 OK" in rest[int(size) :]
     assert NONCE.encode() in rest[int(size) :]
 
@@ -147,7 +151,7 @@ def test_downloads_and_heads_that_never_end_take_no_memory(serve):
 @pytest.fixture
 def small():
     """A backend in this process that serves eight connections at a time; gives its port."""
-    server = peer.Server("a", "", NONCE, secret=SECRET, limit=8)
+    server = Server("a", "", NONCE, secret=SECRET, limit=8)
     port = server.listen("http", 0, "127.0.0.1")
     ended = threading.Event()
 
@@ -406,7 +410,7 @@ def test_whoever_sends_without_end_is_not_read_without_end(vantage, stranger):
 def test_what_routers_say_is_not_our_own_failure(name):
     import errno
 
-    assert peer.outcome_of(getattr(errno, name)) == "unreachable"
+    assert outcome_of(getattr(errno, name)) == "unreachable"
 
 
 def test_an_ordinary_client_is_not_held_up_by_a_body_without_end(wire, context, stranger):
@@ -439,7 +443,7 @@ MALFORMED = [
 
 def test_a_malformed_request_is_answered_and_forgotten(serve):
     backend, said = serve("a"), []
-    prober = peer.Prober(said.append)
+    prober = Prober(said.append)
     for line in MALFORMED:
         prober.submit_line(line)
         assert said and "error" in json.loads(said.pop()), line

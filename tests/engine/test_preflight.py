@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -21,6 +22,8 @@ from kubereach.preflight.rights import Right, needed
 
 class Reviews:
     """An API that lets us do what `allowed` says of (verb, group, resource, namespace)."""
+
+    threads = staticmethod(ThreadPoolExecutor)
 
     def __init__(self, allowed):
         self.allowed = allowed
@@ -72,6 +75,8 @@ def test_what_is_optional_keeps_nobody_from_a_run() -> None:
 
 def test_a_server_that_answers_no_reviews_is_no_refusal() -> None:
     class Silent:
+        threads = staticmethod(ThreadPoolExecutor)
+
         def review(self, spec):
             raise ApiError(404, "NotFound", "the server could not find the requested resource", "POST")
 
@@ -147,6 +152,8 @@ _SECURITY = (
 
 class Admission:
     """Answers dry runs of pods by `refuse(pod)`, an error or None; `quotas` are in every namespace."""
+
+    threads = staticmethod(ThreadPoolExecutor)
 
     def __init__(self, refuse=lambda _: None, quotas=()):
         self.refuse, self.quotas = refuse, quotas

@@ -425,7 +425,7 @@ def younger(context):
     made = []
 
     @contextmanager
-    def make(node_port):
+    def make(node_port, _):
         made.append(node_port)
         yield replace(ADDRESS, host="10.96.7.7", settled=Settling.after(CHANGED, 5)), 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,6 +25,8 @@ def obj(kind, name, namespace="", **meta):
 
 class Cluster:
     """Objects by path; `refuses` are paths that cannot be deleted, `late` appears at the second listing of its kind."""
+
+    threads = staticmethod(ThreadPoolExecutor)
 
     def __init__(self, *objects, refuses=(), late=()):
         self.objects = list(objects)

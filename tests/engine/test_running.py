@@ -170,8 +170,8 @@ def test_a_check_is_judged_by_itself_alone(runner):
         ({"teardown": RuntimeError("no way back")}, ERROR),
         ({"setup": AssertionError("nothing was tested")}, ERROR),
         ({"setup": Unsupported("not here")}, UNSUPPORTED),
-        ({"setup": pytest.skip.Exception("not today")}, UNSUPPORTED),
-        ({"call": pytest.skip.Exception("not today")}, UNSUPPORTED),
+        ({"setup": pytest.skip.Exception("not today")}, ERROR),
+        ({"call": pytest.skip.Exception("not today")}, ERROR),
         ({"call": pytest.fail.Exception("it does not")}, FAIL),
         ({"setup": pytest.fail.Exception("it does not")}, ERROR),
         ({"call": ValueError("odd")}, ERROR),
@@ -232,10 +232,16 @@ def test_a_line_that_is_not_known_is_the_first():
     assert report.longrepr[1] == 0
 
 
-def test_who_skips_says_so_itself(runner):
+def test_who_skips_has_not_asked_the_cluster(runner):
     reports = run(runner, item_of(), call=pytest.skip.Exception("not today"))
-    assert (reports["call"].outcome, reports["call"].longrepr) == ("skipped", "a traceback")
-    assert runner.finished[0][1].message == "not today"
+    assert reports["call"].outcome == "failed"
+    assert "did not run (skipped: not today)" in reports["call"].longrepr
+    ((_, verdict),) = runner.finished
+    assert (verdict.word, verdict.exit_code) == (ERROR, 3)
+    assert verdict.message == "did not run (skipped: not today)"
+    reports = run(runner, item_of(INFO), setup=pytest.skip.Exception("not today"))
+    assert reports["setup"].outcome == "skipped"
+    assert runner.finished[-1][1].word == ERROR
 
 
 # --- checks that inform
@@ -400,6 +406,19 @@ def test_what_is_required_and_missing(runner):
     assert runner.missing == {}
     runner.required = frozenset({"sctp", "dual-stack", "unknown"})
     assert runner.missing == {"dual-stack": "no node has it"}
+
+
+def test_what_is_required_and_not_found_out(runner):
+    runner.features = {"sctp": OPEN, "outside": PRESENT, "dual-stack": ABSENT, "loadbalancer": OPEN}
+    assert runner.undecided == ()
+    runner.required = frozenset({"sctp", "outside", "dual-stack", "loadbalancer", "unknown"})
+    assert runner.undecided == ("loadbalancer", "sctp", "unknown")
+    run(runner, item_of(needs=("sctp",)), call=CannotMeasure("no exec"))
+    assert runner.undecided == ("loadbalancer", "sctp", "unknown")
+    run(runner, item_of(needs=("sctp",)))
+    assert runner.undecided == ("loadbalancer", "unknown")
+    run(runner, item_of(INFO, needs=("loadbalancer",)), call=Unsupported("none", feature="loadbalancer"))
+    assert runner.undecided == ("unknown",)
 
 
 def test_a_required_feature_that_is_absent_fails_its_check(runner):

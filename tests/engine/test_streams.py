@@ -25,7 +25,7 @@ SERIES = Series("resolve", "localhost")
 
 def prober_that(first):
     """A prober that does something of its own before it begins."""
-    code = f"import sys, time; from kubereach import peer; {first}; peer.main(['probe'])"
+    code = f"import sys, time; from kubereach.probe.peer.main import main; {first}; main(['probe'])"
     return [sys.executable, "-u", "-c", code]
 
 

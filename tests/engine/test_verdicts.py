@@ -35,6 +35,7 @@ from kubereach.model.verdicts import (
     conclude,
     earned,
     judge,
+    open_question,
 )
 
 
@@ -170,9 +171,15 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         ([(A, PASSED), (B, PASSED), (C, PASSED)], {}, (CONFORMANT, 0, "")),
         # parts of the core
         ([(A, PASSED)], {}, (PARTIAL, 0, "1 core check not selected")),
-        ([], {}, (PARTIAL, 0, "2 core checks not selected")),
+        ([(C, PASSED)], {}, (PARTIAL, 0, "2 core checks not selected")),
         ([(A, PASSED), (B, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported")),
-        ([(A, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported, 1 core check not selected")),
+        ([(C, PASSED), (A, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported, 1 core check not selected")),
+        # nothing passed
+        ([(A, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
+        ([(C, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
+        ([(A, LACKING), (A, LACKING), (C, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
+        ([(INFORMS, PASSED)], {}, (PARTIAL, 0, "2 core checks not selected, no core or ext check passed")),
+        ([], {}, (PARTIAL, 0, "2 core checks not selected, no core or ext check passed")),
         # failures
         ([(A, FAILED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),
         ([(C, FAILED), (A, PASSED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),
@@ -183,6 +190,11 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         # what is required and absent
         ([(A, PASSED), (B, PASSED)], {"missing": {"sctp": "no"}}, (NOT_CONFORMANT, 1, "required sctp is absent: no")),
         ([], {"missing": {"sctp": "-"}, "error": BROKEN}, (NOT_CONFORMANT, 1, "required sctp is absent: -, no world")),
+        # what is required and of which nothing was found out
+        ([(A, PASSED), (B, PASSED)], {"undecided": ["sctp"]}, (NOT_MEASURED, 3, open_question("sctp"))),
+        ([(A, FAILED)], {"undecided": ["sctp"]}, (NOT_CONFORMANT, 1, open_question("sctp"))),
+        ([(A, PASSED)], {"undecided": ["sctp"], "error": BROKEN}, (NOT_MEASURED, 3, "no world")),
+        ([(A, PASSED)], {"undecided": ["sctp"], "interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "SIGTERM")),
         # what could not be measured
         ([(A, PASSED), (B, UNMEASURED)], {}, (NOT_MEASURED, 3, "")),
         ([(A, PASSED), (B, MISUSED)], {}, (NOT_MEASURED, 2, "")),
@@ -193,6 +205,8 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         ([(A, UNMEASURED)], {"error": WRONG}, (NOT_MEASURED, 2, "no such file")),
         ([(A, PASSED), (B, PASSED)], {"interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "SIGTERM")),
         ([(A, PASSED)], {"error": WRONG, "interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "no such file, SIGTERM")),
+        ([(A, MISUSED)], {"error": BROKEN}, (NOT_MEASURED, 3, "no world")),
+        ([(A, MISUSED)], {"error": WRONG}, (NOT_MEASURED, 2, "no such file")),
         ([(A, MISUSED)], {"interrupted": "SIGTERM"}, (NOT_MEASURED, 3, "SIGTERM")),
         # who only informs has no say
         ([(A, PASSED), (B, PASSED), (INFORMS, FAILED)], {}, (CONFORMANT, 0, "")),
@@ -203,6 +217,13 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
 )  # fmt: skip
 def test_the_verdict_of_a_run(verdicts, more, expected) -> None:
     assert conclude(verdicts, [A, B, C, INFORMS], **more) == RunVerdict(*expected)
+
+
+def test_a_run_without_a_core_has_to_earn_its_verdict() -> None:
+    """Of checks of somebody else's, none of which is core."""
+    assert conclude([(C, PASSED)], [C, INFORMS]) == RunVerdict(CONFORMANT, 0)
+    assert conclude([(C, LACKING)], [C, INFORMS]).word == NOT_MEASURED
+    assert conclude([(INFORMS, PASSED)], [C, INFORMS]).word == PARTIAL
 
 
 def test_a_case_that_was_unsupported_beside_one_that_passed_is_told() -> None:

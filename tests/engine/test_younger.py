@@ -100,12 +100,12 @@ def test_what_others_answered_says_nothing(path, clock, other):
 
 @pytest.fixture
 def made(context):
-    """Whether a node port was asked for, each time a Service was made, and whether it has gone."""
+    """Whether a node port was asked for and of which IP version, when a Service was made, and whether it has gone."""
     found = []
 
     @contextmanager
-    def younger(node_port):
-        found.append(node_port)
+    def younger(node_port, version):
+        found.append((node_port, version))
         yield replace(YOUNGER, settled=Settling.after(CHANGED, 30)), PORT
         found.append("gone")
 
@@ -116,7 +116,7 @@ def made(context):
 def test_it_is_asked_for_from_each_path(path, made, context):
     inside, node = path("a"), path("a", kind="node")
     await_younger([inside, node])
-    assert made == [False, "gone"]
+    assert made == [(False, 4), "gone"]
     for one in (inside, node):
         (series,) = one.vantage.asked
         assert (series.kind, series.host, series.port) == ("http", "10.96.7.7", 8080)
@@ -133,7 +133,7 @@ def test_from_outside_it_is_asked_for_at_the_node_of_the_path(path, made):
     outside = path("a", kind="outside", address=node_port)
     balancer = path("a", kind="outside", address=replace(ADDRESS, way="loadbalancer"))
     await_younger([balancer, outside])
-    assert made == [True, "gone"]
+    assert made == [(True, 4), "gone"]
     ((series,), asked) = outside.vantage.asked, balancer.vantage.asked
     assert (series.host, series.port, asked) == ("172.18.0.3", PORT, [])
     assert (balancer.failures, outside.failures) == ([], [])
@@ -146,9 +146,19 @@ def test_a_node_port_is_served_by_its_node(path, made, kind, protocol):
     address = replace(ADDRESS, way="nodeport", kind=protocol, host="172.18.0.3", port=30080)
     one = path("a", kind=kind, address=address)
     await_younger([one])
-    assert made == [True, "gone"]
+    assert made == [(True, 4), "gone"]
     (series,) = one.vantage.asked
     assert (series.kind, series.host, series.port) == ("http", "172.18.0.3", PORT)
+
+
+def test_it_is_of_the_ip_version_of_each_path(path, made):
+    """The rules of one version say nothing about those of the other."""
+    first, second = path("a"), path("a", address=replace(ADDRESS, host="fd00:10:96::1", family=6))
+    node_port = replace(ADDRESS, way="nodeport", host="fd00::3", port=30080, family=6)
+    named = replace(ADDRESS, way="loadbalancer", host="lb.example.com", family=6)
+    await_younger([second, first, path("a", address=node_port), path("a", address=named)])
+    assert made == [(False, 4), "gone", (True, 6), "gone"]
+    assert [len(one.vantage.asked) for one in (first, second)] == [1, 1]
 
 
 def test_where_nobody_is_to_see_one_none_is_made(path, made):
@@ -209,7 +219,7 @@ def test_what_no_service_proxy_serves_needs_none(path, clock, way):
 @pytest.mark.parametrize("kind", ["pod", "outside"])
 def test_one_that_answers_at_once_has_been_served_nobody_knows_how_long(path, clock, context, kind):
     @contextmanager
-    def younger(_):
+    def younger(*_):
         settled = Settling.after(CHANGED, 30)
         clock.now += 5
         yield replace(YOUNGER, settled=settled), PORT

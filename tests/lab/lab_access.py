@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import yaml
 from kubernetes import client, config, stream
+from websocket import WebSocket, create_connection
 
 from kubereach_lab import Lab, LabConfig
 
@@ -202,6 +203,14 @@ class LabAccess:
             **arguments,
         )
         return written
+
+    def websocket(self, path: str, protocol: str) -> WebSocket:
+        """A WebSocket of a path and query. Raises `WebSocketBadStatusException`."""
+        folder = self.lab.kubeconfig.parent
+        files = {"ca_certs": "ca.crt", "certfile": "client.crt", "keyfile": "client.key"}
+        options = {name: str(folder / file) for name, file in files.items()}
+        url = self._url.replace("https", "wss", 1) + path
+        return create_connection(url, subprotocols=[protocol], sslopt=options, timeout=PATIENCE)
 
     # --- packets
 

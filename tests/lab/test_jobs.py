@@ -52,6 +52,18 @@ def test_as_many_as_asked_for_succeed(lab: LabAccess, space: str) -> None:
     assert len(held) == 3
 
 
+def test_finalizers_of_the_template_stay_when_a_pod_is_counted(lab: LabAccess, space: str) -> None:
+    made = job(space, "held", "exit 0")
+    made["spec"]["template"]["metadata"] = {"finalizers": ["example.com/held"]}
+    lab.create(made)
+    ended(lab, space, "held", "Complete")
+    path = f"/api/v1/namespaces/{space}/pods"
+    (pod,) = lab.wait(
+        path, lambda pods: [p["metadata"].get("finalizers") for p in pods] == [["example.com/held"]]
+    )
+    lab.patch(f"{path}/{pod['metadata']['name']}", {"metadata": {"finalizers": None}})
+
+
 def test_it_is_given_up_after_the_backoff_limit(lab: LabAccess, space: str) -> None:
     lab.create(job(space, "bad", "exit 1", backoffLimit=0))
     found = ended(lab, space, "bad", "Failed")

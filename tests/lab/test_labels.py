@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kubereach_lab.faults import Faults
 from kubereach_lab.proxy.labels import Watched
 
 NAME, HEADLESS = "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"
@@ -23,6 +24,6 @@ def test_labels_by_version(minor: int) -> None:
 
 
 def test_the_fault_heeds_none() -> None:
-    watched = Watched(36, {"proxy.labels-ignored"})
+    watched = Watched(36, Faults(["proxy.labels-ignored"]))
     both = labelled(NAME, HEADLESS)
     assert watched.service(both) and watched.slices([both]) == [both]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from plugin_project import REPOSITORY, Project
 
-import kubereach.expect  # noqa: F401  # imported once here instead of anew in every inner run
+import kubereach.expect
+
+# imported once here instead of anew in every inner run; what tests set in them is then set in those of the run
+import kubereach.run.deadline
+import kubereach.run.session  # noqa: F401
 
 
 @pytest.fixture

@@ -63,11 +63,27 @@ def test_a_run_whose_checks_had_no_turn_is_not_measured(project: Project) -> Non
     assert project.report["verdict"] == "not measured"
 
 
-def test_a_plugin_that_skips_gives_no_pass(project: Project) -> None:
-    project.checks("@pytest.mark.skip(reason='not today')" + JUDGES)
-    project.run(code=0)
+@pytest.mark.parametrize(
+    ("mark", "level"),
+    [("skip(reason='not today')", "CORE"), ("skipif(True, reason='not today')", "EXT")],
+)
+def test_a_check_that_was_skipped_has_not_been_found_unsupported(
+    project: Project, mark: str, level: str
+) -> None:
+    project.checks(f"@pytest.mark.{mark}" + JUDGES.replace("source", f"level={level}, source"))
+    project.run("--junitxml=junit.xml", code=3)
+    assert project.verdicts == {"demo.judges": "error"}
+    assert message(project, "demo.judges") == "did not run (skipped: not today)"
+    assert project.report["verdict"] == "not measured"
+    assert 'value="error"' in (project.path / "junit.xml").read_text()
+
+
+def test_a_run_in_which_nothing_passed_is_not_conformant(project: Project) -> None:
+    project.checks(
+        JUDGES.replace("test_judges(nodeport)", "test_judges(nodes)").replace("source", "level=EXT, source")
+    )
+    project.run(code=3).stdout.fnmatch_lines(["not measured: 1 unsupported *; no check passed"])
     assert project.verdicts == {"demo.judges": "unsupported"}
-    assert project.report["verdict"] == "partial"
 
 
 def test_a_check_that_judges_nothing_has_not_passed(project: Project) -> None:

@@ -76,5 +76,6 @@ def test_what_is_marked_to_be_skipped_does_not_begin(project: Project) -> None:
             open("begun.txt", "w").close()
         """
     )
-    project.run(code=0)
+    project.run(code=3)
+    assert project.verdicts == {"demo.skipped": "error"}
     assert not (project.path / "begun.txt").exists()

@@ -63,7 +63,7 @@ def test_a_feature_that_only_use_can_tell_is_waited_for_once(project: Project) -
             """Nodes reach it."""
         '''
     )
-    project.run(code=0).stdout.fnmatch_lines(
+    project.run(code=3).stdout.fnmatch_lines(
         ["* lb.second *unsupported: loadbalancer: no address within 60 s"]
     )
     assert set(project.verdicts.values()) == {"unsupported"}

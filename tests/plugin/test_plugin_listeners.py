@@ -64,7 +64,7 @@ def test_a_display_that_crashes_is_told_once_and_changes_nothing(project: Projec
 @pytest.mark.parametrize("event", ["Told", "CheckFinished", "RunFinished"])
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_run_with_a_wrong_report_does_not_end_well(project: Project, holds: bool, event: str) -> None:
-    breaking(project, "kubereach.report.record", "Record", "lifecycle", event)
+    breaking(project, "kubereach.report.record", "Record", "run.session", event)
     project.checks(CHECKS.format(holds=holds))
     result = project.run(code=3 if holds else 1)
     result.stdout.fnmatch_lines(["kubereach: the report is incomplete: KeyError: 'podIP'"])

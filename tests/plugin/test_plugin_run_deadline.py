@@ -134,18 +134,58 @@ def test_a_deadline_is_a_number_of_seconds(project: Project, text: str) -> None:
     )
 
 
-def test_threads_that_hang_do_not_keep_the_process(project: Project) -> None:
-    """An interpreter waits for the threads of its executors before it ends."""
-    pool = (
-        "from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor(1).submit(time.sleep, 600); "
-    )
-    project.fake(start=pool + "time.sleep(600)")
+@pytest.mark.parametrize(
+    ("thread", "command"),
+    [
+        (
+            "ThreadPoolExecutor(1).submit(time.sleep, 600)",
+            ["kubereach", "run", "--target=existing", "--deadline=0.5"],
+        ),
+        ("ThreadPoolExecutor(1).submit(time.sleep, 600)", ["pytest", "--kubereach-deadline=0.5"]),
+        ("threading.Thread(target=time.sleep, args=(600,)).start()", ["pytest", "--kubereach-deadline=0.5"]),
+    ],
+)
+def test_threads_that_hang_do_not_keep_the_process(project: Project, thread: str, command: list[str]) -> None:
+    """An interpreter waits for its threads before it ends, and for those of its executors."""
+    begun = f"import threading; from concurrent.futures import ThreadPoolExecutor; {thread}; "
+    project.fake(start=begun + "time.sleep(600)")
     conftest = project.path / "conftest.py"
     conftest.write_text(
-        "import time\nimport kubereach.run.deadline\nkubereach.deadline._LEAVE = 0.5\n" + conftest.read_text()
+        "import time\nimport kubereach.run.deadline\nkubereach.run.deadline._LEAVE = 0.5\n"
+        + conftest.read_text()
     )
     project.checks(_CHECKS.format(more=""))
-    command = [sys.executable, "-m", "kubereach", "run", "--target=existing", "--deadline=0.5"]
-    done = subprocess.run(command, cwd=project.path, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=project.path,
+        timeout=60,
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert done.returncode == 3
     assert project.log.endswith("stop close")
+    assert project.report["verdict"] == "not measured"
+    # all that was said has arrived, though standard output is a pipe
+    assert "the run's deadline of 0.5 s passed while it was being prepared" in done.stdout
+
+
+def test_a_process_that_goes_on_is_not_ended(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest was only called by it."""
+    monkeypatch.setattr("kubereach.run.deadline._LEAVE", 0.1)
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    registered: list[object] = []
+    monkeypatch.setattr("threading._register_atexit", registered.append)
+    project.fake(start=_HANGS + "self.ended.wait()", stop=_STOP)
+    project.checks(_CHECKS.format(more=""))
+    run(project, code=3)
+    end = registered[-1]
+    time.sleep(0.3)
+    assert not left
+    end()  # type: ignore[operator]
+    for _ in range(100):
+        if left:
+            break
+        time.sleep(0.05)
+    assert left == [3]

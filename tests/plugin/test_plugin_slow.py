@@ -101,7 +101,7 @@ def test_an_absent_feature_keeps_one_from_beginning(project: Project) -> None:
     code = '@check("slow.one", slow=True, needs=MULTI_NODE, source=DOCS)\n'
     code += "def test_one():\n    '''One.'''\n    open('begun.txt', 'w')\n"
     project.checks(code)
-    project.run(code=0)
+    project.run(code=3)
     assert project.verdicts == {"slow.one": "unsupported"}
     assert not (project.path / "begun.txt").exists()
 

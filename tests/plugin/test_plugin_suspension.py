@@ -15,7 +15,7 @@ _SLEEPS = '''
 @check("demo.sleeps", source=DOCS)
 def test_sleeps({arguments}):
     """A thing works."""
-    from kubereach import suspension
+    from kubereach.probe import suspension
     def later(now=suspension.now):
         moment = now()
         return suspension.Interval(moment.running, moment.elapsed + 61)

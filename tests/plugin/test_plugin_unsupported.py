@@ -30,7 +30,7 @@ def test_what_a_check_lacks_for_itself_says_nothing_of_its_feature(project: Proj
 def test_a_feature_that_is_named_is_absent_from_then_on(project: Project) -> None:
     error = 'Unsupported("pods on the host network are forbidden", feature=HOST_NETWORK)'
     project.checks(INFORMS.format(error=error) + FAILS)
-    project.run(code=0)
+    project.run(code=3)
     assert project.verdicts == {"demo.informs": "unsupported", "demo.fails": "unsupported"}
 
 
@@ -58,7 +58,8 @@ def test_what_is_required_fails_for_its_own_absence_alone(project: Project) -> N
             """Nodes reach it."""
         '''
     )
-    project.run("--kubereach-require=loadbalancer", code=0)
+    # what it needs besides is absent, so that it said nothing of the load balancer
+    project.run("--kubereach-require=loadbalancer", code=3)
     assert project.verdicts == {"lb.nodes": "unsupported"}
     project.run("--kubereach-require=host-network", code=1).stdout.fnmatch_lines(
         ["* host-network", "    expected present (--require)"]
@@ -75,6 +76,20 @@ def test_a_required_feature_fails_the_run_also_where_no_check_needs_it(project: 
     project.checks(INFORMS.replace("HOST_NETWORK", "MULTI_NODE").format(error="AssertionError"))
     project.run("--kubereach-require=multi-node", code=1)
     assert project.verdicts == {"demo.informs": "unsupported"}
+
+
+def test_a_required_feature_of_which_nothing_was_found_out_is_not_measured(project: Project) -> None:
+    works = FAILS.replace("raise", "verify(True, '')\n    return")
+    project.checks(works)
+    result = project.run("--kubereach-require=loadbalancer", code=3)
+    assert project.report["reason"].startswith("nothing decided whether the cluster has loadbalancer")
+    result.stdout.fnmatch_lines(["not measured: *nothing decided whether the cluster has loadbalancer*"])
+    # a check that needs it and passes has used it
+    project.checks(works.replace("HOST_NETWORK", "LOADBALANCER"))
+    project.run("--kubereach-require=loadbalancer", code=0)
+    # a failure says that the cluster does not conform, whatever was not found out besides
+    project.checks(FAILS)
+    project.run("--kubereach-require=loadbalancer", code=1)
 
 
 ORDER = """

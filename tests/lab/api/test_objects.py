@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -48,13 +49,40 @@ def test_a_node_port_is_free_again_after_deletion(core: client.CoreV1Api, namesp
 
 
 def test_a_refused_service_takes_no_numbers(core: client.CoreV1Api, server: Server, namespace: str) -> None:
-    before = server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken))
+    addresses = server.registry._strategies["services"].allocator.addresses["IPv4"]
+    before = server.call(lambda: len(addresses._taken))
     ports = [{"name": "a", "port": 80, "nodePort": 30018}, {"name": "b", "port": 81, "nodePort": 1}]
     with pytest.raises(ApiException, match="not in the valid range"):
         core.create_namespaced_service(namespace, service("a", type="NodePort", ports=ports))
-    assert server.call(lambda: len(server.registry.services.addresses["IPv4"]._taken)) == before
+    assert server.call(lambda: len(addresses._taken)) == before
     core.create_namespaced_service(namespace, service("b", type="NodePort", ports=ports[:1]))
     core.delete_namespaced_service("b", namespace)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "remove", "path": "/data/nosuch"},
+        {"op": "test", "path": "/data/a", "value": "2"},
+        {"op": "add", "path": "/metadata/finalizers/5", "value": "x/y"},
+        {"op": "replace", "path": 5, "value": 1},
+        {"op": "shuffle", "path": "/data/a"},
+        {"path": "/data/a"},
+        "remove",
+    ],
+    ids=str,
+)
+def test_a_json_patch_that_cannot_be_applied(http: httpx.Client, namespace: str, operation: Any) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    http.post(path, json={"metadata": {"name": "patched"}, "data": {"a": "1"}})
+    first = {"op": "add", "path": "/data/b", "value": "2"}
+    content_type = {"Content-Type": "application/json-patch+json"}
+    refused = http.patch(f"{path}/patched", json=[first, operation], headers=content_type)
+    assert refused.status_code == 422
+    assert refused.json()["message"] == "the server rejected our request due to an error in our request"
+    assert http.get(f"{path}/patched").json()["data"] == {"a": "1"}, "all operations or none"
+    done = http.patch(f"{path}/patched", json=[first], headers=content_type)
+    assert done.json()["data"] == {"a": "1", "b": "2"}
 
 
 def test_a_stale_put_is_a_conflict(core: client.CoreV1Api, namespace: str) -> None:
@@ -180,7 +208,8 @@ def test_a_namespace_goes_when_it_is_finalized(
     assert terminating["status"]["phase"] == "Terminating"
     with pytest.raises(ApiException, match="because it is being terminated"):
         core.create_namespaced_config_map(namespace, {"metadata": {"name": "late"}})
-    server.call(lambda: server.registry.finalize(namespace))
+    finalize = partial(server.registry.update, "namespaces", None, namespace, subresource="finalize")
+    server.call(lambda: finalize(lambda obj: obj.update(spec={})))
     with pytest.raises(ApiException):
         core.read_namespace(namespace)
 
@@ -190,7 +219,7 @@ def test_events_are_counted_and_seen_through_both_groups(
 ) -> None:
     for _ in range(3):
         server.call(
-            lambda: server.registry.record_event(running_pod, "Warning", "BackOff", "again", "kubelet")
+            lambda: server.registry.events.record(running_pod, "Warning", "BackOff", "again", "kubelet")
         )
     (event,) = core.list_namespaced_event(namespace).items
     assert (event.count, event.reason, event.involved_object.name) == (3, "BackOff", "ex")
@@ -206,7 +235,7 @@ def test_events_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def record(reason: str) -> None:
-        server.call(lambda: server.registry.record_event(running_pod, "Normal", reason, "text", "kubelet"))
+        server.call(lambda: server.registry.events.record(running_pod, "Normal", reason, "text", "kubelet"))
 
     record("Old")
     monkeypatch.setattr("kubereach_lab.recorder._KEPT", -1.0)

@@ -98,6 +98,31 @@ def test_warnings_and_generations(at: tuple[int, Client]) -> None:
     assert ("generation" in created["metadata"]) == (minor >= 33)
 
 
+def test_streams_of_kubectl(at: tuple[int, Client]) -> None:
+    """Its exec since 1.30; its port-forward always, since real servers of before 1.31 have it over SPDY alone."""
+    minor, client = at
+    container = {"name": "c", "image": "i:1"}
+    spec = {"nodeName": "n", "containers": [container]}
+    client.post("/api/v1/namespaces/default/pods", json={"metadata": {"name": "streams"}, "spec": spec})
+    client.patch(
+        "/api/v1/namespaces/default/pods/streams/status",
+        json={"status": {"containerStatuses": [{"name": "c", "state": {"running": {}}}]}},
+        headers={"Content-Type": "application/merge-patch+json"},
+    )
+    assert taken(client, "portforward", "SPDY/3.1+portforward.k8s.io") == 101
+    assert taken(client, "exec?command=true&stdout=true", "v5.channel.k8s.io") == (
+        101 if minor >= 30 else 403
+    )
+
+
+def taken(client: Client, query: str, protocol: str) -> int:
+    """What a server answers to who wants a WebSocket of a protocol."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": protocol}
+    with client.stream("GET", f"/api/v1/namespaces/default/pods/streams/{query}", headers=headers) as answer:
+        return answer.status_code
+
+
 @pytest.mark.parametrize(
     ("text", "means"),
     [("1.29", "v1.29.0"), ("v1.30", "v1.30.0"), ("1.31.4", "v1.31.4"), ("1.36", versions.DEFAULT)],

@@ -1,10 +1,10 @@
-"""Runs kubectls against the session's lab."""
+"""Runs kubectl against the session's lab."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from lab_access import LabAccess
@@ -17,7 +17,7 @@ agreement: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 class Kubectl:
-    """One kubectl in one namespace of a lab."""
+    """kubectl in one namespace of a lab."""
 
     def __init__(self, program: str, lab: LabAccess, namespace: str) -> None:
         self.program = program
@@ -51,11 +51,10 @@ class Kubectl:
         )
 
 
-@pytest.fixture(params=["current", "old"])
-def kubectl(request: pytest.FixtureRequest, lab: LabAccess, space: str) -> Iterator[Kubectl]:
-    """Each kubectl of this machine, in a namespace of the test's own."""
-    program = programs.current() if request.param == "current" else programs.old()
-    yield Kubectl(program, lab, space)
+@pytest.fixture
+def kubectl(lab: LabAccess, space: str) -> Kubectl:
+    """kubectl in a namespace of the test's own."""
+    return Kubectl(programs.kubectl(), lab, space)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

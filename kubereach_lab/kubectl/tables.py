@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubereach_lab.api.columns import COLUMNS, Column, Printer
+from kubereach_lab.kubectl.columns import COLUMNS, Column, Printer
+from kubereach_lab.partial import partial_metadata
 from kubereach_lab.resources import Resource
 from kubereach_lab.status import Object
 
@@ -70,22 +71,4 @@ def empty_table(resource: Resource, obj: Object, version: str) -> Object:
                 "object": partial_metadata(obj, version),
             }
         ],
-    }
-
-
-def partial_metadata(obj: Object, version: str) -> Object:
-    """An object cut down to its metadata."""
-    return {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": obj["metadata"],
-    }
-
-
-def partial_list(items: list[Object], metadata: Object, version: str) -> Object:
-    return {
-        "kind": "PartialObjectMetadataList",
-        "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": metadata,
-        "items": [partial_metadata(obj, version) for obj in items],
     }

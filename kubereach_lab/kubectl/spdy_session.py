@@ -1,4 +1,4 @@
-"""Many streams over one SPDY connection, as the server of exec, attach and port-forward sees them.
+"""Many streams over one SPDY connection, as the server of port-forward sees them.
 
 Kubernetes' SPDY has no flow control of its own: when a stream's reader is slow, the whole connection waits, as it does
 in kubelets. A stream may be ahead of its reader by `_AHEAD` bytes before that happens.
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from kubereach_lab.api.spdy import FIN, Decoder, Encoder, Frame, Kind, Reason
+from kubereach_lab.kubectl.spdy import FIN, Decoder, Encoder, Frame, Kind, Reason
 
 _AHEAD = 1024 * 1024
 #: streams that one client may have open

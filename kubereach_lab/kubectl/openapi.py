@@ -7,15 +7,14 @@ three-way merge of apply read the schemas. The documents are made from the publi
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from kubereach_lab.api.bodies import encode
-from kubereach_lab.api.discovery import groups
-from kubereach_lab.api.schemas import Schemas
 from kubereach_lab.config import LabConfig
-from kubereach_lab.resources import Resource
+from kubereach_lab.resources import Resource, groups
+from kubereach_lab.schemas import Schemas
 from kubereach_lab.status import Object
 
 _PREFIX = "#/$defs/"
@@ -53,17 +52,16 @@ class Documents:
             if name is None:
                 continue
             self._collect(name, needed)
-            for path, operations in operations_of(resource, f"{_COMPONENT}{name}"):
+            for path, operations in _operations(resource, f"{_COMPONENT}{name}"):
                 paths[path] = operations
         major_minor = ".".join(self._config.version.removeprefix("v").split(".")[:2])
-        return encode(
-            {
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": major_minor},
-                "paths": paths,
-                "components": {"schemas": needed},
-            }
-        )
+        document = {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": major_minor},
+            "paths": paths,
+            "components": {"schemas": needed},
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
 
     def _collect(self, name: str, needed: dict[str, Any]) -> None:
         if name in needed:
@@ -102,7 +100,7 @@ def _converted(schema: Any, found: list[str]) -> Any:
     return result
 
 
-def operations_of(resource: Resource, reference: str) -> Iterator[tuple[str, Object]]:
+def _operations(resource: Resource, reference: str) -> Iterator[tuple[str, Object]]:
     """The paths of a resource, each with its operations by verb, as OpenAPI 3 has them."""
     gvk = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     schema = {"schema": {"$ref": reference}}

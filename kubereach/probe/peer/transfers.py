@@ -1,0 +1,91 @@
+"""Transfers: many bytes up and then down again, which must arrive as they were sent."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+
+from .answers import size_in
+from .identity import backend_lateness, row_of, who_in
+from .outcomes import empty_row, outcome_of, shown
+from .pattern import piece
+from .protocol import HEAD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .outcomes import Rows
+    from .series import Series
+
+
+def transfer(series: Series) -> Rows:
+    """Upload and download; what was stalled, lost or changed is told in the detail."""
+    begun = time.monotonic()
+    host, size = series.request["host"], series.size
+    sent, got = hashlib.sha256(), hashlib.sha256()
+    doing, moved = "connecting", 0
+    latest = begun + max(series.timeout, series.stall)
+    named = f"[{host}]" if ":" in host else host
+    head = f"HTTP/1.1\r\nHost: {named}:{series.port}\r\n"
+    try:
+        with socket.create_connection((host, series.port), series.stall) as sock:
+            doing = "upload"
+            sock.sendall(f"POST /bytes {head}Content-Length: {size}\r\n\r\n".encode())
+            while moved < size:
+                block = piece(moved, size)
+                count = sock.send(block)
+                sent.update(block[:count])
+                moved += count
+            who = who_in(b"".join(http_answer(sock, HEAD, latest)))
+            local = sock.getsockname()[0]
+            series.backend_late = backend_lateness(who)
+            row = row_of(who, local, series.nonce)
+            if row[0] == "foreign":
+                return [(row, time.monotonic() - begun, begun)]
+            if who.get("digest") != sent.hexdigest():
+                row = empty_row("protocol", local, "the upload arrived changed")
+            doing, moved = "download", 0
+            sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
+            for part in http_answer(sock, size, latest):
+                got.update(part)
+                moved += len(part)
+            if got.digest() != sent.digest():
+                row = empty_row("protocol", local, "the download arrived changed")
+    except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+        row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
+    except OSError as error:
+        row = empty_row(outcome_of(error.errno or 0), "", f"{doing}: {error}")
+    except ValueError as error:
+        row = empty_row("foreign", "", f"{doing}: not an answer of ours: {error}")
+    return [(row, time.monotonic() - begun, begun)]
+
+
+def http_answer(sock: socket.socket, most: int, latest: float) -> Iterator[bytes]:
+    """The parts of the body, of `most` bytes, of an HTTP answer of 200 that comes until `latest` (time.monotonic()).
+
+    Raises OSError, and ValueError for an answer that is cut short, too large, of another status, or none.
+    """
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(65536)
+        data += part
+        if not part or len(data) > most + HEAD or data[:7] != b"HTTP/1."[: len(data)]:
+            raise ValueError(f"answered '{shown(data)}'" if data else "closed without an answer")
+        if time.monotonic() > latest:
+            raise socket.timeout  # noqa: UP041 - not TimeoutError before Python 3.10
+    head, _, part = data.partition(b"\r\n\r\n")
+    size = size_in(head)
+    if not head.startswith(b"HTTP/1.1 200 ") or not 0 <= size <= most:
+        raise ValueError(f"answered '{shown(head)}'")
+    got = len(part)
+    yield part
+    while got < size:
+        part = sock.recv(65536)
+        if not part:
+            raise ValueError(f"closed after {got} of {size} bytes")
+        if time.monotonic() > latest:
+            raise socket.timeout  # noqa: UP041
+        got += len(part)
+        yield part

@@ -1,0 +1,187 @@
+"""A failure that is proved is one, whatever could not be measured beside it; both are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from staged import ADDRESS, CONTROL, Staged, noting, ok
+
+from kubereach.expect import affinity, flows, health, load, signals, sources
+from kubereach.expect.dns import not_resolve, resolve
+from kubereach.expect.negative import negative
+from kubereach.expect.overload import overloaded
+from kubereach.expect.reach import reach
+from kubereach.expect.settle import settle, was_measured
+from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.model.events import Probed, Told
+from kubereach.model.lateness import Lateness
+from kubereach.model.misses import ANSWERED, BACKENDS, LOST, RECORDS, SPREAD
+from kubereach.model.outcome import (
+    LOCAL,
+    NXDOMAIN,
+    OK,
+    REFUSED,
+    TIMEOUT,
+    UNREACHABLE,
+    Answer,
+    Probe,
+    SeriesResult,
+)
+from kubereach.probe.path import Path
+
+LACKING = Answer(LOCAL, detail="no local port")
+SILENT = Answer(TIMEOUT)
+NAME = "web.shop.svc.cluster.local."
+HOLDS = {
+    "to_reach": lambda who: reach(who, [ADDRESS], None, False, None, None),
+    "to_stick": lambda who: affinity.stick(who, [ADDRESS], 5, 0.0, None),
+    "to_signal": lambda who: signals.signals(who, [ADDRESS]),
+    "to_report_source": lambda who: sources.told(who, [ADDRESS]),
+    "to_transfer": lambda who: load.transfer(who, [ADDRESS], 5),
+    "to_carry": lambda who: load.datagrams(who, [ADDRESS], 5),
+    "to_be_told_health": lambda who: health.told(who, [ADDRESS], {ADDRESS.host}),
+    "to_resolve": lambda who: resolve(who, [NAME], ["10.96.0.1"], 4, 0.0, None),
+    "not_to_be_answered": lambda who: negative(
+        who, [ADDRESS], frozenset({TIMEOUT, UNREACHABLE}), [CONTROL], None
+    ),
+    "to_be_refused": lambda who: negative(who, [ADDRESS], None, [CONTROL], None),
+}
+
+
+@pytest.fixture
+def two(context, clock):
+    """Vantages on nodes one and two, with what their probes meet."""
+
+    def make(first, second):
+        def meets(answers):
+            def script(series):
+                return [ok()] if series.host == CONTROL.host else answers
+
+            return script
+
+        return [Staged(context, clock, meets(a), node=node) for node, a in (("one", first), ("two", second))]
+
+    return make
+
+
+def fails(call):
+    with pytest.raises(NotConforming) as error:
+        call()
+    return error.value.failures
+
+
+def texts(events):
+    return [event.text for event in events if isinstance(event, Told)]
+
+
+@pytest.mark.parametrize("expectation", HOLDS.values(), ids=HOLDS)
+def test_who_could_not_probe_hides_no_failure_of_another(two, events, expectation):
+    answers_alone = expectation in (HOLDS["not_to_be_answered"],)
+    missing = ok("b") if answers_alone else SILENT
+    failures = fails(lambda: expectation(two([LACKING], [missing])))
+    assert {failure.vantage for failure in failures} == {"pod@two"}
+    (told,) = [text for text in texts(events) if text.startswith("could not be measured besides: ")]
+    assert "pod@one could not probe" in told and "no local port" in told
+    probed = {event.vantage: event.conforming for event in events if isinstance(event, Probed)}
+    assert probed == {"pod@one": False, "pod@two": False}
+
+
+@pytest.mark.parametrize("expectation", HOLDS.values(), ids=HOLDS)
+def test_where_nothing_is_proved_it_is_an_error(two, expectation):
+    with pytest.raises(CannotMeasure, match="pod@one could not probe"):
+        expectation(two([LACKING], [LACKING]))
+
+
+def test_a_wrong_answer_is_wrong_though_another_probe_could_not_be_made(two):
+    here = two([ok("b"), LACKING, ok("a")], [ok("a")])
+    (failure,) = fails(lambda: reach(here, [ADDRESS], {"a"}, False, None, None))
+    assert (failure.vantage, failure.miss) == ("pod@one", BACKENDS)
+    here = two([LACKING, ok("a"), ok("b")], [ok("a")])
+    (failure,) = fails(lambda: affinity.stick(here, [ADDRESS], 3, 0.0, None))
+    assert (failure.vantage, failure.miss) == ("pod@one", SPREAD)
+    silence = frozenset({TIMEOUT, UNREACHABLE})
+    here = two([LACKING, ok("a")], [SILENT])
+    (failure,) = fails(lambda: negative(here, [ADDRESS], silence, [CONTROL], None))
+    assert (failure.vantage, failure.miss) == ("pod@one", ANSWERED)
+    assert "answered by pod a" in failure.evidence[0]
+    here = two([LACKING, Answer(OK, detail="10.96.0.9")], [Answer(OK, detail="10.96.0.1")])
+    (failure,) = fails(lambda: resolve(here, [NAME], ["10.96.0.1"], 4, 0.0, None))
+    assert (failure.vantage, failure.miss, failure.got) == ("pod@one", RECORDS, "10.96.0.9")
+
+
+def test_an_answer_weighs_more_than_the_silence_beside_it(two):
+    """Where a refusal was expected; and one that came with an outcome that says nothing of the address."""
+    for beside in (SILENT, Answer(NXDOMAIN)):
+        (failure,) = fails(
+            lambda beside=beside: negative(
+                two([beside, ok()], [Answer(REFUSED)]), [ADDRESS], None, [CONTROL], None
+            )
+        )
+        assert (failure.vantage, failure.miss) == ("pod@one", ANSWERED)
+
+
+def test_what_cannot_be_tried_hides_no_answer_elsewhere(two, events):
+    here = two([Answer(NXDOMAIN)], [ok()])
+    (failure,) = fails(lambda: negative(here, [ADDRESS], None, [CONTROL], None))
+    assert failure.vantage == "pod@two"
+    assert any("pod@one could not try" in text for text in texts(events))
+    with pytest.raises(CannotMeasure, match="pod@one could not try"):
+        negative(two([Answer(NXDOMAIN)], [Answer(REFUSED)]), [ADDRESS], None, [CONTROL], None)
+
+
+def test_a_wrong_record_is_wrong_beside_a_time_out_of_a_late_machine(context, clock):
+    context.lateness = Lateness()
+    wrong = Answer(OK, detail="10.96.0.9")
+    who = Staged(context, clock, noting(context, [SILENT, wrong, wrong]))
+    (failure,) = fails(lambda: resolve([who], [NAME], ["10.96.0.1"], 4, 0.0, None))
+    assert (failure.miss, failure.got) == (RECORDS, "10.96.0.9")
+    # with nothing but time-outs it is the machine's
+    with pytest.raises(CannotMeasure, match="timers of pod@one fired"):
+        resolve([Staged(context, clock, noting(context, [SILENT]))], [NAME], ["10.96.0.1"], 4, 0.0, None)
+
+
+def test_a_name_that_is_found_is_a_failure_though_the_control_fails_afterwards(context, clock, events):
+    control = iter([[Answer(OK, detail="10.96.0.9")], [SILENT]])
+    found = [SILENT, Answer(OK, detail="10.96.0.1")]
+    who = Staged(context, clock, lambda series: next(control) if series.host == "control." else found)
+    (failure,) = fails(lambda: not_resolve([who], [NAME], "control.", frozenset({NXDOMAIN}), 0.0))
+    assert (failure.miss, failure.evidence) == (RECORDS, ("it is 10.96.0.1 here",))
+    assert any("the control just after failed" in text for text in texts(events))
+    # silence proves nothing without one
+    control = iter([[Answer(OK, detail="10.96.0.9")], [SILENT]])
+    who = Staged(context, clock, lambda series: next(control) if series.host == "control." else [SILENT])
+    with pytest.raises(CannotMeasure, match="the control just after failed"):
+        not_resolve([who], [NAME], "control.", frozenset({NXDOMAIN}), 0.0)
+
+
+def test_an_open_flow_that_went_astray_is_not_excused(context, clock):
+    """Some pings were lost on a late machine; that others were answered by a stranger is not its fault."""
+    context.lateness = Lateness()
+    probes = tuple(Probe(answer, 0.5, 0, n, 1.0) for n, answer in enumerate((ok("a"), SILENT, ok("b"))))
+    result = SeriesResult(probes, 3.0, late=1.0)
+    path = Path(Staged(context, clock, lambda _: result), replace(ADDRESS, kind="udp"), result)
+    context.lateness.note("pod@one", result)
+    path.fail("every ping answered by a", "1 by b", miss=flows.FLOW)
+    assert overloaded(path)
+    path.astray = True
+    assert not overloaded(path)
+
+
+def test_what_keeps_a_path_from_being_measured_is_kept(context, clock):
+    def path(*answers, **more):
+        result = SeriesResult(tuple(Probe(answer, 0.01) for answer in answers), 0.1)
+        return Path(Staged(context, clock, lambda _: result), replace(ADDRESS, **more), result)
+
+    good, bad = path(ok()), path(LACKING)
+    assert was_measured(good)
+    assert good.unmeasured is None
+    assert not was_measured(bad)
+    no_sctp = path(Answer(LOCAL, detail="socket(): Protocol not supported"), kind="sctp")
+    assert not was_measured(no_sctp)
+    with pytest.raises(CannotMeasure, match="no local port"):
+        settle([good, bad, no_sctp])
+    with pytest.raises(Unsupported, match="no SCTP"):
+        settle([good, no_sctp])
+    good.fail("an answer", "none", miss=LOST)
+    assert len(fails(lambda: settle([no_sctp, good, bad]))) == 1
