@@ -96,7 +96,8 @@ def _declared(tree: ast.Module, file: Path) -> list[Check]:
     except NameError as error:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         raise UsageError(
-            f"{file}:{line}: the declaration of a check has to be readable without running the rest: {error}",
+            f"{file}:{line}: kubereach cannot read the declaration of this check without running the "
+            f"file: {error}",
             "Use strings, constants of kubereach, and sums or tuples of those.",
         ) from None
     return [declared for one in found if (declared := declaration_of(one))]

@@ -177,10 +177,10 @@ class BesideRunner:
             del left[work]
             why = f"did not end within {self._deadline:g} s{_whereabouts(work)}"
             tally_of(work.item).abandoned = why
-            self._end(work, CannotMeasure(why, "A check has as long as --set check_deadline=SECONDS says."))
+            self._end(work, CannotMeasure(why, "Raise the limit with --set check_deadline=SECONDS."))
             slow = is_slow(work.item)
             waiting = [w for w in self._works.values() if not w.begun and is_slow(w.item) is slow]
-            self._thread(waiting, "in place of one that does not end")
+            self._thread(waiting, "in place of a thread that does not end")
         return min(left.values(), default=None)
 
     @pytest.hookimpl(tryfirst=True)
@@ -284,7 +284,7 @@ def _whereabouts(work: _Work) -> str:
     for entry in traceback.extract_stack(frame):  # the innermost last
         file = Path(entry.filename)
         if entry.filename == own:
-            place = f": it is at {file.name}:{entry.lineno}"
+            place = f": it waits at {file.name}:{entry.lineno}"
         elif place and file.is_relative_to(engine):
             place = f"{place.partition(', in ')[0]}, in {entry.name} ({file.name}:{entry.lineno})"
     return place

@@ -25,21 +25,26 @@ from kubereach.selftest.tables import Screen
 from kubereach.selftest.trial import Ended, Trial, apart, often, trials
 from kubereach_lab.faults import FAULTS, check_faults
 
-_DESCRIPTION = """\
-Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
-must fail that docs/faults.md names, and the report must name the layer that is at fault.
-"""
-_EPILOG = """\
-Narrow faults share runs, up to six at a time, and so do those that nothing may fail by: such a run counts if just the
-checks of all of them fail and each of them is located; else it is said what was otherwise, and they are run one by one.
-Those named with --fault are always run alone.
-
-An intermittent fault is detected when a run detects it; --times 50 shows how many of 50 do. That all 50 must is what
-their checks promise: docs/faults.md has the probabilities.
-
-It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no
-fault makes fail, and any false alarm on a healthy lab.
-"""
+_DESCRIPTION = (
+    "Runs all suites on healthy labs, where every check must pass, and on a lab with each "
+    "fault, where exactly the checks\n"
+    "in docs/faults.md must fail and the report must name the broken layer.\n"
+)
+_EPILOG = (
+    "Up to six narrow faults share one run, and so do faults that no check catches. A shared "
+    "run counts if exactly the checks\n"
+    "of its faults fail and the report locates each fault; otherwise the differences are "
+    "printed and each fault runs alone.\n"
+    "Faults named with --fault always run alone.\n"
+    "\n"
+    "--times 50 runs an intermittent fault 50 times and counts the runs that detect it. "
+    "docs/faults.md has the probabilities\n"
+    "of a miss.\n"
+    "\n"
+    "The exit code is 1 for a fault that is not detected, an unrelated failure, a wrong "
+    "layer, a core or ext check that no\n"
+    "fault makes fail, and a failure on a healthy lab.\n"
+)
 #: what the page is called, from the working folder
 PAGE = Path("docs/faults.md")
 

@@ -95,7 +95,7 @@ def test_a_run_takes_its_options_by_their_short_names(words: list[str]) -> None:
     done = kubereach("run", "--target=existing", "--kubeconfig=/not/there", *words)
     option = words[1].partition("=")[0]
     assert done.returncode == 2
-    assert f"{option} is an option of pytest, which `kubereach run` does not take" in done.stdout
+    assert f"`kubereach run` does not take pytest's option {option}" in done.stdout
     assert f"Give `kubereach run` {option.replace('kubereach-', '')}, before any --." in done.stdout
 
 
@@ -217,7 +217,7 @@ DECLARES = "from kubereach import DOCS, check\n"
     [
         (
             '@check(f"demo.{1}", source=DOCS)\ndef test_x():\n    """X."""',
-            "readable without running the rest",
+            "without running the file",
         ),
         (DECLARES + '@check("demo.x", source=DOCS)\ndef test_x():\n    pass', "has no docstring"),
         ("def test_x(:", "test_bad.py:1:"),

@@ -164,7 +164,7 @@ def test_nobody_listens(tmp_path):
 
 
 def test_a_name_that_does_not_resolve(tmp_path):
-    with pytest.raises(CannotMeasure, match="cannot be reached"):
+    with pytest.raises(CannotMeasure, match="cannot reach the API server"):
         api_for(tmp_path, "https://no-such-host.invalid:6443").get("/version")
 
 

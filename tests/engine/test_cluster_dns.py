@@ -179,7 +179,9 @@ def test_pods_ask_another_service_than_the_one_with_the_label():
     found = learned(FakeApi(services), conf("10.96.0.53"))
     assert str(found.dns) == "dns/unbound 10.96.0.53"
     (note,) = found.notes
-    assert note.startswith("pods ask dns/unbound 10.96.0.53, not kube-system/kube-dns 10.96.0.10")
+    assert note.startswith(
+        "pods use the DNS Service dns/unbound 10.96.0.53, not kube-system/kube-dns 10.96.0.10"
+    )
 
 
 def test_a_name_server_that_nobody_has_is_the_kubelets_mistake():

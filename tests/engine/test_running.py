@@ -255,7 +255,7 @@ def test_what_informs_fails_nothing_in_pytests_eyes(runner):
     assert (verdict.word, verdict.exit_code) == (NOTED, 0)
     reports = run(runner, item_of(INFO), call=CannotMeasure("no exec"))
     assert reports["call"].outcome == "skipped"
-    assert reports["call"].longrepr == ("test_demo.py", 7, "could not be measured: no exec")
+    assert reports["call"].longrepr == ("test_demo.py", 7, "not measured: no exec")
 
 
 def test_what_informs_fails_nothing_twice(runner):

@@ -164,4 +164,4 @@ def test_files_that_cannot_be_collected_are_no_pass(project: Project) -> None:
     ''')
     project.checks("import no_such_module", "test_broken.py")
     result = project.run("--continue-on-collection-errors", code=3)
-    result.stdout.fnmatch_lines(["kubereach: 1 files of checks could not be collected"])
+    result.stdout.fnmatch_lines(["kubereach: pytest could not collect 1 file of checks"])

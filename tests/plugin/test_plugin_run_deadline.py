@@ -61,7 +61,7 @@ def test_a_world_that_never_gets_ready(project: Project, wait: str, monkeypatch:
     project.checks(_CHECKS.format(more=""))
     run(project, code=3).stdout.fnmatch_lines(
         [
-            "kubereach: the run's deadline of 1.5 s passed while it was being prepared",
+            "kubereach: the run's deadline of 1.5 s passed during the preparation",
             "  Raise --kubereach-deadline, or select fewer checks.",
         ]
     )
@@ -77,7 +77,7 @@ def test_a_target_that_never_opens(project: Project) -> None:
     project.checks(_CHECKS.format(more=""))
     # in a process of its own: threads of other tests' checks that hang are here
     result = run(project, code=3, log="open close", subprocess=True)
-    result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed while it was being prepared"])
+    result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed during the preparation"])
 
 
 @pytest.mark.parametrize("more", ["", ", request"], ids=["in a thread", "in pytest"])
@@ -167,7 +167,7 @@ def test_threads_that_hang_do_not_keep_the_process(project: Project, thread: str
     assert project.log.endswith("stop close")
     assert project.report["verdict"] == "not measured"
     # all that was said has arrived, though standard output is a pipe
-    assert "the run's deadline of 0.5 s passed while it was being prepared" in done.stdout
+    assert "the run's deadline of 0.5 s passed during the preparation" in done.stdout
 
 
 def test_a_process_that_goes_on_is_not_ended(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
         ),
         (
             ["--kubereach-skip-check=x.*"],
-            ["kubereach: no check matches x.", "  See `kubereach list` for the ids."],
+            ["kubereach: no check matches x.*", "  See `kubereach list` for the ids."],
         ),
         (
             ["--kubereach-check=other.disturbs"],
@@ -86,7 +86,7 @@ def test_only_the_services_of_the_selected_checks_are_started(project: Project) 
             ["--kubereach-quick", "--kubereach-level=ext"],
             ["kubereach: none of the selected checks is quick *", "  Leave out --kubereach-quick."],
         ),
-        (["-k", "nothing"], ["kubereach: no check is left to run", "*"]),
+        (["-k", "nothing"], ["kubereach: no check is selected", "*"]),
         (
             ["--kubereach-target=moon"],
             ["kubereach: --kubereach-target moon: unknown target", "  Targets: lab, kind, existing."],
@@ -189,7 +189,7 @@ def test_collect_only_starts_nothing(project: Project) -> None:
         ["*::test_one", "*::test_two", "*::test_extra"]
     )
     project.run("--collect-only", "--kubereach-check=demo.x", code=2).stdout.fnmatch_lines(
-        ["kubereach: no check has the id demo.x"]
+        ["kubereach: no check matches demo.x"]
     )
     assert not (project.path / "log.txt").exists()
 

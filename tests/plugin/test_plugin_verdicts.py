@@ -117,7 +117,7 @@ def test_cannot():
     result = project.run(code=3)
     result.stdout.fnmatch_lines(
         [
-            "  could not be measured: exec into pods is forbidden (Allow create on pods/exec.)",
+            "  not measured: exec into pods is forbidden (Allow create on pods/exec.)",
             "not measured: *",
         ]
     )
