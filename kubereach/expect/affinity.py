@@ -21,7 +21,7 @@ from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.tally import judged
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 
 #: the pod that answers a vantage at an address, by the two's names
 Stuck = Mapping[tuple[str, str], str]
@@ -45,7 +45,7 @@ def stick(
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         length = longer(seen[0].vantage.context.settings, count, again)
-        return run_all([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
+        return run_each([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, lambda path: series_for(path, CONVERGED), right, patient=False)
@@ -125,7 +125,7 @@ def moved(
     series = [replace(series_for(path, 1), delay=after) for path in seen]
     stayed = 0
     for path, result in zip(
-        seen, run_all([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
+        seen, run_each([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
     ):
         path.result = result
         if was_measured(path) and result.outcomes[OK] != len(result.probes):

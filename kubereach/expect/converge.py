@@ -12,7 +12,7 @@ from kubereach.address import SERVED
 from kubereach.expect.evidence import Path
 from kubereach.outcome import UNANSWERED, SeriesResult
 from kubereach.settling import origin
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 from kubereach.vantage.series import Series
 
 #: seconds for which the first attempt of a path that may still converge waits for an answer
@@ -85,7 +85,7 @@ def converge(
     def attempt() -> bool:
         """Whether another attempt is worth it."""
         tried = time.monotonic()
-        results = run_all([(path.vantage, impatient(path)) for path in open_paths])
+        results = run_each([(path.vantage, impatient(path)) for path in open_paths])
         timeout[0] *= 2
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result

@@ -30,7 +30,7 @@ from kubereach.names import rdtype as rdtype_of
 from kubereach.outcome import LOCAL, NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.settings import Settings
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 
 #: a resolution by the vantage's own resolver may take so many times as long as one query, for it may ask several
 _RESOLVER = 1.5
@@ -107,7 +107,7 @@ def hold(
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, length, again)
-        return run_all([(path.vantage, replace(series(path, count), patient=True)) for path in some])
+        return run_each([(path.vantage, replace(series(path, count), patient=True)) for path in some])
 
     late += held(
         open_paths,
@@ -201,7 +201,7 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
         return
     seen = paths(vantages, [resolving(name, 0.0)])
     version = vantages[0].context.ip_version
-    results = run_all([(path.vantage, resolver_series(path, version, 1)) for path in seen])
+    results = run_each([(path.vantage, resolver_series(path, version, 1)) for path in seen])
     for path, result in zip(seen, results, strict=True):
         path.result = result
         measurable(path)

@@ -123,6 +123,8 @@ def patience(path: Path, timeout: float) -> float:
 
 def measurable(path: Path) -> None:
     """Raise `CannotMeasure` when nothing was probed, or a probe failed on the vantage's own machine."""
+    if path.result.error is not None:
+        raise path.result.error
     if not path.result.probes:
         raise CannotMeasure(
             f"{path.vantage.name} made no probe of {path.address}",

@@ -17,7 +17,7 @@ from kubereach.expect.misses import LOST, STATUS
 from kubereach.expect.reach import series_for
 from kubereach.outcome import OK, SeriesResult, in_words
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 
 #: the path that cloud providers ask for
 _PATH = "/healthz"
@@ -39,7 +39,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, _HOLD, again)
-        return run_all([(path.vantage, replace(series(path), count=count)) for path in some])
+        return run_each([(path.vantage, replace(series(path), count=count)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, series, right, patient=False)

@@ -31,7 +31,7 @@ from kubereach.expect.evidence import Path
 from kubereach.expect.telling import tell
 from kubereach.outcome import ANSWERED, OK, Answer, SeriesResult
 from kubereach.vantage import Series
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 
 #: by IP version, an address that is nobody's on any network: of the ranges for documentation
 NOBODY = {4: "192.0.2.213", 6: "2001:db8:ffff::213"}
@@ -76,7 +76,7 @@ class Middleboxes:
             for host in (NOBODY[key[3]], *path.vantage.context.unallocated(key[3]))
         ]
         found: dict[_Key, dict[tuple[str, str], Answer]] = {key: {} for key in self._paths}
-        for (key, _), result in zip(wanted, run_all([series for _, series in wanted]), strict=True):
+        for (key, _), result in zip(wanted, run_each([series for _, series in wanted]), strict=True):
             for probe in result.probes:
                 if probe.answer.outcome in ANSWERED:
                     found[key].setdefault(_signature(probe.answer), probe.answer)

@@ -27,7 +27,7 @@ from kubereach.outcome import (
     in_words,
 )
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 from kubereach.vantage.vantage import NODE
 
 #: probes of a control and of a negative: refusals are rate-limited, so there are few of them
@@ -174,7 +174,7 @@ def negative(
         patient = [
             (p.vantage, replace(series(p), timeout=p.vantage.context.settings.connect_timeout)) for p in short
         ]
-        for path, result in zip(short, run_all(patient), strict=True):
+        for path, result in zip(short, run_each(patient), strict=True):
             path.result = result
             judge(path)
         after = control_after(seen, lambda: _control(vantages, control, "after"))

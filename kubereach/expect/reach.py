@@ -17,7 +17,7 @@ from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.vantage import Series, Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 from kubereach.vantage.vantage import OUTSIDE
 
 #: who may answer: the names of pods, or those for each vantage's node
@@ -186,7 +186,7 @@ class _Reaching:
                 else longer(self._settings, whole, again - self._before)
             )
         # a late answer is waited for, while an attempt to converge is soon made again
-        return run_all(
+        return run_each(
             [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]
         )
 

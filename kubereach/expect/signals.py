@@ -15,7 +15,7 @@ from kubereach.expect.reach import series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import OK, in_words
 from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_each
 
 #: the share of errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
 BROKEN = 0.1
@@ -28,7 +28,7 @@ def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     for path in seen:
         count = path.vantage.context.settings.signal_requests
         asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
-    results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
+    results = run_each([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result, path.least = result, series.count
         if not was_measured(path):

@@ -11,7 +11,7 @@ from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.telling import tell
 from kubereach.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.vantage import Vantage
-from kubereach.vantage.group import run_all
+from kubereach.vantage.group import run_all, run_each
 
 
 def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
@@ -39,7 +39,7 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_agree`."""
     seen = paths(vantages, addresses)
     for path, result in zip(
-        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+        seen, run_each([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
     ):
         path.result = result
         was_measured(path)

@@ -16,7 +16,7 @@ from kubereach.address import SERVED
 from kubereach.context import Answered
 from kubereach.errors import CannotMeasure
 from kubereach.expect.converge import converge
-from kubereach.expect.evidence import Path
+from kubereach.expect.evidence import Path, measurable
 from kubereach.outcome import OK, in_words
 from kubereach.settling import Settling
 from kubereach.vantage import Series
@@ -74,6 +74,7 @@ def _await(seen: Sequence[Path], version: int) -> None:
         )
         for path, younger in barriers:
             if younger in late:
+                measurable(younger)
                 raise CannotMeasure(
                     f"{path.vantage.name} does not reach a Service that was made after the change of {path.address}: "
                     f"{younger.address}: {in_words(younger.result.outcomes)}",
