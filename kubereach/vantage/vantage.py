@@ -11,7 +11,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from kubereach.context import RunContext
-from kubereach.errors import CannotMeasure, Unreachable
+from kubereach.errors import CannotMeasure, InstrumentBroke, Unreachable
 from kubereach.outcome import REFUSED, Answer, SeriesResult
 from kubereach.vantage.ongoing import Ongoing
 from kubereach.vantage.pacing import TokenBucket
@@ -28,7 +28,7 @@ _SECOND_TRIES = 3
 _HANGS = "its stream or its machine hangs"
 
 
-class StreamBroke(CannotMeasure):
+class StreamBroke(InstrumentBroke):
     """The stream to a prober broke: of the series that were under way nothing is known."""
 
 

@@ -10,7 +10,7 @@ from kubereach.api import ApiError, Object
 from kubereach.cluster_dns import Resolving, as_pods_have_it
 from kubereach.diagnosis.on_call import OnCall
 from kubereach.errors import CannotMeasure
-from kubereach.events import Bus, ClusterKnown, Told, WorldReady
+from kubereach.events import Bus, Changed, ClusterKnown, Told, WorldReady
 from kubereach.outcome import OK
 from kubereach.preflight.admission import admit
 from kubereach.preflight.pull_secret import copies
@@ -28,6 +28,7 @@ from kubereach.world.objects import Objects
 from kubereach.world.proxies import Proxies
 from kubereach.world.readiness import Readiness
 from kubereach.world.removal import clear, remove_run
+from kubereach.world.renewal import renew
 from kubereach.world.sidecars import note
 from kubereach.world.unallocated import Unallocated
 
@@ -229,6 +230,10 @@ class World(Objects):
             error = not_removed(left, limit)
             self._say(error.message)
             raise error
+
+    def renew(self, changes: Sequence[Changed]) -> str:
+        """Have the cluster as it was before these changes of a check, see `kubereach.world.renewal`."""
+        return renew(self, changes)
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""
