@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubereach.address import Address
 from kubereach.check import SCTP
-from kubereach.diagnosis.finding import Finding
+from kubereach.diagnosis.finding import DNS, Finding
 from kubereach.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.events import Probed, Told
 from kubereach.expect.misses import ANSWERED, LOST, RECORDS
@@ -259,7 +259,9 @@ def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, st
     """What was found of another vantage that missed the same, if the place is that vantage's own node."""
     name, *missed = key
     for (other, *same), finding in found.items():
-        if finding and same == missed and finding.nodes == (_node(other),):
+        # a DNS replica that is on the node of who asked it is there for all others too
+        own = finding and finding.layer != DNS and finding.nodes == (_node(other),)
+        if finding and own and same == missed:
             return replace(finding, nodes=(_node(name),))
     return None
 

@@ -76,6 +76,10 @@ FAULTS: dict[str, Fault] = {
     "dns.nxdomain-as-nodata": Fault(
         "names that do not exist are answered as if they had no such records", DNS
     ),
+    "dns.one-replica-stale": Fault(
+        "one of the DNS replicas goes on answering what has been changed or taken away, as one that has lost its watch",
+        DNS,
+    ),
     "dns.one-replica-wrong": Fault("one of the DNS replicas knows no Service", DNS),
     "dns.refuses-tcp": Fault("cluster DNS takes no queries over TCP", DNS),
     "dns.search-missing": Fault("resolv.conf has no search list", NODE),

@@ -4,7 +4,7 @@
 ``{kubeconfig}`` and ``{report}`` filled in, each behind a proxy of its own, and writes a line of JSON for each: what
 came of it, and which faults there were. ``SEED:0:METHOD/PART`` is one whose only fault is that the server restarts
 once, with the first request of this method whose path has that part. The API server is that of $KUBECONFIG. TLS ends
-in the proxy, so that it can answer for the server: the kubeconfig that it writes trusts an authority of the proxy's own.
+in the proxy, so that it can answer for the server: the kubeconfig that it writes trusts an authority of its own.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from kubereach.diagnosis.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY
 from kubereach.errors import Failure
 from kubereach.events import Probed
 from kubereach.expect.budget import over_budget
-from kubereach.expect.misses import LOST, SPREAD
+from kubereach.expect.misses import LOST, RECORDS, SPREAD
 from kubereach.settling import CREATED, DELETED
 
 LOSS = Finding(NETWORK, "pod network between nodes", "http probes of pods fail", (), ("2 of 40",), ("ping",))
@@ -57,6 +57,15 @@ def test_without_an_examination_a_failure_is_its_topics() -> None:
     of = {"dns.a": DNS, "loadbalancer.a": BALANCER, "clusterip.a": PROXY, "nodes.a": NETWORK}
     for check, layer in of.items():
         assert [cause.layer for cause in causes([(check, "", [failure(miss=SPREAD)])])] == [layer]
+
+
+def test_a_wrong_record_is_of_cluster_dns_whatever_it_was_asked_for() -> None:
+    replica = Finding(DNS, "DNS replica coredns-a", "its answers are not what the API says", ("one",))
+    asked = [("dns.a", "", [failure(replica)]), ("lifecycle.b", "", [failure(miss=RECORDS)])]
+    (cause,) = causes(asked)
+    assert (cause.object, cause.nodes, cause.checks) == (replica.object, ("one",), ["dns.a", "lifecycle.b"])
+    (cause,) = causes([("lifecycle.b", "", [failure(miss=RECORDS)])])
+    assert cause.layer == DNS
 
 
 def test_a_failure_says_its_layer_where_nothing_was_probed() -> None:

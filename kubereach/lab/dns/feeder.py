@@ -28,6 +28,8 @@ class DnsFeeder:
         faults = set(self._config.faults)
         if "dns.one-replica-wrong" in faults and self._attached == 2:
             faults.add("dns.replica-empty")
+        if "dns.one-replica-stale" in faults and self._attached == 2:
+            faults.add("dns.replica-behind")
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}

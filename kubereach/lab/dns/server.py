@@ -54,6 +54,8 @@ class DnsServer:
         #: by name and type: what a server with a cache goes on answering, and when it was first answered
         self._kept: dict[tuple[str, str], tuple[Answer, float]] = {}
         self._faults: frozenset[str] = frozenset()
+        #: of a server that is behind: the records of each Service
+        self._known: dict[str, list[tuple[str, str, str]]] = {}
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
@@ -66,10 +68,18 @@ class DnsServer:
                 self._faults = frozenset(message["faults"])
                 self._zone = Zone(message["zone"], message["address"], self._faults)
             if "service" in message and "dns.replica-empty" not in self._faults:
-                self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
+                self._learn(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:
                 self._zone.set_namespaces(message["namespaces"])
             self._synced = self._synced or bool(message.get("synced"))
+
+    def _learn(self, service: str, records: list[tuple[str, str, str]]) -> None:
+        """Take a Service's records; one that is behind hears of none that are not there any more, or are others now."""
+        if "dns.replica-behind" in self._faults:
+            if not set(self._known.get(service, ())) <= set(records):
+                return
+            self._known[service] = records
+        self._zone.set_service(service, records)
 
     def reply(self, data: bytes, limit: int | None) -> bytes | None:
         """The reply to a query, None if it is not one. `limit` is the largest UDP reply without EDNS, None for TCP."""
