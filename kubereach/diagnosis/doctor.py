@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis import dns, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.misled import misled
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
@@ -70,6 +71,8 @@ class Doctor:
         if path.address.way == "dns" or _nameless(path):
             wrong = self._records_wrong(path, subject)
             return wrong or dns.walk(world, bench, path, subject, self._short)
+        if found := misled(world, bench, path, subject, self._short):
+            return self._records_wrong(path, subject) or found
         subject = self._followed(path, subject)
         if subject is None:
             return self._without_service(path)

@@ -21,7 +21,7 @@ from kubereach.model.misses import LOST, SPREAD
 from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.model.tally import judged
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: the pod that answers a vantage at an address, by the two's names
@@ -46,7 +46,7 @@ def stick(
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         length = longer(seen[0].vantage.context.settings, count, again)
-        return run_all([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
+        return run_each([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, lambda path: series_for(path, CONVERGED), right, patient=False)
@@ -126,7 +126,7 @@ def moved(
     series = [replace(series_for(path, 1), delay=after) for path in seen]
     stayed = 0
     for path, result in zip(
-        seen, run_all([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
+        seen, run_each([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
     ):
         path.result = result
         if was_measured(path) and result.outcomes[OK] != len(result.probes):

@@ -14,7 +14,7 @@ from kubereach.model.address import Address
 from kubereach.model.misses import SHARE
 from kubereach.model.outcome import OK
 from kubereach.probe import Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 
 #: chance of calling a balancer unfair that picks each endpoint with equal probability
 _FALSE_ALARM = 1e-9
@@ -34,7 +34,7 @@ def balanced(
     shares: Counter[str] = Counter(dict.fromkeys(backends, 0))
     # a path that loses requests says nothing new about shares, and each of them costs a time-out
     wanted = [(path.vantage, series_for(path, count)) for path in seen]
-    for path, result in zip(seen, run_all(wanted), strict=True):
+    for path, result in zip(seen, run_each(wanted), strict=True):
         path.result = result
         if was_measured(path):
             shares.update(result.backends)

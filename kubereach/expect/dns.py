@@ -30,7 +30,7 @@ from kubereach.model.outcome import (
 )
 from kubereach.model.settings import Settings
 from kubereach.probe import Series, Vantage, dns_message
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: a resolution by the vantage's own resolver may take so many times as long as one query, for it may ask several
@@ -108,7 +108,7 @@ def hold(
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, length, again)
-        return run_all([(path.vantage, replace(series(path, count), patient=True)) for path in some])
+        return run_each([(path.vantage, replace(series(path, count), patient=True)) for path in some])
 
     late += held(
         open_paths,
@@ -202,7 +202,7 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
         return
     seen = paths(vantages, [resolving(name, 0.0)])
     version = vantages[0].context.ip_version
-    results = run_all([(path.vantage, resolver_series(path, version, 1)) for path in seen])
+    results = run_each([(path.vantage, resolver_series(path, version, 1)) for path in seen])
     for path, result in zip(seen, results, strict=True):
         path.result = result
         measurable(path)

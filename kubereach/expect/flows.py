@@ -14,6 +14,7 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import BACKENDS, FLOW
 from kubereach.model.outcome import OK, WORDS, Probe, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
+from kubereach.probe.group import known
 from kubereach.probe.path import Path
 from kubereach.probe.running_series import Ongoing
 
@@ -46,8 +47,8 @@ def keep_reaching(
         yield
     finally:
         lasted = time.monotonic() - begun
-        # the streams must be free again, also when the block failed
-        results = [one.stop() for one in ongoing]
+        # the streams must be free again, also when the block failed; what has broken hides no failure
+        results = [known(one.stop) for one in ongoing]
     for path, result in zip(seen, results, strict=True):
         path.result, path.least = result, least_connections(path, lasted)
         foreign = result.backends.keys() - set(backends) if backends is not None else set()
@@ -160,7 +161,7 @@ class Flow:
 
     def must_stay(self, pods: Collection[str]) -> None:
         """End the flow: every ping was answered, and by one of `pods`. Raises `NotConforming`, `CannotMeasure`."""
-        results = [one.stop() for one in self._ongoing]
+        results = [known(one.stop) for one in self._ongoing]
         self._ended = True
         broken: set[tuple[str, Address]] = set()
         for path, result in zip(self._seen, results, strict=True):
@@ -231,14 +232,14 @@ class Flow:
         for one in self._ongoing:
             one.end_when(pods, times, within)
         self._ended = True
-        return [one.result() for one in self._ongoing]
+        return [known(one.result) for one in self._ongoing]
 
     def end(self) -> None:
         """End the flow without a verdict, if that has not been done; safe to call twice."""
         if not self._ended:
             self._ended = True
             for one in self._ongoing:
-                one.stop()
+                known(one.stop)
 
 
 def _ping(probe: Probe) -> str:
@@ -266,6 +267,6 @@ def _begin(seen: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoi
             started.append(path.vantage.begin(series(path)))
     except BaseException:
         for one in started:
-            one.stop()
+            known(one.stop)
         raise
     return started

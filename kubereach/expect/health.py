@@ -17,7 +17,7 @@ from kubereach.model.address import Address
 from kubereach.model.misses import LOST, STATUS
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: the path that cloud providers ask for
@@ -40,7 +40,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, _HOLD, again)
-        return run_all([(path.vantage, replace(series(path), count=count)) for path in some])
+        return run_each([(path.vantage, replace(series(path), count=count)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, series, right, patient=False)

@@ -11,7 +11,7 @@ from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: sizes that tell which packets a path does not carry: those of Ethernet less what tunnels take, and half of it
@@ -28,7 +28,7 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
         series = replace(
             series, in_flight=count, timeout=timeout, burst=True, retransmits=False, stop_after=0
         )
-        path.series, path.result, path.least = series, path.vantage.run(series), count
+        path.series, path.result, path.least = series, run_each([(path.vantage, series)])[0], count
         if was_measured(path) and path.result.outcomes[OK] != count:
             path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
     settle(seen)
@@ -50,7 +50,7 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
         )
         for path in reached
     ]
-    results = run_all([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
+    results = run_each([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
     for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
         if was_measured(path) and result.outcomes[OK] != 1:
@@ -63,7 +63,7 @@ def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: i
     seen = paths(vantages, addresses)
     reached = _reached(seen)
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
-    for path, (_, series), result in zip(reached, wanted, run_all(wanted), strict=True):
+    for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):
         path.series, path.result, path.least = series, result, CONVERGED
         was_measured(path)
     measured = [path for path in reached if not path.unmeasured]
@@ -78,7 +78,7 @@ def _largest(seen: Sequence[Path]) -> list[str]:
     asked = [
         (path.vantage, replace(series_for(path, 3), more={"size": size})) for path in seen for size in _SIZES
     ]
-    results = run_all(asked)
+    results = run_each(asked)
     return [_up_to(results[n : n + len(_SIZES)]) for n in range(0, len(results), len(_SIZES))]
 
 

@@ -27,7 +27,7 @@ from kubereach.model.outcome import (
     in_words,
 )
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE
 
@@ -175,7 +175,7 @@ def negative(
         patient = [
             (p.vantage, replace(series(p), timeout=p.vantage.context.settings.connect_timeout)) for p in short
         ]
-        for path, result in zip(short, run_all(patient), strict=True):
+        for path, result in zip(short, run_each(patient), strict=True):
             path.result = result
             judge(path)
         after = control_after(seen, lambda: _control(vantages, control, "after"))

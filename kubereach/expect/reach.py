@@ -17,7 +17,7 @@ from kubereach.model.errors import Failure
 from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.probe import Series, Vantage
 from kubereach.probe.context import RunContext
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import OUTSIDE
 
@@ -187,7 +187,7 @@ class _Reaching:
                 else longer(self._settings, whole, again - self._before)
             )
         # a late answer is waited for, while an attempt to converge is soon made again
-        return run_all(
+        return run_each(
             [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]
         )
 

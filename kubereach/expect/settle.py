@@ -14,7 +14,7 @@ from kubereach.model.address import Address
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told
-from kubereach.model.finding import Finding
+from kubereach.model.finding import DNS, Finding
 from kubereach.model.misses import ANSWERED, RECORDS
 from kubereach.model.outcome import LOCAL
 from kubereach.model.tally import Tally, current_tally, judged, must_go_on
@@ -68,6 +68,8 @@ def patience(path: Path, timeout: float) -> float:
 
 def measurable(path: Path) -> None:
     """Raise `CannotMeasure` when nothing was probed, or a probe failed on the vantage's own machine."""
+    if path.result.error is not None:
+        raise path.result.error
     if not path.result.probes:
         raise CannotMeasure(
             f"{path.vantage.name} made no probe of {path.address}",
@@ -202,7 +204,9 @@ def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, st
     """What was found of another vantage that missed the same, if the place is that vantage's own node."""
     name, *missed = key
     for (other, *same), finding in found.items():
-        if finding and same == missed and finding.nodes == (_node(other),):
+        # a DNS replica that is on the node of who asked it is there for all others too
+        own = finding and finding.layer != DNS and finding.nodes == (_node(other),)
+        if finding and own and same == missed:
             return replace(finding, nodes=(_node(name),))
     return None
 

@@ -11,7 +11,7 @@ from kubereach.expect.settle import names, paths, settle, was_measured
 from kubereach.model.address import Address
 from kubereach.model.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.probe import Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_all, run_each
 from kubereach.probe.path import Path
 
 
@@ -40,7 +40,7 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     """See `Expectation.to_agree`."""
     seen = paths(vantages, addresses)
     for path, result in zip(
-        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+        seen, run_each([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
     ):
         path.result = result
         was_measured(path)

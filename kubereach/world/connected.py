@@ -41,6 +41,8 @@ class Connected:
         self._cluster: Cluster | None = None
         self._board: Board | None = None
         self.lag: SliceLag | None = None
+        #: labels that Services have lent to pods: (namespace, pod, label) -> the Service's name
+        self.lent: dict[tuple[str, str, str], str] = {}
         #: gives load-balancer addresses of our own
         self.balancer = SelfBalancer(settings)
 

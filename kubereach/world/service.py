@@ -179,6 +179,7 @@ class Service(ServiceWays):
         wanted = {key: value for key, value in labels.items() if value is not None}
         named = list(pods)
         for pod in named:
+            self._world.lent |= {(self.namespace, pod, label): self.name for label in wanted}
             change = {"metadata": {"labels": dict(labels)}}
             self._world.api.patch(path_of(("v1", "Pod"), self.namespace, pod), change)
             self._world.context.bus.emit(Changed("patch", f"Pod {self.namespace}/{pod}"))

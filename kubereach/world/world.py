@@ -12,7 +12,7 @@ from kubereach.kube.cluster_dns import Resolving, as_pods_have_it
 from kubereach.kube.service_proxy import Proxies
 from kubereach.kube.watch_cache import Board, is_ready
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Bus, ClusterKnown, Told, WorldReady
+from kubereach.model.events import Bus, Changed, ClusterKnown, Told, WorldReady
 from kubereach.model.outcome import OK
 from kubereach.model.settings import Settings
 from kubereach.preflight.admission import admit
@@ -27,6 +27,7 @@ from kubereach.world.heartbeat import NAMESPACES, Leftovers, Renewal, release
 from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
 from kubereach.world.objects import Objects
 from kubereach.world.readiness import Readiness
+from kubereach.world.renewal import renew
 from kubereach.world.sidecars import note
 from kubereach.world.unallocated import Unallocated
 
@@ -227,6 +228,10 @@ class World(Objects):
             error = not_removed(left, limit)
             self._say(error.message)
             raise error
+
+    def renew(self, changes: Sequence[Changed]) -> str:
+        """Have the cluster as it was before these changes of a check, see `kubereach.world.renewal`."""
+        return renew(self, changes)
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""

@@ -36,6 +36,10 @@ class Dns(Group):
     no_srv = Fault("there are no SRV records", DNS)
     no_upstream = Fault("cluster DNS reaches no other name server", DNS)
     nxdomain_as_nodata = Fault("names that do not exist are answered as if they had no such records", DNS)
+    one_replica_stale = Fault(
+        "one of the DNS replicas goes on answering what has been changed or taken away, as one that has lost its watch",
+        DNS,
+    )
     one_replica_wrong = Fault("one of the DNS replicas knows no Service", DNS)
     refuses_tcp = Fault("cluster DNS takes no queries over TCP", DNS)
     search_missing = Fault("resolv.conf has no search list", NODE)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
-from staged import ADDRESS, CONTROL, Staged, noting, ok
+from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.expect import affinity, flows, health, load, signals, sources
 from kubereach.expect.dns import not_resolve, resolve
 from kubereach.expect.negative import negative
 from kubereach.expect.overload import overloaded
 from kubereach.expect.reach import reach
-from kubereach.expect.settle import settle, was_measured
-from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.expect.settle import measurable, settle, was_measured
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import ANSWERED, BACKENDS, LOST, RECORDS, SPREAD
@@ -29,6 +30,8 @@ from kubereach.model.outcome import (
     SeriesResult,
 )
 from kubereach.probe.path import Path
+from kubereach.probe.running_series import Ongoing
+from kubereach.probe.vantage import StreamBroke
 
 LACKING = Answer(LOCAL, detail="no local port")
 SILENT = Answer(TIMEOUT)
@@ -185,3 +188,88 @@ def test_what_keeps_a_path_from_being_measured_is_kept(context, clock):
         settle([good, no_sctp])
     good.fail("an answer", "none", miss=LOST)
     assert len(fails(lambda: settle([no_sctp, good, bad]))) == 1
+
+
+# --- streams that break
+
+
+class Cut(Staged):
+    """A vantage whose stream breaks with each series."""
+
+    def submit(self, series):
+        super().submit(series)
+        raise StreamBroke(f"the stream to {self.name} broke: reset")
+
+    def begin(self, series):
+        broken = Future()
+        broken.set_exception(StreamBroke(f"the stream to {self.name} broke: reset"))
+        return Ongoing(lambda **_: None, broken, series, self)
+
+    def ended(self, future, series, waited=0.0):
+        return future.result()
+
+
+class Going(Staged):
+    """A vantage whose series that go on are over when they are stopped."""
+
+    def begin(self, series):
+        done = Future()
+        done.set_result(played(replace(series, count=3), self.script(series)))
+        return Ongoing(lambda **_: None, done, series, self)
+
+    def ended(self, future, series, waited=0.0):
+        return future.result()
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_stream_that_breaks_hides_no_failure_of_another(two, context, clock, events, name):
+    _, other = two([SILENT], [ok("b") if name == "not_to_be_answered" else SILENT])
+    cut = Cut(context, clock, lambda _: [ok()])
+    # a control has to be there from everywhere
+    cut.submit = lambda series: (
+        Staged.submit(cut, series) if series.host == CONTROL.host else Cut.submit(cut, series)
+    )
+    failures = fails(lambda: HOLDS[name]([cut, other]))
+    assert {failure.vantage for failure in failures} == {"pod@two"}
+    assert any("the stream to pod@one broke" in text for text in texts(events))
+    with pytest.raises(StreamBroke, match="the stream to pod@one broke"):
+        HOLDS[name]([cut])
+
+
+def test_a_stream_that_breaks_while_something_is_changed_hides_no_failure(context, clock, events):
+    cut, losing = Cut(context, clock, lambda _: []), Going(context, clock, lambda _: [SILENT], node="two")
+    with pytest.raises(NotConforming) as error, flows.keep_reaching([cut, losing], [ADDRESS], None):
+        pass
+    assert {failure.vantage for failure in error.value.failures} == {"pod@two"}
+    assert any("the stream to pod@one broke" in text for text in texts(events))
+    with pytest.raises(StreamBroke), flows.keep_reaching([cut], [ADDRESS], None):
+        pass
+
+
+@pytest.mark.parametrize("going_on", [flows.keep_reaching, flows.flow])
+def test_a_stream_that_breaks_hides_no_failure_of_what_is_done_meanwhile(context, clock, going_on):
+    cut = Cut(context, clock, lambda _: [])
+    address = replace(ADDRESS, kind="tcp")
+    argument = None if going_on is flows.keep_reaching else 0.1
+    with pytest.raises(NotConforming, match="lost"), going_on([cut], [address], argument):
+        raise NotConforming([Failure("pod@one", "there", "an answer", "lost")])
+
+
+def test_what_concerns_all_streams_is_raised_at_once(context, clock):
+    over = Staged(context, clock, lambda _: [SILENT])
+
+    def submit(_):
+        raise CannotMeasure("the run is over")
+
+    over.submit = submit
+    with pytest.raises(CannotMeasure, match="the run is over"):
+        reach(
+            [over, Staged(context, clock, lambda _: [SILENT], node="two")], [ADDRESS], None, False, None, None
+        )
+
+
+def test_a_lost_series_is_like_no_other():
+    lost = SeriesResult.lost(CannotMeasure("no stream"))
+    assert (lost.outcomes, lost.backends, lost.latencies) == ({LOCAL: 1}, {}, ())
+    with pytest.raises(CannotMeasure, match="no stream"):
+        measurable(Path(None, ADDRESS, lost))
