@@ -21,7 +21,7 @@ from kubereach.model.finding import DNS, PROXY
 from kubereach.model.misses import LOST, RECORDS
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.settings import Settings
-from kubereach.probe import Series
+from kubereach.probe import Series, dns_message
 from kubereach.probe.path import Path
 
 NAME = "web.shop.svc.cluster.local."
