@@ -31,8 +31,7 @@ from kubereach.model.address import Address
 from kubereach.model.convergence import not_before
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import DNS, NODE
-from kubereach.model.outcome import NXDOMAIN, UNANSWERED, UNREACHABLE
-from kubereach.model.outcome import TIMEOUT as TIMED_OUT
+from kubereach.model.outcome import NXDOMAIN, UNANSWERED
 from kubereach.model.tally import judged
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.service import Service
@@ -87,11 +86,6 @@ class Expectation:
     def to_be_refused(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""
         negative.negative(self._vantages, addresses_of(where), None, addresses_of(control), within)
-
-    def to_time_out(self, where: Where, *, control: Where, within: float | None = None) -> None:
-        """Nothing comes back: a time-out, or a router's word that there is no such host."""
-        silent = frozenset({TIMED_OUT, UNREACHABLE})
-        negative.negative(self._vantages, addresses_of(where), silent, addresses_of(control), within)
 
     def not_to_be_answered(self, where: Where, *, control: Where, within: float | None = None) -> None:
         """Nobody answers, in whatever way: refused, timed out, unreachable or denied by the node's own rules.

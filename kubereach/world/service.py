@@ -34,7 +34,7 @@ class Service(ServiceWays):
 
     @property
     def workload(self) -> Workload:
-        """The Deployment of its name, which came with it."""
+        """The Deployment or StatefulSet that came with it."""
         return Workload(self._world, self)
 
     # changes
@@ -65,12 +65,6 @@ class Service(ServiceWays):
             spec |= {"clusterIP": None, "clusterIPs": None}
         self.patch({"spec": spec})
         self._world.board.wait(lambda: self.type == type_, 5)
-
-    def become_cluster_ip(self) -> None:
-        """Turn it into type ClusterIP and wait until the API shows no node port any more."""
-        ports = [{k: v for k, v in p.items() if k != "nodePort"} for p in self.obj["spec"]["ports"]]
-        self.patch({"spec": {"type": "ClusterIP", "ports": ports}})
-        self._world.board.wait(lambda: self.type == "ClusterIP", 5)
 
     def take_address(self, ip_mode: str) -> Address:
         """Give itself a load-balancer address of ours, with this ipMode (VIP, Proxy), and wait until it is seen.
@@ -209,27 +203,6 @@ class Service(ServiceWays):
             return all(pod is not None and is_ready(pod) == on for pod in found)
 
         self._await(noticed, f"{'ready' if on else 'unready'} condition of {', '.join(pods)}")
-
-    def scale(self, replicas: int) -> None:
-        """Scale the Deployment of the Service's name and wait until just so many pods are ready."""
-        path = path_of(("apps/v1", "Deployment"), self.namespace, self.name)
-        self._world.api.patch(path, {"spec": {"replicas": replicas}})
-        self._world.context.bus.emit(Changed("patch", f"Deployment {self.namespace}/{self.name}"))
-        self._await(lambda: len(self.endpoints) == replicas, f"{replicas} ready pods of {self.name}")
-
-    def replace_pods(self, *chosen: str) -> None:
-        """Delete the named pods, or all that serve, and wait until as many others are ready in their place."""
-        before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self._pods()}
-        old = {before[name] for name in (chosen or before)}
-        for name in chosen or before:
-            self._world.api.delete(path_of(("v1", "Pod"), self.namespace, name), gracePeriodSeconds=1)
-            self._world.context.bus.emit(Changed("delete", f"Pod {self.namespace}/{name}"))
-
-        def replaced() -> bool:
-            now = {pod["metadata"]["uid"] for pod in self._pods()}
-            return len(now) == len(before) and not now & old
-
-        self._await(replaced, f"replacements of the pods of {self.name}")
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
         limit = self._world.context.settings.world_deadline

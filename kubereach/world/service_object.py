@@ -43,10 +43,6 @@ class ServiceObject:
         found = self._world.board.get("Service", meta["namespace"], meta["name"])
         return found if found and found["metadata"]["uid"] == meta["uid"] else None
 
-    def seen(self) -> bool:
-        """Whether the watch has shown it yet."""
-        return self._live() is not None
-
     def changed(self, what: str = CHANGED) -> None:
         """From now on the data plane has the whole deadline to converge again; `what` is told by reports."""
         self.settled = Settling.after(what, self._world.context.settings.converge_deadline)
@@ -167,11 +163,6 @@ class ServiceObject:
     def reverse(self) -> str:
         """The name of its cluster IP's PTR record."""
         return dns_names.reverse(self.cluster_ip)
-
-    @property
-    def namespace_search(self) -> tuple[str, ...]:
-        """The search list of pods in its namespace, as dnsPolicy ClusterFirst asks for it."""
-        return dns_names.search_list(self.namespace, self._world.cluster.domain)
 
     def srv(self, port: str = "", protocol: str = "") -> str:
         """The name of a named port's SRV records."""

@@ -1,9 +1,9 @@
-"""The Deployment behind a Service that a check has made: rolled out, scaled, its pods replaced or told to end."""
+"""The Deployment or StatefulSet behind a Service: rolled out, scaled, its pods replaced or told to end."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kubereach.kube.client import Object, path_of
@@ -25,10 +25,10 @@ _REVISION = "kubereach.io/revision"
 
 
 class Workload:
-    """The Deployment of a Service's name. Each method waits until what it asked for is so.
+    """What makes a Service's pods: they have the label ``app`` that it selects by, or else its name.
 
-    Raises `CannotMeasure` as soon as it is clear that a pod cannot start, or when it takes longer than
-    ``settings.world_deadline`` seconds.
+    Each method waits until what it asked for is so. Raises `CannotMeasure` as soon as it is clear that a pod cannot
+    start, or when it takes longer than ``settings.world_deadline`` seconds.
     """
 
     def __init__(self, world: Vantages, service: Service) -> None:
@@ -38,11 +38,11 @@ class Workload:
     @property
     def pods(self) -> list[Object]:
         """Its pods, those that are on their way out included."""
-        name = self._service.name
+        app = self._service.selector.get("app", self._service.name)
         return [
             pod
             for pod in self._world.board.all("Pod", self._service.namespace)
-            if (pod["metadata"].get("labels") or {}).get("app") == name
+            if (pod["metadata"].get("labels") or {}).get("app") == app
         ]
 
     def scale(self, replicas: int) -> None:
@@ -103,17 +103,20 @@ class Workload:
             self._world.context.bus.emit(Changed("delete", f"Pod {namespace}/{name}"))
         self._await(lambda: not self.pods, "end of the last pod")
 
-    def replace(self, names: Iterable[str]) -> frozenset[str]:
-        """Delete pods by name, until as many others are ready and they have gone; gives the new ones."""
-        old, before = set(names), len(self.pods)
-        for name in old:
-            path = path_of(("v1", "Pod"), self._service.namespace, name)
-            self._world.api.delete(path)
+    def replace(self, *names: str) -> frozenset[str]:
+        """Delete its pods, or those named, until as many others are ready and they have gone; gives those that serve.
+
+        A pod of a StatefulSet is replaced by one of the same name.
+        """
+        before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods}
+        old = {before[name] for name in names or before}
+        for name in names or before:
+            self._world.api.delete(path_of(("v1", "Pod"), self._service.namespace, name))
             self._world.context.bus.emit(Changed("delete", f"Pod {self._service.namespace}/{name}"))
 
         def replaced() -> bool:
-            now = {pod["metadata"]["name"] for pod in self.pods if is_ready(pod)}
-            return len(now) == before and not old & {p["metadata"]["name"] for p in self.pods}
+            now = {pod["metadata"]["uid"]: is_ready(pod) for pod in self.pods}
+            return sum(now.values()) == len(before) and not old & now.keys()
 
         self._await(replaced, "replacement of deleted pods")
         return self._service.endpoints

@@ -55,7 +55,7 @@ def test_replaced_pod(world, other_pods):
         address, first = service.cluster_ip, min(service.endpoints)
         expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
-        serving = service.workload.replace({first})
+        serving = service.workload.replace(first)
 
         expect(other_pods).to_reach(service, backends=serving, every=True)
         verify(service.cluster_ip == address, f"{address} became {service.cluster_ip}")

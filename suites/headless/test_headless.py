@@ -46,7 +46,7 @@ def test_stateful_names(stateful, pods):
         expect(pods).to_resolve(stateful.member(pod), {address}, settled=stateful.settled)
         expect(pods).to_reach(stateful.by_name(stateful.member(pod)), backends={pod})
 
-    stateful.replace_pods("member-0")
+    stateful.workload.replace("member-0")
 
     name, address = stateful.member("member-0"), stateful.address_of["member-0"]
     expect(pods).to_resolve(name, {address}, settled=stateful.settled)
@@ -73,7 +73,7 @@ def test_follows(world, other_pods, cluster):
     """
     with world.create("scaled") as service:
         for replicas in (2, 1):
-            service.scale(replicas)
+            service.workload.scale(replicas)
             expect(other_pods).to_be_told(
                 service.rdtype, service.fqdn, service.addresses, by=cluster, settled=service.settled
             )

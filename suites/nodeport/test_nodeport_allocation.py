@@ -40,11 +40,14 @@ def test_closed_after(world, nodeport, other_pods, cluster):
 
     A port that stays open serves pods that their owner believes to be unreachable, until it is given to somebody else.
     """
-    for give_up in ("become_cluster_ip", "delete"):
+    for deleted in (False, True):
         with world.create("closing") as service:
             ports = service.on_each(cluster.nodes)
             expect(other_pods).to_reach(ports, backends=service.endpoints)
-            getattr(service, give_up)()
+            if deleted:
+                service.delete()
+            else:
+                service.become("ClusterIP")
             expect(other_pods).not_to_be_answered(
                 service.formerly(ports), control=nodeport.on_each(cluster.nodes)
             )

@@ -111,7 +111,6 @@ NOTHING = {
     "to_reach, every": lambda e: e.to_reach(ADDRESS, backends={"a"}, every=True),
     "to_be_refused": lambda e: e.to_be_refused(ADDRESS, control=ADDRESS),
     "not_to_be_answered": lambda e: e.not_to_be_answered(ADDRESS, control=ADDRESS),
-    "to_time_out": lambda e: e.to_time_out(ADDRESS, control=ADDRESS),
     "to_stick": lambda e: e.to_stick(ADDRESS),
     "to_resolve": lambda e: e.to_resolve(NAME, ["10.96.0.1"]),
     "not_to_resolve": lambda e: e.not_to_resolve(NAME, control=NAME),
