@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.subject import Subject
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of
 from kubereach.kube.endpointslices import SERVICE
 from kubereach.kube.watch_cache import has_condition, is_ready
 from kubereach.model.finding import API, WORKLOAD, Finding
@@ -112,7 +113,7 @@ def slices_wrong(subject: Subject) -> Finding | None:
         lines += [
             f"pod {pod['metadata']['name']} is terminating, still serves and is not listed"
             for pod in _last_ones(subject)
-            if not {one["ip"] for one in pod["status"].get("podIPs") or ()} & subject.listed.keys()
+            if not set(addresses_of(pod)) & subject.listed.keys()
         ]
     if not lines:
         return None

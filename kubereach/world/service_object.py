@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import selector_of
 from kubereach.model import dns_names
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming
@@ -87,7 +88,7 @@ class ServiceObject:
     @property
     def selector(self) -> dict[str, str]:
         """Its selector: another Service with the same one has all of its endpoints from the first moment on."""
-        return dict(self.obj["spec"].get("selector") or {})
+        return selector_of(self.obj)
 
     @property
     def affinity_timeout(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of, port_at, selector_of, serving
 from kubereach.kube.endpointslices import SERVICE, service_of, slices_of
-from kubereach.kube.watch_cache import is_ready
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import API, Finding
 from kubereach.model.ip import first_of
@@ -19,18 +19,7 @@ class ServicePods(ServiceObject):
     """A Service with its endpoints."""
 
     def _pods(self) -> list[Object]:
-        selector = self.obj["spec"].get("selector")
-        if not selector:
-            return []
-        every = self.obj["spec"].get("publishNotReadyAddresses", False)
-        found = []
-        for pod in self._world.board.all("Pod", self.namespace):
-            labels = pod["metadata"].get("labels") or {}
-            if all(labels.get(key) == value for key, value in selector.items()):
-                there = every and pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")
-                if there or is_ready(pod):
-                    found.append(pod)
-        return found
+        return serving(self.obj, self._world.board.all("Pod", self.namespace))
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -51,12 +40,7 @@ class ServicePods(ServiceObject):
     @property
     def pod_ips(self) -> dict[str, tuple[str, ...]]:
         """All addresses of each of its pods, by name."""
-        return {
-            pod["metadata"]["name"]: tuple(
-                one["ip"] for one in pod["status"].get("podIPs") or [{"ip": pod["status"]["podIP"]}]
-            )
-            for pod in self._pods()
-        }
+        return {pod["metadata"]["name"]: addresses_of(pod) for pod in self._pods()}
 
     @property
     def endpoints_by_node(self) -> dict[str, frozenset[str]]:
@@ -69,13 +53,7 @@ class ServicePods(ServiceObject):
 
     def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
         """The number that targetPort means at each of its pods: a name means what the pod gives it to."""
-        target = port.get("targetPort", port["port"])
-        found = []
-        for pod in self._pods():
-            declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
-            named = [p["containerPort"] for p in declared if p.get("name") == target]
-            number = target if isinstance(target, int) else named[0] if named else 0
-            found.append((str(pod["metadata"]["name"]), int(number)))
+        found = [(str(pod["metadata"]["name"]), port_at(pod, port)) for pod in self._pods()]
         return tuple(sorted(found))
 
     @property
@@ -124,7 +102,7 @@ class ServicePods(ServiceObject):
                 (ready if is_called_ready else others).update(endpoint["addresses"])
         # pods that are not ready, or on their way out, may be listed as such
         pods = self._world.board.all("Pod", self.namespace)
-        ours = {str(one["ip"]) for pod in pods for one in pod["status"].get("podIPs") or ()}
+        ours = {address for pod in pods for address in addresses_of(pod)}
         if ready == self.addresses and others <= ours:
             return ""
         return (
@@ -134,9 +112,7 @@ class ServicePods(ServiceObject):
 
     def mismatches(self) -> list[str]:
         """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.selector_mismatch`."""
-        return differences(
-            self.obj["spec"].get("selector") or {}, self._world.board.all("Pod", self.namespace)
-        )
+        return differences(selector_of(self.obj), self._world.board.all("Pod", self.namespace))
 
     def own_pods(self, *names_: str) -> VantageGroup:
         """Vantages inside its own pods (all, or the named ones, ready or not)."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kubereach.kube.access import ClusterAccess
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of
 from kubereach.model.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.model.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.model.events import Bus
@@ -112,9 +113,7 @@ class Vantages(Connected):
             self.context,
             pod=name,
             namespace=namespace,
-            address=first_of(
-                [one["ip"] for one in pod["status"].get("podIPs") or ()], self.cluster.ip_version
-            ),
+            address=first_of(addresses_of(pod), self.cluster.ip_version),
             label=f"{name}@{short}" if labelled else f"{kind}@{short}",
         )
 
