@@ -99,7 +99,7 @@ def subjects_at(world: World, name: str) -> list[Subject]:
 def datagram_endpoints(world: World) -> list[Endpoint]:
     """The ready pods of ours that echo datagrams, at the port where they do."""
     found = []
-    for pod in filter(is_ready, world.board.all("Pod", world.namespace)):
+    for pod in filter(is_ready, world.board.all("Pod", world.namespaces.services)):
         name, node = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
         ports = [port for container in pod["spec"]["containers"] for port in container.get("ports") or ()]
         numbers = [port["containerPort"] for port in ports if port.get("protocol") == "UDP"]

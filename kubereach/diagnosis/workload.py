@@ -65,7 +65,7 @@ _LAG = 3.0
 def slices_late(world: World, subject: Subject) -> Finding | None:
     """EndpointSlices that say the right thing by now, but not soon enough."""
     meta = subject.service["metadata"]
-    seconds = world.lag.longest(meta["namespace"], meta["name"]) if world.lag else 0.0
+    seconds = world.slice_lag.longest(meta["namespace"], meta["name"])
     if seconds < _LAG:
         return None
     what = f"those of Service {subject.name} were {seconds:.1f} s behind its pods"

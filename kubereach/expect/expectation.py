@@ -142,9 +142,11 @@ class Expectation:
     def to_be_told_health(self, service: Service, *, nodes: Sequence[Node]) -> None:
         """The Service's health-check node port answers 200 on the nodes with ready endpoints, 503 on all others."""
         good = [
-            service.health_check_on(node).host for node in nodes if node.name in service.endpoints_by_node
+            service.addresses.health_check_on(node).host
+            for node in nodes
+            if node.name in service.endpoints.by_node
         ]
-        health.told(self._vantages, [service.health_check_on(node) for node in nodes], good)
+        health.told(self._vantages, [service.addresses.health_check_on(node) for node in nodes], good)
 
     def to_report_source(self, where: Where) -> None:
         """Every connection is answered; as whom the backends saw the vantages is told in the report."""
@@ -291,11 +293,11 @@ class Expectation:
         How a target without a hostname is called is the server's own choice, so they are told by their addresses;
         `names` are the targets where endpoints have hostnames.
         """
-        wanted = frozenset(service.addresses if addresses is None else addresses)
+        wanted = frozenset(service.endpoints.addresses if addresses is None else addresses)
         server = self._servers(by, service.settled)[0]
         members = None if names is None else frozenset(names)
-        found = dns.srv_targets(self._vantages, server, service.srv(), port, len(wanted), members)
-        of = service.address_of
+        found = dns.srv_targets(self._vantages, server, service.names.srv(), port, len(wanted), members)
+        of = service.endpoints.address_of
         whose = {f"{pod}.{service.fqdn}": address for pod, address in of.items()} if names is not None else {}
         targets = found[self._vantages[0].name]
         pointed = {target: self._address_of(target, server, wanted, whose.get(target)) for target in targets}
@@ -305,7 +307,7 @@ class Expectation:
                 [
                     Failure(
                         self._vantages[0].name,
-                        f"dns SRV {service.srv()}",
+                        f"dns SRV {service.names.srv()}",
                         f"a target for each of {', '.join(sorted(wanted))}",
                         f"none for {missing}",
                         tuple(f"{target} is {address}" for target, address in sorted(pointed.items())),

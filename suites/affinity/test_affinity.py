@@ -60,4 +60,4 @@ def test_default_timeout(world):
     Applications are written for it, without their owners knowing.
     """
     with world.create("over-spares", name="default-timeout", spec={"sessionAffinity": "ClientIP"}) as service:
-        verify(service.affinity_timeout == 10800, f"it is {service.affinity_timeout}")
+        verify(service.spec.affinity_timeout == 10800, f"it is {service.spec.affinity_timeout}")

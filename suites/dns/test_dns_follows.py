@@ -20,11 +20,11 @@ def test_follows(world, other_pods, cluster):
 
     with world.create("with-ports", name="followed", ports=[WEB]) as service:
         rdtype = service.rdtype
-        told(rdtype, service.fqdn, *service.records(rdtype))
-        told("SRV", service.srv("http"), f"8500 {service.fqdn}")
+        told(rdtype, service.fqdn, *service.names.records(rdtype))
+        told("SRV", service.names.srv("http"), f"8500 {service.fqdn}")
 
         service.set_ports({**WEB, "port": 8501})
-        told("SRV", service.srv("http"), f"8501 {service.fqdn}")
+        told("SRV", service.names.srv("http"), f"8501 {service.fqdn}")
 
         service.delete()
         told(rdtype, service.fqdn, rcode="NXDOMAIN")

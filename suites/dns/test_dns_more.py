@@ -24,7 +24,7 @@ def test_case_and_ttl(clusterip, pods, cluster):
     are gone.
     """
     rdtype = clusterip.rdtype
-    expect(pods).to_be_told(rdtype, clusterip.fqdn.upper(), clusterip.records(rdtype), by=cluster)
+    expect(pods).to_be_told(rdtype, clusterip.fqdn.upper(), clusterip.names.records(rdtype), by=cluster)
     expect(pods).to_report_records(rdtype, clusterip.fqdn, by=cluster, longest=300)
 
 

@@ -25,7 +25,7 @@ def test_qualified(clusterip, pods, other_pods, nodes):
     Forms that fail only without the final dot point to the search list or to ndots.
     """
     for group in (pods, other_pods, nodes):
-        expect(group).to_resolve(clusterip.qualified, clusterip.cluster_ips)
+        expect(group).to_resolve(clusterip.names.qualified, clusterip.cluster_ips)
 
 
 @check("dns.no-leak", level=CORE, source=DOCS + "dns-pod-service/#namespaces-of-services")

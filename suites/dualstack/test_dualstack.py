@@ -21,17 +21,17 @@ def test_addresses(world, cluster):
         return world.create("over-backend", name=name, spec=spec)
 
     with asking("plain") as service:
-        service.must_have(first)
+        service.spec.must_have_families(first)
         service.patch({"spec": {"ipFamilyPolicy": "PreferDualStack"}})
-        service.must_have(first, second)
+        service.spec.must_have_families(first, second)
     with asking("single", ipFamilyPolicy="SingleStack", ipFamilies=[second]) as service:
-        service.must_have(second)
+        service.spec.must_have_families(second)
     with asking("reversed", ipFamilies=[second, first], **BOTH) as service:
-        service.must_have(second, first)
+        service.spec.must_have_families(second, first)
         service.patch({"spec": {"ipFamilyPolicy": "SingleStack"}})
-        service.must_have(second)
+        service.spec.must_have_families(second)
     with asking("preferring", ipFamilyPolicy="PreferDualStack") as service:
-        service.must_have(first, second)
+        service.spec.must_have_families(first, second)
 
 
 @check("dualstack.reach", slow=True, level=EXT, needs=(DUAL_STACK, HOST_NETWORK), source=DOCS + "dual-stack/")

@@ -13,7 +13,7 @@ def test_cname(externalname, pods, cluster):
     Anything else (an address, a longer name) means that a server looked the target up on its own.
     """
     verify(not externalname.cluster_ips, f"it has {externalname.cluster_ips}")
-    expect(pods).to_be_told("CNAME", externalname.fqdn, [externalname.external_name], by=cluster)
+    expect(pods).to_be_told("CNAME", externalname.fqdn, [externalname.spec.external_name], by=cluster)
 
 
 @check("externalname.to-service", level=CORE, source=DOCS + "service/#externalname")

@@ -13,8 +13,8 @@ def test_all_pods(headless, pods, cluster):
     Clients do their own balancing and must see every member. Fewer addresses overload the rest.
     """
     verify(not headless.cluster_ips, f"it has {headless.cluster_ips}")
-    expect(pods).to_resolve(headless.fqdn, headless.addresses)
-    expect(pods).to_be_told(headless.rdtype, headless.fqdn, headless.addresses, by=cluster)
+    expect(pods).to_resolve(headless.fqdn, headless.endpoints.addresses)
+    expect(pods).to_be_told(headless.rdtype, headless.fqdn, headless.endpoints.addresses, by=cluster)
     expect(pods).to_reach(headless.by_name(headless.fqdn), backends=headless.endpoints, every=True)
 
 
@@ -26,8 +26,8 @@ def test_not_ready(unready, published, pods, cluster):
     before any of them is ready.
     """
     # first the one that lists such a pod: it is known then, and the other one could list it too
-    expect(pods).to_be_told(published.rdtype, published.fqdn, published.addresses, by=cluster)
-    expect(pods).to_be_told(unready.rdtype, unready.fqdn, unready.addresses, by=cluster)
+    expect(pods).to_be_told(published.rdtype, published.fqdn, published.endpoints.addresses, by=cluster)
+    expect(pods).to_be_told(unready.rdtype, unready.fqdn, unready.endpoints.addresses, by=cluster)
 
 
 @check(
@@ -42,13 +42,13 @@ def test_stateful_names(stateful, pods):
     Databases tell their members by these names. One that leads to another pod mixes up their data; one that stays
     behind keeps a restarted member out.
     """
-    for pod, address in stateful.address_of.items():
-        expect(pods).to_resolve(stateful.member(pod), {address}, settled=stateful.settled)
-        expect(pods).to_reach(stateful.by_name(stateful.member(pod)), backends={pod})
+    for pod, address in stateful.endpoints.address_of.items():
+        expect(pods).to_resolve(stateful.names.pod(pod), {address}, settled=stateful.settled)
+        expect(pods).to_reach(stateful.by_name(stateful.names.pod(pod)), backends={pod})
 
     stateful.workload.replace("member-0")
 
-    name, address = stateful.member("member-0"), stateful.address_of["member-0"]
+    name, address = stateful.names.pod("member-0"), stateful.endpoints.address_of["member-0"]
     expect(pods).to_resolve(name, {address}, settled=stateful.settled)
     expect(pods).to_reach(stateful.by_name(name), backends={"member-0"})
 
@@ -61,7 +61,7 @@ def test_srv(headless, stateful, pods, cluster):
     pod there must be one.
     """
     expect(pods).to_find_members(headless, 8080, by=cluster)
-    members = [stateful.member(pod) for pod in stateful.endpoints]
+    members = [stateful.names.pod(pod) for pod in stateful.endpoints]
     expect(pods).to_find_members(stateful, 8080, by=cluster, names=members)
 
 
@@ -75,5 +75,5 @@ def test_follows(world, other_pods, cluster):
         for replicas in (2, 1):
             service.workload.scale(replicas)
             expect(other_pods).to_be_told(
-                service.rdtype, service.fqdn, service.addresses, by=cluster, settled=service.settled
+                service.rdtype, service.fqdn, service.endpoints.addresses, by=cluster, settled=service.settled
             )

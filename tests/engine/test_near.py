@@ -11,6 +11,7 @@ from kubereach.kube.cluster import Cluster, Node
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.world import topology
+from kubereach.world.service_endpoints import Endpoints
 
 
 def cluster(**zones: str) -> Cluster:
@@ -20,10 +21,8 @@ def cluster(**zones: str) -> Cluster:
 
 def service(**pods: str):
     """Of pods, each on the node that is given for it."""
-    by_node: dict[str, frozenset[str]] = {}
-    for pod, node in pods.items():
-        by_node[node] = by_node.get(node, frozenset()) | {pod}
-    return SimpleNamespace(name="web", endpoints=frozenset(pods), endpoints_by_node=by_node)
+    made = [{"metadata": {"name": pod}, "spec": {"nodeName": node}} for pod, node in pods.items()]
+    return SimpleNamespace(name="web", endpoints=Endpoints.of(made, 4, frozenset()))
 
 
 def test_the_nodes_own_pods_come_first_then_the_zones_then_all() -> None:
