@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, check
-from kubereach.expect import dns_names, expect
+from kubereach.expect import Query, dns_names, expect
 
 
 @check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")
@@ -13,8 +13,8 @@ def test_exact_address(clusterip, pods, cluster):
     One address too many sends part of the traffic astray; one that is old sends all of it.
     """
     for rdtype in ("A", "AAAA"):
-        expect(pods).to_be_told(
-            rdtype, clusterip.fqdn, clusterip.names.records(rdtype), by=cluster, thorough=True
+        expect(pods).to_get_records(
+            Query(rdtype, clusterip.fqdn), clusterip.names.records(rdtype), by=cluster, thorough=True
         )
 
 
@@ -26,7 +26,7 @@ def test_no_such_family(clusterip, pods, cluster):
     every connection wait.
     """
     rdtype = "AAAA" if clusterip.rdtype == "A" else "A"
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, (), by=cluster)
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn), (), by=cluster)
 
 
 @check("dns.srv", level=CORE, source=DNS_SPEC + "#232---srv-records")
@@ -37,7 +37,7 @@ def test_srv(multiport, pods, cluster):
     """
     for port in ("http", "line", "datagram"):
         record = f"{multiport.spec.port_number(port)} {multiport.fqdn}"
-        expect(pods).to_be_told("SRV", multiport.names.srv(port), [record], by=cluster)
+        expect(pods).to_get_records(Query("SRV", multiport.names.srv(port)), [record], by=cluster)
 
 
 @check("dns.ptr", level=CORE, source=DNS_SPEC + "#233---ptr-record")
@@ -46,10 +46,12 @@ def test_ptr(clusterip, stateful, pods, cluster):
 
     Logs and some authentication schemes look back from the address; without the record each look takes a time-out.
     """
-    expect(pods).to_be_told("PTR", clusterip.names.reverse, [clusterip.fqdn], by=cluster)
+    expect(pods).to_get_records(Query("PTR", clusterip.names.reverse), [clusterip.fqdn], by=cluster)
     for pod, address in stateful.endpoints.address_of.items():
         name = dns_names.reverse(address)
-        expect(pods).to_be_told("PTR", name, [stateful.names.pod(pod)], by=cluster, settled=stateful.settled)
+        expect(pods).to_get_records(
+            Query("PTR", name), [stateful.names.pod(pod)], by=cluster, settled=stateful.settled
+        )
 
 
 @check("dns.tcp", level=CORE, source="https://www.rfc-editor.org/rfc/rfc7766")
@@ -60,11 +62,15 @@ def test_tcp(clusterip, many, pods, cluster):
     cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
     """
     rdtype = clusterip.rdtype
-    expect(pods).to_be_told(
-        rdtype, clusterip.fqdn, clusterip.names.records(rdtype), by=cluster, transport="tcp"
+    expect(pods).to_get_records(
+        Query(rdtype, clusterip.fqdn, transport="tcp"), clusterip.names.records(rdtype), by=cluster
     )
-    expect(pods).to_be_told(many.rdtype, many.fqdn, many.endpoints.addresses, by=cluster, truncated=True)
-    expect(pods).to_be_told(many.rdtype, many.fqdn, many.endpoints.addresses, by=cluster, transport="tcp")
+    expect(pods).to_get_records(
+        Query(many.rdtype, many.fqdn, truncated=True), many.endpoints.addresses, by=cluster
+    )
+    expect(pods).to_get_records(
+        Query(many.rdtype, many.fqdn, transport="tcp"), many.endpoints.addresses, by=cluster
+    )
 
 
 @check("dns.every-replica", level=CORE, source=DNS_SPEC)
@@ -75,5 +81,5 @@ def test_every_replica(clusterip, pods, cluster):
     """
     rdtype, replicas = clusterip.rdtype, cluster.dns_replicas
     addresses = clusterip.names.records(rdtype)
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, thorough=True)
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, transport="tcp")
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn), addresses, by=replicas, thorough=True)
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn, transport="tcp"), addresses, by=replicas)

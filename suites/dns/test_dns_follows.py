@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 WEB = {"name": "http", "port": 8500, "targetPort": "http"}
 
@@ -16,7 +16,9 @@ def test_follows(world, other_pods, cluster):
     """
 
     def told(rdtype: str, name: str, *records: str, rcode: str = "NOERROR") -> None:
-        expect(other_pods).to_be_told(rdtype, name, records, by=cluster, rcode=rcode, settled=service.settled)
+        expect(other_pods).to_get_records(
+            Query(rdtype, name, rcode=rcode), records, by=cluster, settled=service.settled
+        )
 
     with world.create("with-ports", name="followed", ports=[WEB]) as service:
         rdtype = service.rdtype

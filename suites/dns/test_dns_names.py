@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DOCS, HOST_NETWORK, INFO, OUTSIDE, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 
 @check("dns.short-name", level=CORE, source=DOCS + "dns-pod-service/#namespaces-of-services")
@@ -54,7 +54,7 @@ def test_no_such_service(clusterip, pods, cluster):
     """
     missing = clusterip.fqdn.replace(clusterip.name, "no-such-service", 1)
     expect(pods).not_to_resolve(missing, control=clusterip.fqdn)
-    expect(pods).to_be_told(clusterip.rdtype, missing, (), by=cluster, rcode="NXDOMAIN")
+    expect(pods).to_get_records(Query(clusterip.rdtype, missing, rcode="NXDOMAIN"), (), by=cluster)
 
 
 @check("dns.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "dns-pod-service/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import DOCS, DUAL_STACK, EXT, HOST_NETWORK, LOADBALANCER, OUTSIDE_DUAL, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 BOTH = {"ipFamilyPolicy": "RequireDualStack"}
 
@@ -45,8 +45,8 @@ def test_reach(world, other_pods, nodes, cluster):
         second = service.second
         ports = [second.vip(port) for port in ("http", "line", "datagram")]
         expect(other_pods + nodes).to_reach([service.vip(), *ports], backends=service.endpoints)
-        expect(other_pods).to_be_told(
-            second.rdtype, service.fqdn, second.cluster_ips, by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query(second.rdtype, service.fqdn), second.cluster_ips, by=cluster, settled=service.settled
         )
         expect(other_pods + nodes).to_resolve(service.fqdn, second.cluster_ips, settled=service.settled)
         expect(other_pods).to_reach(second.by_name(service.fqdn), backends=service.endpoints, every=True)
@@ -54,8 +54,8 @@ def test_reach(world, other_pods, nodes, cluster):
     spec = {"clusterIP": "None", **BOTH}
     with world.create("with-ports", name="headless-two-families", ports=[web], spec=spec) as service:
         second = service.second
-        expect(other_pods).to_be_told(
-            second.rdtype, service.fqdn, second.pod_ips, by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query(second.rdtype, service.fqdn), second.pod_ips, by=cluster, settled=service.settled
         )
         expect(other_pods).to_resolve(service.fqdn, second.pod_ips, settled=service.settled)
         expect(other_pods + nodes).to_reach(second.by_name(service.fqdn), backends=service.endpoints)

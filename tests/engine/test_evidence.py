@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.expect import expect, verify
-from kubereach.expect.flows import keep_reaching
+from kubereach.expect.flows import to_keep_reaching
 from kubereach.expect.settle import checking, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
@@ -191,7 +191,7 @@ def test_a_failure_elsewhere_weighs_more_than_too_few_probes(context):
 def test_a_prober_without_a_turn_has_not_kept_reaching(scripted, context, made, told):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: made).members
-    with pytest.raises(CannotMeasure, match=told), keep_reaching([vantage], [ADDRESS], {"a"}):
+    with pytest.raises(CannotMeasure, match=told), to_keep_reaching([vantage], ADDRESS, backends={"a"}):
         time.sleep(0.9)
 
 
@@ -199,7 +199,7 @@ def test_connections_that_take_long_are_no_pause(scripted, context):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: probes(OK, 12, every=0.05, seconds=0.3)).members
     tally = Tally()
-    with checking("demo.one", False, tally), keep_reaching([vantage], [ADDRESS], {"a"}):
+    with checking("demo.one", False, tally), to_keep_reaching([vantage], ADDRESS, backends={"a"}):
         time.sleep(0.7)
     assert (tally.judged, tally.minimum) == (12, 8)
 
@@ -207,7 +207,7 @@ def test_connections_that_take_long_are_no_pause(scripted, context):
 def test_what_was_lost_weighs_more_than_a_pause(scripted, context):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: probes(TIMEOUT, 1)).members
-    with pytest.raises(NotConforming), keep_reaching([vantage], [ADDRESS], None):
+    with pytest.raises(NotConforming), to_keep_reaching([vantage], ADDRESS):
         time.sleep(0.5)
 
 

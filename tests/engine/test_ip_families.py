@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubereach.expect import dns
+from kubereach.expect import resolver
 from kubereach.expect.reach import series_for
 from kubereach.kube.cluster import Cluster, Node
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Bus
-from kubereach.model.outcome import OK, Answer, Probe
+from kubereach.model.outcome import OK, Answer, Probe, SeriesResult
 from kubereach.model.settings import Settings
 from kubereach.probe.context import RunContext
 from kubereach.probe.path import Path
@@ -106,17 +106,17 @@ def test_a_name_that_must_not_resolve_is_asked_for_in_the_clusters_first_family(
 
     def controlled(pairs):
         asked.extend(series.more["family"] for _, series in pairs)
-        return [dns.SeriesResult((Probe(Answer(OK), 0.0),), 0.0) for _ in pairs]
+        return [SeriesResult((Probe(Answer(OK), 0.0),), 0.0) for _ in pairs]
 
     def held(seen, series, _, length, __, question):
         asked.append(series(seen[0], length).more["family"])
         questions.append(question.rdtype)
 
-    monkeypatch.setattr(dns, "run_all", controlled)
-    monkeypatch.setattr(dns, "hold", held)
-    monkeypatch.setattr(dns, "settle", lambda _: None)
+    monkeypatch.setattr(resolver, "run_all", controlled)
+    monkeypatch.setattr(resolver, "hold", held)
+    monkeypatch.setattr(resolver, "settle", lambda _: None)
     vantage = _Vantage(RunContext(Settings(), Bus(), "", ip_version=version))
-    dns.not_resolve([vantage], ["nobody"], "somebody", dns.UNKNOWN_NAME, 0.0)
+    resolver.not_to_know([vantage], "nobody", control="somebody")
     assert (set(asked), questions) == ({version}, [rdtype])
 
 

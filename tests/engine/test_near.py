@@ -52,7 +52,7 @@ def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypat
     monkeypatch.setattr(node_mesh, "over", lambda paths, **_: seen.extend(paths))
     names = [f"n{i}" for i in range(25)]
     where = {name: [Address("pod", "http", name, 80)] for name in names}
-    node_mesh.mesh([SimpleNamespace(node=name) for name in names], where)
+    node_mesh.to_reach_other_nodes([SimpleNamespace(node=name) for name in names], where)
     tried = {name: {p.address.host for p in seen if p.vantage.node == name} for name in names}
     assert all(len(others) == node_mesh.SAMPLE and name not in others for name, others in tried.items())
     targets = [host for others in tried.values() for host in others]
@@ -61,4 +61,6 @@ def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypat
 
 def test_a_mesh_of_one_node_measures_nothing() -> None:
     with pytest.raises(CannotMeasure):
-        node_mesh.mesh([SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]})
+        node_mesh.to_reach_other_nodes(
+            [SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]}
+        )
