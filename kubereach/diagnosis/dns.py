@@ -134,7 +134,7 @@ def question(world: World, path: Path, subject: Subject | None) -> tuple[str, Ca
     host = path.address.host
     whole = host
     if not host.endswith("."):
-        search = world.cluster.search_list(path.vantage.namespace or world.namespace)
+        search = world.cluster.search_list(path.vantage.namespace or world.namespaces.services)
         whole = (
             f"{host}."
             if host.endswith(world.cluster.domain)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kubereach.expect.converge import converge
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_each
@@ -18,9 +18,9 @@ from kubereach.probe.path import Path
 _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 
 
-def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int) -> None:
-    """See `Expectation.to_take_a_burst`."""
-    seen = paths(vantages, addresses)
+def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) -> None:
+    """So many connections at once from one client, one vantage after the other, are all answered."""
+    seen = paths(vantages, where)
     for path in _reached(seen):
         series = series_for(path, count)
         timeout = path.vantage.context.settings.burst_timeout
@@ -34,9 +34,9 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
     settle(seen)
 
 
-def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
-    """See `Expectation.to_transfer`."""
-    seen = paths(vantages, addresses)
+def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
+    """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
+    seen = paths(vantages, where)
     reached = _reached(seen)
     stall = seen[0].vantage.context.settings.stall_timeout
     wanted = [
@@ -58,9 +58,9 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
     settle(seen)
 
 
-def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
-    """See `Expectation.to_carry`."""
-    seen = paths(vantages, addresses)
+def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
+    """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
+    seen = paths(vantages, where)
     reached = _reached(seen)
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
     for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kubereach.expect.overload import not_measured, overloaded
-from kubereach.model.address import Address
+from kubereach.expect.where import Where, addresses_of
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told
@@ -50,9 +50,10 @@ _PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
 _Result = TypeVar("_Result")
 
 
-def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
+def paths(vantages: Sequence[Vantage], where: Where) -> list[Path]:
     """Every vantage with every address. An empty one is a mistake of the check: nothing would be measured."""
     must_go_on()
+    addresses = addresses_of(where)
     if not vantages or not addresses:
         raise CannotMeasure("an expectation without a vantage or without an address measures nothing")
     return [Path(vantage, address) for vantage in vantages for address in addresses]

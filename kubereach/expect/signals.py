@@ -12,7 +12,7 @@ from dataclasses import replace
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Vantage
 from kubereach.probe.group import run_each
@@ -22,9 +22,9 @@ from kubereach.probe.path import Path
 BROKEN = 0.1
 
 
-def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_signal`."""
-    seen = paths(vantages, addresses)
+def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
+    """The report has latency, traffic, errors and saturation of each path; errors stay below ``settings.loss``."""
+    seen = paths(vantages, where)
     asked = []
     for path in seen:
         count = path.vantage.context.settings.signal_requests

@@ -1,4 +1,4 @@
-"""A run's hold on its cluster: requests to its API, facts of it, and a board of the run's own objects there."""
+"""A run's connection to its cluster: requests to its API, facts of it, and a cache of the run's own objects there."""
 
 from __future__ import annotations
 
@@ -17,60 +17,65 @@ from kubereach.preflight.rights import needed
 from kubereach.probe.context import RunContext
 from kubereach.probe.multiplexer import OVER
 from kubereach.world.endpointslice_lag import SliceLag
-from kubereach.world.load_balancer_own import SelfBalancer
-from kubereach.world.namespaces import places
+from kubereach.world.manifests import RUN
 from kubereach.world.readiness import Readiness
 
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_NOT_STARTED = "the world has not been started yet"
 
 
-class Connected:
+class Connection:
     """What all else of a run in a cluster stands on. Nothing of it changes the cluster."""
 
     def __init__(self, access: ClusterAccess, settings: Settings, bus: Bus) -> None:
         self._access = access
+        #: the run's name: the value of a label of all its objects, and part of its namespaces' names
         self.run = "".join(secrets.choice(_LETTERS) for _ in range(5))
         self.context = RunContext(settings, bus, secrets.token_hex(8), secrets.token_hex(16))
-        self.places = places(settings, self.run)
-        self.namespace, self.other_namespace = self.places.services, self.places.other
-        self.node_namespace = self.places.nodes
         self._api: Api | None = None
-        #: the run has been taken down: checks that are still under way get nothing new
-        self._over = False
+        self._ended = False
         self._cluster: Cluster | None = None
         self._board: Board | None = None
-        self.lag: SliceLag | None = None
+        self._slice_lag: SliceLag | None = None
         #: labels that Services have lent to pods: (namespace, pod, label) -> the Service's name
         self.lent: dict[tuple[str, str, str], str] = {}
-        #: gives load-balancer addresses of our own
-        self.balancer = SelfBalancer(settings)
 
     @property
     def api(self) -> Api:
+        """Raises `CannotMeasure` once the run has ended."""
         if self._api is None:
-            if self._over:
+            if self._ended:
                 raise CannotMeasure(OVER)
             self._api = Api(self._access, self.context.settings.api_patience)
         return self._api
 
     @property
     def cluster(self) -> Cluster:
+        """Raises `CannotMeasure` before `open`."""
         if self._cluster is None:
             raise CannotMeasure("the cluster has not been looked at yet")
         return self._cluster
 
+    @cluster.setter
+    def cluster(self, found: Cluster) -> None:
+        self._cluster = found
+
     @property
     def board(self) -> Board:
+        """The run's objects as watches have last shown them. Raises `CannotMeasure` before `watch`."""
         if self._board is None:
-            raise CannotMeasure("the world has not been started yet")
+            raise CannotMeasure(_NOT_STARTED)
         return self._board
 
-    def readiness(self, made: Iterable[Object] = ()) -> Readiness:
-        """Judges the run's pods; those among `made` count even before the board has them."""
-        return Readiness(self.board, self.api, made, patience=self.context.settings.scheduling_deadline)
+    @property
+    def slice_lag(self) -> SliceLag:
+        """How long EndpointSlices have taken to follow the run's pods. Raises `CannotMeasure` before `watch`."""
+        if self._slice_lag is None:
+            raise CannotMeasure(_NOT_STARTED)
+        return self._slice_lag
 
-    def connect(self) -> Cluster:
+    def open(self) -> Cluster:
         """Facts only, and whether we may do what a run does; changes nothing.
 
         Raises `CannotMeasure` or `UsageError` with a one-line remedy.
@@ -85,9 +90,36 @@ class Connected:
         self.context.ip_version = self._cluster.ip_version
         return self._cluster
 
-    def _say(self, text: str) -> None:
+    def watch(self) -> Board:
+        """Make the cache of the run's objects, which follows nothing yet."""
+        self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
+        self._slice_lag = SliceLag(self._board)
+        self._board.noticed = self._slice_lag.noticed
+        return self._board
+
+    def readiness(self, made: Iterable[Object] = ()) -> Readiness:
+        """Judges the run's pods; those among `made` count even before a watch has shown them."""
+        return Readiness(self.board, self.api, made, patience=self.context.settings.scheduling_deadline)
+
+    def progress(self, text: str) -> None:
+        """Tell whoever follows the run what it does now."""
         self.context.bus.emit(Progress(text))
 
-    def _note(self, action: str, obj: Object) -> None:
-        meta = obj["metadata"]
-        self.context.bus.emit(Changed(action, f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}"))
+    def changed(self, action: str, kind: str, namespace: str, name: str) -> None:
+        """Tell whoever follows the run which object it has changed just now, and how."""
+        self.context.bus.emit(Changed(action, f"{kind} {namespace}/{name}"))
+
+    def end(self) -> None:
+        """Checks that are still under way get no connection to the API any more, once it is closed."""
+        self._ended = True
+
+    def stop_watching(self) -> None:
+        """Who waits for an object gets `CannotMeasure`."""
+        if self._board is not None:
+            self._board.stop()
+
+    def close(self) -> None:
+        """Close the connections to the API; may be called twice."""
+        if self._api is not None:
+            self._api.close()
+            self._api = None
