@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kubereach.model.errors import Failure
 from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
-from kubereach.model.misses import LOST
+from kubereach.model.misses import LOST, RECORDS
 
 #: what lies deeper comes first: it may explain what lies above
 _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)
@@ -90,6 +90,8 @@ def _layer(check: str, failure: Failure) -> str:
         return failure.layer
     if failure.vantage == "API":
         return API
+    if failure.miss == RECORDS:  # whoever asks, and whatever for
+        return DNS
     return _TOPICS.get(check.partition(".")[0], PROXY)
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.network import direct, locate
+from kubereach.diagnosis.replicas import SPOKEN, TRIES, about, behind, named, said
 from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
 from kubereach.expect.reach import series_for
 from kubereach.kube.cluster_dns import is_link_local
 from kubereach.kube.resolv_conf import ResolvConf
 from kubereach.model.address import Address
 from kubereach.model.finding import DNS, NODE, PROXY, Finding
-from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, Answer, SeriesResult
+from kubereach.model.misses import RECORDS
+from kubereach.model.outcome import TIMEOUT, Answer, SeriesResult
 from kubereach.probe import Series, Vantage, dns_message
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE as NODE_VANTAGE
@@ -24,12 +26,9 @@ if TYPE_CHECKING:
     from kubereach.kube.cluster_dns import DnsReplica
     from kubereach.world.world import World
 
-#: questions to each replica
-_TRIES = 60
 #: questions to each replica, or datagrams to a pod, where only some got lost: 1 in 20 goes unnoticed once in a million
 #: times
 _MANY = 270
-_SPOKEN = frozenset({OK, NODATA, NXDOMAIN, SERVFAIL})
 
 
 def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short: dict[str, str]) -> Finding:
@@ -37,14 +36,14 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     found = _configured(world, path)
     if found is not None:
         return found
-    message, right = _question(world, path, subject)
+    message, right = question(world, path, subject)
     replicas = world.cluster.dns.replicas if world.cluster.dns else ()
     vantage = path.vantage if path.vantage.kind != OUTSIDE else world.pods[0]
     series = Series(
         "dns",
-        count=_MANY if len(path.result.outcomes) > 1 else _TRIES,
+        count=_MANY if len(path.result.outcomes) > 1 else TRIES,
         timeout=vantage.context.settings.dns_timeout / 2,
-        wanted=tuple(_SPOKEN),
+        wanted=tuple(SPOKEN),
         stop_after=3,
         more={
             "message": message,
@@ -61,7 +60,7 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         over, series = " over TCP", replace(series, more={**series.more, "transport": "tcp"})
         asked = ask(series)
     lines = [
-        f"replica {r.pod} ({r.address}){over}: {_said(one, right)}"
+        f"replica {r.pod} ({r.address}){over}: {said(one, right)}"
         for r, one in zip(replicas, asked, strict=True)
     ]
     silent = [r for r, one in zip(replicas, asked, strict=True) if not _spoke(one)]
@@ -71,7 +70,7 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     see = (
         *(f"dig @{r.address} -p {r.port} {path.address.host if path.address.kind == 'resolve' else ''}".rstrip()
           for r in (wrong or list(replicas))[:2]),
-        _replicas_by(world, "logs --tail=50 --prefix"),
+        about(world, "logs --tail=50 --prefix"),
         "kubectl -n kube-system get configmap coredns -o yaml",
     )  # fmt: skip
     if silent:
@@ -83,13 +82,14 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         what = "its answers differ from the API objects"
         if not replicas:
             what = "it has no endpoints"
-        elif any(one.outcomes.keys() - _SPOKEN for one in asked):
+        elif any(one.outcomes.keys() - SPOKEN for one in asked):
             what = "it answers some queries and not others"
-        some = 0 < len(wrong) < len(replicas)
-        name = f"DNS replica {', '.join(r.pod for r in wrong)}" if some else "cluster DNS"
+        name, nodes = named(wrong, replicas, short)
         lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
-        return Finding(DNS, name, what, (), tuple(lines), see)
-    at = world.cluster.dns_address
+        return Finding(DNS, name, what, nodes, tuple(lines), see)
+    at = path.address.host if path.address.kind == "dns" else world.cluster.dns_address
+    if path.miss == RECORDS and (late := behind(bench, path, vantage, at, series, right, replicas, short)):
+        return replace(late, evidence=(*late.evidence, *lines), next=see)
     # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
     what = (
         f"queries to the DNS Service {at} fail, while each of its {len(replicas)} replicas answers correctly"
@@ -129,14 +129,14 @@ def asked(path: Path) -> str:
     return dns_message.question(str(message)) if message else path.address.host
 
 
-def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, Callable[[Answer], bool]]:
+def question(world: World, path: Path, subject: Subject | None) -> tuple[str, Callable[[Answer], bool]]:
     """The DNS message that the path stands for, and whether an answer to it is right."""
     if path.series is not None and path.judged is not None:
         return str(path.series.more["message"]), path.judged
     host = path.address.host
     whole = host
     if not host.endswith("."):
-        search = world.cluster.search_list(path.vantage.namespace or world.namespace)
+        search = world.cluster.search_list(path.vantage.namespace or world.namespaces.services)
         whole = (
             f"{host}."
             if host.endswith(world.cluster.domain)
@@ -146,10 +146,10 @@ def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, C
     message = dns_message.query(whole, rdtype)
     if path.judged is not None:
         return message, path.judged
-    exactly = path.wanted if path.wanted is not None else _addresses(subject, rdtype)
+    exactly = path.wanted if path.wanted is not None else addresses(subject, rdtype)
 
     def right(answer: Answer) -> bool:
-        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in _SPOKEN else None
+        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in SPOKEN else None
         if reply is None:
             return False
         if exactly is None:
@@ -159,7 +159,7 @@ def _question(world: World, path: Path, subject: Subject | None) -> tuple[str, C
     return message, right
 
 
-def _addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
+def addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
     """What the API says that the Service's name stands for; None if that is not known."""
     if subject is None or subject.service["spec"].get("type") == "ExternalName":
         return None
@@ -169,7 +169,7 @@ def _addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
 
 
 def _spoke(result: SeriesResult) -> bool:
-    return bool(result.outcomes.keys() & _SPOKEN)
+    return bool(result.outcomes.keys() & SPOKEN)
 
 
 def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
@@ -198,11 +198,6 @@ def _way(
     return locate(cells, short, like) if lost else None
 
 
-def _said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
-    good = sum(right(probe.answer) for probe in result.probes)
-    return f"{good} of {len(result.probes)} answers correct; {counted([result])}"
-
-
 def _silent(
     world: World, bench: Bench, silent: list[DnsReplica], series: Series, lines: list[str],
     see: tuple[str, ...], short: dict[str, str],
@@ -217,27 +212,18 @@ def _silent(
         located = locate(cells, short, series)
         if located is not None and located.layer != "workload":
             return located
-    everybody = len(silent) == len(world.cluster.dns_replicas)
-    name = "cluster DNS" if everybody else f"DNS replica {', '.join(r.pod for r in silent)}"
+    name, place = named(silent, world.cluster.dns_replicas, short)
     what = "it does not answer queries from any node"
     return Finding(
         DNS,
         name,
         what,
-        (),
+        place,
         tuple(lines),
-        (_replicas_by(world, "get pods -o wide"), *see),
+        (about(world, "get pods -o wide"), *see),
     )
 
 
 def _dns_nodes(world: World) -> dict[str, str]:
     """The node of each pod of the cluster's DNS."""
     return {r.pod: r.node for r in world.cluster.dns.replicas} if world.cluster.dns else {}
-
-
-def _replicas_by(world: World, command: str) -> str:
-    """A command about the pods of cluster DNS: by the label that most distributions have, else by their names."""
-    dns = world.cluster.dns
-    if dns is None or dns.namespace == "kube-system":
-        return f"kubectl -n kube-system {command} -l k8s-app=kube-dns"
-    return f"kubectl -n {dns.namespace} {command} {' '.join(sorted(r.pod for r in dns.replicas))}"

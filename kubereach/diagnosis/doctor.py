@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis import dns, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.misled import misled
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
 from kubereach.expect.reach import series_for
+from kubereach.kube.endpoints import addresses_of
 from kubereach.model import misses
 from kubereach.model.finding import NODE, WORKLOAD, Finding
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
@@ -70,6 +72,8 @@ class Doctor:
         if path.address.way == "dns" or _nameless(path):
             wrong = self._records_wrong(path, subject)
             return wrong or dns.walk(world, bench, path, subject, self._short)
+        if found := misled(world, bench, path, subject, self._short):
+            return self._records_wrong(path, subject) or found
         subject = self._followed(path, subject)
         if subject is None:
             return self._without_service(path)
@@ -127,19 +131,19 @@ class Doctor:
         """The pods of the workload that the address' pod is of, at the same port: a pattern takes several."""
         found = None
         for pod in self._world.board.all("Pod"):
-            if path.address.host in [one["ip"] for one in pod["status"].get("podIPs") or ()]:
+            if path.address.host in addresses_of(pod):
                 found = pod
         if found is None:
             return []
         app = (found["metadata"].get("labels") or {}).get("app")
         family = ":" in path.address.host
         return [
-            Endpoint(one["ip"], pod["metadata"]["name"], pod["spec"].get("nodeName", ""), path.address.port)
+            Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), path.address.port)
             for pod in self._world.board.all("Pod", found["metadata"]["namespace"])
             if (pod["metadata"].get("labels") or {}).get("app") == app
             and not pod["metadata"].get("deletionTimestamp")
-            for one in pod["status"].get("podIPs") or ()
-            if (":" in one["ip"]) == family
+            for ip in addresses_of(pod)
+            if (":" in ip) == family
         ]
 
     def _group(self, path: Path) -> list[Vantage]:

@@ -11,6 +11,7 @@ import dns.name
 import dns.reversename
 
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of, port_at, selected, selector_of, serving
 from kubereach.kube.endpointslices import slices_of
 from kubereach.kube.watch_cache import is_ready
 from kubereach.model.address import Address
@@ -54,7 +55,7 @@ class Subject:
 
     @property
     def selects(self) -> bool:
-        return bool(self.service["spec"].get("selector"))
+        return bool(selector_of(self.service))
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -98,7 +99,7 @@ def subjects_at(world: World, name: str) -> list[Subject]:
 def datagram_endpoints(world: World) -> list[Endpoint]:
     """The ready pods of ours that echo datagrams, at the port where they do."""
     found = []
-    for pod in filter(is_ready, world.board.all("Pod", world.namespace)):
+    for pod in filter(is_ready, world.board.all("Pod", world.namespaces.services)):
         name, node = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
         ports = [port for container in pod["spec"]["containers"] for port in container.get("ports") or ()]
         numbers = [port["containerPort"] for port in ports if port.get("protocol") == "UDP"]
@@ -128,41 +129,23 @@ def _port(service: Object, address: Address) -> Object | None:
 
 def _look(world: World, service: Object, port: Object, family: int) -> Subject:
     namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-    selector = service["spec"].get("selector") or {}
-    pods = [
-        pod
-        for pod in world.board.all("Pod", namespace)
-        if selector and selector.items() <= (pod["metadata"].get("labels") or {}).items()
-    ]
-    unready = service["spec"].get("publishNotReadyAddresses", False)
-    expected = {}
-    for pod in pods:
-        if is_ready(pod) or (unready and not pod["metadata"].get("deletionTimestamp")):
-            for one in pod["status"].get("podIPs") or ():
-                if (":" in one["ip"]) == (family == 6):
-                    number = _target(port, pod)
-                    found = Endpoint(
-                        one["ip"], pod["metadata"]["name"], pod["spec"].get("nodeName", ""), number
-                    )
-                    expected[one["ip"]] = found
+    pods = selected(service, world.board.all("Pod", namespace))
+    expected = {
+        ip: Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), port_at(pod, port))
+        for pod in serving(service, pods)
+        for ip in addresses_of(pod)
+        if (":" in ip) == (family == 6)
+    }
     return Subject(
         service, port, tuple(pods), expected, _listed(world, namespace, name, port.get("name"), family)
     )
 
 
-def _target(port: Object, pod: Object) -> int:
-    target = port.get("targetPort", port["port"])
-    if isinstance(target, int):
-        return target
-    declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
-    return next((int(p["containerPort"]) for p in declared if p.get("name") == target), 0)
-
-
 def _listed(world: World, namespace: str, name: str, port: str | None, family: int) -> dict[str, Endpoint]:
     names = {
-        one["ip"]: pod["metadata"]["name"]
+        address: pod["metadata"]["name"]
         for pod in world.board.all("Pod", namespace)
-        for one in pod.get("status", {}).get("podIPs") or ()
+        for address in addresses_of(pod)
     }
     found = {}
     for part in slices_of(world.api, namespace, name):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.subject import Subject
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of
 from kubereach.kube.endpointslices import SERVICE
 from kubereach.kube.watch_cache import has_condition, is_ready
 from kubereach.model.finding import API, WORKLOAD, Finding
@@ -64,7 +65,7 @@ _LAG = 3.0
 def slices_late(world: World, subject: Subject) -> Finding | None:
     """EndpointSlices that say the right thing by now, but not soon enough."""
     meta = subject.service["metadata"]
-    seconds = world.lag.longest(meta["namespace"], meta["name"]) if world.lag else 0.0
+    seconds = world.slice_lag.longest(meta["namespace"], meta["name"])
     if seconds < _LAG:
         return None
     what = f"those of Service {subject.name} were updated {seconds:.1f} s after its pods changed"
@@ -116,7 +117,7 @@ def slices_wrong(subject: Subject) -> Finding | None:
         lines += [
             f"pod {pod['metadata']['name']} is terminating and still serving but not listed"
             for pod in _last_ones(subject)
-            if not {one["ip"] for one in pod["status"].get("podIPs") or ()} & subject.listed.keys()
+            if not set(addresses_of(pod)) & subject.listed.keys()
         ]
     if not lines:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from kubereach.expect.affinity import tries
 from kubereach.expect.barrier import must_stay_silent
 from kubereach.expect.budget import within_budget
+from kubereach.expect.dns import Query
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.facts import verify
 from kubereach.expect.hold import hold_length
@@ -34,6 +35,7 @@ __all__ = [
     "OWN",
     "SELF_BALANCED",
     "Expectation",
+    "Query",
     "asking_for",
     "cases_of",
     "checking",

@@ -15,13 +15,13 @@ from kubereach.expect.converge import converge, latest
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.misses import LOST, SPREAD
 from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.model.tally import judged
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: the pod that answers a vantage at an address, by the two's names
@@ -30,15 +30,19 @@ Stuck = Mapping[tuple[str, str], str]
 _FALSE_ALARM = 1e-9
 
 
-def stick(
+def to_stick(
     vantages: Sequence[Vantage],
-    addresses: Sequence[Address],
-    count: int,
-    pause: float,
-    kept: Stuck | None,
+    where: Where,
+    *,
+    count: int = 50,
+    pause: float = 0.0,
+    kept: Stuck | None = None,
 ) -> dict[tuple[str, str], str]:
-    """See `Expectation.to_stick`."""
-    seen, begun = paths(vantages, addresses), time.monotonic()
+    """Each vantage is answered by one endpoint alone, over `count` connections, `pause` seconds apart.
+
+    Gives that endpoint for each (vantage, address); `kept` is what it was before and still must be.
+    """
+    seen, begun = paths(vantages, where), time.monotonic()
 
     def right(path: Path, result: SeriesResult) -> bool:
         pods, before = result.backends, _before(path, kept)
@@ -46,7 +50,7 @@ def stick(
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         length = longer(seen[0].vantage.context.settings, count, again)
-        return run_all([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
+        return run_each([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, lambda path: series_for(path, CONVERGED), right, patient=False)
@@ -117,16 +121,20 @@ def _spread(result: SeriesResult) -> str:
     return shares or in_words(result.outcomes)
 
 
-def moved(
-    vantages: Sequence[Vantage], addresses: Sequence[Address], after: float, kept: Stuck, endpoints: int
+def to_leave_endpoint(
+    vantages: Sequence[Vantage], where: Where, *, after: float, kept: Stuck, endpoints: int
 ) -> None:
-    """See `Expectation.to_be_let_go`."""
-    seen = paths(vantages, addresses)
+    """After so many seconds of silence some of the vantages are at another of `endpoints` than `kept` says.
+
+    Each may be at the same one by chance: all of `n` stay of `k` endpoints with a probability of ``k ** -n``.
+    Raises `CannotMeasure` where that is more than 1e-9: then it takes more addresses.
+    """
+    seen = paths(vantages, where)
     _enough(float(endpoints) ** -len(seen), f"{len(seen)} clients at {endpoints} endpoints")
     series = [replace(series_for(path, 1), delay=after) for path in seen]
     stayed = 0
     for path, result in zip(
-        seen, run_all([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
+        seen, run_each([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
     ):
         path.result = result
         if was_measured(path) and result.outcomes[OK] != len(result.probes):
@@ -149,19 +157,22 @@ def moved(
     settle(seen)
 
 
-def apart(vantages: Sequence[Vantage], stuck: Stuck, endpoints: int) -> None:
-    """See `Expectation.to_be_told_apart`."""
+def to_spread_clients(vantages: Sequence[Vantage], kept: Stuck, *, endpoints: int) -> None:
+    """Several vantages of one node are clients of their own: not every Service of `kept` has them at one endpoint.
+
+    Raises `CannotMeasure` where luck may do that with a probability of more than 1e-9.
+    """
     places: dict[str, list[str]] = {}
     for vantage in vantages:
         places.setdefault(vantage.node, []).append(vantage.name)
     crowded = {node: clients for node, clients in places.items() if len(clients) > 1}
-    addresses = sorted({address for _, address in stuck})
+    addresses = sorted({address for _, address in kept})
     chance = sum(float(endpoints) ** -(len(addresses) * (len(clients) - 1)) for clients in crowded.values())
     _enough(chance if crowded else 1.0, f"{len(addresses)} Services, clients by node: {places}")
     judged(len(crowded), len(crowded))
     failures = []
     for clients in crowded.values():
-        if all(len({stuck[client, address] for client in clients}) == 1 for address in addresses):
+        if all(len({kept[client, address] for client in clients}) == 1 for address in addresses):
             expected = f"{len(clients)} clients of one node at endpoints of their own"
             got = f"each of {len(addresses)} Services has them all at one"
             failures.append(Failure(", ".join(clients), addresses[0], expected, got))

@@ -10,21 +10,24 @@ from kubereach.expect.converge import converge
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.misses import SHARE
 from kubereach.model.outcome import OK
 from kubereach.probe import Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 
 #: chance of calling a balancer unfair that picks each endpoint with equal probability
 _FALSE_ALARM = 1e-9
 
 
-def balanced(
-    vantages: Sequence[Vantage], addresses: Sequence[Address], backends: Collection[str], count: int
+def to_be_balanced(
+    vantages: Sequence[Vantage], where: Where, *, backends: Collection[str], count: int = 200
 ) -> None:
-    """See `Expectation.to_be_balanced`."""
-    seen = paths(vantages, addresses)
+    """Over `count` connections of each vantage every backend gets its share, within what chance allows.
+
+    The distribution is in the report. A fair balancer fails with a probability below 1e-9.
+    """
+    seen = paths(vantages, where)
     converge(
         seen,
         lambda path: series_for(path, CONVERGED),
@@ -34,7 +37,7 @@ def balanced(
     shares: Counter[str] = Counter(dict.fromkeys(backends, 0))
     # a path that loses requests says nothing new about shares, and each of them costs a time-out
     wanted = [(path.vantage, series_for(path, count)) for path in seen]
-    for path, result in zip(seen, run_all(wanted), strict=True):
+    for path, result in zip(seen, run_each(wanted), strict=True):
         path.result = result
         if was_measured(path):
             shares.update(result.backends)

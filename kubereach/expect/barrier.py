@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kubereach.expect.expectation import Where, addresses_of, expect
+from kubereach.expect.expectation import expect
+from kubereach.expect.where import Where, addresses_of
 from kubereach.model.dns_names import of_families
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.world.service import Service

@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_result, wait_exponential
 from kubereach.model.address import SERVED
 from kubereach.model.convergence import origin
 from kubereach.model.outcome import UNANSWERED, SeriesResult
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 from kubereach.probe.series import Series
 
@@ -85,7 +85,7 @@ def converge(
     def attempt() -> bool:
         """Whether another attempt is worth it."""
         tried = time.monotonic()
-        results = run_all([(path.vantage, impatient(path)) for path in open_paths])
+        results = run_each([(path.vantage, impatient(path)) for path in open_paths])
         timeout[0] *= 2
         for path, result in list(zip(open_paths, results, strict=True)):
             path.result = result

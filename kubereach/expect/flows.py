@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
+from kubereach.expect.where import Where, addresses_of
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import BACKENDS, FLOW
 from kubereach.model.outcome import OK, WORDS, Probe, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
+from kubereach.probe.group import known
 from kubereach.probe.path import Path
 from kubereach.probe.running_series import Ongoing
 
@@ -32,22 +34,28 @@ _WITHOUT_END = 10_000_000
 
 
 @contextmanager
-def keep_reaching(
+def to_keep_reaching(
     vantages: Sequence[Vantage],
-    addresses: Sequence[Address],
-    backends: Collection[str] | None,
+    where: Where,
+    *,
+    backends: Collection[str] | None = None,
     drain: float | None = None,
 ) -> Iterator[None]:
-    """See `Expectation.to_keep_reaching`."""
-    seen = paths(vantages, addresses)
+    """While the block runs, new connections are made all the time, and none of them is lost or late.
+
+    A packet that had to be sent again counts as lost. `backends`: the pods that may answer. `drain`: seconds for
+    which the pods wait before they end. Where connections are lost and a change has taken longer than that to be
+    followed, the pods may have ended before the service proxies could know: `CannotMeasure`.
+    """
+    seen = paths(vantages, where)
     ongoing = _begin(seen, lambda path: _endless(series_for(path, _WITHOUT_END)))
     begun = time.monotonic()
     try:
         yield
     finally:
         lasted = time.monotonic() - begun
-        # the streams must be free again, also when the block failed
-        results = [one.stop() for one in ongoing]
+        # the streams must be free again, also when the block failed; what has broken hides no failure
+        results = [known(one.stop) for one in ongoing]
     for path, result in zip(seen, results, strict=True):
         path.result, path.least = result, least_connections(path, lasted)
         foreign = result.backends.keys() - set(backends) if backends is not None else set()
@@ -132,10 +140,8 @@ def _endless(series: Series) -> Series:
 class Flow:
     """Open TCP connections, or UDP flows from a fixed port, for each vantage and address: `count` of them."""
 
-    def __init__(
-        self, vantages: Sequence[Vantage], addresses: Sequence[Address], every: float, count: int = 1
-    ) -> None:
-        self._seen = paths(vantages, [address for address in addresses for _ in range(count)])
+    def __init__(self, vantages: Sequence[Vantage], where: Where, every: float, count: int = 1) -> None:
+        self._seen = paths(vantages, [address for address in addresses_of(where) for _ in range(count)])
         self._every = every
         for path in self._seen:
             path.series = self._series(path)
@@ -160,7 +166,7 @@ class Flow:
 
     def must_stay(self, pods: Collection[str]) -> None:
         """End the flow: every ping was answered, and by one of `pods`. Raises `NotConforming`, `CannotMeasure`."""
-        results = [one.stop() for one in self._ongoing]
+        results = [known(one.stop) for one in self._ongoing]
         self._ended = True
         broken: set[tuple[str, Address]] = set()
         for path, result in zip(self._seen, results, strict=True):
@@ -231,14 +237,14 @@ class Flow:
         for one in self._ongoing:
             one.end_when(pods, times, within)
         self._ended = True
-        return [one.result() for one in self._ongoing]
+        return [known(one.result) for one in self._ongoing]
 
     def end(self) -> None:
         """End the flow without a verdict, if that has not been done; safe to call twice."""
         if not self._ended:
             self._ended = True
             for one in self._ongoing:
-                one.stop()
+                known(one.stop)
 
 
 def _ping(probe: Probe) -> str:
@@ -248,11 +254,13 @@ def _ping(probe: Probe) -> str:
 
 
 @contextmanager
-def flow(
-    vantages: Sequence[Vantage], addresses: Sequence[Address], every: float, count: int = 1
-) -> Iterator[Flow]:
-    """See `Expectation.flow`."""
-    opened = Flow(vantages, addresses, every, count)
+def flow(vantages: Sequence[Vantage], where: Where, *, every: float = PING, count: int = 1) -> Iterator[Flow]:
+    """Open a TCP connection (port ``line``) or a UDP flow from one port (``datagram``), with a ping every so often.
+
+    `every` is seconds; `count` of them are opened from each vantage to each address.
+    Change something in the block, then say what must have become of the flow: `Flow.must_stay`, `Flow.must_move`.
+    """
+    opened = Flow(vantages, where, every, count)
     try:
         yield opened
     finally:
@@ -266,6 +274,6 @@ def _begin(seen: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoi
             started.append(path.vantage.begin(series(path)))
     except BaseException:
         for one in started:
-            one.stop()
+            known(one.stop)
         raise
     return started

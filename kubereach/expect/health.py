@@ -13,12 +13,14 @@ from kubereach.expect.converge import converge, latest
 from kubereach.expect.hold import held, longer, note_flaps
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
+from kubereach.kube.cluster import Node
 from kubereach.model.address import Address
 from kubereach.model.misses import LOST, STATUS
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
+from kubereach.world.service import Service
 
 #: the path that cloud providers ask for
 _PATH = "/healthz"
@@ -26,8 +28,15 @@ _PATH = "/healthz"
 _HOLD = 5
 
 
-def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collection[str]) -> None:
-    """See `Expectation.to_be_told_health`; `good` are the hosts that have endpoints."""
+def to_get_health_checks(vantages: Sequence[Vantage], service: Service, *, nodes: Sequence[Node]) -> None:
+    """The Service's health-check node port answers 200 on the nodes with ready endpoints, 503 on all others."""
+    on = {node.name: service.addresses.health_check_on(node) for node in nodes}
+    good = [address.host for name, address in on.items() if name in service.endpoints.by_node]
+    statuses(vantages, list(on.values()), good)
+
+
+def statuses(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collection[str]) -> None:
+    """The addresses answer 200 where their host is among the `good` ones, and 503 elsewhere."""
     seen, begun = paths(vantages, addresses), time.monotonic()
 
     def series(path: Path) -> Series:
@@ -40,7 +49,7 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
         count = longer(seen[0].vantage.context.settings, _HOLD, again)
-        return run_all([(path.vantage, replace(series(path), count=count)) for path in some])
+        return run_each([(path.vantage, replace(series(path), count=count)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, series, right, patient=False)
@@ -57,11 +66,11 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collec
     note_flaps([path for path in seen if right(path, path.result)])
     for path in seen:
         path.least = _HOLD
-        statuses = _statuses(path.result)
-        wrong = statuses - {_wanted(path, good)}
+        found = _statuses(path.result)
+        wrong = found - {_wanted(path, good)}
         if (was_measured(path) and not right(path, path.result)) or wrong:
             # a request that was lost is not hidden behind the status of the others
-            got = f"status {', '.join(sorted(statuses))}" if wrong else in_words(path.result.outcomes)
+            got = f"status {', '.join(sorted(found))}" if wrong else in_words(path.result.outcomes)
             path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)
     settle(seen)
 

@@ -8,19 +8,19 @@ from dataclasses import replace
 from kubereach.expect.converge import converge
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: sizes that tell which packets a path does not carry: those of Ethernet less what tunnels take, and half of it
 _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 
 
-def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int) -> None:
-    """See `Expectation.to_take_a_burst`."""
-    seen = paths(vantages, addresses)
+def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) -> None:
+    """So many connections at once from one client, one vantage after the other, are all answered."""
+    seen = paths(vantages, where)
     for path in _reached(seen):
         series = series_for(path, count)
         timeout = path.vantage.context.settings.burst_timeout
@@ -28,15 +28,15 @@ def burst(vantages: Sequence[Vantage], addresses: Sequence[Address], count: int)
         series = replace(
             series, in_flight=count, timeout=timeout, burst=True, retransmits=False, stop_after=0
         )
-        path.series, path.result, path.least = series, path.vantage.run(series), count
+        path.series, path.result, path.least = series, run_each([(path.vantage, series)])[0], count
         if was_measured(path) and path.result.outcomes[OK] != count:
             path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
     settle(seen)
 
 
-def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
-    """See `Expectation.to_transfer`."""
-    seen = paths(vantages, addresses)
+def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
+    """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
+    seen = paths(vantages, where)
     reached = _reached(seen)
     stall = seen[0].vantage.context.settings.stall_timeout
     wanted = [
@@ -50,7 +50,7 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
         )
         for path in reached
     ]
-    results = run_all([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
+    results = run_each([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
     for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
         if was_measured(path) and result.outcomes[OK] != 1:
@@ -58,12 +58,12 @@ def transfer(vantages: Sequence[Vantage], addresses: Sequence[Address], size: in
     settle(seen)
 
 
-def datagrams(vantages: Sequence[Vantage], addresses: Sequence[Address], size: int) -> None:
-    """See `Expectation.to_carry`."""
-    seen = paths(vantages, addresses)
+def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
+    """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
+    seen = paths(vantages, where)
     reached = _reached(seen)
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
-    for path, (_, series), result in zip(reached, wanted, run_all(wanted), strict=True):
+    for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):
         path.series, path.result, path.least = series, result, CONVERGED
         was_measured(path)
     measured = [path for path in reached if not path.unmeasured]
@@ -78,7 +78,7 @@ def _largest(seen: Sequence[Path]) -> list[str]:
     asked = [
         (path.vantage, replace(series_for(path, 3), more={"size": size})) for path in seen for size in _SIZES
     ]
-    results = run_all(asked)
+    results = run_each(asked)
     return [_up_to(results[n : n + len(_SIZES)]) for n in range(0, len(results), len(_SIZES))]
 
 

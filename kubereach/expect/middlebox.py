@@ -30,7 +30,7 @@ from dataclasses import replace
 from kubereach.expect.notes import tell
 from kubereach.model.outcome import ANSWERED, OK, Answer, SeriesResult
 from kubereach.probe import Series
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: by IP version, an address that is nobody's on any network: of the ranges for documentation
@@ -76,7 +76,7 @@ class Middleboxes:
             for host in (NOBODY[key[3]], *path.vantage.context.unallocated(key[3]))
         ]
         found: dict[_Key, dict[tuple[str, str], Answer]] = {key: {} for key in self._paths}
-        for (key, _), result in zip(wanted, run_all([series for _, series in wanted]), strict=True):
+        for (key, _), result in zip(wanted, run_each([series for _, series in wanted]), strict=True):
             for probe in result.probes:
                 if probe.answer.outcome in ANSWERED:
                     found[key].setdefault(_signature(probe.answer), probe.answer)

@@ -10,6 +10,7 @@ from kubereach.expect.middlebox import Middleboxes, note, words
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import control_after, measurable, paths, settle, was_measured
+from kubereach.expect.where import Where
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import ANSWERED as TAKEN
@@ -27,7 +28,7 @@ from kubereach.model.outcome import (
     in_words,
 )
 from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE
 
@@ -70,18 +71,35 @@ def _refused_at_connect(path: Path, result: SeriesResult) -> bool:
     return True
 
 
+def to_be_refused(
+    vantages: Sequence[Vantage], where: Where, *, control: Where, within: float | None = None
+) -> None:
+    """Connections are refused, not ignored. `control` is what the same vantages must reach, before and after."""
+    negative(vantages, where, None, control, within)
+
+
+def not_to_be_answered(
+    vantages: Sequence[Vantage], where: Where, *, control: Where, within: float | None = None
+) -> None:
+    """Nobody answers, in whatever way: refused, timed out, unreachable or denied by the node's own rules.
+
+    What is taken and then reset was answered: somebody is there. `control` as for `to_be_refused`.
+    """
+    negative(vantages, where, UNANSWERED, control, within)
+
+
 def negative(
     vantages: Sequence[Vantage],
-    addresses: Sequence[Address],
+    where: Where,
     conforming: frozenset[str] | None,
-    control: Sequence[Address],
+    control: Where,
     within: float | None,
 ) -> None:
-    """See `Expectation.to_be_refused` and its sisters. `conforming` None: refusals, as they look from each vantage.
+    """Only outcomes that are `conforming`; None: refusals, as they look from each vantage.
 
     What a middlebox's answer is worth, see `kubereach.expect.middlebox`.
     """
-    seen = paths(vantages, addresses)
+    seen = paths(vantages, where)
     slowest = _control(vantages, control, "before")
     wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
 
@@ -175,7 +193,7 @@ def negative(
         patient = [
             (p.vantage, replace(series(p), timeout=p.vantage.context.settings.connect_timeout)) for p in short
         ]
-        for path, result in zip(short, run_all(patient), strict=True):
+        for path, result in zip(short, run_each(patient), strict=True):
             path.result = result
             judge(path)
         after = control_after(seen, lambda: _control(vantages, control, "after"))
@@ -227,7 +245,7 @@ def _judge(path: Path, conforming: frozenset[str]) -> None:
         return
 
 
-def _control(vantages: Sequence[Vantage], control: Sequence[Address], when: str) -> float:
+def _control(vantages: Sequence[Vantage], control: Where, when: str) -> float:
     """The same probes on paths that must work; gives the seconds that the slowest took.
 
     Raises `CannotMeasure` when they do not work: the negative says nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kubereach.expect.reach import OWN, over
+from kubereach.expect.reach import over
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.probe import Vantage
@@ -14,16 +14,19 @@ from kubereach.probe.path import Path
 SAMPLE = 10
 
 
-def mesh(vantages: Sequence[Vantage], addresses: Mapping[str, Sequence[Address]], own: bool = False) -> None:
-    """See `Expectation.to_reach_other_nodes`."""
-    ring = list(addresses)
+def to_reach_other_nodes(vantages: Sequence[Vantage], where: Mapping[str, Sequence[Address]]) -> None:
+    """Each vantage reaches the addresses that are given for other nodes than its own, by the nodes' names.
+
+    On large clusters each tries the next ten nodes, so that each node is tried by ten.
+    """
+    ring = list(where)
     seen = []
     for vantage in vantages:
         others = [name for name in ring if name != vantage.node]
         start = ring.index(vantage.node) if vantage.node in ring else 0
         # the next ones round the ring: every node is somebody's target
         chosen = [others[(start + i) % len(others)] for i in range(min(SAMPLE, len(others)))]
-        seen += [Path(vantage, address) for name in chosen for address in addresses[name]]
+        seen += [Path(vantage, address) for name in chosen for address in where[name]]
     if not seen:
         raise CannotMeasure("there is no other node that could be reached")
-    over(seen, source=OWN if own else None)
+    over(seen)

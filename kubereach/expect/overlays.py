@@ -60,7 +60,7 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
     if case.outcome == ASKED:
         must_have(service, case.wanted)
     suits = is_private if case.outcome == INTERNAL else bool
-    given = service.load_balancer_address_that(suits)
+    given = service.load_balancer.address_that(suits)
     if not suits(given):
         where = f"LoadBalancer Service {service.name}"
         asked = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kubereach.expect.notes import tell
-from kubereach.kube.cluster import Node
+from kubereach.kube.cluster import Cluster
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import PROXY, Finding
 from kubereach.model.outcome import OK, Answer, in_words
@@ -22,8 +22,11 @@ from kubereach.world.proxy_mode import MODE_PORT, proxy_modes
 HEALTH_PORT = 10256
 
 
-def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
-    """See `Expectation.to_have_one_proxy_mode`; `others` is what stands for a service proxy on each node."""
+def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
+    """The service proxy of every node says the same of its mode; `others` are what stands for one, by node.
+
+    The mode is in the report. Raises `Unsupported` where neither is known.
+    """
     found = {
         vantage.name: said or str(others.get(vantage.node, ""))
         for vantage, said in proxy_modes(vantages).items()
@@ -46,9 +49,9 @@ def modes(vantages: Sequence[Vantage], others: Mapping[str, object]) -> None:
         )
 
 
-def healthy(vantages: Sequence[Vantage], nodes: Mapping[str, Node]) -> None:
-    """See `Expectation.to_have_healthy_proxies`."""
-    hosts = {vantage: nodes[vantage.node].address for vantage in vantages}
+def to_have_healthy_proxies(vantages: Sequence[Vantage], cluster: Cluster) -> None:
+    """kube-proxy answers 200 on every node. Raises `Unsupported` where no node has one."""
+    hosts = {vantage: cluster.node(vantage.node).address for vantage in vantages}
     answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz")
     if not any(answer.outcome == OK for answer in answers.values()):
         raise Unsupported(f"nothing answers at port {HEALTH_PORT} of any node: there is no kube-proxy")

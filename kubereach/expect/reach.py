@@ -10,14 +10,14 @@ from dataclasses import replace
 from kubereach.expect.converge import converge, latest, remaining
 from kubereach.expect.hold import held, hold_length, longer, note_flaps, spent
 from kubereach.expect.settle import names, paths, patience, settle, was_measured
+from kubereach.expect.where import Where
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.model import misses as missed
-from kubereach.model.address import Address
 from kubereach.model.errors import Failure
 from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
 from kubereach.probe import Series, Vantage
 from kubereach.probe.context import RunContext
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import OUTSIDE
 
@@ -50,16 +50,22 @@ def series_for(path: Path, count: int = 1) -> Series:
     )
 
 
-def reach(
+def to_reach(
     vantages: Sequence[Vantage],
-    addresses: Sequence[Address],
-    backends: Backends,
-    every: bool,
-    source: str | None,
-    within: float | None,
+    where: Where,
+    *,
+    backends: Backends = None,
+    every: bool = False,
+    source: str | None = None,
+    within: float | None = None,
 ) -> None:
-    """See `Expectation.to_reach`."""
-    over(paths(vantages, addresses), backends, every, source, within)
+    """The address answers; then so many times in a row that a loss of ``settings.loss`` would have been noticed.
+
+    `backends`: names of the pods that may answer, and nobody else (by the vantage's node, if it is a mapping);
+    `every`: each of them does. `source`: the client's address that the backends must have seen, `OWN` for the
+    vantage's own. A connection that needed a retransmission is a miss.
+    """
+    over(paths(vantages, where), backends, every, source, within)
 
 
 def over(
@@ -69,7 +75,7 @@ def over(
     source: str | None = None,
     within: float | None = None,
 ) -> None:
-    """Each of these paths is answered, as `Expectation.to_reach` has it."""
+    """Each of these paths is answered, as `to_reach` has it."""
     reaching = _Reaching(seen, backends, every, source, within)
     reaching.converge_and_hold()
     for path in seen:
@@ -187,7 +193,7 @@ class _Reaching:
                 else longer(self._settings, whole, again - self._before)
             )
         # a late answer is waited for, while an attempt to converge is soon made again
-        return run_all(
+        return run_each(
             [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]
         )
 

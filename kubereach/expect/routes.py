@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import measurable, paths
+from kubereach.expect.where import Where
 from kubereach.kube.resolv_conf import ResolvConf
-from kubereach.model.address import Address
 from kubereach.model.errors import Unsupported
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK, PROTOCOL, SERVFAIL, UNREACHABLE
 from kubereach.probe import Series, Vantage, dns_message
 from kubereach.probe.group import run_all
 
 
-def needed(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_have_a_route`: connect() itself fails where there is none, and no packet leaves."""
-    seen = paths(vantages, addresses)
+def to_have_a_route(vantages: Sequence[Vantage], where: Where) -> None:
+    """Packets to the addresses leave the vantages' machines. Raises `Unsupported` where the kernel has no route.
+
+    There connect() itself fails, and no packet leaves.
+    """
+    seen = paths(vantages, where)
     results = run_all([(path.vantage, series_for(path)) for path in seen])
     for path, result in zip(seen, results, strict=True):
         path.result = result
@@ -29,8 +32,11 @@ def needed(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
             )
 
 
-def heard(vantages: Sequence[Vantage]) -> None:
-    """See `Expectation.to_hear_a_name_server`. Any reply with a DNS message in it counts, an error too."""
+def to_hear_a_name_server(vantages: Sequence[Vantage]) -> None:
+    """One of the name servers that each vantage has answers, whatever. Raises `Unsupported` where none does.
+
+    Any reply with a DNS message in it counts, an error too.
+    """
     for vantage in vantages:
         servers = ResolvConf.parse(vantage.read_file("/etc/resolv.conf")).nameservers
         timeout = vantage.context.settings.dns_timeout

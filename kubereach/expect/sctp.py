@@ -14,8 +14,8 @@ from kubereach.probe import Vantage
 from kubereach.probe.group import run_all
 
 
-def served(backends: Sequence[Vantage], port: int) -> None:
-    """See `Expectation.to_speak_sctp`."""
+def to_speak_sctp(backends: Sequence[Vantage], port: int) -> None:
+    """The vantages, which are backends, serve SCTP on `port`, as they see it themselves. Raises `Unsupported`."""
     seen = [path for one in backends for path in paths([one], [Address("pod", "sctp", one.address, port)])]
     results = run_all([(path.vantage, series_for(path)) for path in seen])
     for path, result in zip(seen, results, strict=True):

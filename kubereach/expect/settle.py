@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kubereach.expect.overload import not_measured, overloaded
-from kubereach.model.address import Address
+from kubereach.expect.where import Where, addresses_of
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told
-from kubereach.model.finding import Finding
+from kubereach.model.finding import DNS, Finding
 from kubereach.model.misses import ANSWERED, RECORDS
 from kubereach.model.outcome import LOCAL
 from kubereach.model.tally import Tally, current_tally, judged, must_go_on
@@ -50,9 +50,10 @@ _PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
 _Result = TypeVar("_Result")
 
 
-def paths(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> list[Path]:
+def paths(vantages: Sequence[Vantage], where: Where) -> list[Path]:
     """Every vantage with every address. An empty one is a mistake of the check: nothing would be measured."""
     must_go_on()
+    addresses = addresses_of(where)
     if not vantages or not addresses:
         raise CannotMeasure("an expectation without a vantage or without an address measures nothing")
     return [Path(vantage, address) for vantage in vantages for address in addresses]
@@ -68,6 +69,8 @@ def patience(path: Path, timeout: float) -> float:
 
 def measurable(path: Path) -> None:
     """Raise `CannotMeasure` when nothing was probed, or a probe failed on the vantage's own machine."""
+    if path.result.error is not None:
+        raise path.result.error
     if not path.result.probes:
         raise CannotMeasure(
             f"{path.vantage.name} made no probe of {path.address}",
@@ -202,7 +205,9 @@ def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, st
     """What was found of another vantage that missed the same, if the place is that vantage's own node."""
     name, *missed = key
     for (other, *same), finding in found.items():
-        if finding and same == missed and finding.nodes == (_node(other),):
+        # a DNS replica that is on the node of who asked it is there for all others too
+        own = finding and finding.layer != DNS and finding.nodes == (_node(other),)
+        if finding and own and same == missed:
             return replace(finding, nodes=(_node(name),))
     return None
 

@@ -12,24 +12,24 @@ from dataclasses import replace
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
 
 #: the share of errors after which the path is broken, not slow: more of them say nothing new, and each costs a time-out
 BROKEN = 0.1
 
 
-def signals(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_signal`."""
-    seen = paths(vantages, addresses)
+def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
+    """The report has latency, traffic, errors and saturation of each path; errors stay below ``settings.loss``."""
+    seen = paths(vantages, where)
     asked = []
     for path in seen:
         count = path.vantage.context.settings.signal_requests
         asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
-    results = run_all([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
+    results = run_each([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
     for path, series, result in zip(seen, asked, results, strict=True):
         path.result, path.least = result, series.count
         if not was_measured(path):

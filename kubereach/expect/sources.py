@@ -8,16 +8,16 @@ from kubereach.expect.converge import converge
 from kubereach.expect.notes import tell
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import names, paths, settle, was_measured
-from kubereach.model.address import Address
+from kubereach.expect.where import Where, addresses_of
 from kubereach.model.outcome import ANSWERED, OK, any_of, in_words
 from kubereach.probe import Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe.group import run_all, run_each
 from kubereach.probe.path import Path
 
 
-def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_report_source`."""
-    seen = paths(vantages, addresses)
+def to_report_source(vantages: Sequence[Vantage], where: Where) -> None:
+    """Every connection is answered; the report has the addresses that the backends saw the vantages as."""
+    seen = paths(vantages, where)
     converge(
         seen,
         lambda path: series_for(path, CONVERGED),
@@ -36,11 +36,11 @@ def told(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     settle(seen)
 
 
-def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_agree`."""
-    seen = paths(vantages, addresses)
+def to_agree(vantages: Sequence[Vantage], where: Where) -> None:
+    """All vantages are answered there, or none is; the report says which."""
+    seen = paths(vantages, where)
     for path, result in zip(
-        seen, run_all([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+        seen, run_each([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
     ):
         path.result = result
         was_measured(path)
@@ -51,9 +51,9 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
         answered = [path for path in found if path.result.outcomes.keys() & ANSWERED]
         silent = [path for path in found if path not in answered]
         if answered and silent:
-            where = names([path.vantage.name for path in answered])
+            others = names([path.vantage.name for path in answered])
             silent[0].fail(
-                "the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {where}"
+                "the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {others}"
             )
         else:
             words = "answers" if answered else any_of(frozenset(found[0].result.outcomes))
@@ -61,9 +61,9 @@ def alike(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
     settle(seen)
 
 
-def reported(vantages: Sequence[Vantage], addresses: Sequence[Address]) -> None:
-    """See `Expectation.to_report`."""
-    for address in addresses:
+def to_report(vantages: Sequence[Vantage], where: Where) -> None:
+    """Nothing is demanded: the report says whether the vantages are answered there."""
+    for address in addresses_of(where):
         seen = paths(vantages, [address])
         results = run_all([(path.vantage, series_for(path)) for path in seen])
         words = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.expect.dns import hold
+from kubereach.expect.dns_hold import hold
 from kubereach.expect.reach import STOP_AFTER
 from kubereach.expect.settle import paths, settle
-from kubereach.model.address import Address
+from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.path import Path
@@ -16,9 +16,9 @@ from kubereach.probe.path import Path
 HANDSHAKES = 5
 
 
-def trusted(vantages: Sequence[Vantage], addresses: Sequence[Address], ca: str, within: float | None) -> None:
-    """See `Expectation.to_trust`."""
-    seen = paths(vantages, addresses)
+def to_trust(vantages: Sequence[Vantage], where: Where, *, ca: str, within: float | None = None) -> None:
+    """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""
+    seen = paths(vantages, where)
 
     def series(path: Path, count: int) -> Series:
         # a handshake on a busy machine takes several times as long as a plain connection

@@ -16,8 +16,12 @@ from kubereach.probe import Vantage
 _FOLDER = "/proc/sys/net/netfilter/nf_conntrack_"
 
 
-def used(vantages: Sequence[Vantage], share: float) -> None:
-    """See `Expectation.to_have_room_for_connections`."""
+def to_have_room_for_connections(vantages: Sequence[Vantage]) -> None:
+    """No more than ``settings.conntrack_share`` of the tracked connections that a node may have are in use.
+
+    Raises `Unsupported` where no node shows how many there are.
+    """
+    share = vantages[0].context.settings.conntrack_share
     failures, unknown = [], []
     for vantage in vantages:
         try:

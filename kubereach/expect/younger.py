@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge
+from kubereach.expect.settle import measurable
 from kubereach.model.address import SERVED
 from kubereach.model.convergence import Settling
 from kubereach.model.errors import CannotMeasure
@@ -74,6 +75,7 @@ def _await(seen: Sequence[Path], version: int) -> None:
         )
         for path, younger in barriers:
             if younger in late:
+                measurable(younger)
                 raise CannotMeasure(
                     f"{path.vantage.name} does not reach a Service that was made after the change of {path.address}: "
                     f"{younger.address}: {in_words(younger.result.outcomes)}",

@@ -82,3 +82,9 @@ def free_ports(node_ports: tuple[int, int] | None, number: int) -> int:
         f"the node port range {first}-{last} leaves no ports for pods with hostNetwork",
         "A port of such a pod may be the node port of a Service.",
     )
+
+
+def documentation_address(version: int, number: int) -> str:
+    """An address of an IP version (4 or 6) that is nobody's (RFC 5737, RFC 3849): one of 254, chosen by `number`."""
+    host = 1 + number % 254
+    return f"2001:db8:cb00:7100::{host:x}" if version == 6 else f"203.0.113.{host}"

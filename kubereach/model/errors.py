@@ -35,6 +35,10 @@ class CannotMeasure(KubereachError):
     exit_code = 3
 
 
+class InstrumentBroke(CannotMeasure):
+    """What measures broke under way: of what was being measured nothing is known, and nothing is wrong with it."""
+
+
 class Unreachable(CannotMeasure):
     """The API server, or what is in front of it, did not answer: the next attempt may well succeed."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+
+from kubereach.model.errors import KubereachError
 
 #: seconds to connect above which a SYN was sent again, where the kernel does not count retransmissions: the first one
 #: comes after a second (RFC 6298, 2.1). The peer measures it, with a constant of its own of the same value.
@@ -125,6 +127,13 @@ class SeriesResult:
     late_p99: float = 0.0
     #: the same of the backends, the latest of them; 0: none was later than `protocol.TELL_LATE`
     backend_late: float = 0.0
+    #: what kept it from being told; then its only probe is one that could not be made
+    error: KubereachError | None = field(default=None, compare=False)
+
+    @classmethod
+    def lost(cls, error: KubereachError) -> SeriesResult:
+        """The result of a series of which nothing is known: it is like no other, and conforms to nothing."""
+        return cls((Probe(Answer(LOCAL, detail=error.message), 0.0),), 0.0, error=error)
 
     @classmethod
     def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:

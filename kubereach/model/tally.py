@@ -21,6 +21,11 @@ class Tally:
     abandoned: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def begin_anew(self) -> None:
+        """Nothing has been judged yet: what was is measured once more."""
+        with self._lock:
+            self.judged = self.minimum = 0
+
     def add(self, number: int, minimum: int) -> None:
         with self._lock:
             self.judged += number

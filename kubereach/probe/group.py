@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from kubereach.model.check import HOST_NETWORK
 from kubereach.model.errors import CannotMeasure, Unsupported
 from kubereach.model.outcome import SeriesResult
 from kubereach.probe.series import Series
-from kubereach.probe.vantage import Vantage
+from kubereach.probe.vantage import StreamBroke, Vantage
 
 
 class VantageGroup(Sequence[Vantage]):
@@ -79,11 +80,41 @@ def each(vantages: Sequence[Vantage], work: Callable[[Vantage], None]) -> None:
 
 def run_all(wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
     """Run many series at the same time, on as many vantages; results in order. Raises `CannotMeasure`."""
-    started: list[tuple[Vantage, Series, Future[SeriesResult]]] = [
-        (vantage, series, vantage.submit(series)) for vantage, series in wanted
-    ]
+    results = run_each(wanted)
+    for result in results:
+        if result.error is not None:
+            raise result.error
+    return results
+
+
+def run_each(wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
+    """The same, where a stream that breaks costs its own series alone: its result is a `SeriesResult.lost`.
+
+    Raises `CannotMeasure` for what concerns them all: the run is over, exec is forbidden.
+    """
+    started = [(vantage, series, _started(vantage, series)) for vantage, series in wanted]
     # series of one vantage share its limit of probes in flight, so each may have to wait for all the others
     whole: dict[Vantage, float] = {}
     for vantage, series in wanted:
         whole[vantage] = whole.get(vantage, 0.0) + series.longest
-    return [vantage.collect(future, series, whole[vantage]) for vantage, series, future in started]
+    return [
+        future
+        if isinstance(future, SeriesResult)
+        else known(partial(vantage.collect, future, series, whole[vantage]))
+        for vantage, series, future in started
+    ]
+
+
+def _started(vantage: Vantage, series: Series) -> Future[SeriesResult] | SeriesResult:
+    try:
+        return vantage.submit(series)
+    except StreamBroke as error:
+        return SeriesResult.lost(error)
+
+
+def known(result: Callable[[], SeriesResult]) -> SeriesResult:
+    """What `result` gives, or that its stream broke."""
+    try:
+        return result()
+    except StreamBroke as error:
+        return SeriesResult.lost(error)

@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
-from kubereach.model.errors import CannotMeasure, Unreachable
+from kubereach.model.errors import CannotMeasure, InstrumentBroke, Unreachable
 from kubereach.model.outcome import REFUSED, Answer, SeriesResult
 from kubereach.probe.context import RunContext
 from kubereach.probe.multiplexer import OVER, Wire
@@ -28,7 +28,7 @@ _SECOND_TRIES = 3
 _HANGS = "its stream or its node hangs"
 
 
-class StreamBroke(CannotMeasure):
+class StreamBroke(InstrumentBroke):
     """The stream to a prober broke: of the series that were under way nothing is known."""
 
 

@@ -5,7 +5,7 @@ They exist only in a pytest run that has collected a check: they never clash wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter, methodcaller
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from kubereach.model.events import Changed
 from kubereach.model.features import ClusterFacts
 
 #: fixtures that are attributes of the world, with their docstrings
@@ -40,6 +41,8 @@ class WorldLike(Protocol):
     def stop(self) -> None: ...
 
     def abandon(self) -> None: ...
+
+    def renew(self, changes: Sequence[Changed]) -> str: ...
 
     def service(self, stem: str) -> Any: ...
 

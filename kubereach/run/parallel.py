@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 import kubereach
-from kubereach.model.check import INFO
-from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Bus, Event
+from kubereach.model.check import DISR, INFO, Check
+from kubereach.model.errors import CannotMeasure, InstrumentBroke
+from kubereach.model.events import Bus, Changed, Event, Told
 from kubereach.model.tally import Tally
 from kubereach.probe import suspension
 from kubereach.run.fixtures import WorldLike, reader_of
@@ -58,6 +58,8 @@ class _Work:
     begun: float = 0.0
     thread: int = 0
     done: Future[tuple[float, BaseException | None]] = field(default_factory=Future)
+    #: whether it can be run once more: its fixtures are read of the world each time
+    repeatable: bool = False
 
     def clashes(self, other: _Work) -> bool:
         """Whether one of them changes what the other uses."""
@@ -75,6 +77,7 @@ class BesideRunner:
         self._turn = threading.Condition()
         self._ended = False
         self._wanted: Callable[[pytest.Item], bool] = lambda _: True
+        self._world: WorldLike | None = None
         self._deadline = 0.0
 
     def start(
@@ -88,7 +91,7 @@ class BesideRunner:
 
         Each has `deadline` seconds from when it begins; 0 is no limit.
         """
-        self._wanted, self._deadline = wanted, deadline
+        self._wanted, self._world, self._deadline = wanted, world, deadline
         for item in items:
             work = _readable(item, world) if wanted(item) and (is_slow(item) or _may_overlap(item)) else None
             if work is not None:
@@ -150,20 +153,50 @@ class BesideRunner:
         while (work := self._next(waiting)) is not None:
             check = check_of(work.item)
             assert check is not None
-            clocks = suspension.now()
-            error: BaseException | None = None
-            with (
-                self._bus.held_back(work.events),
-                checking(check.id, check.level == INFO, tally_of(work.item)),
-            ):
-                try:
-                    work.run()
-                except BaseException as caught:  # pytest gets it, whatever it is
-                    error = suspension.unless_suspended(caught, clocks)
+            with checking(check.id, check.level == INFO, tally_of(work.item)):
+                error = self._attempt(work)
+                if isinstance(error, InstrumentBroke) and self._begun_anew(work, check, error):
+                    error = self._attempt(work)
             with self._turn:
                 if work not in self._running:
                     return  # given up, and another thread has taken this one's place
                 self._end(work, error)
+
+    def _attempt(self, work: _Work) -> BaseException | None:
+        """Do a check's work; what it raised."""
+        clocks = suspension.now()
+        with self._bus.held_back(work.events):
+            try:
+                work.run()
+            except BaseException as caught:  # pytest gets it, whatever it is
+                return suspension.unless_suspended(caught, clocks)
+        return None
+
+    def _begun_anew(self, work: _Work, check: Check, error: InstrumentBroke) -> bool:
+        """Have all as it was before a check whose instrument broke, if that can be, and say in its report why.
+
+        A control plane that restarts one of its API servers breaks streams: of series that go on while something is
+        changed, which cannot be made anew, nothing is known then. So the whole check is, once: with objects of its own
+        that are new. Whatever it had judged to be wrong was raised instead, and is not measured again.
+        """
+        if not work.repeatable or check.changes or check.level == DISR or self._world is None or self._ended:
+            return False
+        changes = [event for event in work.events if isinstance(event, Changed)]
+        undoing: list[Event] = []
+        with self._bus.held_back(undoing):
+            why = self._world.renew(changes)
+        with self._turn:
+            if self._ended or work not in self._running or tally_of(work.item).abandoned:
+                return False
+            if why:
+                work.events.append(Told(check.id, f"not measured again: {why}"))
+                return False
+            tally_of(work.item).begin_anew()
+            work.begun = time.monotonic()
+        told = [Told(check.id, f"measured again from its beginning: {error.message}")]
+        # what it saw is forgotten, what it did to the cluster is not
+        work.events[:] = [*told, *changes, *undoing]
+        return True
 
     def _end(self, work: _Work, error: BaseException | None) -> None:
         self._running.discard(work)
@@ -247,6 +280,7 @@ def _readable(item: pytest.Item, world: WorldLike) -> _Work | None:
         lambda: function(**given, **{name: read(world) for name, read in readers.items()}),
         frozenset(readers),
         frozenset(check.changes if check else ()),
+        repeatable=True,
     )
 
 

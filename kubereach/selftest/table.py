@@ -124,6 +124,12 @@ TABLE: dict[str, Row] = {
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.no-upstream": by("dns.external", options=["--external-name=public.example"]),
     "dns.nxdomain-as-nodata": by("dns.follows", "dns.no-such-service"),
+    "dns.one-replica-stale": by(
+        "dns.follows", "externalname.changed", "headless.follows", "headless.stateful-names",
+        "lifecycle.recreated", "lifecycle.type-changes",
+        # by what others did before: a pod's address that was somebody else's, a member that was replaced
+        perhaps=["dns.ptr", "headless.*"],
+    ),
     "dns.one-replica-wrong": by(
         "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
         "headless.all-pods",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.kube.client import Api, ApiError, Object, object_path
+from kubereach.kube.watch_cache import Board
 from kubereach.model.errors import CannotMeasure
+from kubereach.world.heartbeat import NAMESPACES
+from kubereach.world.manifests import RUN
 
 
 def delete_all(api: Api, objects: Sequence[Object], **options: object) -> list[str]:
@@ -20,6 +23,25 @@ def delete_all(api: Api, objects: Sequence[Object], **options: object) -> list[s
 
     with api.threads(8) as pool:
         return [failure for failure in pool.map(delete, objects) if failure]
+
+
+def delete_namespaces(api: Api, run: str, pods: Sequence[Object], seconds: float) -> list[str]:
+    """Delete the namespaces of a run; gives those that are left after so many `seconds`, with the reasons.
+
+    `pods` are its pods that are being deleted already.
+    """
+    # a check that was interrupted may have told them to take their time
+    delete_all(api, [{"apiVersion": "v1", **pod} for pod in pods], gracePeriodSeconds=1)
+    board = Board(api, f"{RUN}={run}")
+    board.follow(NAMESPACES)
+    try:
+        failures = delete_all(api, board.all("Namespace"))
+        # those that were refused stay anyway
+        board.wait(lambda: len(board.all("Namespace")) <= len(failures), seconds)
+    finally:
+        board.stop()
+    refused = {failure.partition(" (")[0] for failure in failures}
+    return failures + [stuck(one) for one in board.all("Namespace") if name_of(one) not in refused]
 
 
 def stuck(obj: Object) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Set
-from typing import cast
 
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of, selected, selector_of, serving
 from kubereach.kube.endpointslices import service_of
-from kubereach.kube.watch_cache import Board, is_ready
+from kubereach.kube.watch_cache import Board
 
 #: (namespace, name) of a Service
 Key = tuple[str, str]
@@ -47,7 +47,7 @@ class SliceLag:
             slices = self._board.all("EndpointSlice", namespace)
             pods = self._board.all("Pod", namespace)
             differing = {
-                (namespace, name): _listed(slices, name) ^ _ready(pods, service)
+                (namespace, name): _listed(slices, name) ^ _serving(service, pods)
                 for service in concerned
                 for name in [service["metadata"]["name"]]
             }
@@ -65,13 +65,11 @@ class SliceLag:
         """The Services with a selector whose own change it is, or that of their pods or EndpointSlices."""
         versions = [obj for obj in (new, old) if obj]
         if new["kind"] == "Pod":
-            labels = [(pod["metadata"].get("labels") or {}).items() for pod in versions]
-            services = self._board.all("Service", namespace)
-            return [s for s in services if (w := _selector(s)) and any(w <= one for one in labels)]
+            return [s for s in self._board.all("Service", namespace) if selected(s, versions)]
         is_slice = new["kind"] == "EndpointSlice"
         names = {service_of(obj) if is_slice else obj["metadata"]["name"] for obj in versions}
         found = [self._board.get("Service", namespace, name) for name in names]
-        return [service for service in found if service is not None and _selector(service)]
+        return [service for service in found if service is not None and selector_of(service)]
 
     def longest(self, namespace: str, name: str) -> float:
         """Seconds that the Service's EndpointSlices lagged behind its pods at most, up to now if they still do."""
@@ -81,30 +79,14 @@ class SliceLag:
             return max([self._longest.get(key, 0.0), *(now - b for b in self._since.get(key, {}).values())])
 
 
-def _selector(service: Object) -> Set[tuple[str, str]]:
-    return cast("Set[tuple[str, str]]", (service["spec"].get("selector") or {}).items())
-
-
-def _ready(pods: list[Object], service: Object) -> frozenset[str]:
-    wanted = _selector(service)
-    chosen = [pod for pod in pods if wanted <= (pod["metadata"].get("labels") or {}).items()]
-    # what is not ready may be listed all the same, where the Service asks for it: no lag is then seen
-    unready = service["spec"].get("publishNotReadyAddresses", False)
-    return frozenset(
-        one["ip"]
-        for pod in chosen
-        if is_ready(pod) or (unready and not pod["metadata"].get("deletionTimestamp"))
-        for one in pod["status"].get("podIPs") or ()
-    ) & _of_family(service, chosen)
-
-
-def _of_family(service: Object, pods: list[Object]) -> frozenset[str]:
+def _serving(service: Object, pods: list[Object]) -> frozenset[str]:
+    """The addresses that must be listed: of the families that the Service has."""
     families = service["spec"].get("ipFamilies") or ["IPv4"]
     return frozenset(
-        one["ip"]
-        for pod in pods
-        for one in pod.get("status", {}).get("podIPs") or ()
-        if ("IPv6" if ":" in one["ip"] else "IPv4") in families
+        address
+        for pod in serving(service, pods)
+        for address in addresses_of(pod)
+        if ("IPv6" if ":" in address else "IPv4") in families
     )
 
 

@@ -31,13 +31,13 @@ class InFamily:
     @property
     def cluster_ips(self) -> frozenset[str]:
         """Its cluster IP of the family, if it has one."""
-        return self._service.records(self.rdtype)
+        return self._service.names.records(self.rdtype)
 
     @property
     def pod_ips(self) -> frozenset[str]:
         """The addresses of the family of its pods. Raises `NotConforming` when a pod has none that must have one."""
         found: dict[str, list[str]] = {}
-        for pod, ips in self._service.pod_ips.items():
+        for pod, ips in self._service.endpoints.ips_of.items():
             found[pod] = [ip for ip in ips if self._is_own(ip)]
         lacking = sorted(pod for pod, ips in found.items() if not ips)
         if lacking:
@@ -61,7 +61,7 @@ class InFamily:
     def ingress(self, port: str = "") -> Address:
         """The load balancer's address of the family. Raises `NotConforming` when it has another one only."""
         first = self._service.ingress(port)
-        if given := self._service.ingress_of_family(self.version):
+        if given := self._service.load_balancer.address_of_family(self.version):
             return replace(first, host=given, family=self.version)
         raise self._missing("a load-balancer address", BALANCER)
 
@@ -70,5 +70,5 @@ class InFamily:
         return replace(self._service.by_name(name, port), family=self.version)
 
     def _missing(self, what: str, layer: str = "") -> NotConforming:
-        where = f"{self._service.type} Service {self._service.name}"
+        where = f"{self._service.spec.type} Service {self._service.name}"
         return NotConforming([Failure("API", where, f"{what} of {self.name}", "none", layer=layer)])

@@ -55,11 +55,11 @@ def free_address(world: World) -> Iterator[str]:
         ]
         return all(ingress_of(service) for service in asking)
 
-    with world.balancer.asking:
+    with world.objects.balancer.asking:
         with world.create(
             "over-spares", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
         ) as service:
-            address = service.load_balancer_address()
+            address = service.load_balancer.address()
             world.board.wait(all_served, world.context.settings.load_balancer_deadline)
             service.delete()
         yield address
@@ -70,10 +70,10 @@ def must_have(service: Service, address: str) -> None:
 
     Raises `NotConforming`, or `Unsupported` where it has another one and asked by the field, which may be ignored.
     """
-    given = service.load_balancer_address()
-    may_be_ignored = bool(service.obj["spec"].get("loadBalancerIP"))
+    given = service.load_balancer.address()
+    may_be_ignored = bool(service.object.latest["spec"].get("loadBalancerIP"))
     if not may_be_ignored:
-        given = service.load_balancer_address_that(address.__eq__)
+        given = service.load_balancer.address_that(address.__eq__)
     judged()
     if given == address:
         return

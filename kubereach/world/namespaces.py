@@ -18,7 +18,7 @@ PEER = "kubereach-peer"
 
 
 @dataclass(frozen=True)
-class Places:
+class Namespaces:
     """`services` is where Services and their pods are, `other` another one, `nodes` the node vantages'.
 
     With `given` they are the user's: they exist before the run and stay after it.
@@ -71,10 +71,10 @@ class Places:
             raise Unsupported(self.no_other, feature=OTHER_NAMESPACE)
 
 
-def places(settings: Settings, run: str) -> Places:
+def of_run(settings: Settings, run: str) -> Namespaces:
     """The namespaces of the run called `run`."""
     given = settings.namespaces
     if not given:
         prefix = f"{settings.namespace_prefix}-{run}"
-        return Places(f"{prefix}-a", f"{prefix}-b", f"{prefix}-n")
-    return Places(given[0], given[1] if len(given) > 1 else _NONE, given[-1], given=True)
+        return Namespaces(f"{prefix}-a", f"{prefix}-b", f"{prefix}-n")
+    return Namespaces(given[0], given[1] if len(given) > 1 else _NONE, given[-1], given=True)

@@ -43,13 +43,13 @@ class Case:
 
 def providers(world: World) -> list[str]:
     """The providers that there is an overlay for."""
-    return sorted(file.stem for file in (world.manifests / "overlays").glob("*.yaml"))
+    return sorted(file.stem for file in (world.manifests.folder / "overlays").glob("*.yaml"))
 
 
 def read(world: World, free: str = "") -> list[Case]:
     """The cases of the provider that --lb-provider names. Raises `UsageError` for an unknown or malformed one."""
     settings = world.context.settings
-    file = world.manifests / "overlays" / f"{settings.lb_provider}.yaml"
+    file = world.manifests.folder / "overlays" / f"{settings.lb_provider}.yaml"
     if not file.exists():
         raise UsageError(
             f"--lb-provider {settings.lb_provider}: there is no such overlay",

@@ -103,6 +103,32 @@ class Readiness:
                 ready += min(owned.get(key, 0), desired)
         return ready, wanted
 
+    def wait_for_all(self, seconds: float, progress: Callable[[str], None]) -> None:
+        """Wait until every pod is ready, and tell of each step. Raises `CannotMeasure` that says what is missing."""
+        last = (-1, -1)
+
+        def done() -> bool:
+            nonlocal last
+            ready, wanted = self.counts()
+            if (ready, wanted) != last:
+                last = (ready, wanted)
+                progress(f"waiting for {wanted} pods: {ready} ready")
+            return ready >= wanted > 0
+
+        if self.wait(done, seconds):
+            return
+        if unseen := self.unseen():
+            raise CannotMeasure(
+                f"no controller has looked at {', '.join(unseen)} for {seconds:.0f} s",
+                "Is kube-controller-manager at work? See `kubectl -n kube-system get pods,leases`.",
+            )
+        missing = [pod["metadata"]["name"] for pod in self._board.all("Pod") if not is_ready(pod)]
+        ready, wanted = last
+        raise CannotMeasure(
+            f"{ready} of {wanted} pods are ready after {seconds:.0f} s; waiting for {', '.join(missing)}",
+            "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
+        )
+
     def unseen(self) -> list[str]:
         """The workloads that no controller has looked at yet, which is the first that it does: ``DaemonSet a/web``."""
         return [

@@ -1,51 +1,186 @@
-"""A Service as checks handle it: its addresses, its names, who must answer, and changes to it."""
+"""A Service as checks handle it: how it is reached, who must answer, and changes to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
-from kubereach.kube.client import Object, object_path, path_of
-from kubereach.kube.watch_cache import is_ready
+from kubereach.kube.client import Object
+from kubereach.kube.cluster import Node
 from kubereach.model.address import Address
-from kubereach.model.convergence import DELETED, ENDPOINTS
-from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
-from kubereach.model.events import Changed
+from kubereach.model.convergence import CHANGED, DELETED
+from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import BALANCER
-from kubereach.model.outcome import OK
-from kubereach.model.tally import judged
-from kubereach.probe import Series, Vantage
+from kubereach.probe import Vantage, VantageGroup
+from kubereach.world.connection import Connection
 from kubereach.world.ip_family import InFamily
-from kubereach.world.load_balancer_own import CLEANUP, ingress_of, write_ingress
-from kubereach.world.service_ways import ServiceWays
+from kubereach.world.last_change import LastChange
+from kubereach.world.objects import Objects
+from kubereach.world.service_addresses import ServiceAddresses
+from kubereach.world.service_endpoints import Endpoints
+from kubereach.world.service_load_balancer import ServiceLoadBalancer
+from kubereach.world.service_names import ServiceNames
+from kubereach.world.service_object import ServiceObject
+from kubereach.world.service_pods import ServicePods
+from kubereach.world.service_slices import ServiceSlices
+from kubereach.world.service_spec import ServiceSpec
 from kubereach.world.source_ranges import EVERYBODY, ranges_of
-from kubereach.world.workload import HTTP, Workload
+from kubereach.world.vantages import Vantages
+from kubereach.world.workload import Workload
 
 
-class Service(ServiceWays):
-    """A Service of the world, or one that a check has made. What it says is always what the API says now."""
+class Service:
+    """A Service of the world, or one that a check has made. What it says is always what the API says now.
+
+    It consists of what it is (`object`, `spec`, `names`), how it is reached (`addresses`, `load_balancer`) and who
+    answers (`endpoints`, `pods`, `slices`, `workload`); what most checks ask for is here by a short name too. What it
+    does itself are changes of the Service.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        objects: Objects,
+        vantages: Vantages,
+        created: Object,
+        settled: float,
+        written: Iterable[str] = (),
+    ) -> None:
+        """`created` is the object, `written` the addresses of EndpointSlices that came with it.
+
+        `settled` is time.monotonic() until which the data plane may take to follow its creation.
+        """
+        self._context = connection.context
+        self._objects = objects
+        self._last_change = change = LastChange(connection.context, settled)
+        self.object = ServiceObject(connection.board, created)
+        self.spec = ServiceSpec(self.object, connection.context.ip_version)
+        self.names = ServiceNames(connection, self.object, self.spec)
+        self.load_balancer = ServiceLoadBalancer(connection, objects.balancer, self.object, change)
+        self.pods = ServicePods(connection, vantages, self.object, self.spec, change)
+        self.slices = ServiceSlices(connection, self.object, change, written, lambda: self.endpoints)
+        self.addresses = ServiceAddresses(
+            self.object, self.spec, self.load_balancer, change, lambda: self.endpoints
+        )
+        #: the Deployment or StatefulSet that came with it
+        self.workload = Workload(connection, self.object, self.spec, self.pods, change)
+
+    def __repr__(self) -> str:
+        return f"<Service {self.namespace}/{self.name}>"
+
+    # what it is
+
+    @property
+    def name(self) -> str:
+        return self.object.name
+
+    @property
+    def namespace(self) -> str:
+        return self.object.namespace
+
+    @property
+    def fqdn(self) -> str:
+        """Its name in DNS, with the final dot."""
+        return self.names.fqdn
+
+    @property
+    def rdtype(self) -> str:
+        """The type of the DNS records with addresses of its first family: A or AAAA."""
+        return self.names.rdtype
+
+    @property
+    def cluster_ip(self) -> str:
+        """The first cluster IP; empty when there is none."""
+        return self.spec.cluster_ip
+
+    @property
+    def cluster_ips(self) -> frozenset[str]:
+        return self.spec.cluster_ips
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """Its selector: another Service with the same one has all of its endpoints from the first moment on."""
+        return self.spec.selector
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Names of the pods that must serve at this moment, with their addresses and nodes."""
+        return Endpoints.of(self.pods.serving(), self.spec.ip_version, self.slices.written)
+
+    @property
+    def settled(self) -> float:
+        """time.monotonic() until which the data plane may take to follow its last change."""
+        return self._last_change.settled
+
+    @settled.setter
+    def settled(self, until: float) -> None:
+        self._last_change.settled = until
+
+    # how it is reached; see `kubereach.world.service_addresses`
+
+    def vip(self, port: str = "") -> Address:
+        """The cluster IP and port."""
+        return self.addresses.vip(port)
+
+    def node_port(self, port: str = "") -> int:
+        """The number of the node port of the named port, or of the first."""
+        return self.spec.node_port(port)
+
+    def on(self, node: Node, port: str = "") -> Address:
+        """The node port on a node's address."""
+        return self.addresses.on(node, port)
+
+    def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
+        """The node port on each node's address."""
+        return self.addresses.on_each(nodes, port)
+
+    def ingress(self, port: str = "") -> Address:
+        """The load balancer's address, which is waited for."""
+        return self.addresses.ingress(port)
+
+    def by_name(self, name: str, port: str = "") -> Address:
+        """`name`, resolved by the vantage itself."""
+        return self.addresses.by_name(name, port)
+
+    def formerly(self, addresses: Iterable[Address]) -> list[Address]:
+        """Addresses that it had before its last change."""
+        return self.addresses.formerly(addresses)
 
     @property
     def second(self) -> InFamily:
         """Its addresses of the second IP family. Raises `NotConforming` when it has one family only."""
-        if len(self.families) < 2:
-            had = ", ".join(self.families)
-            raise NotConforming([Failure("API", f"Service {self.name}", "two IP families", had or "none")])
-        return InFamily(self, self.families[1])
+        families = self.spec.families
+        if len(families) < 2:
+            got = ", ".join(families) or "none"
+            raise NotConforming([Failure("API", f"Service {self.name}", "two IP families", got)])
+        return InFamily(self, families[1])
 
-    @property
-    def workload(self) -> Workload:
-        """The Deployment of its name, which came with it."""
-        return Workload(self._world, self)
+    # its pods; see `kubereach.world.service_pods`
+
+    def own_pods(self, *names: str) -> VantageGroup:
+        """Vantages inside its endpoints, or inside the named pods, ready or not."""
+        return self.pods.vantages(names or self.endpoints)
+
+    def take_in(self, *pods: str) -> None:
+        """Let its selector find these pods too."""
+        self.pods.take_in(*pods)
+
+    def take_out(self, *pods: str) -> None:
+        """Let its selector find these pods no more; they live on."""
+        self.pods.take_out(*pods)
+
+    def set_ready(self, on: bool, *pods: str) -> None:
+        """Turn the readiness of these pods on or off."""
+        self.pods.set_ready(on, *pods)
 
     # changes
 
+    def changed(self, what: str = CHANGED) -> None:
+        """From now on the data plane has the whole deadline to converge again; reports name `what`."""
+        self._last_change.note(what)
+
     def patch(self, change: Object) -> None:
         """Change the live Service by a merge patch."""
-        path = object_path(self._created)
-        with self._world.balancer.guard(change):
-            patched = self._world.api.patch(path, self._world.balancer.claimed(change))
-        self._world.balancer.serve(self._world.api, patched)
-        self._world.context.bus.emit(Changed("patch", f"Service {self.namespace}/{self.name}"))
+        self._objects.patch(self.object.latest, change)
         self.changed()
 
     def set_label(self, key: str, value: str | None) -> None:
@@ -59,50 +194,21 @@ class Service(ServiceWays):
         """
         spec: Object = {"type": type_, "externalName": external_name}
         if type_ in ("ClusterIP", "ExternalName"):
-            live = self.obj["spec"]["ports"]
-            spec["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in live]
+            spec["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in self.spec.ports]
         if type_ == "ExternalName":
             spec |= {"clusterIP": None, "clusterIPs": None}
         self.patch({"spec": spec})
-        self._world.board.wait(lambda: self.type == type_, 5)
+        self.object.wait(lambda: self.spec.type == type_, 5)
 
-    def become_cluster_ip(self) -> None:
-        """Turn it into type ClusterIP and wait until the API shows no node port any more."""
-        ports = [{k: v for k, v in p.items() if k != "nodePort"} for p in self.obj["spec"]["ports"]]
-        self.patch({"spec": {"type": "ClusterIP", "ports": ports}})
-        self._world.board.wait(lambda: self.type == "ClusterIP", 5)
+    def set_ports(self, *ports: Object) -> None:
+        """Give it just these ports, and wait until the API shows them."""
+        self.patch({"spec": {"ports": list(ports)}})
+        wanted = [(port["port"], port.get("protocol", "TCP")) for port in ports]
 
-    def take_address(self, ip_mode: str) -> Address:
-        """Give itself a load-balancer address of ours, with this ipMode (VIP, Proxy), and wait until it is seen.
+        def shown() -> bool:
+            return [(port["port"], port.get("protocol", "TCP")) for port in self.spec.ports] == wanted
 
-        Raises `Unsupported` where the API knows no ipMode (before Kubernetes 1.30).
-        """
-        if ingress := ingress_of(self.obj):
-            written = write_ingress(self._world.api, self.obj, [{**ingress[0], "ipMode": ip_mode}])
-        else:
-            written = self._world.balancer.assign(self._world.api, self.obj, ip_mode)
-        if ingress_of(written)[0].get("ipMode") != ip_mode:
-            raise Unsupported("the API server keeps no ipMode: it does so by default since Kubernetes 1.30")
-        self._world.board.wait(lambda: ingress_of(self.obj) == ingress_of(written), 5)
-        self.changed()
-        return self.ingress()
-
-    @property
-    def taken_by(self) -> str:
-        """What somebody has done who took charge of it as a load balancer: an address, a finalizer; else empty."""
-        finalizers = [f for f in self.obj["metadata"].get("finalizers") or () if f == CLEANUP]
-        given = self._assigned()
-        return ", ".join([*([f"address {given}"] if given else []), *(f"finalizer {f}" for f in finalizers)])
-
-    def must_be_left_alone(self) -> None:
-        """Nobody has taken charge of it as a load balancer. Raises `NotConforming`."""
-        judged()
-        if self.taken_by:
-            where, asked = (
-                f"LoadBalancer Service {self.name}",
-                "left alone: it names a class of somebody else",
-            )
-            raise NotConforming([Failure("API", where, asked, self.taken_by, layer=BALANCER)])
+        self.object.wait(shown, 5)
 
     def allow_only(self, vantages: Iterable[Vantage]) -> None:
         """Let the load balancer take these clients alone."""
@@ -112,46 +218,22 @@ class Service(ServiceWays):
         """Let the load balancer take all clients, by ranges that have them all."""
         self.patch({"spec": {"loadBalancerSourceRanges": EVERYBODY}})
 
-    def set_ports(self, *ports: Object) -> None:
-        """Give it just these ports, and wait until the API shows them."""
-        self.patch({"spec": {"ports": list(ports)}})
-        wanted = [(port["port"], port.get("protocol", "TCP")) for port in ports]
-
-        def shown() -> bool:
-            return [(p["port"], p.get("protocol", "TCP")) for p in self.obj["spec"]["ports"]] == wanted
-
-        self._world.board.wait(shown, 5)
-
-    def write_slice(self, number: int, *addresses: str) -> None:
-        """Rewrite the addresses of one of its EndpointSlices that were written by hand, counted from 1."""
-        endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-        self._patch_slice(number, {"endpoints": endpoints})
-        self._written = frozenset(addresses)
-
-    def label_slice(self, number: int, key: str, value: str | None) -> None:
-        """Give one of its EndpointSlices that were written by hand a label, or take it away."""
-        self._patch_slice(number, {"metadata": {"labels": {key: value}}})
-
-    def _patch_slice(self, number: int, change: Object) -> None:
-        kind = ("discovery.k8s.io/v1", "EndpointSlice")
-        self._world.api.patch(path_of(kind, self.namespace, f"{self.name}-{number}"), change)
-        self._world.context.bus.emit(Changed("patch", f"EndpointSlice {self.namespace}/{self.name}-{number}"))
-        self.changed(ENDPOINTS)
+    def take_address(self, ip_mode: str) -> Address:
+        """Give itself a load-balancer address of ours with this ipMode (VIP, Proxy). Raises `Unsupported`."""
+        self.load_balancer.assign(ip_mode)
+        return self.ingress()
 
     def delete(self) -> None:
         """Delete it and wait until it is gone, finalizers included.
 
         Raises `NotConforming` when a finalizer keeps it beyond ``load_balancer_deadline`` seconds.
         """
-        last = self.obj
-        self._created = last
-        self._world.api.delete(object_path(last))
-        self._world.context.bus.emit(Changed("delete", f"Service {self.namespace}/{self.name}"))
-        limit = self._world.context.settings.load_balancer_deadline
-        gone = self._world.board.wait(lambda: self._live() is None, limit)
+        self._objects.delete(self.object.remember())
+        limit = self._context.settings.load_balancer_deadline
+        gone = self.object.wait_until_gone(limit)
         self.changed(DELETED)
         if not gone:
-            finalizers = ", ".join(self.obj["metadata"].get("finalizers") or ["none"])
+            finalizers = ", ".join(self.object.latest["metadata"].get("finalizers") or ["none"])
             raise NotConforming(
                 [
                     Failure(
@@ -164,75 +246,3 @@ class Service(ServiceWays):
                     )
                 ]
             )
-
-    # its pods
-
-    def take_in(self, *pods: str) -> None:
-        """Give pods the labels that this Service's selector asks for, and wait until it is seen."""
-        self._label(pods, self.obj["spec"]["selector"])
-
-    def take_out(self, *pods: str) -> None:
-        """Take those labels away again; the pods live on."""
-        self._label(pods, dict.fromkeys(self.obj["spec"]["selector"]))
-
-    def _label(self, pods: Iterable[str], labels: Mapping[str, str | None]) -> None:
-        wanted = {key: value for key, value in labels.items() if value is not None}
-        named = list(pods)
-        for pod in named:
-            change = {"metadata": {"labels": dict(labels)}}
-            self._world.api.patch(path_of(("v1", "Pod"), self.namespace, pod), change)
-            self._world.context.bus.emit(Changed("patch", f"Pod {self.namespace}/{pod}"))
-
-        def seen() -> bool:
-            found = (self._world.board.get("Pod", self.namespace, pod) for pod in named)
-            have = [(pod["metadata"].get("labels") or {}) if pod else {} for pod in found]
-            return all({k: v for k, v in have_.items() if k in labels} == wanted for have_ in have)
-
-        self._await(seen, f"change of the labels of {', '.join(named)}")
-
-    def set_ready(self, on: bool, *pods: str) -> None:
-        """Turn the readiness of its own pods on or off, from inside them, and wait until their condition says so.
-
-        Raises `CannotMeasure` when a pod's backend cannot be told, or its kubelet does not notice in time.
-        """
-        secret = self._world.context.secret
-        for vantage in self.own_pods(*pods):
-            answer = vantage.run(Series("ready", port=HTTP, secret=secret, more={"on": on})).probes[0].answer
-            if answer.outcome != OK:
-                raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
-            self._world.context.bus.emit(
-                Changed("ready" if on else "unready", f"Pod {self.namespace}/{vantage.pod}")
-            )
-
-        def noticed() -> bool:
-            found = [self._world.board.get("Pod", self.namespace, pod) for pod in pods]
-            return all(pod is not None and is_ready(pod) == on for pod in found)
-
-        self._await(noticed, f"{'ready' if on else 'unready'} condition of {', '.join(pods)}")
-
-    def scale(self, replicas: int) -> None:
-        """Scale the Deployment of the Service's name and wait until just so many pods are ready."""
-        path = path_of(("apps/v1", "Deployment"), self.namespace, self.name)
-        self._world.api.patch(path, {"spec": {"replicas": replicas}})
-        self._world.context.bus.emit(Changed("patch", f"Deployment {self.namespace}/{self.name}"))
-        self._await(lambda: len(self.endpoints) == replicas, f"{replicas} ready pods of {self.name}")
-
-    def replace_pods(self, *chosen: str) -> None:
-        """Delete the named pods, or all that serve, and wait until as many others are ready in their place."""
-        before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self._pods()}
-        old = {before[name] for name in (chosen or before)}
-        for name in chosen or before:
-            self._world.api.delete(path_of(("v1", "Pod"), self.namespace, name), gracePeriodSeconds=1)
-            self._world.context.bus.emit(Changed("delete", f"Pod {self.namespace}/{name}"))
-
-        def replaced() -> bool:
-            now = {pod["metadata"]["uid"] for pod in self._pods()}
-            return len(now) == len(before) and not now & old
-
-        self._await(replaced, f"replacements of the pods of {self.name}")
-
-    def _await(self, done: Callable[[], bool], what: str) -> None:
-        limit = self._world.context.settings.world_deadline
-        if not self._world.readiness().wait(done, limit):
-            raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
-        self.changed(ENDPOINTS)

@@ -9,7 +9,6 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from kubereach.kube.client import Object
-from kubereach.model.address import Address
 from kubereach.model.convergence import ENDPOINTS
 from kubereach.world.service import Service
 
@@ -51,11 +50,6 @@ class Alike(Sequence[Service]):
     def endpoints(self) -> frozenset[str]:
         """Names of the pods that must serve."""
         return self._services[0].endpoints
-
-    @property
-    def vips(self) -> list[Address]:
-        """The cluster IP and first port of each."""
-        return [service.vip() for service in self._services]
 
 
 @contextmanager

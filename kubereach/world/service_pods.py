@@ -1,148 +1,106 @@
-"""Who must answer for a Service: its pods, read from the pods themselves."""
+"""The pods of a Service: taken in and out by their labels, made ready and unready, and used as vantages."""
 
 from __future__ import annotations
 
-from kubereach.kube.client import Object
-from kubereach.kube.endpointslices import SERVICE, service_of, slices_of
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from kubereach.kube.client import Object, path_of
+from kubereach.kube.endpoints import serving
 from kubereach.kube.watch_cache import is_ready
-from kubereach.model.errors import Failure, NotConforming
-from kubereach.model.finding import API, Finding
-from kubereach.model.ip import first_of
-from kubereach.model.tally import judged
-from kubereach.probe import VantageGroup
+from kubereach.model.convergence import ENDPOINTS
+from kubereach.model.errors import CannotMeasure
+from kubereach.model.outcome import OK
+from kubereach.probe import Series, VantageGroup
 from kubereach.probe.vantage import POD
+from kubereach.world.connection import Connection
+from kubereach.world.last_change import LastChange
 from kubereach.world.selector_mismatch import differences
 from kubereach.world.service_object import ServiceObject
+from kubereach.world.service_spec import ServiceSpec
+from kubereach.world.vantages import Vantages
+
+#: the port on which our backends take HTTP, see manifests/backend.yaml
+HTTP = 8080
 
 
-class ServicePods(ServiceObject):
-    """A Service with its endpoints."""
+class ServicePods:
+    """The pods of the Service's namespace, by name. Each change waits until a watch has shown it.
 
-    def _pods(self) -> list[Object]:
-        selector = self.obj["spec"].get("selector")
-        if not selector:
-            return []
-        every = self.obj["spec"].get("publishNotReadyAddresses", False)
-        found = []
-        for pod in self._world.board.all("Pod", self.namespace):
-            labels = pod["metadata"].get("labels") or {}
-            if all(labels.get(key) == value for key, value in selector.items()):
-                there = every and pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")
-                if there or is_ready(pod):
-                    found.append(pod)
-        return found
+    Raises `CannotMeasure` when that takes longer than ``settings.world_deadline`` seconds.
+    """
 
-    @property
-    def endpoints(self) -> frozenset[str]:
-        """Names of the pods that must serve: selected and ready. Read from the pods, not from EndpointSlices."""
-        return frozenset(pod["metadata"]["name"] for pod in self._pods())
+    def __init__(
+        self,
+        connection: Connection,
+        vantages: Vantages,
+        obj: ServiceObject,
+        spec: ServiceSpec,
+        last_change: LastChange,
+    ) -> None:
+        self._connection = connection
+        self._vantages = vantages
+        self._object = obj
+        self._spec = spec
+        self._last_change = last_change
 
-    @property
-    def addresses(self) -> frozenset[str]:
-        """Their addresses of its first IP family; without a selector, those of the EndpointSlices in its manifest."""
-        return self._written or frozenset(self.address_of.values())
+    def serving(self) -> list[Object]:
+        """Those that must serve."""
+        return serving(self._object.latest, self._connection.board.all("Pod", self._object.namespace))
 
-    @property
-    def address_of(self) -> dict[str, str]:
-        """The address of its first IP family of each of its pods, by name."""
-        version = self.ip_version
-        return {name: first_of(ips, version) for name, ips in self.pod_ips.items()}
-
-    @property
-    def pod_ips(self) -> dict[str, tuple[str, ...]]:
-        """All addresses of each of its pods, by name."""
-        return {
-            pod["metadata"]["name"]: tuple(
-                one["ip"] for one in pod["status"].get("podIPs") or [{"ip": pod["status"]["podIP"]}]
-            )
-            for pod in self._pods()
-        }
-
-    @property
-    def endpoints_by_node(self) -> dict[str, frozenset[str]]:
-        """Names of the pods that must serve, by the node that they are on; nodes without any are left out."""
-        found: dict[str, frozenset[str]] = {}
-        for pod in self._pods():
-            node = str(pod["spec"].get("nodeName", ""))
-            found[node] = found.get(node, frozenset()) | {pod["metadata"]["name"]}
-        return found
-
-    def _targets(self, port: Object) -> tuple[tuple[str, int], ...]:
-        """The number that targetPort means at each of its pods: a name means what the pod gives it to."""
-        target = port.get("targetPort", port["port"])
-        found = []
-        for pod in self._pods():
-            declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or ()]
-            named = [p["containerPort"] for p in declared if p.get("name") == target]
-            number = target if isinstance(target, int) else named[0] if named else 0
-            found.append((str(pod["metadata"]["name"]), int(number)))
-        return tuple(sorted(found))
-
-    @property
-    def listed(self) -> frozenset[str]:
-        """Addresses in its EndpointSlices, whatever their conditions, as the API has them now."""
-        slices = slices_of(self._world.api, self.namespace, self.name)
-        return frozenset(
-            address
-            for part in slices
-            for endpoint in part.get("endpoints") or []
-            for address in endpoint["addresses"]
-        )
-
-    def must_be_listed(self) -> None:
-        """Its EndpointSlices call just the addresses of its ready pods ready, and list no address of anybody else's.
-
-        The controller that writes them follows the pods: it has ``converge_deadline`` seconds. Raises `NotConforming`.
-        """
-        judged()
-        limit = self._world.context.settings.converge_deadline
-        if self._world.board.wait(lambda: not self._mislisted(self._slices_seen()), limit):
-            return
-        # the board has what bears the run's label, which the controller copies from the Service
-        got = self._mislisted(slices_of(self._world.api, self.namespace, self.name))
-        if not got:
-            return
-        wanted = f"after {limit:.0f} s, just the ready pods' {', '.join(sorted(self.addresses)) or 'none'}"
-        see = (f"kubectl -n {self.namespace} get endpointslices -l {SERVICE}={self.name} -o yaml",)
-        what = f"those of Service {self.name} list {got}: look at the EndpointSlice controller"
-        found = Finding(API, "EndpointSlices", what, next=see)
-        where = f"EndpointSlices of {self.name}"
-        raise NotConforming([Failure("API", where, wanted, got, layer=API, finding=found)])
-
-    def _slices_seen(self) -> list[Object]:
-        slices = self._world.board.all("EndpointSlice", self.namespace)
-        return [part for part in slices if service_of(part) == self.name]
-
-    def _mislisted(self, slices: list[Object]) -> str:
-        """What EndpointSlices say, in words, unless it is what the pods say; then empty."""
-        ready: set[str] = set()
-        others: set[str] = set()
-        for part in slices:
-            for endpoint in part.get("endpoints") or ():
-                # unset means ready: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ready
-                is_called_ready = (endpoint.get("conditions") or {}).get("ready") is not False
-                (ready if is_called_ready else others).update(endpoint["addresses"])
-        # pods that are not ready, or on their way out, may be listed as such
-        pods = self._world.board.all("Pod", self.namespace)
-        ours = {str(one["ip"]) for pod in pods for one in pod["status"].get("podIPs") or ()}
-        if ready == self.addresses and others <= ours:
-            return ""
-        return (
-            ", ".join([*sorted(ready), *(f"{one} (not ready)" for one in sorted(others - ready))])
-            or "nothing"
-        )
+    def vantages(self, names: Iterable[str]) -> VantageGroup:
+        """Vantages inside the named pods, ready or not."""
+        wanted = set(names)
+        every = self._connection.board.all("Pod", self._object.namespace)
+        chosen = [pod for pod in every if pod["metadata"]["name"] in wanted]
+        return self._vantages.in_pods(chosen, POD, labelled=True)
 
     def mismatches(self) -> list[str]:
         """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.selector_mismatch`."""
-        return differences(
-            self.obj["spec"].get("selector") or {}, self._world.board.all("Pod", self.namespace)
-        )
+        return differences(self._spec.selector, self._connection.board.all("Pod", self._object.namespace))
 
-    def own_pods(self, *names_: str) -> VantageGroup:
-        """Vantages inside its own pods (all, or the named ones, ready or not)."""
-        chosen = [
-            pod
-            for pod in self._world.board.all("Pod", self.namespace)
-            if pod["metadata"]["name"] in (names_ or self.endpoints)
-        ]
-        return self._world.vantages(chosen, POD, labelled=True)
+    def take_in(self, *names: str) -> None:
+        """Give pods the labels that the Service's selector asks for."""
+        self._label(names, self._spec.selector)
+
+    def take_out(self, *names: str) -> None:
+        """Take those labels away again; the pods live on."""
+        self._label(names, dict.fromkeys(self._spec.selector))
+
+    def _label(self, names: Sequence[str], labels: Mapping[str, str | None]) -> None:
+        namespace, wanted = self._object.namespace, {k: v for k, v in labels.items() if v is not None}
+        for name in names:
+            self._connection.lent |= {(namespace, name, label): self._object.name for label in wanted}
+            change = {"metadata": {"labels": dict(labels)}}
+            self._connection.api.patch(path_of(("v1", "Pod"), namespace, name), change)
+            self._connection.changed("patch", "Pod", namespace, name)
+
+        def labelled() -> bool:
+            pods = [self._connection.board.get("Pod", namespace, name) for name in names]
+            have = [(pod["metadata"].get("labels") or {}) if pod else {} for pod in pods]
+            return all({k: v for k, v in one.items() if k in labels} == wanted for one in have)
+
+        self._wait(labelled, f"change of the labels of {', '.join(names)}")
+
+    def set_ready(self, on: bool, *names: str) -> None:
+        """Turn the readiness of its own pods on or off, from inside them.
+
+        Raises `CannotMeasure` also when a pod's backend cannot be told.
+        """
+        namespace, secret = self._object.namespace, self._connection.context.secret
+        for vantage in self.vantages(names):
+            answer = vantage.run(Series("ready", port=HTTP, secret=secret, more={"on": on})).probes[0].answer
+            if answer.outcome != OK:
+                raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
+            self._connection.changed("ready" if on else "unready", "Pod", namespace, vantage.pod)
+
+        def noticed() -> bool:
+            pods = [self._connection.board.get("Pod", namespace, name) for name in names]
+            return all(pod is not None and is_ready(pod) == on for pod in pods)
+
+        self._wait(noticed, f"{'ready' if on else 'unready'} condition of {', '.join(names)}")
+
+    def _wait(self, done: Callable[[], bool], what: str) -> None:
+        limit = self._connection.context.settings.world_deadline
+        if not self._connection.readiness().wait(done, limit):
+            raise CannotMeasure(f"no {what} within {limit:.0f} s", "See `kubectl get pods`.")
+        self._last_change.note(ENDPOINTS)

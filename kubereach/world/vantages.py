@@ -3,85 +3,98 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kubereach.kube.access import ClusterAccess
 from kubereach.kube.client import Object
+from kubereach.kube.endpoints import addresses_of
 from kubereach.model.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.model.check import OUTSIDE as OUTSIDE_FEATURE
-from kubereach.model.events import Bus
 from kubereach.model.ip import first_of
-from kubereach.model.settings import Settings
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.probe.multiplexer import Wire
 from kubereach.probe.program import FOLDER
 from kubereach.probe.remote import CommandVantage, further_outsides
 from kubereach.probe.streams import ExecStream, ProcessStream, Stream
 from kubereach.probe.vantage import NODE, OTHER_NAMESPACE, OUTSIDE, POD, OutsideVantage
-from kubereach.world.connected import Connected
+from kubereach.world.connection import Connection
 from kubereach.world.manifests import CONTAINER
+from kubereach.world.namespaces import Namespaces
 from kubereach.world.proxy_mode import proxy_modes
-from kubereach.world.readiness import Readiness
 
 
-class Vantages(Connected):
-    """A run with its vantages, which are opened once the pods are there."""
+class Vantages:
+    """A run's vantages, which are opened once its pods are there."""
 
-    def __init__(self, access: ClusterAccess, settings: Settings, bus: Bus) -> None:
-        super().__init__(access, settings, bus)
+    def __init__(self, connection: Connection, namespaces: Namespaces, access: ClusterAccess) -> None:
+        self._connection = connection
+        self._context = connection.context
+        self._namespaces = namespaces
+        self._access = access
         self._wire: Wire | None = None
+        #: by the pods' uids
         self._opened: dict[str, Vantage] = {}
         self.pods = self.other_pods = self.nodes = VantageGroup(())
         #: this machine, and with --outside-via a group of it and further ones
         self.outside: Vantage | VantageGroup = VantageGroup(())
+        #: all of these that there are
+        self.all: tuple[Vantage, ...] = ()
 
-    def _open_vantages(self, readiness: Readiness) -> None:
+    def open(self, forbidden: Mapping[tuple[str, str], str]) -> None:
+        """Open all streams. `forbidden` has the reasons why workloads, by namespace and name, have no pods."""
         wire = Wire()
         self._wire = wire
-        settings = self.context.settings
+        settings = self._context.settings
         program = [sys.executable, "-u", str(FOLDER), "probe", "--in-flight", str(settings.in_flight)]
         via = self._access.outside_via
         here = (
-            CommandVantage(via, wire, self.context, label=OUTSIDE)
+            CommandVantage(via, wire, self._context, label=OUTSIDE)
             if via
-            else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self.context)
+            else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self._context)
         )
-        outsides = further_outsides(settings.outside_via, wire, self.context)
+        outsides = further_outsides(settings.outside_via, wire, self._context)
         if not self._access.no_outside:
             outsides.insert(0, here)
         for vantage in outsides:
-            vantage.is_inside = self.cluster.owns
+            vantage.is_inside = self._connection.cluster.owns
         lacking = "" if outsides else self._access.no_outside
         self.outside = (
             outsides[0] if len(outsides) == 1 else VantageGroup(outsides, lacking, feature=OUTSIDE_FEATURE)
         )
-        self.pods = self._group(self.namespace, "client", POD)
+        self.pods = self._group(self._namespaces.services, "client", POD)
         self.other_pods = (
             VantageGroup((), why, feature=SECOND_NAMESPACE)
-            if (why := self.places.no_other)
-            else self._group(self.other_namespace, "other-client", OTHER_NAMESPACE)
+            if (why := self._namespaces.no_other)
+            else self._group(self._namespaces.other, "other-client", OTHER_NAMESPACE)
         )
-        forbidden = readiness.forbidden.get((self.node_namespace, "node"), "")
+        no_nodes = forbidden.get((self._namespaces.nodes, "node"), "")
         self.nodes = (
-            VantageGroup((), forbidden) if forbidden else self._group(self.node_namespace, "node", NODE)
+            VantageGroup((), no_nodes) if no_nodes else self._group(self._namespaces.nodes, "node", NODE)
         )
-        everyone = [*self.pods, *([] if self.places.no_other else self.other_pods), *outsides]
-        VantageGroup(everyone + ([] if forbidden else list(self.nodes))).open()
+        others = () if self._namespaces.no_other else self.other_pods
+        self.all = (*self.pods, *others, *(() if no_nodes else self.nodes), *outsides)
+        VantageGroup(self.all).open()
+
+    def close(self) -> None:
+        """Whoever waits for a probe gets `CannotMeasure`; may be called twice."""
+        if self._wire is not None:
+            self._wire.stop()
+            self._wire = None
 
     def _group(self, namespace: str, app: str, kind: str) -> VantageGroup:
         pods = [
             p
-            for p in self.board.all("Pod", namespace)
+            for p in self._connection.board.all("Pod", namespace)
             if (p["metadata"].get("labels") or {}).get("app") == app
         ]
-        return self.vantages(pods, kind)
+        return self.in_pods(pods, kind)
 
-    def vantages(self, pods: Sequence[Object], kind: str, *, labelled: bool = False) -> VantageGroup:
+    def in_pods(self, pods: Sequence[Object], kind: str, *, labelled: bool = False) -> VantageGroup:
         """Vantages in the given pods, in the order of nodes; a pod's stream is opened once and then used again.
 
         `labelled` puts the pod's own name into the vantage's.
         """
-        order = {node.name: index for index, node in enumerate(self.cluster.nodes)}
+        order = {node.name: index for index, node in enumerate(self._connection.cluster.nodes)}
         group = []
         for pod in sorted(pods, key=lambda p: order.get(p["spec"].get("nodeName", ""), len(order))):
             uid = pod["metadata"]["uid"]
@@ -93,14 +106,14 @@ class Vantages(Connected):
     def _vantage(self, pod: Object, kind: str, labelled: bool) -> Vantage:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         node = pod["spec"].get("nodeName", "")
-        short = next((n.short for n in self.cluster.nodes if n.name == node), node)
-        limit = str(self.context.settings.in_flight)
+        short = next((n.short for n in self._connection.cluster.nodes if n.name == node), node)
+        limit = str(self._context.settings.in_flight)
         command = ["python3", "-u", "/kubereach", "probe", "--in-flight", limit]
 
         def open_stream() -> Stream:
             # a part of `exec_timeout`, so that there is time for another attempt
-            timeout = self.context.settings.exec_timeout / Vantage.attempts
-            return ExecStream(self.api.exec(namespace, name, CONTAINER, command, timeout))
+            timeout = self._context.settings.exec_timeout / Vantage.attempts
+            return ExecStream(self._connection.api.exec(namespace, name, CONTAINER, command, timeout))
 
         wire = self._wire
         assert wire is not None
@@ -109,16 +122,14 @@ class Vantages(Connected):
             node,
             open_stream,
             wire,
-            self.context,
+            self._context,
             pod=name,
             namespace=namespace,
-            address=first_of(
-                [one["ip"] for one in pod["status"].get("podIPs") or ()], self.cluster.ip_version
-            ),
+            address=first_of(addresses_of(pod), self._connection.cluster.ip_version),
             label=f"{name}@{short}" if labelled else f"{kind}@{short}",
         )
 
-    def _proxy_mode(self, node: str) -> str:
+    def proxy_mode(self, node: str) -> str:
         """What the kube-proxy of a node says of its mode; "" where it does not, or where we are not on nodes."""
         for vantage in self.nodes if len(self.nodes) else ():
             if vantage.node == node:

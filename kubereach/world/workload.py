@@ -1,48 +1,55 @@
-"""The Deployment behind a Service that a check has made: rolled out, scaled, its pods replaced or told to end."""
+"""The Deployment or StatefulSet behind a Service: rolled out, scaled, its pods replaced or told to end."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from kubereach.kube.client import Object, path_of
 from kubereach.kube.endpointslices import service_of
 from kubereach.kube.watch_cache import is_ready
 from kubereach.model.convergence import ENDPOINTS
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Changed
 from kubereach.probe import Series
+from kubereach.world.connection import Connection
+from kubereach.world.last_change import LastChange
+from kubereach.world.service_object import ServiceObject
+from kubereach.world.service_pods import HTTP, ServicePods
+from kubereach.world.service_spec import ServiceSpec
 
-if TYPE_CHECKING:
-    from kubereach.world.service import Service
-    from kubereach.world.vantages import Vantages
-
-#: the port on which our backends take HTTP, see manifests/backend.yaml
-HTTP = 8080
 #: annotation of the pods' template, changed to have them all replaced
 _REVISION = "kubereach.io/revision"
 
 
 class Workload:
-    """The Deployment of a Service's name. Each method waits until what it asked for is so.
+    """What makes a Service's pods: they have the label ``app`` that it selects by, or else its name.
 
-    Raises `CannotMeasure` as soon as it is clear that a pod cannot start, or when it takes longer than
-    ``settings.world_deadline`` seconds.
+    Each method waits until what it asked for is so. Raises `CannotMeasure` as soon as it is clear that a pod cannot
+    start, or when it takes longer than ``settings.world_deadline`` seconds.
     """
 
-    def __init__(self, world: Vantages, service: Service) -> None:
-        self._world = world
-        self._service = service
+    def __init__(
+        self,
+        connection: Connection,
+        obj: ServiceObject,
+        spec: ServiceSpec,
+        pods: ServicePods,
+        last_change: LastChange,
+    ) -> None:
+        self._connection = connection
+        self._object = obj
+        self._spec = spec
+        self._pods = pods
+        self._last_change = last_change
 
     @property
     def pods(self) -> list[Object]:
         """Its pods, those that are on their way out included."""
-        name = self._service.name
+        app = self._spec.selector.get("app", self._object.name)
         return [
             pod
-            for pod in self._world.board.all("Pod", self._service.namespace)
-            if (pod["metadata"].get("labels") or {}).get("app") == name
+            for pod in self._connection.board.all("Pod", self._object.namespace)
+            if (pod["metadata"].get("labels") or {}).get("app") == app
         ]
 
     def scale(self, replicas: int) -> None:
@@ -53,7 +60,7 @@ class Workload:
     def roll_out(self) -> None:
         """Change its template, until all pods are new ones and the old ones have gone."""
         old = {pod["metadata"]["uid"] for pod in self.pods}
-        template = {"metadata": {"annotations": {_REVISION: str(self._world.run)}}}
+        template = {"metadata": {"annotations": {_REVISION: str(self._connection.run)}}}
         self._patch({"spec": {"template": template}})
 
         def rolled_out() -> bool:
@@ -74,8 +81,8 @@ class Workload:
             return all(pod["metadata"].get("deletionTimestamp") for pod in self.pods)
 
         self._await(ending, "end of all pods")
-        self._world.board.wait(
-            lambda: not self._called_ready(), self._world.context.settings.converge_deadline
+        self._connection.board.wait(
+            lambda: not self._called_ready(), self._connection.context.settings.converge_deadline
         )
         return frozenset(pod["metadata"]["name"] for pod in self.pods)
 
@@ -83,8 +90,8 @@ class Workload:
         """Whether an EndpointSlice of the Service says that one of its endpoints is ready."""
         return any(
             (endpoint.get("conditions") or {}).get("ready") is not False
-            for part in self._world.board.all("EndpointSlice", self._service.namespace)
-            if service_of(part) == self._service.name
+            for part in self._connection.board.all("EndpointSlice", self._object.namespace)
+            if service_of(part) == self._object.name
             for endpoint in part.get("endpoints") or ()
         )
 
@@ -93,40 +100,43 @@ class Workload:
 
         They are told to end by themselves too: not every kubelet shortens a grace period that has begun.
         """
-        end = Series("ready", port=HTTP, secret=self._world.context.secret, more={"end": True})
-        for vantage in self._service.own_pods(*(pod["metadata"]["name"] for pod in self.pods)):
+        end = Series("ready", port=HTTP, secret=self._connection.context.secret, more={"end": True})
+        for vantage in self._pods.vantages(pod["metadata"]["name"] for pod in self.pods):
             with contextlib.suppress(CannotMeasure):  # one that has gone already
                 vantage.run(end)
         for pod in self.pods:
             namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-            self._world.api.delete(path_of(("v1", "Pod"), namespace, name), gracePeriodSeconds=1)
-            self._world.context.bus.emit(Changed("delete", f"Pod {namespace}/{name}"))
+            self._connection.api.delete(path_of(("v1", "Pod"), namespace, name), gracePeriodSeconds=1)
+            self._connection.changed("delete", "Pod", namespace, name)
         self._await(lambda: not self.pods, "end of the last pod")
 
-    def replace(self, names: Iterable[str]) -> frozenset[str]:
-        """Delete pods by name, until as many others are ready and they have gone; gives the new ones."""
-        old, before = set(names), len(self.pods)
-        for name in old:
-            path = path_of(("v1", "Pod"), self._service.namespace, name)
-            self._world.api.delete(path)
-            self._world.context.bus.emit(Changed("delete", f"Pod {self._service.namespace}/{name}"))
+    def replace(self, *names: str) -> frozenset[str]:
+        """Delete its pods, or those named, until as many others are ready and they have gone; gives those that serve.
+
+        A pod of a StatefulSet is replaced by one of the same name.
+        """
+        before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods}
+        old = {before[name] for name in names or before}
+        for name in names or before:
+            self._connection.api.delete(path_of(("v1", "Pod"), self._object.namespace, name))
+            self._connection.changed("delete", "Pod", self._object.namespace, name)
 
         def replaced() -> bool:
-            now = {pod["metadata"]["name"] for pod in self.pods if is_ready(pod)}
-            return len(now) == before and not old & {p["metadata"]["name"] for p in self.pods}
+            now = {pod["metadata"]["uid"]: is_ready(pod) for pod in self.pods}
+            return sum(now.values()) == len(before) and not old & now.keys()
 
         self._await(replaced, "replacement of deleted pods")
-        return self._service.endpoints
+        return frozenset(pod["metadata"]["name"] for pod in self._pods.serving())
 
     def _patch(self, change: Object) -> None:
-        namespace, name = self._service.namespace, self._service.name
-        self._world.api.patch(path_of(("apps/v1", "Deployment"), namespace, name), change)
-        self._world.context.bus.emit(Changed("patch", f"Deployment {namespace}/{name}"))
+        namespace, name = self._object.namespace, self._object.name
+        self._connection.api.patch(path_of(("apps/v1", "Deployment"), namespace, name), change)
+        self._connection.changed("patch", "Deployment", namespace, name)
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
-        limit = self._world.context.settings.world_deadline
-        if not self._world.readiness().wait(done, limit):
+        limit = self._connection.context.settings.world_deadline
+        if not self._connection.readiness().wait(done, limit):
             raise CannotMeasure(
-                f"no {what} of {self._service.name} within {limit:.0f} s", "See `kubectl get pods`."
+                f"no {what} of {self._object.name} within {limit:.0f} s", "See `kubectl get pods`."
             )
-        self._service.changed(ENDPOINTS)
+        self._last_change.note(ENDPOINTS)

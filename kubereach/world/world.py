@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kubereach.kube.access import ClusterAccess
-from kubereach.kube.client import ApiError, Object
-from kubereach.kube.cluster_dns import Resolving, as_pods_have_it
+from kubereach.kube.client import Api
+from kubereach.kube.cluster import Cluster
+from kubereach.kube.ranges import documentation_address
 from kubereach.kube.service_proxy import Proxies
-from kubereach.kube.watch_cache import Board, is_ready
-from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Bus, ClusterKnown, Told, WorldReady
-from kubereach.model.outcome import OK
+from kubereach.kube.watch_cache import Board
+from kubereach.model.events import Bus, Changed, ClusterKnown, Told, WorldReady
 from kubereach.model.settings import Settings
-from kubereach.preflight.admission import admit
-from kubereach.preflight.pull_secret import copies
-from kubereach.probe import Series, Vantage
-from kubereach.probe.group import run_all
+from kubereach.probe import Vantage, VantageGroup
 from kubereach.probe.suspension import WATCH
-from kubereach.world.cleanup import clear, remove_run
-from kubereach.world.deletion import delete_all, name_of, not_removed, stuck
+from kubereach.world import namespaces, pods_dns, sidecars
+from kubereach.world.connection import Connection
 from kubereach.world.endpointslice_lag import SliceLag
-from kubereach.world.heartbeat import NAMESPACES, Leftovers, Renewal, release
-from kubereach.world.manifests import BASE, FIRST, MANAGED_BY, RUN, Manifest
+from kubereach.world.installation import Installation
+from kubereach.world.load_balancer_own import SelfBalancer
 from kubereach.world.objects import Objects
-from kubereach.world.readiness import Readiness
-from kubereach.world.sidecars import note
+from kubereach.world.ports import Ports
+from kubereach.world.renewal import renew
+from kubereach.world.run_manifests import RunManifests
+from kubereach.world.service import Service
+from kubereach.world.service_group import Alike
+from kubereach.world.services import Services
 from kubereach.world.unallocated import Unallocated
-
-_FOLLOWED = (
-    "/api/v1/pods",
-    "/api/v1/services",
-    "/apis/discovery.k8s.io/v1/endpointslices",
-    "/apis/apps/v1/daemonsets",
-    "/apis/apps/v1/statefulsets",
-    "/apis/apps/v1/deployments",
-)
+from kubereach.world.vantages import Vantages
 
 
-class World(Objects):
+class World:
     """Everything of one run that is in the cluster. `connect`, `start`, `stop`, in this order; `stop` always works.
 
     `manifests` is the folder; `services` are the stems of manifests/services/*.yaml that the selected checks use.
@@ -49,12 +43,97 @@ class World(Objects):
     def __init__(
         self, access: ClusterAccess, settings: Settings, bus: Bus, manifests: Path, services: Sequence[str]
     ) -> None:
-        super().__init__(access, settings, bus, manifests, services)
-        self._renewal: Renewal | None = None
-        self._leftovers: Leftovers | None = None
-        self._touched = False
+        self._connection = connection = Connection(access, settings, bus)
+        self.context = connection.context
+        self.namespaces = namespaces.of_run(settings, connection.run)
+        self.manifests = RunManifests(connection, self.namespaces, manifests)
+        self.objects = Objects(connection, self.namespaces, SelfBalancer(settings))
+        self.vantages = Vantages(connection, self.namespaces, access)
+        self.services = Services(
+            connection, self.namespaces, self.manifests, self.objects, self.vantages, services
+        )
+        self.ports = Ports(connection, self.services)
+        self._installation = Installation(
+            connection, self.namespaces, self.manifests, self.objects, self.services, access.disposable
+        )
+
+    # what checks and the diagnosis look for first
+
+    @property
+    def api(self) -> Api:
+        return self._connection.api
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._connection.cluster
+
+    @property
+    def board(self) -> Board:
+        """The run's objects as watches have last shown them."""
+        return self._connection.board
+
+    @property
+    def slice_lag(self) -> SliceLag:
+        """How long EndpointSlices have taken to follow the run's pods."""
+        return self._connection.slice_lag
+
+    @property
+    def pods(self) -> VantageGroup:
+        return self.vantages.pods
+
+    @property
+    def other_pods(self) -> VantageGroup:
+        return self.vantages.other_pods
+
+    @property
+    def nodes(self) -> VantageGroup:
+        return self.vantages.nodes
+
+    @property
+    def outside(self) -> Vantage | VantageGroup:
+        return self.vantages.outside
+
+    def service(self, stem: str) -> Service:
+        """The Service of manifests/services/<stem>.yaml. Raises `UsageError` for one that was not asked for."""
+        return self.services.shared(stem)
+
+    def create(self, stem: str, **variables: object) -> AbstractContextManager[Service]:
+        """A Service of manifests/temporary/<stem>.yaml, with its pods, for as long as the block runs."""
+        return self.services.create(stem, **variables)
+
+    def create_alike(
+        self, stem: str, count: int, *, name: str, **variables: object
+    ) -> AbstractContextManager[Alike]:
+        """So many of them, called name-1 and on, that select the same pods."""
+        return self.services.create_alike(stem, count, name=name, **variables)
+
+    @property
+    def drain(self) -> int:
+        """Seconds that a pod waits before it ends so that every service proxy has stopped to use it.
+
+        Three at least, and three times as long as the slowest change that this run has seen: what is enough depends on
+        the cluster. At most ``converge_deadline``, within which a change must have been followed.
+        """
+        measured = math.ceil(3 * self.context.followed)
+        return min(max(3, measured), max(3, int(self.context.settings.converge_deadline)))
+
+    @property
+    def external_ip(self) -> str:
+        """An address that is nobody's.
+
+        Another run at the same time may have taken it: the ports of the two Services differ.
+        """
+        number = int.from_bytes(self._connection.run.encode(), "big")
+        return documentation_address(self.cluster.ip_version, number)
 
     # start
+
+    def connect(self) -> Cluster:
+        """Facts only, and whether we may do what a run does; changes nothing.
+
+        Raises `CannotMeasure` or `UsageError` with a one-line remedy.
+        """
+        return self._connection.open()
 
     def start(self) -> None:
         """Apply everything, wait until every pod is ready, open the vantages.
@@ -63,124 +142,35 @@ class World(Objects):
         """
         begun = time.monotonic()
         WATCH.start()
-        first, rest = (
-            self.places.fitting([m for file in files for m in self._render(self.manifests / file)])
-            for files in (FIRST, BASE)
-        )
-        secret = self.context.settings.pull_secret
-        if secret[1] and not self.places.given:
-            labels = {MANAGED_BY: "kubereach", RUN: self.run}
-            found = copies(self.api, secret, self.places.all, labels)
-            first += [Manifest(obj, Path("--image-pull-secret"), 1) for obj in found]
-        by_stem = self._by_stem()
-        forbidden: dict[tuple[str, str], str] = {}
-        if self.places.given:
-            clear(self.api, self.places.all, self.context.settings.stop_deadline)
-            everything = [m.obj for m in rest] + [m.obj for some in by_stem.values() for m in some]
-            forbidden = admit(self.api, everything, len(self.cluster.nodes))
-            rest = [manifest for manifest in rest if manifest.place not in forbidden]
-        else:
-            self._leftovers = Leftovers(self.api)
-        self._say(f"applying {len(first) + len(rest) + sum(map(len, by_stem.values()))} objects")
-        self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
-        self.lag = SliceLag(self._board)
-        self._board.noticed = self.lag.noticed
-        with self.api.threads(8) as pool:
-            paths = self.places.collections(_FOLLOWED)
-            followed = [pool.submit(self._board.follow, path) for path in paths]
-            self._touched = True
-            kinds = ("Namespace", "Secret", "ServiceAccount ConfigMap")
-            for kind in kinds:
-                list(pool.map(self._create, [m for m in first if m.kind in kind]))
-            self._renewal = Renewal(self.api, self.places.alive)
-            if not (self.places.given or self._access.disposable):
-                # before controllers find out, and tell nobody but by events
-                bases = [m.obj for m in rest]
-                forbidden = admit(self.api, bases, len(self.cluster.nodes), accounts=True)
-                rest = [manifest for manifest in rest if manifest.place not in forbidden]
-            created = {
-                stem: [pool.submit(self._create, m) for m in manifests] for stem, manifests in by_stem.items()
-            }
-            made = list(pool.map(self._create, rest))
-            for stem, futures in created.items():
-                own = [future.result() for future in futures]
-                self._services[stem] = self._handle(own, by_stem[stem])
-                made += own
-            for future in followed:
-                future.result()
-        readiness = self._await_pods(made, forbidden)
-        self._open_vantages(readiness)
-        self._ask_pods_for_dns()
-        self.context.settled = time.monotonic() + self.context.settings.settle_deadline
-        self.context.younger = self.younger
-        self.context.unallocated = Unallocated(self.api, self.cluster).of
-        self.context.proxy_on = Proxies(self.api, self._proxy_mode).on
-        for service in self._services.values():
-            service.settled = self.context.settled
-        pods = len(self.board.all("Pod"))
-        outsides: Sequence[Vantage] = ()
-        if isinstance(self.outside, Vantage):
-            outsides = (self.outside,)
-        elif len(self.outside):
-            outsides = self.outside
-        others = () if self.places.no_other else self.other_pods
-        everyone = (*self.pods, *others, *(() if readiness.forbidden else self.nodes), *outsides)
-        if injected := note(self.board.all("Pod")):
+        readiness = self._installation.apply()
+        readiness.wait_for_all(self.context.settings.world_deadline, self._connection.progress)
+        self.vantages.open(readiness.forbidden)
+        self._take_dns_from_pods()
+        self._complete_context()
+        pods = self.board.all("Pod")
+        if injected := sidecars.note(pods):
             self.context.bus.emit(Told("", injected))
-        ready = WorldReady(time.monotonic() - begun, pods, tuple(vantage.name for vantage in everyone))
-        self.context.bus.emit(ready)
+        names = tuple(vantage.name for vantage in self.vantages.all)
+        self.context.bus.emit(WorldReady(time.monotonic() - begun, len(pods), names))
 
-    def _ask_pods_for_dns(self) -> None:
+    def _take_dns_from_pods(self) -> None:
         """Take the cluster's domain and DNS Service from what pods have; what was rendered with others is corrected."""
-        before = self.cluster
-        wanted = [(vantage, Series("file", more={"path": "/etc/resolv.conf"})) for vantage in self.pods]
-        results = run_all(wanted)
-        files = [
-            (vantage.namespace, result.probes[0].answer.detail)
-            for (vantage, _), result in zip(wanted, results, strict=True)
-            if result.probes[0].answer.outcome == OK
-        ]
-        idea = Resolving(before.domain, before.dns, before.domain_source)
-        try:
-            found = as_pods_have_it(self.api, self.context.settings, idea, files)
-        except ApiError as error:
-            raise CannotMeasure(f"the cluster's DNS Service cannot be looked up: {error}") from error
-        if (found.domain, found.dns, found.notes) == (before.domain, before.dns, ()):
+        found = pods_dns.corrected(self._connection, self.vantages.pods)
+        if found is None:
             return
-        old = {stem: [m.obj for m in manifests] for stem, manifests in self._by_stem().items()}
-        self._cluster = before.resolving(found)
-        for stem, manifests in self._by_stem().items():
-            for manifest, obj in zip(manifests, old[stem], strict=True):
-                if manifest.kind == "Service" and manifest.obj != obj:
-                    self._services[stem].patch({"spec": manifest.obj["spec"]})
-        self.context.bus.emit(ClusterKnown(self.cluster.describe()))
+        before = self.services.manifests()
+        self._connection.cluster = found
+        self.services.correct(before)
+        self.context.bus.emit(ClusterKnown(found.describe()))
 
-    def _await_pods(self, made: Sequence[Object], forbidden: dict[tuple[str, str], str]) -> Readiness:
-        readiness = self.readiness(made)
-        readiness.forbidden.update(forbidden)
-        said = [(-1, -1)]
-
-        def done() -> bool:
-            ready, wanted = readiness.counts()
-            if (ready, wanted) != said[0]:
-                said[0] = (ready, wanted)
-                self._say(f"waiting for {wanted} pods: {ready} ready")
-            return ready >= wanted > 0
-
-        limit = self.context.settings.world_deadline
-        if not readiness.wait(done, limit):
-            if unseen := readiness.unseen():
-                raise CannotMeasure(
-                    f"no controller has looked at {', '.join(unseen)} for {limit:.0f} s",
-                    "Is kube-controller-manager at work? See `kubectl -n kube-system get pods,leases`.",
-                )
-            missing = [p["metadata"]["name"] for p in self.board.all("Pod") if not is_ready(p)]
-            ready, wanted = said[0]
-            raise CannotMeasure(
-                f"{ready} of {wanted} pods are ready after {limit:.0f} s; waiting for {', '.join(missing)}",
-                "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
-            )
-        return readiness
+    def _complete_context(self) -> None:
+        """Give expectations what they ask of a world that has started."""
+        context = self.context
+        context.settled = time.monotonic() + context.settings.settle_deadline
+        context.younger = self.services.create_younger
+        context.unallocated = Unallocated(self.api, self.cluster).of
+        context.proxy_on = Proxies(self.api, self.vantages.proxy_mode).on
+        self.services.settle(context.settled)
 
     # stop
 
@@ -189,62 +179,26 @@ class World(Objects):
 
         A disposable cluster is left as it is: it goes itself. Raises `CannotMeasure` for what is left, with reasons.
         """
-        self._over = True
+        self._connection.end()
         WATCH.stop()
-        if self._wire is not None:
-            self._wire.stop()
-            self._wire = None
-        for helper in (self._renewal, self._leftovers):
-            if helper is not None:
-                helper.stop()
-        self._renewal = self._leftovers = None
-        if self._board is not None:
-            self._board.stop()
+        self.vantages.close()
+        self._installation.stop()
+        self._connection.stop_watching()
         try:
-            if self._touched and not self._access.disposable:
-                self._remove()
+            self._installation.remove()
         finally:
-            self._touched = False
-            if self._api is not None:
-                self._api.close()
-                self._api = None
+            self._connection.close()
 
-    def _remove(self) -> None:
-        """Remove what this run made, or let go of it if it is to be kept."""
-        limit = self.context.settings.stop_deadline
-        # checks may still be under way: what they create from now on nobody would find
-        self.api.end_creation(limit)
-        if self.context.settings.keep:
-            release(self.api, self.places.alive)
-            return
-        self._say("removing what this run made")
-        left = (
-            remove_run(self.api, self.places.all, self.run, limit)
-            if self.places.given
-            else self._delete_namespaces(limit)
-        )
-        if left:
-            error = not_removed(left, limit)
-            self._say(error.message)
-            raise error
+    @property
+    def lent(self) -> dict[tuple[str, str, str], str]:
+        """Labels that Services have lent to pods: (namespace, pod, label) -> the Service's name."""
+        return self._connection.lent
+
+    def renew(self, changes: Sequence[Changed]) -> str:
+        """Have the cluster as it was before these changes of a check, see `kubereach.world.renewal`."""
+        return renew(self, changes)
 
     def abandon(self) -> None:
         """Close the vantages without asking the cluster for anything: it is gone, and our objects with it."""
-        self._touched = False
+        self._installation.abandon()
         self.stop()
-
-    def _delete_namespaces(self, limit: float) -> list[str]:
-        """Delete the run's namespaces; gives those that are left after `limit` seconds, with the reasons."""
-        ending = [pod for pod in self.board.all("Pod") if pod["metadata"].get("deletionTimestamp")]
-        # a check that was interrupted may have told them to take their time
-        delete_all(self.api, [{"apiVersion": "v1", **pod} for pod in ending], gracePeriodSeconds=1)
-        board = Board(self.api, f"{RUN}={self.run}")
-        board.follow(NAMESPACES)
-        try:
-            failures = delete_all(self.api, board.all("Namespace"))
-            # those that were refused stay anyway
-            board.wait(lambda: len(board.all("Namespace")) <= len(failures), limit)
-        finally:
-            board.stop()
-        refused = {failure.partition(" (")[0] for failure in failures}
-        return failures + [stuck(one) for one in board.all("Namespace") if name_of(one) not in refused]

@@ -57,6 +57,10 @@ class DnsServer:
         self._faults = HEALTHY
         #: dns.one-replica-wrong: this replica knows no Service
         self._empty = False
+        #: dns.one-replica-stale: this replica hears of nothing that is gone or is another now
+        self._behind = False
+        #: of a replica that is behind: the records of each Service
+        self._known: dict[str, list[tuple[str, str, str]]] = {}
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
@@ -67,13 +71,21 @@ class DnsServer:
             self._serial += 1
             if "zone" in message:
                 self._faults = Faults(message["faults"])
-                self._empty = bool(message.get("empty"))
+                self._empty, self._behind = bool(message.get("empty")), bool(message.get("behind"))
                 self._zone = Zone(message["zone"], message["address"], self._faults)
             if "service" in message and not self._empty:
-                self._zone.set_service(message["service"], [tuple(record) for record in message["records"]])
+                self._learn(message["service"], [tuple(record) for record in message["records"]])
             if "namespaces" in message:
                 self._zone.set_namespaces(message["namespaces"])
             self._synced = self._synced or bool(message.get("synced"))
+
+    def _learn(self, service: str, records: list[tuple[str, str, str]]) -> None:
+        """Take a Service's records; one that is behind hears of none that are not there any more, or are others now."""
+        if self._behind:
+            if not set(self._known.get(service, ())) <= set(records):
+                return
+            self._known[service] = records
+        self._zone.set_service(service, records)
 
     def reply(self, data: bytes, limit: int | None) -> bytes | None:
         """The reply to a query, None if it is not one. `limit` is the largest UDP reply without EDNS, None for TCP."""

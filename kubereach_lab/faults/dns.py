@@ -34,6 +34,10 @@ class Dns(Group):
     no_srv = Fault("there are no SRV records", DNS)
     no_upstream = Fault("cluster DNS cannot reach upstream name servers", DNS)
     nxdomain_as_nodata = Fault("DNS answers NODATA instead of NXDOMAIN for names that do not exist", DNS)
+    one_replica_stale = Fault(
+        "one DNS replica returns stale answers, as one that has lost its watch",
+        DNS,
+    )
     one_replica_wrong = Fault("one DNS replica has no records of Services", DNS)
     refuses_tcp = Fault("cluster DNS does not answer over TCP", DNS)
     search_missing = Fault("resolv.conf has no search list", NODE)

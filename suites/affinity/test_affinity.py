@@ -31,7 +31,7 @@ def test_many_clients(world, spare, other_pods):
     ) as services:
         clients = other_pods + spare.own_pods()
         kept = expect(clients).to_stick(services, count=2)
-        expect(clients).to_be_told_apart(kept, endpoints=4)
+        expect(clients).to_spread_clients(kept, endpoints=4)
 
 
 @check("affinity.expires", slow=True, level=CORE, source=VIRTUAL_IPS + "#session-affinity")
@@ -50,7 +50,7 @@ def test_expires(world, spare, other_pods):
         "over-spares", count, name="brief", selector=spare.selector, spec=spec
     ) as services:
         kept = expect(other_pods).to_stick(services, count=4, pause=0.9)
-        expect(other_pods).to_be_let_go(services, after=3, kept=kept, endpoints=4)
+        expect(other_pods).to_leave_endpoint(services, after=3, kept=kept, endpoints=4)
 
 
 @check("affinity.default-timeout", level=CORE, source=VIRTUAL_IPS + "#session-affinity")
@@ -60,4 +60,4 @@ def test_default_timeout(world):
     Applications are written for it, without their owners knowing.
     """
     with world.create("over-spares", name="default-timeout", spec={"sessionAffinity": "ClientIP"}) as service:
-        verify(service.affinity_timeout == 10800, f"it is {service.affinity_timeout}")
+        verify(service.spec.affinity_timeout == 10800, f"it is {service.spec.affinity_timeout}")

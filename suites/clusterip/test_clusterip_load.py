@@ -32,7 +32,7 @@ def test_large_transfer(clusterip, multiport, pods):
     Small requests get through a path whose MTU is wrong, large ones hang for ever. The failure says between which nodes
     and up to which size: look at the MTU of the pods' network against that of the nodes', less what the tunnel takes.
     """
-    expect(pods).to_carry(multiport.each_pod("datagram"), size=4000)
+    expect(pods).to_carry(multiport.addresses.each_pod("datagram"), size=4000)
     expect(pods).to_transfer(clusterip, size=4 << 20)
 
 

@@ -21,10 +21,10 @@ def test_internal_traffic_local(world, spare, other_pods):
     """
     local = {"internalTrafficPolicy": "Local"}
     with world.create("over-backend", name="own-node", spec=local) as everywhere:
-        expect(other_pods).to_reach(everywhere, backends=everywhere.endpoints_by_node)
+        expect(other_pods).to_reach(everywhere, backends=everywhere.endpoints.by_node)
     with world.create("over-spares", name="one-node", spec=local) as service:
         service.take_in(min(spare.endpoints))
-        (node,) = service.endpoints_by_node
+        (node,) = service.endpoints.by_node
         expect(other_pods.on(node)).to_reach(service, backends=service.endpoints)
         others, both = other_pods.but_on(node), [service.vip(), service.vip("datagram")]
         must_stay_silent(world, others, both, than=service.name, reached=_both, **local)
@@ -49,4 +49,6 @@ def test_external_ips(world, other_pods, nodes):
     """
     with world.create("over-backend", name="external", spec={"externalIPs": [world.external_ip]}) as service:
         for port in ("http", "datagram"):
-            expect(other_pods + nodes).to_reach(service.external_ip(port), backends=service.endpoints)
+            expect(other_pods + nodes).to_reach(
+                service.addresses.external_ip(port), backends=service.endpoints
+            )

@@ -45,7 +45,7 @@ def test_all_endpoints(multiport, pods):
     """
     ports = [multiport.vip(name) for name in ("http", "line", "datagram")]
     expect(pods).to_reach(ports, backends=multiport.endpoints, every=True)
-    multiport.must_be_listed()
+    multiport.slices.must_list_ready_pods()
 
 
 @check(

@@ -32,7 +32,7 @@ def test_undeclared_port(clusterip, other_pods):
     the next number, those that its pods listen on, and those of nodes' own programs: with IPVS every node has the
     Service's address, and programs answer there unless kube-proxy's filter keeps them from it (kubernetes #72236).
     """
-    expect(other_pods).not_to_be_answered(clusterip.undeclared(), control=clusterip)
+    expect(other_pods).not_to_be_answered(clusterip.addresses.undeclared(), control=clusterip)
 
 
 @check("clusterip.not-on-node-port", level=CORE, source=DOCS + "service/#type-nodeport")

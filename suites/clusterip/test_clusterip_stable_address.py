@@ -21,7 +21,7 @@ def test_allocated(world, other_pods, cluster):
             tell(world, f"the cluster does not tell its service range: not judged whether {address} is of it")
         expect(other_pods).to_reach(service, backends=service.endpoints)
 
-        service.replace_pods()
+        service.workload.replace()
 
         verify(service.cluster_ip == address, f"{address} became {service.cluster_ip}")
         expect(other_pods).to_reach(service, backends=service.endpoints)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, check
-from kubereach.expect import dns_names, expect
+from kubereach.expect import Query, dns_names, expect
 
 
 @check("dns.exact-address", level=CORE, source=DNS_SPEC + "#231---aaaaa-record")
@@ -13,7 +13,9 @@ def test_exact_address(clusterip, pods, cluster):
     One address too many sends part of the traffic astray; one that is old sends all of it.
     """
     for rdtype in ("A", "AAAA"):
-        expect(pods).to_be_told(rdtype, clusterip.fqdn, clusterip.records(rdtype), by=cluster, thorough=True)
+        expect(pods).to_get_records(
+            Query(rdtype, clusterip.fqdn), clusterip.names.records(rdtype), by=cluster, thorough=True
+        )
 
 
 @check("dns.no-such-family", level=CORE, source="https://www.rfc-editor.org/rfc/rfc4074")
@@ -24,7 +26,7 @@ def test_no_such_family(clusterip, pods, cluster):
     every connection wait.
     """
     rdtype = "AAAA" if clusterip.rdtype == "A" else "A"
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, (), by=cluster)
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn), (), by=cluster)
 
 
 @check("dns.srv", level=CORE, source=DNS_SPEC + "#232---srv-records")
@@ -34,8 +36,8 @@ def test_srv(multiport, pods, cluster):
     Clients that look up ports (and gRPC's and LDAP's load balancers do) find none of their servers without it.
     """
     for port in ("http", "line", "datagram"):
-        record = f"{multiport.port(port)} {multiport.fqdn}"
-        expect(pods).to_be_told("SRV", multiport.srv(port), [record], by=cluster)
+        record = f"{multiport.spec.port_number(port)} {multiport.fqdn}"
+        expect(pods).to_get_records(Query("SRV", multiport.names.srv(port)), [record], by=cluster)
 
 
 @check("dns.ptr", level=CORE, source=DNS_SPEC + "#233---ptr-record")
@@ -44,10 +46,12 @@ def test_ptr(clusterip, stateful, pods, cluster):
 
     Logs and some authentication schemes look back from the address; without the record each look takes a time-out.
     """
-    expect(pods).to_be_told("PTR", clusterip.reverse, [clusterip.fqdn], by=cluster)
-    for pod, address in stateful.address_of.items():
+    expect(pods).to_get_records(Query("PTR", clusterip.names.reverse), [clusterip.fqdn], by=cluster)
+    for pod, address in stateful.endpoints.address_of.items():
         name = dns_names.reverse(address)
-        expect(pods).to_be_told("PTR", name, [stateful.member(pod)], by=cluster, settled=stateful.settled)
+        expect(pods).to_get_records(
+            Query("PTR", name), [stateful.names.pod(pod)], by=cluster, settled=stateful.settled
+        )
 
 
 @check("dns.tcp", level=CORE, source="https://www.rfc-editor.org/rfc/rfc7766")
@@ -58,9 +62,15 @@ def test_tcp(clusterip, many, pods, cluster):
     cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
     """
     rdtype = clusterip.rdtype
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, clusterip.records(rdtype), by=cluster, transport="tcp")
-    expect(pods).to_be_told(many.rdtype, many.fqdn, many.addresses, by=cluster, truncated=True)
-    expect(pods).to_be_told(many.rdtype, many.fqdn, many.addresses, by=cluster, transport="tcp")
+    expect(pods).to_get_records(
+        Query(rdtype, clusterip.fqdn, transport="tcp"), clusterip.names.records(rdtype), by=cluster
+    )
+    expect(pods).to_get_records(
+        Query(many.rdtype, many.fqdn, truncated=True), many.endpoints.addresses, by=cluster
+    )
+    expect(pods).to_get_records(
+        Query(many.rdtype, many.fqdn, transport="tcp"), many.endpoints.addresses, by=cluster
+    )
 
 
 @check("dns.every-replica", level=CORE, source=DNS_SPEC)
@@ -70,6 +80,6 @@ def test_every_replica(clusterip, pods, cluster):
     One wrong replica of two makes every other lookup fail, which looks like chance from anywhere else.
     """
     rdtype, replicas = clusterip.rdtype, cluster.dns_replicas
-    addresses = clusterip.records(rdtype)
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, thorough=True)
-    expect(pods).to_be_told(rdtype, clusterip.fqdn, addresses, by=replicas, transport="tcp")
+    addresses = clusterip.names.records(rdtype)
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn), addresses, by=replicas, thorough=True)
+    expect(pods).to_get_records(Query(rdtype, clusterip.fqdn, transport="tcp"), addresses, by=replicas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 WEB = {"name": "http", "port": 8500, "targetPort": "http"}
 
@@ -16,15 +16,17 @@ def test_follows(world, other_pods, cluster):
     """
 
     def told(rdtype: str, name: str, *records: str, rcode: str = "NOERROR") -> None:
-        expect(other_pods).to_be_told(rdtype, name, records, by=cluster, rcode=rcode, settled=service.settled)
+        expect(other_pods).to_get_records(
+            Query(rdtype, name, rcode=rcode), records, by=cluster, settled=service.settled
+        )
 
     with world.create("with-ports", name="followed", ports=[WEB]) as service:
         rdtype = service.rdtype
-        told(rdtype, service.fqdn, *service.records(rdtype))
-        told("SRV", service.srv("http"), f"8500 {service.fqdn}")
+        told(rdtype, service.fqdn, *service.names.records(rdtype))
+        told("SRV", service.names.srv("http"), f"8500 {service.fqdn}")
 
         service.set_ports({**WEB, "port": 8501})
-        told("SRV", service.srv("http"), f"8501 {service.fqdn}")
+        told("SRV", service.names.srv("http"), f"8501 {service.fqdn}")
 
         service.delete()
         told(rdtype, service.fqdn, rcode="NXDOMAIN")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import DNS_SPEC, DOCS, EXT, EXTERNAL_NAME, INFO, check
-from kubereach.expect import dns_names, expect
+from kubereach.expect import Query, dns_names, expect
 
 
 @check("dns.external", level=EXT, needs=EXTERNAL_NAME, source=DOCS + "dns-pod-service/")
@@ -24,8 +24,10 @@ def test_case_and_ttl(clusterip, pods, cluster):
     are gone.
     """
     rdtype = clusterip.rdtype
-    expect(pods).to_be_told(rdtype, clusterip.fqdn.upper(), clusterip.records(rdtype), by=cluster)
-    expect(pods).to_report_records(rdtype, clusterip.fqdn, by=cluster, longest=300)
+    expect(pods).to_get_records(
+        Query(rdtype, clusterip.fqdn.upper()), clusterip.names.records(rdtype), by=cluster
+    )
+    expect(pods).to_report_records(Query(rdtype, clusterip.fqdn), by=cluster, longest=300)
 
 
 @check("dns.pod-record", level=INFO, source=DOCS + "dns-pod-service/#a-aaaa-records")
@@ -37,7 +39,7 @@ def test_pod_record(pods, cluster):
     """
     rdtype = dns_names.rdtype(pods[0].address)
     name = cluster.pod_name(pods[0].address, pods[0].namespace)
-    expect(pods).to_be_told(rdtype, name, [pods[0].address], by=cluster)
+    expect(pods).to_get_records(Query(rdtype, name), [pods[0].address], by=cluster)
 
 
 @check("dns.schema-version", level=INFO, source=DNS_SPEC + "#22---record-for-schema-version")
@@ -46,4 +48,4 @@ def test_schema_version(pods, cluster):
 
     It is reported. Few ask for it; a server without it is not made for Kubernetes, or is an old one.
     """
-    expect(pods).to_report_records("TXT", f"dns-version.{cluster.domain}.", by=cluster)
+    expect(pods).to_report_records(Query("TXT", f"dns-version.{cluster.domain}."), by=cluster)

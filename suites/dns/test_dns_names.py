@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DOCS, HOST_NETWORK, INFO, OUTSIDE, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 
 @check("dns.short-name", level=CORE, source=DOCS + "dns-pod-service/#namespaces-of-services")
@@ -25,7 +25,7 @@ def test_qualified(clusterip, pods, other_pods, nodes):
     Forms that fail only without the final dot point to the search list or to ndots.
     """
     for group in (pods, other_pods, nodes):
-        expect(group).to_resolve(clusterip.qualified, clusterip.cluster_ips)
+        expect(group).to_resolve(clusterip.names.qualified, clusterip.cluster_ips)
 
 
 @check("dns.no-leak", level=CORE, source=DOCS + "dns-pod-service/#namespaces-of-services")
@@ -54,7 +54,7 @@ def test_no_such_service(clusterip, pods, cluster):
     """
     missing = clusterip.fqdn.replace(clusterip.name, "no-such-service", 1)
     expect(pods).not_to_resolve(missing, control=clusterip.fqdn)
-    expect(pods).to_be_told(clusterip.rdtype, missing, (), by=cluster, rcode="NXDOMAIN")
+    expect(pods).to_get_records(Query(clusterip.rdtype, missing, rcode="NXDOMAIN"), (), by=cluster)
 
 
 @check("dns.internal-only", level=INFO, needs=OUTSIDE, source=DOCS + "dns-pod-service/")

@@ -15,9 +15,9 @@ def test_resolv_conf(world, pods, nodes, named, unready, cluster):
     """
     servers = cluster.nameservers
     search = cluster.search_list
-    expect(pods).to_be_configured(nameservers=servers, search=search(world.namespace), ndots=5)
-    expect(nodes).to_be_configured(nameservers=servers, search=search(world.node_namespace), ndots=5)
+    expect(pods).to_be_configured(nameservers=servers, search=search(world.namespaces.services), ndots=5)
+    expect(nodes).to_be_configured(nameservers=servers, search=search(world.namespaces.nodes), ndots=5)
     expect(unready.own_pods("never-ready")).to_be_configured(
         nameservers=["192.0.2.53"], search=("one.example.com", "two.example.com"), ndots=2
     )
-    expect(named.own_pods()).not_to_be_configured(search=search(world.namespace)[0])
+    expect(named.own_pods()).not_to_be_configured(search=search(world.namespaces.services)[0])

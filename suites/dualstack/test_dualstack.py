@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import DOCS, DUAL_STACK, EXT, HOST_NETWORK, LOADBALANCER, OUTSIDE_DUAL, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 BOTH = {"ipFamilyPolicy": "RequireDualStack"}
 
@@ -21,17 +21,17 @@ def test_addresses(world, cluster):
         return world.create("over-backend", name=name, spec=spec)
 
     with asking("plain") as service:
-        service.must_have(first)
+        service.spec.must_have_families(first)
         service.patch({"spec": {"ipFamilyPolicy": "PreferDualStack"}})
-        service.must_have(first, second)
+        service.spec.must_have_families(first, second)
     with asking("single", ipFamilyPolicy="SingleStack", ipFamilies=[second]) as service:
-        service.must_have(second)
+        service.spec.must_have_families(second)
     with asking("reversed", ipFamilies=[second, first], **BOTH) as service:
-        service.must_have(second, first)
+        service.spec.must_have_families(second, first)
         service.patch({"spec": {"ipFamilyPolicy": "SingleStack"}})
-        service.must_have(second)
+        service.spec.must_have_families(second)
     with asking("preferring", ipFamilyPolicy="PreferDualStack") as service:
-        service.must_have(first, second)
+        service.spec.must_have_families(first, second)
 
 
 @check("dualstack.reach", slow=True, level=EXT, needs=(DUAL_STACK, HOST_NETWORK), source=DOCS + "dual-stack/")
@@ -45,8 +45,8 @@ def test_reach(world, other_pods, nodes, cluster):
         second = service.second
         ports = [second.vip(port) for port in ("http", "line", "datagram")]
         expect(other_pods + nodes).to_reach([service.vip(), *ports], backends=service.endpoints)
-        expect(other_pods).to_be_told(
-            second.rdtype, service.fqdn, second.cluster_ips, by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query(second.rdtype, service.fqdn), second.cluster_ips, by=cluster, settled=service.settled
         )
         expect(other_pods + nodes).to_resolve(service.fqdn, second.cluster_ips, settled=service.settled)
         expect(other_pods).to_reach(second.by_name(service.fqdn), backends=service.endpoints, every=True)
@@ -54,8 +54,8 @@ def test_reach(world, other_pods, nodes, cluster):
     spec = {"clusterIP": "None", **BOTH}
     with world.create("with-ports", name="headless-two-families", ports=[web], spec=spec) as service:
         second = service.second
-        expect(other_pods).to_be_told(
-            second.rdtype, service.fqdn, second.pod_ips, by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query(second.rdtype, service.fqdn), second.pod_ips, by=cluster, settled=service.settled
         )
         expect(other_pods).to_resolve(service.fqdn, second.pod_ips, settled=service.settled)
         expect(other_pods + nodes).to_reach(second.by_name(service.fqdn), backends=service.endpoints)

@@ -55,7 +55,7 @@ def test_replaced_pod(world, other_pods):
         address, first = service.cluster_ip, min(service.endpoints)
         expect(other_pods).to_reach(service, backends=service.endpoints, every=True)
 
-        serving = service.workload.replace({first})
+        serving = service.workload.replace(first)
 
         expect(other_pods).to_reach(service, backends=serving, every=True)
         verify(service.cluster_ip == address, f"{address} became {service.cluster_ip}")
@@ -116,7 +116,7 @@ def test_host_network(world, other_pods, nodes):
     Ingress controllers and storage daemons run so. Their address is a node's, which some data planes take for something
     that is outside of the cluster.
     """
-    with world.create("own-pods", name="on-node", replicas=1, host_network=world.host_port) as service:
+    with world.create("own-pods", name="on-node", replicas=1, host_network=world.ports.host_port) as service:
         # not UDP: what answers from all of a node's addresses may answer from another one than was asked
         expect(other_pods).to_reach([service.vip("http"), service.vip("line")], backends=service.endpoints)
         expect(nodes).to_reach(service, backends=service.endpoints)

@@ -15,8 +15,8 @@ def test_selector_mismatch(world, other_pods):
     """
     with world.create("selecting", name="mistyped", selector={"app": "backends"}) as service:
         must_stay_silent(world, other_pods, service, than=service.name)
-        verify(not service.listed, f"its EndpointSlices have {sorted(service.listed)}")
-        why = service.mismatches()
+        verify(not service.slices.addresses, f"its EndpointSlices have {sorted(service.slices.addresses)}")
+        why = service.pods.mismatches()
         verify("app is backend, not backends" in why[0], f"the labels are said to differ so: {why}")
         tell(world, f"{service.name}: {why[0]}")
 
@@ -28,12 +28,12 @@ def test_manual(world, spare, other_pods):
     It is how databases outside the cluster get a name and an address inside.
     """
     first, second, *_ = sorted(spare.endpoints)
-    address_of = spare.address_of
+    address_of = spare.endpoints.address_of
     with world.create("by-hand", name="by-hand", slices=[[address_of[first]]]) as service:
         every_port = [service.vip(port) for port in ("http", "line", "datagram")]
         expect(other_pods).to_reach(every_port, backends={first})
 
-        service.write_slice(1, address_of[second])
+        service.slices.write(1, address_of[second])
 
         expect(other_pods).to_reach(service, backends={second})
 
@@ -46,6 +46,6 @@ def test_many_slices(world, spare, other_pods):
     of them works until the day when the Service has grown.
     """
     with world.create(
-        "by-hand", name="sliced", slices=[[address] for address in sorted(spare.addresses)]
+        "by-hand", name="sliced", slices=[[address] for address in sorted(spare.endpoints.addresses)]
     ) as service:
         expect(other_pods).to_reach(service, backends=spare.endpoints, every=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, DOCS, check
-from kubereach.expect import expect, verify
+from kubereach.expect import Query, expect, verify
 
 
 @check("externalname.cname", level=CORE, source=DNS_SPEC + "#25---records-for-external-name-services")
@@ -13,7 +13,9 @@ def test_cname(externalname, pods, cluster):
     Anything else (an address, a longer name) means that a server looked the target up on its own.
     """
     verify(not externalname.cluster_ips, f"it has {externalname.cluster_ips}")
-    expect(pods).to_be_told("CNAME", externalname.fqdn, [externalname.external_name], by=cluster)
+    expect(pods).to_get_records(
+        Query("CNAME", externalname.fqdn), [externalname.spec.external_name], by=cluster
+    )
 
 
 @check("externalname.to-service", level=CORE, source=DOCS + "service/#externalname")
@@ -34,13 +36,13 @@ def test_changed(world, clusterip, spare, other_pods, cluster):
     clients remember comes on top of it.
     """
     with world.create("renamed", name="renamed", target=clusterip.fqdn.rstrip(".")) as service:
-        expect(other_pods).to_be_told(
-            "CNAME", service.fqdn, [clusterip.fqdn], by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query("CNAME", service.fqdn), [clusterip.fqdn], by=cluster, settled=service.settled
         )
 
         service.become("ExternalName", spare.fqdn.rstrip("."))
 
-        expect(other_pods).to_be_told(
-            "CNAME", service.fqdn, [spare.fqdn], by=cluster, settled=service.settled
+        expect(other_pods).to_get_records(
+            Query("CNAME", service.fqdn), [spare.fqdn], by=cluster, settled=service.settled
         )
         expect(other_pods).to_resolve(service.fqdn, spare.cluster_ips, settled=service.settled)

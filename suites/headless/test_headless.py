@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, DOCS, check
-from kubereach.expect import expect, verify
+from kubereach.expect import Query, expect, verify
 
 
 @check("headless.all-pods", level=CORE, source=DOCS + "service/#headless-services")
@@ -13,8 +13,10 @@ def test_all_pods(headless, pods, cluster):
     Clients do their own balancing and must see every member. Fewer addresses overload the rest.
     """
     verify(not headless.cluster_ips, f"it has {headless.cluster_ips}")
-    expect(pods).to_resolve(headless.fqdn, headless.addresses)
-    expect(pods).to_be_told(headless.rdtype, headless.fqdn, headless.addresses, by=cluster)
+    expect(pods).to_resolve(headless.fqdn, headless.endpoints.addresses)
+    expect(pods).to_get_records(
+        Query(headless.rdtype, headless.fqdn), headless.endpoints.addresses, by=cluster
+    )
     expect(pods).to_reach(headless.by_name(headless.fqdn), backends=headless.endpoints, every=True)
 
 
@@ -26,8 +28,10 @@ def test_not_ready(unready, published, pods, cluster):
     before any of them is ready.
     """
     # first the one that lists such a pod: it is known then, and the other one could list it too
-    expect(pods).to_be_told(published.rdtype, published.fqdn, published.addresses, by=cluster)
-    expect(pods).to_be_told(unready.rdtype, unready.fqdn, unready.addresses, by=cluster)
+    expect(pods).to_get_records(
+        Query(published.rdtype, published.fqdn), published.endpoints.addresses, by=cluster
+    )
+    expect(pods).to_get_records(Query(unready.rdtype, unready.fqdn), unready.endpoints.addresses, by=cluster)
 
 
 @check(
@@ -42,13 +46,13 @@ def test_stateful_names(stateful, pods):
     Databases tell their members by these names. One that leads to another pod mixes up their data; one that stays
     behind keeps a restarted member out.
     """
-    for pod, address in stateful.address_of.items():
-        expect(pods).to_resolve(stateful.member(pod), {address}, settled=stateful.settled)
-        expect(pods).to_reach(stateful.by_name(stateful.member(pod)), backends={pod})
+    for pod, address in stateful.endpoints.address_of.items():
+        expect(pods).to_resolve(stateful.names.pod(pod), {address}, settled=stateful.settled)
+        expect(pods).to_reach(stateful.by_name(stateful.names.pod(pod)), backends={pod})
 
-    stateful.replace_pods("member-0")
+    stateful.workload.replace("member-0")
 
-    name, address = stateful.member("member-0"), stateful.address_of["member-0"]
+    name, address = stateful.names.pod("member-0"), stateful.endpoints.address_of["member-0"]
     expect(pods).to_resolve(name, {address}, settled=stateful.settled)
     expect(pods).to_reach(stateful.by_name(name), backends={"member-0"})
 
@@ -60,9 +64,9 @@ def test_srv(headless, stateful, pods, cluster):
     The targets of pods without a hostname may be called anything, but each must lead to one of the pods, and to each
     pod there must be one.
     """
-    expect(pods).to_find_members(headless, 8080, by=cluster)
-    members = [stateful.member(pod) for pod in stateful.endpoints]
-    expect(pods).to_find_members(stateful, 8080, by=cluster, names=members)
+    expect(pods).to_have_srv_targets(headless, 8080, by=cluster)
+    members = [stateful.names.pod(pod) for pod in stateful.endpoints]
+    expect(pods).to_have_srv_targets(stateful, 8080, by=cluster, hostnames=members)
 
 
 @check("headless.follows", slow=True, level=CORE, source=DOCS + "service/#headless-services")
@@ -73,7 +77,10 @@ def test_follows(world, other_pods, cluster):
     """
     with world.create("scaled") as service:
         for replicas in (2, 1):
-            service.scale(replicas)
-            expect(other_pods).to_be_told(
-                service.rdtype, service.fqdn, service.addresses, by=cluster, settled=service.settled
+            service.workload.scale(replicas)
+            expect(other_pods).to_get_records(
+                Query(service.rdtype, service.fqdn),
+                service.endpoints.addresses,
+                by=cluster,
+                settled=service.settled,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DNS_SPEC, DOCS, EXT, check
-from kubereach.expect import expect
+from kubereach.expect import Query, expect
 
 
 @check(
@@ -16,9 +16,9 @@ def test_hostname_subdomain(subdomain, lonely, pods, cluster):  # noqa: ARG001 -
 
     Applications that tell their members by name need it where there is no StatefulSet.
     """
-    name = subdomain.member("hermit")
-    expect(pods).to_be_told(subdomain.rdtype, name, subdomain.addresses, by=cluster)
-    expect(pods).to_resolve(name, subdomain.addresses)
+    name = subdomain.names.pod("hermit")
+    expect(pods).to_get_records(Query(subdomain.rdtype, name), subdomain.endpoints.addresses, by=cluster)
+    expect(pods).to_resolve(name, subdomain.endpoints.addresses)
     expect(pods).to_reach(subdomain.by_name(name), backends=subdomain.endpoints)
 
 
@@ -33,14 +33,16 @@ def test_manual_endpoints(world, spare, other_pods, cluster):
 
     It gives a name to what is outside the cluster. Whoever changes the slices changes the name's addresses.
     """
-    first, second, *_ = sorted(spare.addresses)
+    first, second, *_ = sorted(spare.endpoints.addresses)
     with world.create("by-hand", name="written", slices=[[first]], spec={"clusterIP": "None"}) as service:
         name, rdtype = service.fqdn, service.rdtype
-        expect(other_pods).to_be_told(rdtype, name, {first}, by=cluster, settled=service.settled)
+        expect(other_pods).to_get_records(Query(rdtype, name), {first}, by=cluster, settled=service.settled)
 
-        service.write_slice(1, first, second)
+        service.slices.write(1, first, second)
 
-        expect(other_pods).to_be_told(rdtype, name, {first, second}, by=cluster, settled=service.settled)
+        expect(other_pods).to_get_records(
+            Query(rdtype, name), {first, second}, by=cluster, settled=service.settled
+        )
         expect(other_pods).to_resolve(service.fqdn, {first, second}, settled=service.settled)
 
 
@@ -51,4 +53,4 @@ def test_many(many, pods):
     They fit into no answer over UDP, so that the resolver has to ask again over TCP. One that does not sees some of the
     addresses, or none.
     """
-    expect(pods).to_resolve(many.fqdn, many.addresses)
+    expect(pods).to_resolve(many.fqdn, many.endpoints.addresses)

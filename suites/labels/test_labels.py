@@ -37,9 +37,9 @@ def test_headless(world, clusterip, spare, other_pods):
     Service it means nothing: kube-proxy heeded it there by accident until Kubernetes 1.34 (kubernetes #134623).
     """
     backend = min(spare.endpoints)
-    with world.create("by-hand", name="unproxied", slices=[[spare.address_of[backend]]]) as service:
+    with world.create("by-hand", name="unproxied", slices=[[spare.endpoints.address_of[backend]]]) as service:
         expect(other_pods).to_reach(service, backends={backend})
-        service.label_slice(1, HEADLESS, "")
+        service.slices.label(1, HEADLESS, "")
         expect(other_pods).not_to_be_answered(service, control=clusterip)
-        service.label_slice(1, HEADLESS, None)
+        service.slices.label(1, HEADLESS, None)
         expect(other_pods).to_reach(service, backends={backend})

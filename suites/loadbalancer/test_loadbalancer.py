@@ -18,7 +18,7 @@ def test_assigned(loadbalancer):
     One that stays pending has no controller, or one whose pool is empty: its events and the controllers that were found
     say which.
     """
-    verify(loadbalancer.load_balancer_address(), "it has no address")
+    verify(loadbalancer.load_balancer.address(), "it has no address")
 
 
 @check(

@@ -29,7 +29,7 @@ def test_no_node_ports(world, other_pods):
     """
     spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
     with world.create("over-backend", name="portless", tcp=True, spec=spec) as service:
-        verify(not service.node_ports, f"it has node ports {service.node_ports}")
+        verify(not service.spec.node_ports, f"it has node ports {service.spec.node_ports}")
         expect(other_pods).to_reach(service.ingress(), backends=service.endpoints)
 
 
@@ -72,8 +72,8 @@ def test_class(world):
         world.create("over-backend", name="default", tcp=True, spec={"type": "LoadBalancer"}) as default,
     ):
         # made later, served first: by then the other one would have been
-        verify(default.load_balancer_address(), "the Service of the default class has no address")
-        foreign.must_be_left_alone()
+        verify(default.load_balancer.address(), "the Service of the default class has no address")
+        foreign.load_balancer.must_be_left_alone()
 
 
 @check(
@@ -94,7 +94,7 @@ def test_source_ranges(world, loadbalancer, other_pods, nodes, cluster):
         expect(other_pods).to_reach(address, backends=service.endpoints)
         expect(nodes).not_to_be_answered(address, control=loadbalancer.ingress())
 
-        expect(nodes).to_report(service.other_ways(cluster.nodes))
+        expect(nodes).to_report(service.addresses.beside_the_load_balancer(cluster.nodes))
 
         service.allow_only(nodes)
         address = service.ingress()

@@ -123,9 +123,9 @@ def test_health_check_node_port(world, spare, other_pods, cluster):
     spec = {**SELF_BALANCED, "externalTrafficPolicy": "Local"}
     first, second, *_ = sorted(spare.endpoints)
     with world.create("over-spares", name="health-checked", spec=spec) as service:
-        expect(other_pods).to_be_told_health(service, nodes=cluster.nodes)
+        expect(other_pods).to_get_health_checks(service, nodes=cluster.nodes)
         service.take_in(first)
-        expect(other_pods).to_be_told_health(service, nodes=cluster.nodes)
+        expect(other_pods).to_get_health_checks(service, nodes=cluster.nodes)
         service.take_in(second)
         service.take_out(first)
-        expect(other_pods).to_be_told_health(service, nodes=cluster.nodes)
+        expect(other_pods).to_get_health_checks(service, nodes=cluster.nodes)

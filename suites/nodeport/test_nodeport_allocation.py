@@ -12,8 +12,8 @@ def test_allocated(world, nodeport):
 
     Firewalls are opened for the range: a port outside of it is one that nobody can reach.
     """
-    first, last = world.node_port_range()
-    given = nodeport.node_ports
+    first, last = world.ports.node_port_range()
+    given = nodeport.spec.node_ports
     verify(len(given) == len(set(given)) == 2, f"node ports {given} for two ports")
     verify(all(first <= number <= last for number in given), f"{given} is not within {first}-{last}")
 
@@ -25,12 +25,12 @@ def test_explicit(world, other_pods, cluster):
     And it is free again once its Service is gone. Without that, a Service cannot be recreated behind the firewall rules
     and load balancers that know it by its number.
     """
-    with world.create_with_a_used_node_port("explicit") as (number, again):
+    with world.services.create_with_a_used_node_port("explicit") as (number, again):
         verify(again.node_port() == number, f"asked for {number}, got {again.node_port()}")
         expect(other_pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
-        taken = world.refusal("explicit", name="taken", node_port=number)
+        taken = world.services.refusal("explicit", name="taken", node_port=number)
         verify("already allocated" in taken.message, f"not a clear reason: {taken.message}")
-    beyond = world.refusal("explicit", name="beyond", node_port=world.no_node_port)
+    beyond = world.services.refusal("explicit", name="beyond", node_port=world.ports.no_node_port)
     verify("valid ports" in beyond.message, f"not a clear reason: {beyond.message}")
 
 
@@ -40,11 +40,14 @@ def test_closed_after(world, nodeport, other_pods, cluster):
 
     A port that stays open serves pods that their owner believes to be unreachable, until it is given to somebody else.
     """
-    for give_up in ("become_cluster_ip", "delete"):
+    for deleted in (False, True):
         with world.create("closing") as service:
             ports = service.on_each(cluster.nodes)
             expect(other_pods).to_reach(ports, backends=service.endpoints)
-            getattr(service, give_up)()
+            if deleted:
+                service.delete()
+            else:
+                service.become("ClusterIP")
             expect(other_pods).not_to_be_answered(
                 service.formerly(ports), control=nodeport.on_each(cluster.nodes)
             )

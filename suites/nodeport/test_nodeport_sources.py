@@ -22,7 +22,7 @@ def test_external_local(world, spare, outside, cluster):
     spec = {"type": "NodePort", "externalTrafficPolicy": "Local"}
     with world.create("over-spares", name="kept-source", spec=spec) as service:
         service.take_in(min(spare.endpoints))
-        (name,) = service.endpoints_by_node
+        (name,) = service.endpoints.by_node
         at_home = cluster.node(name)
         others = [node for node in cluster.nodes if node != at_home]
         expect(outside).to_reach(service.on(at_home), backends=service.endpoints, source=OWN)
@@ -60,4 +60,4 @@ def test_localhost(nodeport, nodes):
     working when the mode is changed; nodes that differ have different service proxies.
     """
     expect(nodes).to_reach(nodeport, backends=nodeport.endpoints)
-    expect(nodes).to_agree(nodeport.on_localhost())
+    expect(nodes).to_agree(nodeport.addresses.on_localhost())

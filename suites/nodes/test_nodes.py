@@ -15,7 +15,7 @@ def test_mesh(clusterip, nodeport, pods, nodes, cluster):
     One pair of nodes without a route between them makes one request in some fail, for some clients: a missing peer of
     the CNI, a firewall rule, a wrong route in the cloud. On large clusters each node tries a sample of the others.
     """
-    expect(pods + nodes).to_reach_other_nodes(clusterip.each_pod_by_node())
+    expect(pods + nodes).to_reach_other_nodes(clusterip.addresses.each_pod_by_node())
     expect(nodes).to_reach_other_nodes({node.name: [nodeport.on(node)] for node in cluster.nodes})
 
 
@@ -26,4 +26,4 @@ def test_no_snat(clusterip, pods):
     Network policies, logs and peer-to-peer protocols rely on it. A node's address instead means that the CNI
     masquerades what stays in the cluster: look at the range that it takes for the pods' own.
     """
-    expect(pods).to_reach(clusterip.each_pod(), source=OWN)
+    expect(pods).to_reach(clusterip.addresses.each_pod(), source=OWN)

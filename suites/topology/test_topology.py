@@ -20,7 +20,7 @@ def test_prefer_same_node(world, spare, other_pods, cluster):
     network, and without the fallback a node whose own endpoint is being replaced has none at all. Look for hints
     (forNodes) in the EndpointSlices first: the controller writes them, the service proxy obeys (KEP-3015).
     """
-    home, away, *_ = spare.endpoints_by_node.values()
+    home, away, *_ = spare.endpoints.by_node.values()
     with world.create(
         "over-spares", name="at-home", spec={"trafficDistribution": "PreferSameNode"}
     ) as service:

@@ -2,8 +2,9 @@
 
 ``faulty_proxy.py FOLDER JOBS SEED:RATE... -- COMMAND...`` runs COMMAND once for each seed, JOBS at a time, with
 ``{kubeconfig}`` and ``{report}`` filled in, each behind a proxy of its own, and writes a line of JSON for each: what
-came of it, and which faults there were. The API server is that of $KUBECONFIG. TLS ends in the proxy, so that it can
-answer for the server: the kubeconfig that it writes trusts an authority of the proxy's own.
+came of it, and which faults there were. ``SEED:0:METHOD/PART`` is one whose only fault is that the server restarts
+once, with the first request of this method whose path has that part. The API server is that of $KUBECONFIG. TLS ends
+in the proxy, so that it can answer for the server: the kubeconfig that it writes trusts an authority of its own.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Faults:
 
     seed: int
     rate: float
+    #: the method and a part of the path of the request with which the server restarts
+    restarts_at: tuple[str, str] | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,8 @@ class Proxy:
         self._server, self._upstream, self._own, self.faults = server, upstream, own, faults
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
+        self._port = 0
+        self._restarting: asyncio.Task[None] | None = None
         self._used = asyncio.Event()
 
     async def listen(self, port: int = 0) -> int:
@@ -73,7 +78,8 @@ class Proxy:
         self._listening = await asyncio.start_server(
             self._accepted, "127.0.0.1", port, ssl=self._own, limit=1 << 22
         )
-        return int(self._listening.sockets[0].getsockname()[1])
+        self._port = int(self._listening.sockets[0].getsockname()[1])
+        return self._port
 
     def close(self) -> None:
         """Refuse further connections and drop all that there are."""
@@ -91,6 +97,21 @@ class Proxy:
             self.close()
             await asyncio.sleep(0.5 + self.faults.number(4))
             await self.listen(port)
+
+    async def _restart(self) -> None:
+        self.faults.counts["restart"] += 1
+        await asyncio.sleep(0.1)  # the request has been taken
+        self.close()
+        await asyncio.sleep(2)
+        await self.listen(self._port)
+
+    def _is_the_moment(self, head: str) -> bool:
+        method, path, *_ = head.split(" ", 2)
+        at = self.faults.restarts_at
+        if at is None or method.upper() != at[0] or at[1] not in path:
+            return False
+        self.faults.restarts_at = None
+        return True
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -141,6 +162,8 @@ class Proxy:
                 reset(writer)
                 return
             to.write(head + body)
+            if self._is_the_moment(lines[0]):
+                self._restarting = asyncio.create_task(self._restart())
             if fault == "reset after":
                 await asyncio.sleep(0.2)  # the server has it, and its answer gets lost
                 reset(writer)
@@ -250,9 +273,11 @@ async def main(folder: str, jobs: str, *words: str) -> None:
     width = asyncio.Semaphore(int(jobs))
 
     async def one(text: str) -> None:
-        seed, _, rate = text.partition(":")
+        seed, rate, *at = text.split(":")
+        method, _, part = at[0].partition("/") if at else ("", "", "")
+        faults = Faults(int(seed), float(rate), (method, part) if at else None)
         async with width:
-            result = await attempt(Path(folder), Faults(int(seed), float(rate)), list(words[end + 1 :]))
+            result = await attempt(Path(folder), faults, list(words[end + 1 :]))
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from kubereach.model.convergence import CREATED, DELETED
 from kubereach.model.errors import Failure
 from kubereach.model.events import Probed
 from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
-from kubereach.model.misses import LOST, SPREAD
+from kubereach.model.misses import LOST, RECORDS, SPREAD
 
 LOSS = Finding(
     NETWORK, "pod network between nodes", "http probes to pod IPs fail", (), ("2 of 40",), ("ping",)
@@ -59,6 +59,15 @@ def test_without_an_examination_a_failure_is_its_topics() -> None:
     of = {"dns.a": DNS, "loadbalancer.a": BALANCER, "clusterip.a": PROXY, "nodes.a": NETWORK}
     for check, layer in of.items():
         assert [cause.layer for cause in causes([(check, "", [failure(miss=SPREAD)])])] == [layer]
+
+
+def test_a_wrong_record_is_of_cluster_dns_whatever_it_was_asked_for() -> None:
+    replica = Finding(DNS, "DNS replica coredns-a", "its answers are not what the API says", ("one",))
+    asked = [("dns.a", "", [failure(replica)]), ("lifecycle.b", "", [failure(miss=RECORDS)])]
+    (cause,) = causes(asked)
+    assert (cause.object, cause.nodes, cause.checks) == (replica.object, ("one",), ["dns.a", "lifecycle.b"])
+    (cause,) = causes([("lifecycle.b", "", [failure(miss=RECORDS)])])
+    assert cause.layer == DNS
 
 
 def test_a_failure_says_its_layer_where_nothing_was_probed() -> None:

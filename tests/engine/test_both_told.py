@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
-from staged import ADDRESS, CONTROL, Staged, noting, ok
+from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
-from kubereach.expect import affinity, flows, health, load, signals, sources
-from kubereach.expect.dns import not_resolve, resolve
+from kubereach.expect import affinity, flows, health, load, reach, signals, sources
 from kubereach.expect.negative import negative
 from kubereach.expect.overload import overloaded
-from kubereach.expect.reach import reach
-from kubereach.expect.settle import settle, was_measured
-from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
+from kubereach.expect.resolver import not_to_resolve, to_resolve
+from kubereach.expect.settle import measurable, settle, was_measured
+from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.events import Probed, Told
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import ANSWERED, BACKENDS, LOST, RECORDS, SPREAD
@@ -29,19 +29,21 @@ from kubereach.model.outcome import (
     SeriesResult,
 )
 from kubereach.probe.path import Path
+from kubereach.probe.running_series import Ongoing
+from kubereach.probe.vantage import StreamBroke
 
 LACKING = Answer(LOCAL, detail="no local port")
 SILENT = Answer(TIMEOUT)
 NAME = "web.shop.svc.cluster.local."
 HOLDS = {
-    "to_reach": lambda who: reach(who, [ADDRESS], None, False, None, None),
-    "to_stick": lambda who: affinity.stick(who, [ADDRESS], 5, 0.0, None),
-    "to_signal": lambda who: signals.signals(who, [ADDRESS]),
-    "to_report_source": lambda who: sources.told(who, [ADDRESS]),
-    "to_transfer": lambda who: load.transfer(who, [ADDRESS], 5),
-    "to_carry": lambda who: load.datagrams(who, [ADDRESS], 5),
-    "to_be_told_health": lambda who: health.told(who, [ADDRESS], {ADDRESS.host}),
-    "to_resolve": lambda who: resolve(who, [NAME], ["10.96.0.1"], 4, 0.0, None),
+    "to_reach": lambda who: reach.to_reach(who, ADDRESS),
+    "to_stick": lambda who: affinity.to_stick(who, ADDRESS, count=5),
+    "to_signal": lambda who: signals.to_signal(who, ADDRESS),
+    "to_report_source": lambda who: sources.to_report_source(who, ADDRESS),
+    "to_transfer": lambda who: load.to_transfer(who, ADDRESS, size=5),
+    "to_carry": lambda who: load.to_carry(who, ADDRESS, size=5),
+    "to_get_health_checks": lambda who: health.statuses(who, [ADDRESS], {ADDRESS.host}),
+    "to_resolve": lambda who: to_resolve(who, NAME, ["10.96.0.1"]),
     "not_to_be_answered": lambda who: negative(
         who, [ADDRESS], frozenset({TIMEOUT, UNREACHABLE}), [CONTROL], None
     ),
@@ -95,10 +97,10 @@ def test_where_nothing_is_proved_it_is_an_error(two, expectation):
 
 def test_a_wrong_answer_is_wrong_though_another_probe_could_not_be_made(two):
     here = two([ok("b"), LACKING, ok("a")], [ok("a")])
-    (failure,) = fails(lambda: reach(here, [ADDRESS], {"a"}, False, None, None))
+    (failure,) = fails(lambda: reach.to_reach(here, ADDRESS, backends={"a"}))
     assert (failure.vantage, failure.miss) == ("pod@one", BACKENDS)
     here = two([LACKING, ok("a"), ok("b")], [ok("a")])
-    (failure,) = fails(lambda: affinity.stick(here, [ADDRESS], 3, 0.0, None))
+    (failure,) = fails(lambda: affinity.to_stick(here, ADDRESS, count=3))
     assert (failure.vantage, failure.miss) == ("pod@one", SPREAD)
     silence = frozenset({TIMEOUT, UNREACHABLE})
     here = two([LACKING, ok("a")], [SILENT])
@@ -106,7 +108,7 @@ def test_a_wrong_answer_is_wrong_though_another_probe_could_not_be_made(two):
     assert (failure.vantage, failure.miss) == ("pod@one", ANSWERED)
     assert "answered by pod a" in failure.evidence[0]
     here = two([LACKING, Answer(OK, detail="10.96.0.9")], [Answer(OK, detail="10.96.0.1")])
-    (failure,) = fails(lambda: resolve(here, [NAME], ["10.96.0.1"], 4, 0.0, None))
+    (failure,) = fails(lambda: to_resolve(here, NAME, ["10.96.0.1"]))
     assert (failure.vantage, failure.miss, failure.got) == ("pod@one", RECORDS, "10.96.0.9")
 
 
@@ -134,25 +136,25 @@ def test_a_wrong_record_is_wrong_beside_a_time_out_of_a_late_machine(context, cl
     context.lateness = Lateness()
     wrong = Answer(OK, detail="10.96.0.9")
     who = Staged(context, clock, noting(context, [SILENT, wrong, wrong]))
-    (failure,) = fails(lambda: resolve([who], [NAME], ["10.96.0.1"], 4, 0.0, None))
+    (failure,) = fails(lambda: to_resolve([who], NAME, ["10.96.0.1"]))
     assert (failure.miss, failure.got) == (RECORDS, "10.96.0.9")
     # with nothing but time-outs it is the machine's
     with pytest.raises(CannotMeasure, match="timers of pod@one fired"):
-        resolve([Staged(context, clock, noting(context, [SILENT]))], [NAME], ["10.96.0.1"], 4, 0.0, None)
+        to_resolve([Staged(context, clock, noting(context, [SILENT]))], NAME, ["10.96.0.1"])
 
 
 def test_a_name_that_is_found_is_a_failure_though_the_control_fails_afterwards(context, clock, events):
     control = iter([[Answer(OK, detail="10.96.0.9")], [SILENT]])
     found = [SILENT, Answer(OK, detail="10.96.0.1")]
     who = Staged(context, clock, lambda series: next(control) if series.host == "control." else found)
-    (failure,) = fails(lambda: not_resolve([who], [NAME], "control.", frozenset({NXDOMAIN}), 0.0))
+    (failure,) = fails(lambda: not_to_resolve([who], NAME, control="control."))
     assert (failure.miss, failure.evidence) == (RECORDS, ("it is 10.96.0.1 here",))
     assert any("the control just after failed" in text for text in texts(events))
     # silence proves nothing without one
     control = iter([[Answer(OK, detail="10.96.0.9")], [SILENT]])
     who = Staged(context, clock, lambda series: next(control) if series.host == "control." else [SILENT])
     with pytest.raises(CannotMeasure, match="the control just after failed"):
-        not_resolve([who], [NAME], "control.", frozenset({NXDOMAIN}), 0.0)
+        not_to_resolve([who], NAME, control="control.")
 
 
 def test_an_open_flow_that_went_astray_is_not_excused(context, clock):
@@ -185,3 +187,88 @@ def test_what_keeps_a_path_from_being_measured_is_kept(context, clock):
         settle([good, no_sctp])
     good.fail("an answer", "none", miss=LOST)
     assert len(fails(lambda: settle([no_sctp, good, bad]))) == 1
+
+
+# --- streams that break
+
+
+class Cut(Staged):
+    """A vantage whose stream breaks with each series."""
+
+    def submit(self, series):
+        super().submit(series)
+        raise StreamBroke(f"the stream to {self.name} broke: reset")
+
+    def begin(self, series):
+        broken = Future()
+        broken.set_exception(StreamBroke(f"the stream to {self.name} broke: reset"))
+        return Ongoing(lambda **_: None, broken, series, self)
+
+    def ended(self, future, series, waited=0.0):
+        return future.result()
+
+
+class Going(Staged):
+    """A vantage whose series that go on are over when they are stopped."""
+
+    def begin(self, series):
+        done = Future()
+        done.set_result(played(replace(series, count=3), self.script(series)))
+        return Ongoing(lambda **_: None, done, series, self)
+
+    def ended(self, future, series, waited=0.0):
+        return future.result()
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_stream_that_breaks_hides_no_failure_of_another(two, context, clock, events, name):
+    _, other = two([SILENT], [ok("b") if name == "not_to_be_answered" else SILENT])
+    cut = Cut(context, clock, lambda _: [ok()])
+    # a control has to be there from everywhere
+    cut.submit = lambda series: (
+        Staged.submit(cut, series) if series.host == CONTROL.host else Cut.submit(cut, series)
+    )
+    failures = fails(lambda: HOLDS[name]([cut, other]))
+    assert {failure.vantage for failure in failures} == {"pod@two"}
+    assert any("the stream to pod@one broke" in text for text in texts(events))
+    with pytest.raises(StreamBroke, match="the stream to pod@one broke"):
+        HOLDS[name]([cut])
+
+
+def test_a_stream_that_breaks_while_something_is_changed_hides_no_failure(context, clock, events):
+    cut, losing = Cut(context, clock, lambda _: []), Going(context, clock, lambda _: [SILENT], node="two")
+    with pytest.raises(NotConforming) as error, flows.keep_reaching([cut, losing], [ADDRESS], None):
+        pass
+    assert {failure.vantage for failure in error.value.failures} == {"pod@two"}
+    assert any("the stream to pod@one broke" in text for text in texts(events))
+    with pytest.raises(StreamBroke), flows.keep_reaching([cut], [ADDRESS], None):
+        pass
+
+
+@pytest.mark.parametrize("going_on", [flows.keep_reaching, flows.flow])
+def test_a_stream_that_breaks_hides_no_failure_of_what_is_done_meanwhile(context, clock, going_on):
+    cut = Cut(context, clock, lambda _: [])
+    address = replace(ADDRESS, kind="tcp")
+    argument = None if going_on is flows.keep_reaching else 0.1
+    with pytest.raises(NotConforming, match="lost"), going_on([cut], [address], argument):
+        raise NotConforming([Failure("pod@one", "there", "an answer", "lost")])
+
+
+def test_what_concerns_all_streams_is_raised_at_once(context, clock):
+    over = Staged(context, clock, lambda _: [SILENT])
+
+    def submit(_):
+        raise CannotMeasure("the run is over")
+
+    over.submit = submit
+    with pytest.raises(CannotMeasure, match="the run is over"):
+        reach.to_reach(
+            [over, Staged(context, clock, lambda _: [SILENT], node="two")], [ADDRESS], None, False, None, None
+        )
+
+
+def test_a_lost_series_is_like_no_other():
+    lost = SeriesResult.lost(CannotMeasure("no stream"))
+    assert (lost.outcomes, lost.backends, lost.latencies) == ({LOCAL: 1}, {}, ())
+    with pytest.raises(CannotMeasure, match="no stream"):
+        measurable(Path(None, ADDRESS, lost))

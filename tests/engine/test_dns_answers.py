@@ -13,19 +13,12 @@ import dns.rrset
 import pytest
 from staged import Staged, played
 
-from kubereach.expect import dns as names_
-from kubereach.expect.dns import (
-    UNKNOWN_NAME,
-    find,
-    not_resolve,
-    one_address,
-    report,
-    resolve,
-    srv_targets,
-    told,
-)
+from kubereach.expect import dns_hold
+from kubereach.expect.dns import Query, to_get_records, to_report_records
 from kubereach.expect.hold import hold_length, longer
 from kubereach.expect.reach import CONVERGED, STOP_AFTER
+from kubereach.expect.resolver import UNKNOWN_NAME, not_resolve, to_find, to_resolve
+from kubereach.expect.srv import one_address, srv_targets
 from kubereach.model.address import Address
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
@@ -114,14 +107,14 @@ def texts(events):
 # --- what the vantage's own resolver finds
 
 
-def resolved(vantage, *addresses, names=(NAME,), family=4, settled=0.0, within=None):
-    resolve([vantage], names, addresses, family, settled, within)
+def resolved(vantage, *addresses, names=NAME, settled=0.0, within=None):
+    to_resolve([vantage], names, addresses, settled=settled, within=within)
 
 
 def test_a_name_has_exactly_these_addresses(vantage, events, context):
     context.settings = replace(context.settings, hold_in_flight=3)
-    one = vantage([found("10.96.0.2", "10.96.0.1")])
-    resolved(one, "10.96.0.1", "10.96.0.2", family=6)
+    one = vantage([found("fd00::2", "fd00::1")])
+    resolved(one, "fd00::1", "fd00::2")
     (series,) = one.asked
     assert (series.kind, series.host, series.count) == ("resolve", NAME, context.settings.resolve_hold)
     assert (series.in_flight, series.stop_after) == (3, STOP_AFTER)
@@ -305,7 +298,7 @@ def forgotten(monkeypatch, clock):
             path.address = replace(path.address, settled=clock.now + 5)
         return late
 
-    monkeypatch.setattr(names_, "forgetting", forgetting)
+    monkeypatch.setattr(dns_hold, "forgetting", forgetting)
     return asked
 
 
@@ -323,7 +316,7 @@ def test_what_a_cache_may_hold_is_waited_for(vantage, clock, forgotten, events):
 
 
 def test_the_question_to_a_cache_is_of_the_same_family(vantage, clock, forgotten):
-    misses(lambda: resolved(vantage([UNKNOWN]), "fd00::1", family=6, settled=clock.now + 1))
+    misses(lambda: resolved(vantage([UNKNOWN]), "fd00::1", settled=clock.now + 1))
     assert forgotten[0][1].rdtype == "AAAA"
 
 
@@ -363,7 +356,7 @@ def test_what_a_cache_does_not_forget_fails(vantage, clock, events):
 
 
 def test_what_no_cache_holds_back_fails_without_it(vantage, clock, monkeypatch):
-    monkeypatch.setattr(names_, "forgetting", lambda *_: [])
+    monkeypatch.setattr(dns_hold, "forgetting", lambda *_: [])
     one = vantage([UNKNOWN], [found("10.96.0.1")])
     misses(lambda: resolved(one, "10.96.0.1", settled=clock.now + 0.01))
     # it was tried to converge and is not held
@@ -377,7 +370,7 @@ def test_of_several_only_those_in_a_caches_way_are_tried_again(vantage, clock, m
             path.address = replace(path.address, settled=clock.now + 5)
         return cached
 
-    monkeypatch.setattr(names_, "forgetting", forgetting)
+    monkeypatch.setattr(dns_hold, "forgetting", forgetting)
     begun = clock.now
 
     def script(series):
@@ -502,10 +495,9 @@ def test_the_diagnosis_knows_what_is_accepted(vantage, context):
 # --- what a server answers
 
 
-def answered(vantage, *records, rdtype="A", rcode="NOERROR", transport="udp", truncated=False, thorough=False,
-             within=None, settled=0.0):  # fmt: skip
+def answered(vantage, *records, rdtype="A", thorough=False, settled=0.0, **more):
     server = replace(SERVER, settled=settled)
-    told([vantage], [server], rdtype, NAME, records, rcode, transport, truncated, thorough, within)
+    to_get_records([vantage], Query(rdtype, NAME, **more), records, by=server, thorough=thorough)
 
 
 def test_the_question(vantage, context):
@@ -621,9 +613,7 @@ def test_each_server_is_asked(vantage):
 
     other = replace(SERVER, host="10.0.0.53", note="dns-1")
     one = vantage(script)
-    (failure,) = misses(
-        lambda: told([one], [SERVER, other], "A", NAME, ["10.96.0.1"], "NOERROR", "udp", False, False, None)
-    )
+    (failure,) = misses(lambda: to_get_records([one], Query("A", NAME), ["10.96.0.1"], by=[SERVER, other]))
     assert "dns-1" in failure.address
 
 
@@ -631,7 +621,6 @@ def test_a_server_that_has_yet_to_follow_is_waited_for(vantage, clock, forgotten
     one = vantage([reply("A", rcode="NXDOMAIN")], [reply("A", "10.96.0.1")])
     answered(one, "10.96.0.1", settled=clock.now + 20)
     assert len(one.asked) > 1
-    answered(vantage([reply("A")], [reply("A", "10.96.0.1")]), "10.96.0.1", within=5.0)
     misses(lambda: answered(vantage([reply("A")]), "10.96.0.1", settled=clock.now + 1))
     ((_, question),) = forgotten
     assert (question.rdtype, question.name) == ("A", NAME)
@@ -782,14 +771,14 @@ def test_another_address_fails(vantage, context, answer, got):
 
 def test_a_name_that_is_found_is_told(vantage, events, context):
     one = vantage([found("10.96.0.2"), found("10.96.0.1"), found("10.96.0.2")])
-    find([one], NAME)
+    to_find([one], NAME)
     assert texts(events) == [f"pod@one: {NAME} is 10.96.0.1, 10.96.0.2"]
     (series,) = one.asked
     assert (series.kind, series.host, series.count) == ("resolve", NAME, context.settings.resolve_hold)
     assert series.more == {"family": 0}
 
 
-@pytest.mark.parametrize("call", [lambda one: find([one], NAME), lambda one: reported(one)])
+@pytest.mark.parametrize("call", [lambda one: to_find([one], NAME), lambda one: reported(one)])
 def test_what_was_found_is_not_looked_for_again_on_a_late_machine(vantage, context, call):
     context.lateness = Lateness()
 
@@ -806,13 +795,13 @@ def test_what_was_found_is_not_looked_for_again_on_a_late_machine(vantage, conte
 def test_a_name_that_is_not_always_found_fails(vantage, events):
     lacking = vantage([found("10.96.0.1"), UNKNOWN, found("10.96.0.1")])
     good = vantage([found("10.96.0.1")], node="two")
-    (failure,) = misses(lambda: find([lacking, good], NAME))
+    (failure,) = misses(lambda: to_find([lacking, good], NAME))
     assert (failure.expected, failure.got) == ("an address", "2 answered, 1 NXDOMAIN")
     assert texts(events) == [f"pod@two: {NAME} is 10.96.0.1"]
 
 
 def reported(vantage, longest=0, servers=(SERVER,)):
-    report([vantage], servers, "NS", NAME, longest)
+    to_report_records([vantage], Query("NS", NAME), by=servers, longest=longest)
 
 
 def test_records_are_told_with_how_long_they_may_be_kept(vantage, events, context):
@@ -884,7 +873,7 @@ def test_where_something_is_broken_servers_are_waited_for_half_as_long(vantage, 
     )
     answered(one, "10.96.0.1")
     reported(two)
-    find([three], NAME)
+    to_find([three], NAME)
     assert (one.asked[0].timeout, two.asked[0].timeout) == (half, half)
     assert three.asked[0].timeout == pytest.approx(1.5 * half)
 

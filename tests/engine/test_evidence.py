@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.expect import expect, verify
-from kubereach.expect.flows import keep_reaching
+from kubereach.expect.flows import to_keep_reaching
 from kubereach.expect.settle import checking, paths, settle
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
@@ -111,7 +111,6 @@ NOTHING = {
     "to_reach, every": lambda e: e.to_reach(ADDRESS, backends={"a"}, every=True),
     "to_be_refused": lambda e: e.to_be_refused(ADDRESS, control=ADDRESS),
     "not_to_be_answered": lambda e: e.not_to_be_answered(ADDRESS, control=ADDRESS),
-    "to_time_out": lambda e: e.to_time_out(ADDRESS, control=ADDRESS),
     "to_stick": lambda e: e.to_stick(ADDRESS),
     "to_resolve": lambda e: e.to_resolve(NAME, ["10.96.0.1"]),
     "not_to_resolve": lambda e: e.not_to_resolve(NAME, control=NAME),
@@ -192,7 +191,7 @@ def test_a_failure_elsewhere_weighs_more_than_too_few_probes(context):
 def test_a_prober_without_a_turn_has_not_kept_reaching(scripted, context, made, told):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: made).members
-    with pytest.raises(CannotMeasure, match=told), keep_reaching([vantage], [ADDRESS], {"a"}):
+    with pytest.raises(CannotMeasure, match=told), to_keep_reaching([vantage], ADDRESS, backends={"a"}):
         time.sleep(0.9)
 
 
@@ -200,7 +199,7 @@ def test_connections_that_take_long_are_no_pause(scripted, context):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: probes(OK, 12, every=0.05, seconds=0.3)).members
     tally = Tally()
-    with checking("demo.one", False, tally), keep_reaching([vantage], [ADDRESS], {"a"}):
+    with checking("demo.one", False, tally), to_keep_reaching([vantage], ADDRESS, backends={"a"}):
         time.sleep(0.7)
     assert (tally.judged, tally.minimum) == (12, 8)
 
@@ -208,7 +207,7 @@ def test_connections_that_take_long_are_no_pause(scripted, context):
 def test_what_was_lost_weighs_more_than_a_pause(scripted, context):
     context.settings = replace(context.settings, connect_timeout=0.1)
     (vantage,) = scripted(lambda _: probes(TIMEOUT, 1)).members
-    with pytest.raises(NotConforming), keep_reaching([vantage], [ADDRESS], None):
+    with pytest.raises(NotConforming), to_keep_reaching([vantage], ADDRESS):
         time.sleep(0.5)
 
 

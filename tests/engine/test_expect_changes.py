@@ -245,14 +245,14 @@ def test_a_client_that_waited_for_an_answer_was_not_starved(vantage):
 def test_let_go_after_a_while(serve, vantage):
     addresses = [balancer(serve("a"), serve("b")) for _ in range(2)]
     stuck = {(vantage.name, str(address)): "b" for address in addresses}
-    expect(vantage).to_be_let_go(addresses, after=0.05, kept=stuck, endpoints=1_000_000)
+    expect(vantage).to_leave_endpoint(addresses, after=0.05, kept=stuck, endpoints=1_000_000)
 
 
 def test_too_few_tries_measure_nothing(serve, vantage):
     backend = serve("a")
     stuck = expect(vantage).to_stick(backend.address(), count=2)
     with pytest.raises(CannotMeasure, match="too few tries"):
-        expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck, endpoints=4)
+        expect(vantage).to_leave_endpoint(backend.address(), after=0.05, kept=stuck, endpoints=4)
 
 
 def test_as_many_tries_as_chance_needs():
@@ -267,19 +267,19 @@ def test_clients_of_one_node_are_told_apart(wire, context):
     names = [vantage.name for vantage in vantages]
     services = [f"service {number}" for number in range(15)]
     together = {(name, service): "a" for name in names for service in services}
-    (failure,) = failures(lambda: expect(VantageGroup(vantages)).to_be_told_apart(together, endpoints=4))
+    (failure,) = failures(lambda: expect(VantageGroup(vantages)).to_spread_clients(together, endpoints=4))
     assert failure.vantage == ", ".join(names)
     apart = {**together, (names[0], services[7]): "b"}
-    expect(VantageGroup(vantages)).to_be_told_apart(apart, endpoints=4)
+    expect(VantageGroup(vantages)).to_spread_clients(apart, endpoints=4)
     with pytest.raises(CannotMeasure, match="too few tries"):
-        expect(vantages[0]).to_be_told_apart(together, endpoints=4)
+        expect(vantages[0]).to_spread_clients(together, endpoints=4)
 
 
 def test_held_for_ever_is_a_failure(serve, vantage):
     backend = serve("a")
     stuck = expect(vantage).to_stick(backend.address(), count=2)
     (failure,) = failures(
-        lambda: expect(vantage).to_be_let_go(backend.address(), after=0.05, kept=stuck, endpoints=10**10)
+        lambda: expect(vantage).to_leave_endpoint(backend.address(), after=0.05, kept=stuck, endpoints=10**10)
     )
     assert failure.got == "every one of them at the endpoint that it had"
 

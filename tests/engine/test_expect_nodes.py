@@ -15,6 +15,7 @@ from kubereach.model.settings import Settings
 from kubereach.world import proxy_mode
 
 NODES = {name: Node(name, f"192.0.2.{number}") for number, name in enumerate(("n1", "n2"))}
+CLUSTER = SimpleNamespace(node=NODES.__getitem__)
 
 
 class Told(list):
@@ -24,14 +25,14 @@ class Told(list):
         self.append(getattr(event, "text", ""))
 
 
-def nodes(told, files=None):
+def nodes(told, files=None, **settings):
     def read_file(self, path):
         if not files:
             raise CannotMeasure(f"cannot read {path}")
         return files[self.node][path.rpartition("_")[2]]
 
     kind = type("Vantage", (SimpleNamespace,), {"read_file": read_file, "__hash__": object.__hash__})
-    context = SimpleNamespace(bus=told, settings=Settings(), ip_version=4)
+    context = SimpleNamespace(bus=told, settings=Settings(**settings), ip_version=4)
     return [kind(name=f"node@{name}", node=name, context=context) for name in NODES]
 
 
@@ -50,27 +51,27 @@ def test_a_full_table_of_connections() -> None:
     told = Told()
     files = {"n1": {"count": "10\n", "max": "1000\n"}, "n2": {"count": "900\n", "max": "1000\n"}}
     with pytest.raises(NotConforming) as caught:
-        tracking.used(nodes(told, files), 0.8)
+        tracking.to_have_room_for_connections(nodes(told, files))
     assert [failure.vantage for failure in caught.value.failures] == ["node@n2"]
     assert told[0] == "node@n1: 10 of 1000 tracked connections, 1.0%"
-    tracking.used(nodes(told, files), 0.95)
+    tracking.to_have_room_for_connections(nodes(told, files, conntrack_share=0.95))
 
 
 def test_tracking_that_cannot_be_seen() -> None:
     with pytest.raises(Unsupported, match="cannot be seen"):
-        tracking.used(nodes(Told()), 0.8)
+        tracking.to_have_room_for_connections(nodes(Told()))
 
 
 def test_modes_that_are_the_same_and_not(monkeypatch) -> None:
     told = Told()
     at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs\n"))
-    proxies.modes(nodes(told), {})
+    proxies.to_have_one_proxy_mode(nodes(told), {})
     at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(OK, detail="ipvs"), first=False)
-    proxies.modes(nodes(told), {})
+    proxies.to_have_one_proxy_mode(nodes(told), {})
     assert told == ["ipvs on every node"] * 2
     at_localhost(monkeypatch, Answer(OK, detail="ipvs"), Answer(REFUSED))
     with pytest.raises(NotConforming, match="node@n1 ipvs, node@n2 unknown"):
-        proxies.modes(nodes(told), {})
+        proxies.to_have_one_proxy_mode(nodes(told), {})
 
 
 def test_a_replacement_has_no_mode_of_its_own(monkeypatch) -> None:
@@ -86,22 +87,22 @@ def test_a_replacement_has_no_mode_of_its_own(monkeypatch) -> None:
         SimpleNamespace(find=lambda path: {"items": items} if path.endswith("pods") else None)
     )
     at_localhost(monkeypatch, Answer(REFUSED), Answer(REFUSED))
-    proxies.modes(nodes(told), found)
+    proxies.to_have_one_proxy_mode(nodes(told), found)
     assert told == ["a replacement: Cilium (eBPF) on every node"]
     with pytest.raises(Unsupported):
-        proxies.modes(nodes(told), {})
+        proxies.to_have_one_proxy_mode(nodes(told), {})
 
 
 def test_health(monkeypatch) -> None:
     told = Told()
     answering(monkeypatch, proxies, Answer(OK, detail="200"), Answer(OK, detail="200"))
-    proxies.healthy(nodes(told), NODES)
+    proxies.to_have_healthy_proxies(nodes(told), CLUSTER)
     answering(monkeypatch, proxies, Answer(OK, detail="200"), Answer(OK, detail="503"))
     with pytest.raises(NotConforming, match="got status 503"):
-        proxies.healthy(nodes(told), NODES)
+        proxies.to_have_healthy_proxies(nodes(told), CLUSTER)
     answering(monkeypatch, proxies, Answer(REFUSED), Answer(REFUSED))
     with pytest.raises(Unsupported, match="no kube-proxy"):
-        proxies.healthy(nodes(told), NODES)
+        proxies.to_have_healthy_proxies(nodes(told), CLUSTER)
 
 
 def test_signals_in_words() -> None:

@@ -95,7 +95,13 @@ class Checked:
     """A Service with a health-check node port, on which `statuses` are answered in turn, the last one for ever."""
 
     statuses: list[int]
-    endpoints_by_node: dict[str, set[str]] = field(default_factory=dict)
+    by_node: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def endpoints(self):
+        return self
+
+    addresses = endpoints
 
     def health_check_on(self, node):
         front = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -114,18 +120,18 @@ class Checked:
 
 def test_health_is_what_the_node_has(vantage):
     nodes = [Node("one", "127.0.0.1")]
-    expect(vantage).to_be_told_health(Checked([200], {"one": {"a"}}), nodes=nodes)
-    expect(vantage).to_be_told_health(Checked([503]), nodes=nodes)
+    expect(vantage).to_get_health_checks(Checked([200], {"one": {"a"}}), nodes=nodes)
+    expect(vantage).to_get_health_checks(Checked([503]), nodes=nodes)
 
 
 def test_wrong_health_is_a_failure(vantage):
     nodes = [Node("one", "127.0.0.1")]
-    (failure,) = failures(lambda: expect(vantage).to_be_told_health(Checked([200]), nodes=nodes))
+    (failure,) = failures(lambda: expect(vantage).to_get_health_checks(Checked([200]), nodes=nodes))
     assert (failure.expected, failure.got) == ("status 503", "status 200")
 
 
 def test_health_that_changes_in_between_is_a_failure(vantage):
     nodes = [Node("one", "127.0.0.1")]
     checked = Checked([503] * 7 + [200])
-    (failure,) = failures(lambda: expect(vantage).to_be_told_health(checked, nodes=nodes))
+    (failure,) = failures(lambda: expect(vantage).to_get_health_checks(checked, nodes=nodes))
     assert failure.got == "status 200, 503"

@@ -14,7 +14,8 @@ from kubereach.run.options import validated
 from kubereach.world.load_balancer_own import OWN_CLASS, SelfBalancer
 from kubereach.world.load_balancer_pending import diagnose
 from kubereach.world.provider_overlay import ASKED, read
-from kubereach.world.service_ways import ServiceWays
+from kubereach.world.service_load_balancer import ServiceLoadBalancer
+from kubereach.world.service_object import ServiceObject
 from kubereach.world.source_ranges import ranges_of
 from tests.conformance.conftest import ROOT
 
@@ -59,10 +60,12 @@ def service(families=("IPv4",), **spec):
 def pending(*others):
     """What is told of a Service without an address, an event or a finalizer, beside these other Services."""
     api = SimpleNamespace(find=lambda _, **__: {"items": []})
-    world = SimpleNamespace(api=api, board=SimpleNamespace(all=lambda _: [service(), *others]))
-    asking = SimpleNamespace(namespace="ours", name="web", obj=service(), _world=world)
-    asking._served_alike = lambda: ServiceWays._served_alike(asking)
-    ServiceWays._no_address(asking, 60.0)
+    board = SimpleNamespace(
+        all=lambda _: [service(), *others], get=lambda *_: None, wait=lambda done, _: done()
+    )
+    connection = SimpleNamespace(api=api, board=board, context=SimpleNamespace(settings=Settings()))
+    asking = ServiceObject(board, service())
+    ServiceLoadBalancer(connection, SelfBalancer(Settings()), asking, None).address()
 
 
 def served(**spec):
@@ -200,7 +203,12 @@ def test_who_should_have_given_an_address(collections, line, remedy):
 
 
 def world_with(manifests=ROOT / "manifests", **settings):
-    return SimpleNamespace(manifests=manifests, context=SimpleNamespace(settings=Settings(**settings)))
+    return world_in(manifests, Settings(**settings))
+
+
+def world_in(folder, settings):
+    context = SimpleNamespace(settings=settings)
+    return SimpleNamespace(manifests=SimpleNamespace(folder=folder), context=context)
 
 
 def test_every_overlay_can_be_read():
@@ -235,7 +243,7 @@ def test_a_value_arrives_as_it_was_given(tmp_path):
     given = {"kubereach_lb_value": [f"some-value={value}", "other=2"], "kubereach_lb_provider": "acme"}
     settings = validated(given.get).settings()
     assert settings.lb_values == (f"some-value={value}", "other=2")
-    world = SimpleNamespace(context=SimpleNamespace(settings=settings), manifests=tmp_path)
+    world = world_in(tmp_path, settings)
     (case,) = read(world)
     assert case.annotations == {"a": value, "b": "<2>"}
     assert case.spec["ports"] == [{"port": 80, "name": "2"}]

@@ -11,6 +11,7 @@ from kubereach.kube.cluster import Cluster, Node
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.world import topology
+from kubereach.world.service_endpoints import Endpoints
 
 
 def cluster(**zones: str) -> Cluster:
@@ -20,10 +21,8 @@ def cluster(**zones: str) -> Cluster:
 
 def service(**pods: str):
     """Of pods, each on the node that is given for it."""
-    by_node: dict[str, frozenset[str]] = {}
-    for pod, node in pods.items():
-        by_node[node] = by_node.get(node, frozenset()) | {pod}
-    return SimpleNamespace(name="web", endpoints=frozenset(pods), endpoints_by_node=by_node)
+    made = [{"metadata": {"name": pod}, "spec": {"nodeName": node}} for pod, node in pods.items()]
+    return SimpleNamespace(name="web", endpoints=Endpoints.of(made, 4, frozenset()))
 
 
 def test_the_nodes_own_pods_come_first_then_the_zones_then_all() -> None:
@@ -53,7 +52,7 @@ def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypat
     monkeypatch.setattr(node_mesh, "over", lambda paths, **_: seen.extend(paths))
     names = [f"n{i}" for i in range(25)]
     where = {name: [Address("pod", "http", name, 80)] for name in names}
-    node_mesh.mesh([SimpleNamespace(node=name) for name in names], where)
+    node_mesh.to_reach_other_nodes([SimpleNamespace(node=name) for name in names], where)
     tried = {name: {p.address.host for p in seen if p.vantage.node == name} for name in names}
     assert all(len(others) == node_mesh.SAMPLE and name not in others for name, others in tried.items())
     targets = [host for others in tried.values() for host in others]
@@ -62,4 +61,6 @@ def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypat
 
 def test_a_mesh_of_one_node_measures_nothing() -> None:
     with pytest.raises(CannotMeasure):
-        node_mesh.mesh([SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]})
+        node_mesh.to_reach_other_nodes(
+            [SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]}
+        )

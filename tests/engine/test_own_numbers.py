@@ -11,14 +11,14 @@ from kubereach.model.errors import UsageError
 from kubereach.model.events import Bus
 from kubereach.model.settings import Settings
 from kubereach.probe.peer.ports import LocalPorts
-from kubereach.world.objects import Objects
+from kubereach.world.world import World
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 
-def objects(**settings):
-    made = Objects(SimpleNamespace(), Settings(**settings), Bus(), MANIFESTS, ())
-    made._cluster = SimpleNamespace(
+def world(**settings):
+    made = World(SimpleNamespace(disposable=True), Settings(**settings), Bus(), MANIFESTS, ())
+    made._connection.cluster = SimpleNamespace(
         domain="cluster.local", dns=None, left_out=(), ip_version=4, dns_address="192.0.2.53"
     )
     return made
@@ -26,14 +26,13 @@ def objects(**settings):
 
 def ports(made, stem, **variables):
     """The numbers of the Service's ports in manifests/temporary/<stem>.yaml, as the next check would make it."""
-    variables = {"name": "any", **variables}
-    manifests = made._render(MANIFESTS / "temporary" / f"{stem}.yaml", **variables)
+    manifests = made.manifests.temporary(stem, **{"name": "any", **variables})
     (service,) = [manifest.obj for manifest in manifests if manifest.kind == "Service"]
     return [port["port"] for port in service["spec"]["ports"]]
 
 
 def test_services_of_checks_have_ports_of_their_own():
-    made = objects()
+    made = world()
     given = [
         *ports(made, "over-backend"),
         *ports(made, "over-backend", tcp=True),
@@ -48,11 +47,11 @@ def test_services_of_checks_have_ports_of_their_own():
 
 
 def test_two_runs_seldom_begin_with_the_same_ports():
-    assert len({ports(objects(), "released")[0] for _ in range(20)}) > 10
+    assert len({ports(world(), "released")[0] for _ in range(20)}) > 10
 
 
 def test_the_range_of_ports_can_be_chosen():
-    made = objects(service_ports="443-542")
+    made = world(service_ports="443-542")
     given = {number for _ in range(60) for number in ports(made, "over-backend")}
     assert given <= set(range(443, 543))
 
@@ -60,7 +59,7 @@ def test_the_range_of_ports_can_be_chosen():
 @pytest.mark.parametrize("text", ["443", "443-500", "0-4000", "60000-70000", "http-https", "500-400", ""])
 def test_a_malformed_range_of_ports_is_wrong_usage(text):
     with pytest.raises(UsageError, match="service_ports"):
-        objects(service_ports=text)
+        world(service_ports=text)
 
 
 def test_source_ports_begin_anywhere():
@@ -74,6 +73,6 @@ def test_source_ports_begin_anywhere():
     ids=["new", "fast", "slow", "too slow"],
 )
 def test_pods_wait_for_as_long_as_the_slowest_change_took(slowest, seconds):
-    made = objects()
+    made = world()
     made.context.followed = slowest
     assert made.drain == seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
 import sys
 
@@ -59,16 +58,15 @@ def test_the_package_itself_runs_nothing():
 
 @pytest.fixture(params=["folder", "bundle"])
 def shipped(request, tmp_path, wire, context):
-    """A vantage whose prober came as plain files into a folder that cannot be written to, or through a command."""
+    """A vantage whose prober came through a command, or as plain files, laid out as the kubelet does a ConfigMap's."""
     if request.param == "bundle":
         return CommandVantage(sys.executable, wire, context)
     mount = tmp_path / "any-name.at-all"
-    mount.mkdir()
+    (mount / "..2026_12_01").mkdir(parents=True)
+    (mount / "..data").symlink_to("..2026_12_01")
     for name, text in files().items():
-        (mount / name).write_text(text)
-    mount.chmod(0o555)
-    request.addfinalizer(lambda: shutil.rmtree(mount))
-    request.addfinalizer(lambda: mount.chmod(0o755))
+        (mount / "..data" / name).write_text(text)
+        (mount / name).symlink_to(f"..data/{name}")
     command = [sys.executable, "-u", "-I", str(mount), "probe"]
     return Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
 

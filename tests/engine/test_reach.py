@@ -10,7 +10,7 @@ from bench import NONCE
 from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.expect.hold import hold_length, longer, spent
-from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, reach, series_for
+from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, series_for, to_reach
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Probed, Told
@@ -50,8 +50,7 @@ def whole(context):
 
 def expected(vantage, address=ADDRESS, backends=None, every=False, source=None, within=None):
     vantages = vantage if isinstance(vantage, list) else [vantage]
-    addresses = address if isinstance(address, list) else [address]
-    reach(vantages, addresses, backends, every, source, within)
+    to_reach(vantages, address, backends=backends, every=every, source=source, within=within)
 
 
 def misses(*arguments, **more):

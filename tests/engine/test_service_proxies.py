@@ -192,4 +192,4 @@ def test_clients_that_are_not_let_go(monkeypatch, proxy, error) -> None:
     same = SeriesResult((Probe(Answer(OK, pod="a"), 0.001),), 0.1)
     monkeypatch.setattr(affinity, "run_all", lambda series: [same for _ in series])
     with pytest.raises(error):
-        affinity.moved(where, addresses, 3.0, kept, 4)
+        affinity.to_leave_endpoint(where, addresses, after=3.0, kept=kept, endpoints=4)

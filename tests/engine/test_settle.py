@@ -322,6 +322,12 @@ def test_what_lies_elsewhere_is_not_put_down_to_others(path, context):
     assert findings(seen)[2] is None
 
 
+def test_a_dns_replica_on_the_node_of_who_asked_is_not_put_down_to_others(path, context):
+    context.examine = lambda path: Finding("dns", "DNS replica a", "broken", nodes=(path.vantage.node,))
+    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three")]
+    assert findings(seen)[2] is None
+
+
 @pytest.mark.usefixtures("examined")
 def test_another_way_or_miss_is_not_put_down_to_a_like(path):
     third = {"node": "three", "address": replace(ADDRESS, way="nodeport")}

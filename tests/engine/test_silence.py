@@ -11,7 +11,10 @@ from kubereach.model.address import Address
 from kubereach.model.errors import NotConforming, Unsupported
 from kubereach.model.outcome import Answer, Probe, SeriesResult
 from kubereach.world.ip_family import InFamily
-from kubereach.world.service_ways import ServiceWays
+from kubereach.world.service_addresses import ServiceAddresses
+from kubereach.world.service_endpoints import Endpoints
+from kubereach.world.service_object import ServiceObject
+from kubereach.world.service_spec import ServiceSpec
 
 CLUSTER_IP = Address("clusterip", "http", "10.96.0.7", 80)
 
@@ -92,7 +95,9 @@ def overlay(tmp_path, *outcomes):
     lines = [f"- {{name: case-{n}, outcome: {outcome}, wanted: x}}" for n, outcome in enumerate(outcomes)]
     (folder / "ours.yaml").write_text("\n".join(lines))
     settings = SimpleNamespace(lb_provider="ours", lb_values="")
-    return SimpleNamespace(context=SimpleNamespace(settings=settings), manifests=tmp_path)
+    return SimpleNamespace(
+        context=SimpleNamespace(settings=settings), manifests=SimpleNamespace(folder=tmp_path)
+    )
 
 
 @pytest.fixture
@@ -128,9 +133,8 @@ def test_one_annotation_that_shows_is_enough(tmp_path):
 
 
 def test_a_pod_without_an_address_of_the_second_family():
-    service = SimpleNamespace(
-        type="ClusterIP", name="two", pod_ips={"a": ("10.0.0.1", "fd00::1"), "b": ("10.0.0.2",)}
-    )
+    endpoints = SimpleNamespace(ips_of={"a": ("10.0.0.1", "fd00::1"), "b": ("10.0.0.2",)})
+    service = SimpleNamespace(name="two", endpoints=endpoints)
     assert InFamily(service, "IPv4").pod_ips == {"10.0.0.1", "10.0.0.2"}
     with pytest.raises(NotConforming) as error:
         _ = InFamily(service, "IPv6").pod_ips
@@ -141,34 +145,27 @@ def test_a_pod_without_an_address_of_the_second_family():
 # --- ports
 
 
-class Web(ServiceWays):
-    """A Service over one pod, which listens on more ports than the Service has."""
-
-    def __init__(self):
-        ports = [
-            {"name": "http", "port": 80, "targetPort": 8080},
-            {"name": "own", "port": 8081, "protocol": "TCP"},
-        ]
-        self.written = {"metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.7", "ports": ports}}
-        self.settled, self._world = 0.0, SimpleNamespace(cluster=SimpleNamespace(ip_version=4))
-
-    @property
-    def obj(self):
-        return self.written
-
-    @property
-    def name(self):
-        return "web"
-
-    def _pods(self):
-        ports = [
-            {"containerPort": 8080},
-            {"containerPort": 8081, "protocol": "TCP"},
-            {"containerPort": 8082, "protocol": "UDP"},
-        ]
-        return [{"metadata": {"name": "a"}, "spec": {"containers": [{"ports": ports}]}}]
+def web():
+    """The addresses of a Service over one pod, which listens on more ports than the Service has."""
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "own", "port": 8081, "protocol": "TCP"},
+    ]
+    created = {
+        "metadata": {"namespace": "a", "name": "web"},
+        "spec": {"clusterIP": "10.96.0.7", "ports": ports},
+    }
+    obj = ServiceObject(SimpleNamespace(get=lambda *_: None), created)
+    listening = [
+        {"containerPort": 8080},
+        {"containerPort": 8081, "protocol": "TCP"},
+        {"containerPort": 8082, "protocol": "UDP"},
+    ]
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": [{"ports": listening}]}}
+    endpoints = Endpoints.of([pod], 4, frozenset())
+    return ServiceAddresses(obj, ServiceSpec(obj, 4), None, SimpleNamespace(settled=0.0), lambda: endpoints)
 
 
 def test_undeclared_ports_are_those_that_somebody_may_answer_at():
-    found = [(address.kind, address.port) for address in Web().undeclared()]
+    found = [(address.kind, address.port) for address in web().undeclared()]
     assert found == [("http", 81), ("http", 8080), ("udp", 8082), ("http", 10250), ("http", 10256)]

@@ -8,7 +8,7 @@ import pytest
 from staged import ADDRESS, Staged, noting, ok, played
 
 from kubereach.expect import affinity, health
-from kubereach.expect.affinity import apart, moved, tries
+from kubereach.expect.affinity import to_leave_endpoint, to_spread_clients, to_stick, tries
 from kubereach.expect.hold import longer
 from kubereach.expect.reach import CONVERGED
 from kubereach.expect.settle import checking
@@ -32,7 +32,7 @@ def late(context, clock):
 
 
 def stick(vantage, kept=None):
-    return affinity.stick([vantage], [ADDRESS], 5, 0.0, kept)
+    return to_stick([vantage], [ADDRESS], count=5, kept=kept)
 
 
 def misses(call):
@@ -73,12 +73,12 @@ GOOD, BAD = Answer(OK, detail="200"), Answer(OK, detail="503")
 
 def test_what_a_late_machine_lost_of_a_health_check_is_measured_again(late):
     vantage = late([GOOD], [GOOD, SILENT, GOOD], [GOOD])
-    health.told([vantage], [ADDRESS], [ADDRESS.host])
+    health.statuses([vantage], [ADDRESS], [ADDRESS.host])
 
 
 def test_a_wrong_status_is_no_late_machines_doing(late):
     vantage = late([GOOD], [GOOD, SILENT, BAD], [GOOD])
-    assert misses(lambda: health.told([vantage], [ADDRESS], [ADDRESS.host])) == [STATUS]
+    assert misses(lambda: health.statuses([vantage], [ADDRESS], [ADDRESS.host])) == [STATUS]
     assert len(vantage.asked) == 2
 
 
@@ -118,14 +118,14 @@ def told(events):
 
 def test_each_client_has_its_endpoint(vantage):
     one, two = vantage([ok("a")]), vantage([ok("b")], node="two")
-    assert affinity.stick([one, two], [ADDRESS], 5, 0.0, None) == {
+    assert to_stick([one, two], [ADDRESS], count=5) == {
         ("pod@one", str(ADDRESS)): "a",
         ("pod@two", str(ADDRESS)): "b",
     }
     (series,) = one.asked
     assert (series.count, series.in_flight, series.spacing, series.times) == (5, 4, 0.0, False)
     slow = vantage([ok("a")])
-    affinity.stick([slow], [ADDRESS], 5, 0.5, None)
+    to_stick([slow], [ADDRESS], count=5, pause=0.5)
     assert (slow.asked[0].in_flight, slow.asked[0].spacing, slow.asked[0].times) == (1, 0.5, True)
 
 
@@ -151,7 +151,9 @@ def test_a_client_of_which_nothing_was_kept_may_be_anywhere(vantage):
 def test_how_far_apart_is_told(vantage):
     for kept, words in ((None, "one endpoint for all of"), (BEFORE, "a, as before, for all of")):
         one = vantage([ok("b"), ok("a")])
-        (failure,) = failures(lambda it=one, before=kept: affinity.stick([it], [ADDRESS], 5, 0.5, before))
+        (failure,) = failures(
+            lambda it=one, before=kept: to_stick([it], [ADDRESS], count=5, pause=0.5, kept=before)
+        )
         assert failure.expected == f"{words} 5 connections, 0.5 s apart"
 
 
@@ -163,7 +165,7 @@ def spaced(*moments, answer=None):
 
 def test_a_client_that_was_silent_for_too_long_was_not_measured(vantage):
     def call(*moments, pause=1.0, **more):
-        affinity.stick([vantage(spaced(*moments, **more))], [ADDRESS], 3, pause, None)
+        to_stick([vantage(spaced(*moments, **more))], [ADDRESS], count=3, pause=pause)
 
     with pytest.raises(CannotMeasure, match=r"was to connect every 1 s and was silent for 2.1 s"):
         call(0.0, 3.1, 1.0)
@@ -175,7 +177,7 @@ def test_a_client_that_was_silent_for_too_long_was_not_measured(vantage):
     with pytest.raises(CannotMeasure, match=r"was silent for 1.1 s"):
         call(0.0, 0.5, 1.6, pause=0.5)
     one = vantage([ok("b")])
-    assert failures(lambda: affinity.stick([one], [ADDRESS], 1, 0.4, BEFORE))
+    assert failures(lambda: to_stick([one], [ADDRESS], count=1, pause=0.4, kept=BEFORE))
 
 
 def test_too_few_connections_are_none(vantage):
@@ -188,23 +190,23 @@ def test_too_few_connections_are_none(vantage):
 def test_a_client_whose_path_may_still_change_converges_and_is_held_again(vantage, clock, events, context):
     address = replace(ADDRESS, settled=clock.now + 30)
     one = vantage([REFUSAL], [ok("a")], [ok("b"), ok("a")], [ok("a")])
-    affinity.stick([one], [address], 40, 0.0, None)
+    to_stick([one], [address], count=40)
     again = longer(context.settings, 40, 1)
     assert [series.count for series in one.asked] == [CONVERGED, CONVERGED, 40, CONVERGED, again]
     assert [series.timeout for series in one.asked[:2]] == [0.25, 0.5]
     (note,) = told(events)
     assert "a 39, b 1 before it settled" in note
     settled = vantage([ok("a")])
-    affinity.stick([settled], [replace(ADDRESS, settled=clock.now)], 5, 0.0, None)
+    to_stick([settled], [replace(ADDRESS, settled=clock.now)], count=5)
     assert [series.count for series in settled.asked] == [5]
 
 
 def test_a_client_whose_path_does_not_converge_fails(vantage, clock, events):
     one = vantage([REFUSAL], [REFUSAL], [ok("a")])
-    failures(lambda: affinity.stick([one], [replace(ADDRESS, settled=clock.now + 0.015)], 5, 0.0, None))
+    failures(lambda: to_stick([one], [replace(ADDRESS, settled=clock.now + 0.015)], count=5))
     assert len(one.asked) == 2
     flaps = vantage([ok("a")], [ok("b"), ok("a")], [REFUSAL])
-    failures(lambda: affinity.stick([flaps], [replace(ADDRESS, settled=clock.now + 1)], 5, 0.0, None))
+    failures(lambda: to_stick([flaps], [replace(ADDRESS, settled=clock.now + 1)], count=5))
     assert told(events) == []
 
 
@@ -220,45 +222,53 @@ def kept_at(pod, *vantages):
 
 def test_clients_that_were_let_go(vantage, events, context):
     one = vantage(lambda series: [ok("b" if series.host == MANY[7].host else "a")])
-    moved([one], MANY, 3.0, kept_at("a", one), 4)
+    to_leave_endpoint([one], MANY, after=3.0, kept=kept_at("a", one), endpoints=4)
     assert {(series.count, series.delay) for series in one.asked} == {(1, 3.0)}
     assert all(event.conforming for event in probed(events))
     assert len(probed(events)) == 40
     context.proxy_on = lambda _: ServiceProxy("kube-proxy (ipvs)", ipvs=True)
-    moved([one], MANY, 3.0, kept_at("a", one), 4)
+    to_leave_endpoint([one], MANY, after=3.0, kept=kept_at("a", one), endpoints=4)
 
 
 def test_clients_that_all_stay_were_not_let_go(vantage, context, events):
     one = vantage([ok("a")])
-    (failure,) = failures(lambda: moved([one], MANY, 3.0, kept_at("a", one), 4))
+    (failure,) = failures(
+        lambda: to_leave_endpoint([one], MANY, after=3.0, kept=kept_at("a", one), endpoints=4)
+    )
     assert (failure.miss, failure.address) == (SPREAD, str(MANY[0]))
     assert failure.expected == "some of 40 clients at another endpoint after 3 s of silence"
     context.proxy_on = lambda _: ServiceProxy("kube-proxy (ipvs)", ipvs=True)
     with pytest.raises(Unsupported, match=r"kube-proxy .ipvs.: IPVS lets a client go only"):
-        moved([one], MANY, 3.0, kept_at("a", one), 4)
+        to_leave_endpoint([one], MANY, after=3.0, kept=kept_at("a", one), endpoints=4)
     assert len(probed(events)) == 80
     context.proxy_on = lambda node: ServiceProxy("kube-proxy", ipvs=node == "one")
     two = vantage([ok("a")], node="two")
-    assert failures(lambda: moved([one, two], MANY, 3.0, kept_at("a", one, two), 4))
+    assert failures(
+        lambda: to_leave_endpoint([one, two], MANY, after=3.0, kept=kept_at("a", one, two), endpoints=4)
+    )
     context.proxy_on = lambda _: None
-    assert failures(lambda: moved([one], MANY, 3.0, kept_at("a", one), 4))
+    assert failures(lambda: to_leave_endpoint([one], MANY, after=3.0, kept=kept_at("a", one), endpoints=4))
 
 
 def test_clients_that_are_not_answered_were_not_let_go(vantage, context):
     context.proxy_on = lambda _: ServiceProxy("kube-proxy (ipvs)", ipvs=True)
     lost = vantage(lambda series: [REFUSAL if series.host == MANY[0].host else ok("a")])
-    (failure,) = failures(lambda: moved([lost], MANY, 3.0, kept_at("a", lost), 4))
+    (failure,) = failures(
+        lambda: to_leave_endpoint([lost], MANY, after=3.0, kept=kept_at("a", lost), endpoints=4)
+    )
     assert (failure.expected, failure.got, failure.miss) == ("an answer", "refused", LOST)
     with pytest.raises(CannotMeasure, match="made no probe"):
-        moved([vantage(lambda _: SeriesResult((), 0.1))], MANY, 3.0, kept_at("a", lost), 4)
+        to_leave_endpoint(
+            [vantage(lambda _: SeriesResult((), 0.1))], MANY, after=3.0, kept=kept_at("a", lost), endpoints=4
+        )
 
 
 def test_too_few_clients_prove_nothing(vantage):
     one = vantage([ok("b")])
     with pytest.raises(CannotMeasure, match=r"too few tries .*: 14 clients at 4 endpoints"):
-        moved([one], MANY[:14], 3.0, kept_at("a", one), 4)
+        to_leave_endpoint([one], MANY[:14], after=3.0, kept=kept_at("a", one), endpoints=4)
     assert one.asked == []
-    moved([one], MANY[:15], 3.0, kept_at("a", one), 4)
+    to_leave_endpoint([one], MANY[:15], after=3.0, kept=kept_at("a", one), endpoints=4)
     affinity._enough(1e-9, "just enough")
     assert tries(4, 1) == 15
     assert tries(4, 3) == 5
@@ -272,14 +282,14 @@ def test_too_few_clients_prove_nothing(vantage):
 def test_clients_of_one_node_are_told_apart(vantage):
     one, two, far = vantage(), vantage(kind="node"), vantage(node="two")
     stuck = kept_at("a", one, two, far)
-    (failure,) = failures(lambda: apart([one, two, far], stuck, 4))
+    (failure,) = failures(lambda: to_spread_clients([one, two, far], stuck, endpoints=4))
     assert (failure.vantage, failure.address) == ("pod@one, node@one", min(map(str, MANY)))
     assert failure.expected == "2 clients of one node at endpoints of their own"
     assert failure.got == "each of 40 Services has them all at one"
     stuck["node@one", str(MANY[3])] = "b"
     tally = Tally()
     with checking("demo.one", False, tally):
-        apart([one, two, far], stuck, 4)
+        to_spread_clients([one, two, far], stuck, endpoints=4)
     assert (tally.judged, tally.minimum) == (1, 1)
 
 
@@ -287,18 +297,18 @@ def test_one_node_of_two_is_enough_to_fail(vantage):
     group = [vantage(node=node, kind=kind) for node in ("one", "two") for kind in ("pod", "node")]
     stuck = kept_at("a", *group)
     stuck["node@one", str(MANY[3])] = "b"
-    (failure,) = failures(lambda: apart(group, stuck, 4))
+    (failure,) = failures(lambda: to_spread_clients(group, stuck, endpoints=4))
     assert failure.vantage == "pod@two, node@two"
 
 
 def test_where_luck_may_have_them_alike_nothing_is_proved(vantage):
     one, two, three, far = vantage(), vantage(kind="node"), vantage(kind="other"), vantage(node="two")
     with pytest.raises(CannotMeasure, match="too few tries"):
-        apart([one, far], kept_at("a", one, far), 4)
+        to_spread_clients([one, far], kept_at("a", one, far), endpoints=4)
 
     def few(count, *clients, endpoints=4):
         stuck = {(c.name, str(a)): f"{n}" for n, c in enumerate(clients) for a in MANY[:count]}
-        apart(list(clients), stuck, endpoints)
+        to_spread_clients(list(clients), stuck, endpoints=endpoints)
 
     few(15, one, two)
     with pytest.raises(CannotMeasure, match="14 Services"):
@@ -315,7 +325,7 @@ def test_where_luck_may_have_them_alike_nothing_is_proved(vantage):
 
 
 def check_health(vantage, good=(ADDRESS.host,), address=ADDRESS):
-    health.told([vantage], [address], good)
+    health.statuses([vantage], [address], good)
 
 
 def test_what_a_health_check_is_asked(vantage, context, events):

@@ -74,10 +74,8 @@ class Api:
 
 
 def service(board, api=None, **spec):
-    context = SimpleNamespace(settings=Settings(converge_deadline=7), settled=0.0)
-    world = SimpleNamespace(
-        board=board, api=api or Api(), context=context, cluster=SimpleNamespace(ip_version=4)
-    )
+    context = SimpleNamespace(settings=Settings(converge_deadline=7), settled=0.0, ip_version=4)
+    connection = SimpleNamespace(board=board, api=api or Api(), context=context)
     obj = {
         "kind": "Service",
         "metadata": META,
@@ -85,7 +83,7 @@ def service(board, api=None, **spec):
     }
     if board.get("Service", "a", "web") is None:
         board._note("ADDED", obj)
-    return Service(world, obj, 0.0)
+    return Service(connection, SimpleNamespace(balancer=None), None, obj, 0.0)
 
 
 # --- EndpointSlices
@@ -93,15 +91,17 @@ def service(board, api=None, **spec):
 
 def test_slices_that_say_what_the_pods_say():
     pods = (pod("10.0.0.1"), pod("10.0.0.2"))
-    service(Later(*pods, slice_of(endpoints("10.0.0.1", "10.0.0.2")))).must_be_listed()
-    service(Later(*pods, slice_of(endpoints("10.0.0.1", "10.0.0.2", ready=True)))).must_be_listed()
+    service(Later(*pods, slice_of(endpoints("10.0.0.1", "10.0.0.2")))).slices.must_list_ready_pods()
+    service(
+        Later(*pods, slice_of(endpoints("10.0.0.1", "10.0.0.2", ready=True)))
+    ).slices.must_list_ready_pods()
 
 
 def test_slices_that_are_a_moment_behind_are_waited_for():
     pods = (pod("10.0.0.1"), pod("10.0.0.2"))
     behind, right = slice_of(endpoints("10.0.0.1")), slice_of(endpoints("10.0.0.1", "10.0.0.2"))
     board = Later(*pods, behind, later=[slice_of(endpoints("10.0.0.2")), right])
-    service(board, Api(behind)).must_be_listed()
+    service(board, Api(behind)).slices.must_list_ready_pods()
     assert not board.later
 
 
@@ -125,7 +125,7 @@ def test_slices_that_are_a_moment_behind_are_waited_for():
 def test_slices_that_stay_wrong_are_the_controllers_failure(listed, got):
     found = service(Later(pod("10.0.0.1"), pod("10.0.0.2"), listed), Api(*[listed] * (got != "nothing")))
     with pytest.raises(NotConforming) as error:
-        found.must_be_listed()
+        found.slices.must_list_ready_pods()
     (failure,) = error.value.failures
     assert (failure.vantage, failure.address, failure.got) == ("API", "EndpointSlices of web", got)
     assert failure.expected == "after 7 s, just the ready pods' 10.0.0.1, 10.0.0.2"
@@ -136,13 +136,13 @@ def test_slices_that_stay_wrong_are_the_controllers_failure(listed, got):
 def test_pods_that_are_not_ready_may_be_listed_as_such():
     pods = (pod("10.0.0.1"), pod("10.0.0.2", ready=False), pod("10.0.0.3", deletionTimestamp="now"))
     listed = slice_of(endpoints("10.0.0.1"), endpoints("10.0.0.2", "10.0.0.3", ready=False))
-    service(Later(*pods, listed)).must_be_listed()
+    service(Later(*pods, listed)).slices.must_list_ready_pods()
 
 
 def test_slices_without_the_labels_of_their_service_count_too():
     """Nothing says that whoever writes EndpointSlices copies them."""
     right = slice_of(endpoints("10.0.0.1"))
-    service(Later(pod("10.0.0.1")), Api(right)).must_be_listed()
+    service(Later(pod("10.0.0.1")), Api(right)).slices.must_list_ready_pods()
 
 
 # --- addresses of load balancers
@@ -161,8 +161,8 @@ def balanced(*given, **spec):
 def test_an_address_of_the_second_family_that_comes_later_is_waited_for():
     first = balanced("192.0.2.7")
     board = Later(first, later=[balanced("192.0.2.7", "2001:db8::7")])
-    assert service(board).ingress_of_family(6) == "2001:db8::7"
-    assert service(board).ingress_of_family(4) == "192.0.2.7"
+    assert service(board).load_balancer.address_of_family(6) == "2001:db8::7"
+    assert service(board).load_balancer.address_of_family(4) == "192.0.2.7"
     with pytest.raises(NotConforming, match="a load-balancer address of IPv6"):
         InFamily(service(Later(first), type="LoadBalancer", ports=[{"port": 80}]), "IPv6").ingress()
 

@@ -68,6 +68,10 @@ class World:
         {stop}
     def service(self, stem):
         return "service " + stem
+    def renew(self, changes):
+        LOG.append("renew " + ",".join(change.action + " " + change.object for change in changes))
+        {renew}
+        return ""
 
 def print_log(step):
     LOG.append(step)
@@ -87,6 +91,9 @@ import pytest
 from kubereach import check, CORE, EXT, INFO, DISR, DOCS
 from kubereach import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
+from kubereach.model.check import check, CORE, EXT, INFO, DISR, DOCS
+from kubereach.model.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
+from kubereach.model.errors import CannotMeasure, Failure, InstrumentBroke, NotConforming, Unsupported, UsageError
 from kubereach.expect import verify
 """
 
@@ -102,7 +109,7 @@ class Project:
 
     def fake(self, nodes: int = 2, **code: str) -> None:
         """Write the conftest; `code` goes into the named method of the fake target or world."""
-        parts = {name: code.get(name, "pass") for name in ("open", "connect", "start", "stop")}
+        parts = {name: code.get(name, "pass") for name in ("open", "connect", "start", "stop", "renew")}
         (self.path / "conftest.py").write_text(CONFTEST.format(nodes=nodes, **parts))
 
     def services(self, *stems: str) -> None:
