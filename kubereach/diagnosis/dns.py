@@ -123,7 +123,7 @@ def _configured(world: World, path: Path) -> Finding | None:
     return Finding(NODE, "kubelet", what, (vantage.name.rpartition("@")[2],), lines, see)
 
 
-def asked(path: Path) -> str:
+def queried_name(path: Path) -> str:
     """The name that the path is about."""
     message = path.series.more.get("message") if path.series else None
     return dns_message.question(str(message)) if message else path.address.host
