@@ -19,7 +19,7 @@ from kubereach.world.manifests import MANAGED_BY
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0
-DEAD, KEPT, ALIVE, GOING = "left by a dead run", "kept on purpose", "in use", "being deleted"
+DEAD, KEPT, ALIVE, DELETING = "left by a dead run", "kept on purpose", "in use", "being deleted"
 
 
 def _states(
@@ -29,8 +29,8 @@ def _states(
     say: Callable[[str], None],
 ) -> dict[str, str]:
     """What became of the runs that made these objects, by the objects' keys."""
-    going = {key for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
-    others = {key: obj for key, obj in found.items() if key not in going}
+    deleting = {key for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
+    others = {key: obj for key, obj in found.items() if key not in deleting}
     now = api.server_time
     if unknown := [key for key, obj in others.items() if not is_kept(obj) and silence(obj, now) is None]:
         say(f"watching for {LOOK:.0f} s whether a live run renews {', '.join(sorted(unknown))}")
@@ -38,7 +38,7 @@ def _states(
     states = {}
     for key, obj in sorted(found.items()):
         alive = KEPT if is_kept(obj) else ALIVE
-        states[key] = GOING if key in going else DEAD if key in died else alive
+        states[key] = DELETING if key in deleting else DEAD if key in died else alive
     return states
 
 
@@ -123,14 +123,14 @@ def clean(
     if dry:
         return 0
     refused = delete_all(api, [found[name] for name in wanted])
-    going = {*wanted, *(name for name, state in states.items() if state == GOING)}
-    going -= {failure.partition(" (")[0].partition(" ")[2] for failure in refused}
-    if going:
-        refused += _await(api, selector, going, patience)
+    deleting = {*wanted, *(name for name, state in states.items() if state == DELETING)}
+    deleting -= {failure.partition(" (")[0].partition(" ")[2] for failure in refused}
+    if deleting:
+        refused += _await(api, selector, deleting, patience)
     if refused:
         raise not_removed(refused, patience)
-    if going:
-        say(f"deleted: {', '.join(sorted(going))}")
+    if deleting:
+        say(f"deleted: {', '.join(sorted(deleting))}")
     return 0
 
 
@@ -151,7 +151,7 @@ def clean_given(
     wanted = []
     for run, states in sorted(by_run.items()):
         # one that lives, or was kept, in one of its namespaces does so in all
-        state = next(one for one in (ALIVE, KEPT, DEAD, GOING) if one in states)
+        state = next(one for one in (ALIVE, KEPT, DEAD, DELETING) if one in states)
         if state == DEAD or (kept and state == KEPT):
             wanted.append(run)
         say(f"run {run}: {state}" + (", will be deleted" if run in wanted else ""))

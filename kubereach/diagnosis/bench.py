@@ -20,7 +20,7 @@ class Bench:
     """Runs series and remembers what came of them for a while; may be used by several threads."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], tuple[float, SeriesResult]] = {}
+        self._recent: dict[tuple[str, str], tuple[float, SeriesResult]] = {}
         self._lock = threading.Lock()
 
     def run(self, wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
@@ -28,11 +28,15 @@ class Bench:
         now = time.monotonic()
         keys = [(vantage.name, _key(series)) for vantage, series in wanted]
         with self._lock:
-            known = {key: seen[1] for key in keys if (seen := self._seen.get(key)) and now - seen[0] < _FRESH}
+            known = {
+                key: recent[1]
+                for key in keys
+                if (recent := self._recent.get(key)) and now - recent[0] < _FRESH
+            }
         missing = {key: pair for key, pair in zip(keys, wanted, strict=True) if key not in known}
         known.update(zip(missing, run_all(list(missing.values())), strict=True))
         with self._lock:
-            self._seen.update({key: (now, known[key]) for key in missing})
+            self._recent.update({key: (now, known[key]) for key in missing})
         for (vantage, _), key in zip(wanted, keys, strict=True):
             if known[key].outcomes[LOCAL]:
                 raise CannotMeasure(f"{vantage.name} could not probe")

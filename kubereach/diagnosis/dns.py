@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.network import direct, locate
-from kubereach.diagnosis.replicas import SPOKEN, TRIES, about, behind, named, said
+from kubereach.diagnosis.replicas import REPLIES, TRIES, about, behind, correct_answers, named
 from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
 from kubereach.expect.reach import series_for
 from kubereach.kube.cluster_dns import is_link_local
@@ -43,7 +43,7 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         "dns",
         count=_MANY if len(path.result.outcomes) > 1 else TRIES,
         timeout=vantage.context.settings.dns_timeout / 2,
-        wanted=tuple(SPOKEN),
+        wanted=tuple(REPLIES),
         stop_after=3,
         more={
             "message": message,
@@ -54,18 +54,18 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     def ask(series: Series) -> list[SeriesResult]:
         return bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
 
-    asked, over = ask(series), ""
-    if path.address.kind != "dns" and all(_truncated(one, right) for one in asked):
+    results, over = ask(series), ""
+    if path.address.kind != "dns" and all(_truncated(one, right) for one in results):
         # all that a resolver has of such an answer is that it must ask again
         over, series = " over TCP", replace(series, more={**series.more, "transport": "tcp"})
-        asked = ask(series)
+        results = ask(series)
     lines = [
-        f"replica {r.pod} ({r.address}){over}: {said(one, right)}"
-        for r, one in zip(replicas, asked, strict=True)
+        f"replica {r.pod} ({r.address}){over}: {correct_answers(one, right)}"
+        for r, one in zip(replicas, results, strict=True)
     ]
-    silent = [r for r, one in zip(replicas, asked, strict=True) if not _spoke(one)]
+    silent = [r for r, one in zip(replicas, results, strict=True) if not _replied(one)]
     wrong = [
-        r for r, one in zip(replicas, asked, strict=True) if not all(right(p.answer) for p in one.probes)
+        r for r, one in zip(replicas, results, strict=True) if not all(right(p.answer) for p in one.probes)
     ]
     see = (
         *(f"dig @{r.address} -p {r.port} {path.address.host if path.address.kind == 'resolve' else ''}".rstrip()
@@ -76,13 +76,15 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     if silent:
         return _silent(world, bench, silent, series, lines, see, short)
     if wrong or not replicas:
-        way = _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in asked) else None
+        way = (
+            _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in results) else None
+        )
         if way is not None:
             return way
         what = "its answers differ from the API objects"
         if not replicas:
             what = "it has no endpoints"
-        elif any(one.outcomes.keys() - SPOKEN for one in asked):
+        elif any(one.outcomes.keys() - REPLIES for one in results):
             what = "it answers some queries and not others"
         name, nodes = named(wrong, replicas, short)
         lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
@@ -149,7 +151,7 @@ def question(world: World, path: Path, subject: Subject | None) -> tuple[str, Ca
     exactly = path.wanted if path.wanted is not None else addresses(subject, rdtype)
 
     def right(answer: Answer) -> bool:
-        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in SPOKEN else None
+        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in REPLIES else None
         if reply is None:
             return False
         if exactly is None:
@@ -168,8 +170,8 @@ def addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
     return frozenset(ip for ip in found if (":" in ip) == (rdtype == "AAAA"))
 
 
-def _spoke(result: SeriesResult) -> bool:
-    return bool(result.outcomes.keys() & SPOKEN)
+def _replied(result: SeriesResult) -> bool:
+    return bool(result.outcomes.keys() & REPLIES)
 
 
 def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
@@ -180,7 +182,7 @@ def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
 
 def _lossy(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
     """Whether nothing is wrong but that some questions are not answered."""
-    return _spoke(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
+    return _replied(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
 
 
 def _way(
@@ -207,7 +209,7 @@ def _silent(
     endpoints = [Endpoint(r.address, r.pod, nodes.get(r.pod, ""), r.port) for r in silent]
     group: list[Vantage] = list(world.pods)
     cells = direct(bench, group, endpoints, replace(series, count=3))
-    answered = [cell for cell in cells if _spoke(cell.result)]
+    answered = [cell for cell in cells if _replied(cell.result)]
     if answered:
         located = locate(cells, short, series)
         if located is not None and located.layer != "workload":

@@ -185,9 +185,9 @@ def snat(
     nodes = set()
     for cell in cells:
         for probe in cell.result.probes:
-            seen = probe.answer.client
-            if seen and not cell.vantage.is_own(probe.answer) and seen not in (own or ()):
-                lines.append(f"{cell.endpoint.pod} sees {cell.vantage.name} with the source IP {seen}")
+            source_ip = probe.answer.client
+            if source_ip and not cell.vantage.is_own(probe.answer) and source_ip not in (own or ()):
+                lines.append(f"{cell.endpoint.pod} sees {cell.vantage.name} with the source IP {source_ip}")
                 nodes.add(short.get(cell.vantage.node, cell.vantage.node))
                 break
     if not lines:

@@ -30,7 +30,7 @@ _MISSES = {
 }
 
 
-def seen(world: World, path: Path, subject: Subject | None) -> str:
+def describe(world: World, path: Path, subject: Subject | None) -> str:
     """``2 of 60 connections from pod@worker2 to clusterip 10.96.3.7:80 (Service a/web) timed out``."""
     address = path.address
     place = f"{address.way} {address.host}:{address.port}" + (f" (Service {subject.name})" if subject else "")
@@ -47,9 +47,11 @@ def seen(world: World, path: Path, subject: Subject | None) -> str:
         if again:
             return f"{again} {start} needed a retransmission"
     if path.miss == misses.BACKENDS and subject is not None:
-        strangers = _strangers(world, path, subject)
-        if strangers:
-            return f"{sum(strangers.values())} {start} were answered by {_names(strangers)}, not among its endpoints"
+        others = _other_backends(world, path, subject)
+        if others:
+            return (
+                f"{sum(others.values())} {start} were answered by {_names(others)}, not among its endpoints"
+            )
     return f"{place} {_MISSES.get(path.miss, 'fails')}"
 
 
@@ -58,7 +60,7 @@ def _is_endpoint(path: Path, subject: Subject | None) -> bool:
     return subject is not None and path.vantage.pod in {endpoint.pod for endpoint in subject.endpoints}
 
 
-def _strangers(world: World, path: Path, subject: Subject) -> Counter[str]:
+def _other_backends(world: World, path: Path, subject: Subject) -> Counter[str]:
     """Who answered and is no endpoint, with the address: ``web-1 (10.244.1.7)``."""
     own = {endpoint.pod for endpoint in subject.endpoints}
     addresses = {

@@ -89,10 +89,10 @@ def hostnames_wrong(subject: Subject) -> Finding | None:
 
 def hints_wrong(subject: Subject) -> Finding | None:
     """EndpointSlices that do not say for whom each endpoint is, though the Service asks for that."""
-    asked = subject.service["spec"].get("trafficDistribution")
-    if not asked or any(endpoint.hinted for endpoint in subject.listed.values()):
+    distribution = subject.service["spec"].get("trafficDistribution")
+    if not distribution or any(endpoint.hinted for endpoint in subject.listed.values()):
         return None
-    lines = [f"trafficDistribution is {asked}, but none of {len(subject.listed)} endpoints has hints"]
+    lines = [f"trafficDistribution is {distribution}, but none of {len(subject.listed)} endpoints has hints"]
     return _slices(subject, "have no hints", lines)
 
 

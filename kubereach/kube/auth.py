@@ -46,9 +46,9 @@ def configuration(access: ClusterAccess) -> Any:
             ) from error
     if complaints:  # the client goes on without credentials when a plugin fails
         # on a terminal its words have gone there, and the client stumbles over their absence
-        said = complaints[0] if complaints[0].startswith("exec:") else "see its message above"
+        complaint = complaints[0] if complaints[0].startswith("exec:") else "see its message above"
         raise CannotMeasure(
-            f"the credential plugin failed: {' '.join(said.removeprefix('exec: ').split())[:300]}",
+            f"the credential plugin failed: {' '.join(complaint.removeprefix('exec: ').split())[:300]}",
             "Run `kubectl version` to see whether the plugin needs a login or an update.",
         )
     _through_proxy(made, access)

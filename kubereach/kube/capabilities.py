@@ -51,11 +51,11 @@ class Offers:
 
 def ask(api: Api, namespace: str = "default") -> Offers:
     """Ask the API server, by dry runs in a namespace. Raises `ApiError` only if it does not answer."""
-    families, said = _families(api, namespace)
+    families, answer = _families(api, namespace)
     refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, namespace, name))}
     if SAME_ZONE in refused and (why := _refusal(api, namespace, CLOSE)):
         refused[CLOSE] = why
-    return Offers(families, said, refused)
+    return Offers(families, answer, refused)
 
 
 def _service(namespace: str, spec: Object) -> Object:

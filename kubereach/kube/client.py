@@ -200,12 +200,12 @@ class Api:
         kind, version = str(listed["kind"]).removesuffix("List"), listed["apiVersion"]
         listed["items"] = [{**item, "kind": kind, "apiVersion": version} for item in listed["items"] or ()]
         yield "LISTED", listed
-        asked = {
+        parameters = {
             "watch": "true",
             "resourceVersion": listed["metadata"]["resourceVersion"],
             "timeoutSeconds": max(1, int(seconds)),
         }
-        response = self._transport.send("GET", path, {**query, **asked}, None, seconds + 5, stream=True)
+        response = self._transport.send("GET", path, {**query, **parameters}, None, seconds + 5, stream=True)
         try:
             pending = b""
             for part in response.stream(65536):

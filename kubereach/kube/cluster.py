@@ -18,7 +18,7 @@ from kubereach.model.errors import CannotMeasure, Unsupported
 from kubereach.model.features import FeatureState
 from kubereach.model.ip import first_of
 from kubereach.model.settings import Settings
-from kubereach.model.versions import of_server, untried
+from kubereach.model.versions import of_server, untested
 
 #: the remedy where the DNS Service is in a namespace that the run may not read
 LIST_MORE = "Allow the run to list Services and EndpointSlices in all namespaces."
@@ -82,7 +82,7 @@ class Cluster:
         """For reports: plain values, no secrets."""
         return {
             "version": self.version,
-            **({"version note": note} if (note := untried(self.version)) else {}),
+            **({"version note": note} if (note := untested(self.version)) else {}),
             "api server": self.host,
             "nodes": [node.name for node in self.nodes],
             "node addresses": [node.address for node in self.nodes],
@@ -232,7 +232,7 @@ def inspect(api: Api, settings: Settings) -> Cluster:
         raise CannotMeasure(
             f"not allowed to read cluster information: {error}",
             # what a very old server does not serve is no matter of rights
-            (untried(version) if error.status == 404 else "")
+            (untested(version) if error.status == 404 else "")
             or "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -",
         ) from error
     if not found:

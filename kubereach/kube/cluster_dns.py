@@ -88,8 +88,8 @@ def as_pods_have_it(
         domain = domain if settings.cluster_domain else found
     # a link-local name server is a cache on the node (NodeLocal DNSCache): no Service has its address
     servers = [tuple(s for s in conf.nameservers if not is_link_local(s)) for _, conf in confs]
-    asked = _most(" ".join(some) for some in servers).split()
-    dns = _serving(api, asked, idea.dns) if asked else idea.dns or _known_elsewhere(api)
+    name_servers = _most(" ".join(some) for some in servers).split()
+    dns = _serving(api, name_servers, idea.dns) if name_servers else idea.dns or _known_elsewhere(api)
     if dns and idea.dns and (dns.namespace, dns.name) != (idea.dns.namespace, idea.dns.name):
         notes.append(f"pods use the DNS Service {dns}, not {idea.dns}, which has the label k8s-app=kube-dns")
     if dns and dns.problem:
@@ -116,13 +116,13 @@ def is_link_local(address: str) -> bool:
         return False
 
 
-def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None:
+def _serving(api: Api, name_servers: Sequence[str], labelled: Dns | None) -> Dns | None:
     """The Service that has the first of the name servers that pods ask among its cluster IPs.
 
     One that nobody has is a mistake of the kubelet's: then the Service with the label is what pods should ask.
     """
-    server = asked[0]
-    if labelled and list(asked) == [labelled.address]:
+    server = name_servers[0]
+    if labelled and list(name_servers) == [labelled.address]:
         return labelled
     try:
         # the selector spares large clusters most of it; what does not know it gives all
@@ -138,7 +138,7 @@ def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None
         may_list = True
     for service in services:
         if server in _addresses(service):
-            own = tuple(one for one in asked if one in _addresses(service))
+            own = tuple(one for one in name_servers if one in _addresses(service))
             return replace(_with_endpoints(api, service, server), nameservers=own)
     if may_list:
         return labelled

@@ -23,7 +23,7 @@ from kubereach.model.settings import Settings
 # Some features can only be seen by using them: a load balancer by waiting for an address, the host network by creating
 # a pod on it, SCTP by opening a socket in a pod. They count as present until a check that needs one of
 # them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
-_SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
+_DETECTED_BY_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 
 # A firewall may leave only some ports open: the kubelet's, SSH, and some of the node port range.
 _PORTS = (10250, 22)
@@ -45,7 +45,7 @@ def detect(
     first, last = cluster.node_port_range or _USUAL_NODE_PORTS
     ports = (*_PORTS, first, (first + last) // 2, last)
     names = [node.name for node in cluster.nodes]
-    found = {name: FeatureState(True, "unknown until a check uses it", False) for name in _SEEN_IN_USE}
+    found = {name: FeatureState(True, "unknown until a check uses it", False) for name in _DETECTED_BY_USE}
     found[MULTI_NODE] = FeatureState(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )

@@ -40,7 +40,7 @@ class _Pauses:
         return self._next
 
 
-def _told(path: str, error: Exception) -> CannotMeasure:
+def _watch_lost(path: str, error: Exception) -> CannotMeasure:
     """The error of a watch in words for users."""
     if isinstance(error, ApiError) and error.status in (401, 403):
         return CannotMeasure(
@@ -93,7 +93,7 @@ class Board:
                 "Check the API server; on a slow cluster raise --set watch_patience.",
             ) from None
         except (ApiError, CannotMeasure) as error:
-            raise _told(path, error) from error
+            raise _watch_lost(path, error) from error
 
     def _follow(self, path: str, first: Future[None]) -> None:
         """Watch again and again, in pauses that grow while watches end at once; an error counts once it lasts."""
@@ -160,7 +160,7 @@ class Board:
     def _raise(self) -> None:
         if self._errors and not self._stopped.is_set():
             path, error = next(iter(list(self._errors.items())))
-            raise _told(path, error) from error
+            raise _watch_lost(path, error) from error
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         with self._changed:

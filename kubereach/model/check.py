@@ -186,9 +186,9 @@ def declaration_of(function: object) -> Check | None:
 
 def assert_unique(checks: Sequence[Check]) -> None:
     """Raise `UsageError` naming both files when two tests declare one id."""
-    seen: dict[str, Check] = {}
+    by_id: dict[str, Check] = {}
     for declared in checks:
-        first = seen.setdefault(declared.id, declared)
+        first = by_id.setdefault(declared.id, declared)
         if (first.file, first.function) != (declared.file, declared.function):
             raise UsageError(
                 f"check id {declared.id} is declared twice: "

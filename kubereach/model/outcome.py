@@ -94,8 +94,8 @@ class Answer:
     @property
     def at_connect(self) -> str:
         """The name of the error that connect() itself gave, before there was any packet: EHOSTUNREACH; else empty."""
-        said, gave, reason = self.detail.partition("connect() gave ")
-        return reason.partition(":")[0] if gave and not said else ""
+        before, marker, reason = self.detail.partition("connect() gave ")
+        return reason.partition(":")[0] if marker and not before else ""
 
 
 @dataclass(frozen=True)

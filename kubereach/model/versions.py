@@ -27,7 +27,7 @@ def of_server(answer: Mapping[str, object]) -> str:
     return named or "unknown"
 
 
-def untried(version: str) -> str:
+def untested(version: str) -> str:
     """What is to be said of a version that kubereach is not tried with, in one line; empty if it is."""
     oldest, newest = (".".join(map(str, known)) for known in (OLDEST, NEWEST))
     found = parsed(version)

@@ -93,8 +93,8 @@ class Prober:
             return  # likewise: a shell's greeting may be a number
         if "hello" in message:
             hello = message["hello"]
-            told = hello.get("resends_after") if isinstance(hello, dict) else None
-            self.resends_after = float(told) if isinstance(told, (int, float)) else RESENDS_AFTER
+            announced = hello.get("resends_after") if isinstance(hello, dict) else None
+            self.resends_after = float(announced) if isinstance(announced, (int, float)) else RESENDS_AFTER
             if not self.greeted.done():
                 self.greeted.set_result(None)
             return

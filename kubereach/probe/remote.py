@@ -33,8 +33,10 @@ def further_outsides(commands: Sequence[str], wire: Wire, context: RunContext) -
     found: list[OutsideVantage] = []
     for command in commands:
         name = f"{OUTSIDE}@{elsewhere(command).name}"
-        alike = sum(vantage.name.partition(" #")[0] == name for vantage in found)
-        found.append(CommandVantage(command, wire, context, label=f"{name} #{alike + 1}" if alike else name))
+        same_name = sum(vantage.name.partition(" #")[0] == name for vantage in found)
+        found.append(
+            CommandVantage(command, wire, context, label=f"{name} #{same_name + 1}" if same_name else name)
+        )
     return found
 
 

@@ -120,8 +120,8 @@ def legend(matrix: Matrix, marks: Symbols) -> str:
         (_CLOSED, marks.closed, "no answer, as required"),
         (_NOTED, marks.noted, "noted by an info check"),
     )
-    seen = {cell.state for row in matrix.rows for cell in row.cells if cell}
-    return "   ".join(f"{mark} {meaning}" for state, mark, meaning in meanings if state in seen)
+    states = {cell.state for row in matrix.rows for cell in row.cells if cell}
+    return "   ".join(f"{mark} {meaning}" for state, mark, meaning in meanings if state in states)
 
 
 def _state(path: Path, info: bool) -> int:

@@ -16,8 +16,8 @@ from tools import ROOT, Tools
 
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.model.settings import Settings
+from kubereach.targets.kind import failures
 from kubereach.targets.kind.commands import Done
-from kubereach.targets.kind.failures import told
 from kubereach.targets.kind.options import KindChoice
 
 
@@ -92,7 +92,7 @@ def test_the_daemon_is_down(tools: Tools) -> None:
     ],
 )
 def test_words_of_other_engines_and_versions(words: str, message: str) -> None:
-    error = told(Done(("docker", "info"), 3, "", words), "A remedy.")
+    error = failures.error_of(Done(("docker", "info"), 3, "", words), "A remedy.")
     assert error.message.startswith(message)
     assert error.remedy
 

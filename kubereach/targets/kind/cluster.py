@@ -19,7 +19,7 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
 from kubereach.targets.kind.config import Record
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 from kubereach.targets.kind.options import KindChoice
 
 #: downloaded where none is on PATH, unless KIND_VERSION and KUBECTL_VERSION say otherwise; kind v0.33.0 makes
@@ -98,11 +98,11 @@ class Cluster(KindCluster):  # type: ignore[misc]
         """Whether kind knows a cluster of this name. Raises `CannotMeasure`."""
         done = self._kind("get", "clusters")
         if not done.ok:
-            raise told(done, "See `kind get clusters`.")
+            raise error_of(done, "See `kind get clusters`.")
         return self.name in done.out.split()
 
     def create(
-        self, config: dict[str, Any], heard: Callable[[str], None], meanwhile: Callable[[], None]
+        self, config: dict[str, Any], on_line: Callable[[str], None], meanwhile: Callable[[], None]
     ) -> None:
         """Make the cluster; `heard` gets kind's lines, `meanwhile` is called all the time. Raises `KubereachError`."""
         file = self.path / "config.yaml"
@@ -110,9 +110,9 @@ class Cluster(KindCluster):  # type: ignore[misc]
         words = ["create", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}"]
         words += [f"--image={self.image}"] if self.image else []
         command = [str(self.kind_path), *words, f"--config={file}"]
-        done = run(command, self._deadline, heard, meanwhile, outlives=False)
+        done = run(command, self._deadline, on_line, meanwhile, outlives=False)
         if not done.ok:
-            raise told(done, f"Run `kind create cluster --config {file} --retain -v 1` for details.")
+            raise error_of(done, f"Run `kind create cluster --config {file} --retain -v 1` for details.")
         self.record.write(self.kubeconfig_path, config, self.image)
 
     def export_kubeconfig(self) -> Done:
@@ -131,7 +131,7 @@ class Cluster(KindCluster):  # type: ignore[misc]
     def ask(self, *words: str, deadline: float = _PATIENCE) -> Done:
         """kubectl on the cluster's context, by pytest-kind; not being answered is no error."""
         try:
-            said = self.kubectl(
+            output = self.kubectl(
                 f"--context={self.context}", *words, stderr=subprocess.PIPE, timeout=deadline + 10
             )
         except subprocess.CalledProcessError as error:
@@ -143,7 +143,7 @@ class Cluster(KindCluster):  # type: ignore[misc]
                 f"cannot start {self.kubectl_path}: {error.strerror}",
                 "Name another with --kind-kubectl-bin.",
             ) from error
-        return Done(("kubectl", *words), 0, said, "")
+        return Done(("kubectl", *words), 0, output, "")
 
     def load_image(self, image: str, engine: Engine) -> Done:
         """Bring an image of the engine's to the nodes: by `kind load docker-image`, of other engines as an archive."""
@@ -174,7 +174,7 @@ class Cluster(KindCluster):  # type: ignore[misc]
             ) from None
         if not done.ok:
             raise CannotMeasure(
-                f"cannot delete the kind cluster {self.name}: {told(done, '').message}", remedy
+                f"cannot delete the kind cluster {self.name}: {error_of(done, '').message}", remedy
             )
         for file in self.files:
             file.unlink(missing_ok=True)

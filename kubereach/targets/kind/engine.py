@@ -11,7 +11,7 @@ from typing import Any
 
 from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 
 #: the variable by which kind is told to use another engine, and the values that it knows
 PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
@@ -60,7 +60,7 @@ class Engine:
         if done.ok and (ids := done.out.split()):
             done = self._run("inspect", "--format", "{{json .}}", *ids)
         if not done.ok:
-            raise told(done, f"See `{self.name} ps`.")
+            raise error_of(done, f"See `{self.name} ps`.")
         found = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
         return [(str(one.get("Id")), str(one.get("Created"))) for one in found]
 
@@ -76,7 +76,7 @@ class Engine:
         errors = "\n".join(map(str, self._info.get("ServerErrors") or ()))
         if not done.ok or errors:
             failed = Done(done.words, done.code or 1, "", f"{errors}\n{done.err}")
-            raise told(failed, f"See `{self.name} info`.")
+            raise error_of(failed, f"See `{self.name} info`.")
 
     def has_image(self, image: str) -> bool:
         """Whether the engine has the image already."""
@@ -86,7 +86,7 @@ class Engine:
         """Fetch an image. Raises `CannotMeasure`."""
         done = run([self.path, "pull", image], deadline)
         if not done.ok:
-            reason = told(done, "")
+            reason = error_of(done, "")
             raise CannotMeasure(
                 f"cannot pull the image {image}: {reason.message}",
                 "Use --image to name one with Python >= 3.8 that the engine has or can pull.",

@@ -100,9 +100,9 @@ _KNOWN = (
 )
 
 
-def told(done: Done, otherwise: str) -> KubereachError:
+def error_of(done: Done, otherwise: str) -> KubereachError:
     """The error that a failed command stands for; `otherwise` is the remedy of one that nobody knows."""
-    text = done.said
+    text = done.output
     for known in _KNOWN:
         match = re.search(known.pattern, text, re.IGNORECASE | re.MULTILINE)
         if match:

@@ -12,7 +12,7 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind import notes
 from kubereach.targets.kind.commands import TICK, run
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 from kubereach.targets.kind.notes import HeldNote
 
 #: seconds that `kind delete cluster` may take
@@ -33,14 +33,14 @@ DEAD, ALIVE, OTHER, GONE, ELSEWHERE = (
 def clean(environment: Mapping[str, str], say: Callable[[str], None], *, dry: bool = False) -> bool:
     """`sweep` by itself: says of all clusters that runs have made and not deleted what becomes of them."""
     where = notes.folder(environment)
-    going_on = notes.alive(where)
-    for note in going_on:
+    in_use = notes.alive(where)
+    for note in in_use:
         say(f"{note.cluster}: {ALIVE} (process {note.pid})")
     left = list(notes.dead(where))
     for held in left:
-        held.let_go()
+        held.release()
     if not left:
-        if not going_on:
+        if not in_use:
             say("nothing to clean up")
         return True
     engine = Engine(environment)
@@ -61,7 +61,7 @@ def sweep(
         note, state = held.note, _state(held, engine)
         if dry or state == ELSEWHERE:
             say(f"{note.cluster}: {state}")
-            held.let_go()
+            held.release()
         elif state == DEAD:
             say(f"{note.cluster}: {state} (process {note.pid}), will be deleted")
             all_went = _delete(held, environment, say) and all_went
@@ -105,10 +105,10 @@ def _delete(held: HeldNote, environment: Mapping[str, str], say: Callable[[str],
         words = ["delete", "cluster", f"--name={note.cluster}", f"--kubeconfig={note.kubeconfig}"]
         done = run([found, *words], _PATIENCE)
         if not done.ok:
-            raise told(done, by_hand)
+            raise error_of(done, by_hand)
     except CannotMeasure as error:
         say(f"cannot delete {note.cluster}: {error.message}; run {by_hand}")
-        held.let_go()
+        held.release()
         return False
     _forget(held)
     return True

@@ -19,7 +19,7 @@ from kubereach.targets.kind.cluster import Cluster
 from kubereach.targets.kind.commands import idle
 from kubereach.targets.kind.config import configuration, leaves_the_network_to_others
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import KNOWN_ISSUES, told
+from kubereach.targets.kind.failures import KNOWN_ISSUES, error_of
 from kubereach.targets.kind.leftovers import sweep
 from kubereach.targets.kind.notes import HeldNote, Note
 from kubereach.targets.kind.options import KindChoice
@@ -117,13 +117,13 @@ class KindTarget:
         self._remember(cluster, engine)
         self._state = _MAKING
 
-        def heard(line: str) -> None:
+        def on_line(line: str) -> None:
             if line:
                 self._say(f"kind: {line.strip(' •✓✗.')}")
                 self._note_nodes(cluster, engine, line)
 
         try:
-            cluster.create(config, heard, self._note.touch if self._note else idle)
+            cluster.create(config, on_line, self._note.touch if self._note else idle)
         except CannotMeasure as error:
             if "another process" in error.message:
                 self._state = _NOTHING  # not ours to delete
@@ -182,7 +182,7 @@ class KindTarget:
         done = cluster.ask("wait", *condition, f"--timeout={limit:.0f}s", deadline=limit)
         if done.ok:
             return
-        reason = told(done, "").message
+        reason = error_of(done, "").message
         if leaves_the_network_to_others(config):
             remedy = (
                 "With disableDefaultCNI a CNI must be installed by hand: create the cluster with `kind "
@@ -199,7 +199,7 @@ class KindTarget:
         self._say(f"kind: using the existing cluster {cluster.name}")
         exported = cluster.export_kubeconfig()
         if not exported.ok:
-            raise self._half_made(cluster, told(exported, "").message)
+            raise self._half_made(cluster, error_of(exported, "").message)
         shape = self._choice.shape
         if shape and not cluster.record.fits(cluster.kubeconfig_path, config, self._choice.image):
             raise UsageError(
@@ -221,7 +221,9 @@ class KindTarget:
         except (ValueError, KeyError):
             items = []
         if not items:
-            raise self._half_made(cluster, why + told(done, "").message if not done.ok else "it has no nodes")
+            raise self._half_made(
+                cluster, why + error_of(done, "").message if not done.ok else "it has no nodes"
+            )
         return list(items)
 
     def _half_made(self, cluster: Cluster, reason: str) -> CannotMeasure:
@@ -246,7 +248,7 @@ class KindTarget:
         done = cluster.load_image(image, engine)
         if done.ok:
             return
-        error = told(done, "")
+        error = error_of(done, "")
         if "disk is full" in error.message:
             raise error
         self._say(f"kind: loading {image} failed, the nodes will pull it: {error.message}")
