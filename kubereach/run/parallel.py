@@ -23,7 +23,7 @@ import pytest
 import kubereach
 from kubereach.model.check import DISR, INFO, Check
 from kubereach.model.errors import CannotMeasure, InstrumentBroke
-from kubereach.model.events import Bus, Changed, Event, Told
+from kubereach.model.events import Bus, Changed, Event, Note
 from kubereach.model.tally import Tally
 from kubereach.probe import suspension
 from kubereach.run.fixtures import WorldLike, reader_of
@@ -189,13 +189,13 @@ class BesideRunner:
             if self._ended or work not in self._running or tally_of(work.item).abandoned:
                 return False
             if why:
-                work.events.append(Told(check.id, f"not measured again: {why}"))
+                work.events.append(Note(check.id, f"not measured again: {why}"))
                 return False
             tally_of(work.item).begin_anew()
             work.begun = time.monotonic()
-        told = [Told(check.id, f"measured again from its beginning: {error.message}")]
+        notes = [Note(check.id, f"measured again from its beginning: {error.message}")]
         # what it saw is forgotten, what it did to the cluster is not
-        work.events[:] = [*told, *changes, *undoing]
+        work.events[:] = [*notes, *changes, *undoing]
         return True
 
     def _end(self, work: _Work, error: BaseException | None) -> None:

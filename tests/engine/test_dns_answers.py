@@ -22,7 +22,7 @@ from kubereach.expect.srv import one_address, srv_targets
 from kubereach.model.address import Address
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.outcome import (
     LOCAL,
@@ -101,7 +101,7 @@ def probed(events):
 
 
 def texts(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 # --- what the vantage's own resolver finds

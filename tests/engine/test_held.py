@@ -7,7 +7,7 @@ from staged import ADDRESS, Staged
 
 from kubereach.expect import hold
 from kubereach.expect.hold import OVERLOADED, held, hold_length, longer, note_flaps, spent
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.model.lateness import Lateness
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult, in_words
 from kubereach.model.settings import Settings
@@ -199,5 +199,5 @@ def test_flaps_are_told(context, clock, events):
     one, two = (Path(Staged(context, clock, lambda _: (), node=node), ADDRESS) for node in ("one", "two"))
     one.flap = Flap("1 timed out", 1.0, 2.0)
     note_flaps([one, two])
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told == f"pod@one at {ADDRESS}: {one.flap}"

@@ -13,7 +13,7 @@ from kubereach.expect.hold import hold_length, longer, spent
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, series_for, to_reach
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
 from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
@@ -101,7 +101,7 @@ def test_a_path_that_has_settled_is_held_at_once(vantage, whole, events, context
     assert (series.count, series.patient) == (whole, True)
     (event,) = probed(events)
     assert (event.conforming, event.outcomes, event.converged) == (True, {OK: whole}, 0.0)
-    assert not [event for event in events if isinstance(event, Told)]
+    assert not [event for event in events if isinstance(event, Note)]
     answered = context.answered["pod@one", "http", ADDRESS.host, 80]
     assert answered.pods == {"a"}
 
@@ -199,7 +199,7 @@ def test_a_miss_before_it_has_settled_is_a_flap(vantage, clock, events, context)
     settings = context.settings
     lengths = [hold_length(settings, miss=spent(settings, again)) for again in (0, 1)]
     assert [series.count for series in flapping.asked] == [CONVERGED, lengths[0], CONVERGED, lengths[1]]
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told.startswith(
         f"pod@one at {replace(ADDRESS, settled=0)}: {lengths[0] - 1} answered, 1 refused before it"
     )
@@ -210,7 +210,7 @@ def test_a_flap_that_ends_in_a_failure_is_not_told(vantage, clock, events):
     flapping = vantage([ok()], lambda series: turns(series, (40, ok()), (1, REFUSAL), (1, ok())), [REFUSAL])
     (failure,) = misses(flapping, replace(ADDRESS, settled=clock.now + 3))
     assert failure.expected == f"{CONVERGED} answers in a row"
-    assert not [event for event in events if isinstance(event, Told)]
+    assert not [event for event in events if isinstance(event, Note)]
 
 
 def test_a_path_that_has_its_time_is_as_long_as_any(vantage, clock, context, whole):

@@ -14,7 +14,7 @@ from kubereach.expect.reach import CONVERGED
 from kubereach.expect.settle import checking
 from kubereach.kube.service_proxy import ServiceProxy
 from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import LOST, SPREAD, STATUS
 from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
@@ -113,7 +113,7 @@ def probed(events):
 
 
 def told(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 def test_each_client_has_its_endpoint(vantage):

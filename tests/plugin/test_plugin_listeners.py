@@ -8,18 +8,18 @@ from plugin_project import Project
 pytest_plugins = ["pytester"]
 
 CHECKS = '''
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 
 @check("demo.one", source=DOCS)
 def test_one(world):
     """It works."""
-    world.bus.emit(Told("demo.one", "a note"))
+    world.bus.emit(Note("demo.one", "a note"))
     verify(True, "it works")
 
 @check("demo.two", source=DOCS)
 def test_two(world):
     """It works."""
-    world.bus.emit(Told("demo.two", "a note"))
+    world.bus.emit(Note("demo.two", "a note"))
     verify({holds}, "it does not")
 '''
 BREAKS = """
@@ -61,7 +61,7 @@ def test_a_display_that_crashes_is_told_once_and_changes_nothing(project: Projec
     assert [check["notes"] for check in project.report["checks"]] == [["a note"]] * 2
 
 
-@pytest.mark.parametrize("event", ["Told", "CheckFinished", "RunFinished"])
+@pytest.mark.parametrize("event", ["Note", "CheckFinished", "RunFinished"])
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_run_with_a_wrong_report_does_not_end_well(project: Project, holds: bool, event: str) -> None:
     breaking(project, "kubereach.report.record", "Record", "run.session", event)

@@ -227,8 +227,8 @@ KNOWN = '''
 @check("endpoints.udp-after-scale-to-zero", level=INFO, source=DOCS)
 def test_known(world):
     """A thing that Kubernetes itself does wrong."""
-    from kubereach.model.events import Told
-    world.bus.emit(Told("endpoints.udp-after-scale-to-zero", "seen twice"))
+    from kubereach.model.events import Note
+    world.bus.emit(Note("endpoints.udp-after-scale-to-zero", "seen twice"))
     raise NotConforming([Failure("pod@worker", "a Service", "an end", "none")])
 '''
 
