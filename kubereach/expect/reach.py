@@ -234,7 +234,11 @@ def _misses(
         misses.append(Failure(path.vantage.name, str(path.address), expected, got, lines, word))
 
     if result.outcomes[OK] < len(result.probes):
-        cut = "" if len(result.probes) >= length else f" (ended after {len(result.probes)} of {length})"
+        cut = (
+            ""
+            if len(result.probes) >= length
+            else f" (stopped after {len(result.probes)} of {length} probes)"
+        )
         miss(missed.LOST, f"{length} answers in a row", in_words(result.outcomes) + cut, *evidence)
     again = [probe for probe in result.probes if probe.retransmits]
     if again:
@@ -248,17 +252,17 @@ def _misses(
     if wanted is not None:
         seen = frozenset(result.backends)
         if seen - wanted:
-            got = f"answers of {names(seen - wanted)} too"
-            miss(missed.BACKENDS, f"answers of {names(wanted)} only", got, *evidence)
+            got = f"also answers from {names(seen - wanted)}"
+            miss(missed.BACKENDS, f"answers only from {names(wanted)}", got, *evidence)
         if every and wanted - seen and result.outcomes[OK] >= length:
-            expected = f"every one of {names(wanted)} to answer"
-            miss(missed.MISSING, expected, f"none of {names(wanted - seen)}", *evidence)
+            expected = f"answers from each of {names(wanted)}"
+            miss(missed.MISSING, expected, f"none from {names(wanted - seen)}", *evidence)
     targets = dict(path.address.targets)
     answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
     astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
     if astray:
         ports = [f"{pod} on {number}" for pod, number in path.address.targets]
-        miss(missed.PORT, f"the target port to be hit: {names(ports)}", _shares(astray))
+        miss(missed.PORT, f"connections to the target port: {names(ports)}", _shares(astray))
     if source is not None:
         clients = Counter(
             answer.client
@@ -267,7 +271,12 @@ def _misses(
         )
         if clients:
             own = (path.vantage.address or "the client's own address") if source == OWN else source
-            miss(missed.SOURCE, f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
+            miss(
+                missed.SOURCE,
+                f"the backend sees {own} as source IP",
+                f"source IP {_shares(clients)}",
+                *evidence,
+            )
     return misses
 
 
@@ -294,7 +303,7 @@ def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
             )
             if complaint:
                 path.fail(
-                    "an ordinary HTTP client to get an answer",
+                    "an answer to an ordinary HTTP client",
                     complaint,
-                    "kubereach's own prober did get one",
+                    "kubereach's own prober got an answer",
                 )
