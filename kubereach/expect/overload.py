@@ -82,9 +82,8 @@ def _explains_silence(path: Path, miss: str, late: Late) -> bool:
         and outcomes[TIMEOUT]
         and not outcomes.keys() - {OK, TIMEOUT}
     ):
-        # backends of ours that have answered have told
-        heard = outcomes[OK] and path.address.kind not in _TELL_NOTHING
-        return not heard and late.longest >= _timeout(path)
+        if path.address.kind in _TELL_NOTHING:
+            return late.longest >= _timeout(path)
     return (
         bool(path.attempts)
         and path.converged < 0
