@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from kubereach.kube.client import Object
 from kubereach.model.convergence import ENDPOINTS
@@ -24,7 +24,13 @@ class Alike(Sequence[Service]):
     def __len__(self) -> int:
         return len(self._services)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> Service: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Service, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Service | tuple[Service, ...]:
         return self._services[index]
 
     def take_in(self, *pods: str) -> None:
