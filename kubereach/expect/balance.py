@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -45,7 +45,7 @@ def to_be_balanced(
     if total:
         margin = deviation(total, len(backends))
         words = ", ".join(f"{pod} {number}" for pod, number in sorted(shares.items()))
-        tell(vantages[0], f"{total} requests over {len(backends)} endpoints: {words}")
+        add_note(vantages[0], f"{total} requests over {len(backends)} endpoints: {words}")
         pod, number = max(shares.items(), key=lambda item: abs(item[1] / total - even))
         if abs(number / total - even) > margin:
             seen[0].fail(

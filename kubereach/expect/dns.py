@@ -9,7 +9,7 @@ from functools import partial
 from kubereach.expect.caching import Question
 from kubereach.expect.dns_hold import difference, hold, miss_of, wrong_ones
 from kubereach.expect.hold import hold_length
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import STOP_AFTER
 from kubereach.expect.settle import names, paths, patience, settle
 from kubereach.expect.where import Server, servers_of
@@ -157,7 +157,7 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         if longest and ttl > longest:
             path.fail(f"{query}: to be kept for at most {longest} s", f"for {ttl} s")
     for line in sorted(said):
-        tell(vantages[0], line)
+        add_note(vantages[0], line)
     settle(seen)
 
 

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.overload import overloaded
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import SeriesResult
@@ -105,4 +105,4 @@ def note_flaps(seen: Sequence[Path]) -> None:
     """Note in the report what these paths, which are as expected now, missed before they had settled."""
     for path in seen:
         if path.flap:
-            tell(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")
+            add_note(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")

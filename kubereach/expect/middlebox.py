@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.model.outcome import ANSWERED, OK, Answer, SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.group import run_each
@@ -88,7 +88,7 @@ def note(path: Path, answer: Answer) -> None:
     vantage = path.vantage
     text = f"a middlebox answers for addresses that nobody has, from {vantage.name}: {words(answer)}"
     if vantage.context.middleboxes.setdefault(vantage.name, text) is text:
-        tell(vantage, text)
+        add_note(vantage, text)
 
 
 def words(answer: Answer) -> str:

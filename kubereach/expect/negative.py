@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubereach.expect.converge import converge
 from kubereach.expect.middlebox import Middleboxes, note, words
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import control_after, measurable, paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -185,7 +185,7 @@ def negative(
     for path in seen:
         judge(path)
     for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
-        tell(seen[0].vantage, told)
+        add_note(seen[0].vantage, told)
     after = control_after(seen, lambda: _control(vantages, control, "after"))
     short = [path for path in conforming_ones(seen) if _too_short(path, silence(path), after)]
     if short:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from kubereach.expect.caching import Question
 from kubereach.expect.dns_hold import difference, hold, miss_of, wrong_ones
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import STOP_AFTER
 from kubereach.expect.settle import control_after, measurable, names, paths, patience, settle
 from kubereach.model.address import Address
@@ -157,7 +157,7 @@ def to_find(vantages: Sequence[Vantage], name: str) -> None:
         if path.failures or path.unmeasured:
             continue
         addresses = frozenset(a for probe in path.result.probes for a in probe.answer.detail.split())
-        tell(path.vantage, f"{path.vantage.name}: {name} is {names(addresses)}")
+        add_note(path.vantage, f"{path.vantage.name}: {name} is {names(addresses)}")
     settle(seen)
 
 

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -35,7 +35,7 @@ def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
         if not was_measured(path):
             continue
         errors = len(result.probes) - result.outcomes[OK]
-        tell(
+        add_note(
             path.vantage,
             f"{path.vantage.name} at {path.address.way}: {_words(path, errors, series.in_flight)}",
         )

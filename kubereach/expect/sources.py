@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import names, paths, settle, was_measured
 from kubereach.expect.where import Where, addresses_of
@@ -32,7 +32,7 @@ def to_report_source(vantages: Sequence[Vantage], where: Where) -> None:
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
             continue
         clients = frozenset(probe.answer.client for probe in path.result.probes)
-        tell(path.vantage, f"{path.vantage.name} at {path.address} is seen as {names(clients)}")
+        add_note(path.vantage, f"{path.vantage.name} at {path.address} is seen as {names(clients)}")
     settle(seen)
 
 
@@ -57,7 +57,7 @@ def to_agree(vantages: Sequence[Vantage], where: Where) -> None:
             )
         else:
             words = "answers" if answered else any_of(frozenset(found[0].result.outcomes))
-            tell(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
+            add_note(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
     settle(seen)
 
 
@@ -71,4 +71,4 @@ def to_report(vantages: Sequence[Vantage], where: Where) -> None:
         }
         same = len(set(words.values())) == 1
         told = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
-        tell(vantages[0], f"{address}: {told}")
+        add_note(vantages[0], f"{address}: {told}")
