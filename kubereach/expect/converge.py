@@ -44,7 +44,7 @@ def remaining(begun: float, within: float | None) -> float | None:
 
 
 def converge(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     series: Callable[[Path], Series],
     conforms: Callable[[Path, SeriesResult], bool],
     within: float | None = None,
@@ -60,7 +60,7 @@ def converge(
     was not there yet is not worth waiting for.
     """
     begun = time.monotonic()
-    open_paths = list(seen)
+    open_paths = list(all_paths)
 
     def deadline(path: Path) -> float:
         return latest(path, begun, within)

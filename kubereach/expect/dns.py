@@ -54,7 +54,7 @@ def to_get_records(
     that there are none (NODATA). `settled`: ``service.settled``. `thorough`: as many queries in a row as probes of a
     path, so that loss is noticed.
     """
-    seen = paths(vantages, _servers(vantages, by, settled))
+    all_paths = paths(vantages, _servers(vantages, by, settled))
     settings = vantages[0].context.settings
     wanted = frozenset(record.lower() for record in records)
     message = dns_message.query(query.name, query.rdtype)
@@ -95,13 +95,13 @@ def to_get_records(
         return found.rcode == query.rcode and found.records == wanted
 
     length = hold_length(settings) if thorough else settings.resolve_hold
-    hold(seen, series, right, length, None, Question(query.rdtype, is_final, query.name))
-    for path in seen:
+    hold(all_paths, series, right, length, None, Question(query.rdtype, is_final, query.name))
+    for path in all_paths:
         wrong = wrong_ones(path, right)
         path.series, path.judged = series(path, 1), partial(right, path)
         if wrong:
             _wrong(path, wrong[0], reply(wrong[0]), query, wanted)
-    settle(seen)
+    settle(all_paths)
 
 
 def _wrong(
@@ -122,7 +122,7 @@ def _wrong(
 
 def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, longest: int = 0) -> None:
     """There are such records, which the report has with the seconds that they may be kept: `longest` at most."""
-    seen = paths(vantages, _servers(vantages, by, 0.0))
+    all_paths = paths(vantages, _servers(vantages, by, 0.0))
     message, settings = dns_message.query(query.name, query.rdtype), vantages[0].context.settings
 
     def reply(answer: Answer) -> dns_message.Reply | None:
@@ -130,7 +130,7 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         return found if found and found.records else None
 
     hold(
-        seen,
+        all_paths,
         lambda path, count: asking(path, count, settings, message=message),
         lambda _, answer: reply(answer) is not None,
         settings.resolve_hold,
@@ -142,7 +142,7 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         return found is not None and not (longest and found.ttl > longest)
 
     said = set()
-    for path in seen:
+    for path in all_paths:
         path.series = asking(path, 1, settings, message=message)
         path.judged = fresh
         if path.unmeasured:
@@ -158,7 +158,7 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
             path.fail(f"{query}: to be kept for at most {longest} s", f"for {ttl} s")
     for line in sorted(said):
         add_note(vantages[0], line)
-    settle(seen)
+    settle(all_paths)
 
 
 def _servers(vantages: Sequence[Vantage], by: Server, settled: float) -> list[Address]:

@@ -47,8 +47,8 @@ def to_keep_reaching(
     which the pods wait before they end. Where connections are lost and a change has taken longer than that to be
     followed, the pods may have ended before the service proxies could know: `CannotMeasure`.
     """
-    seen = paths(vantages, where)
-    ongoing = _begin(seen, lambda path: _endless(series_for(path, _WITHOUT_END)))
+    all_paths = paths(vantages, where)
+    ongoing = _begin(all_paths, lambda path: _endless(series_for(path, _WITHOUT_END)))
     begun = time.monotonic()
     try:
         yield
@@ -56,7 +56,7 @@ def to_keep_reaching(
         lasted = time.monotonic() - begun
         # the streams must be free again, also when the block failed; what has broken hides no failure
         results = [known(one.stop) for one in ongoing]
-    for path, result in zip(seen, results, strict=True):
+    for path, result in zip(all_paths, results, strict=True):
         path.result, path.least = result, least_connections(path, lasted)
         foreign = result.backends.keys() - set(backends) if backends is not None else set()
         if backends is not None and foreign:
@@ -80,7 +80,7 @@ def to_keep_reaching(
             )
         elif not foreign:
             path.unmeasured = _idle(path, lasted)
-    settle(seen)
+    settle(all_paths)
 
 
 def least_connections(path: Path, lasted: float) -> int:
@@ -267,10 +267,10 @@ def flow(vantages: Sequence[Vantage], where: Where, *, every: float = PING, coun
         opened.end()
 
 
-def _begin(seen: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
+def _begin(all_paths: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
     started: list[Ongoing] = []
     try:
-        for path in seen:
+        for path in all_paths:
             started.append(path.vantage.begin(series(path)))
     except BaseException:
         for one in started:

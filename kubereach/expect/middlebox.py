@@ -47,8 +47,8 @@ _Key = tuple[str, str, int, int]
 class Middleboxes:
     """What addresses that nobody has answer to the vantages of one negative; they are probed when it matters."""
 
-    def __init__(self, seen: Sequence[Path], series: Callable[[Path], Series]) -> None:
-        self._paths = {key: path for path in seen if (key := _key(path)) is not None}
+    def __init__(self, all_paths: Sequence[Path], series: Callable[[Path], Series]) -> None:
+        self._paths = {key: path for path in all_paths if (key := _key(path)) is not None}
         self._series = series
         self._answers: dict[_Key, dict[tuple[str, str], Answer]] | None = None
 

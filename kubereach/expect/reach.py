@@ -69,16 +69,16 @@ def to_reach(
 
 
 def over(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     backends: Backends = None,
     every: bool = False,
     source: str | None = None,
     within: float | None = None,
 ) -> None:
     """Each of these paths is answered, as `to_reach` has it."""
-    reaching = _Reaching(seen, backends, every, source, within)
+    reaching = _Reaching(all_paths, backends, every, source, within)
     reaching.converge_and_hold()
-    for path in seen:
+    for path in all_paths:
         path.failures += reaching.misses(path)
         path.least = reaching.asked(path)
         if not was_measured(path):
@@ -89,8 +89,8 @@ def over(
             continue
         remember(path)
         note_flaps([path])
-    _second_opinions(seen, seen[0].vantage.context)
-    settle(seen)
+    _second_opinions(all_paths, all_paths[0].vantage.context)
+    settle(all_paths)
 
 
 class _Reaching:
@@ -98,24 +98,24 @@ class _Reaching:
 
     def __init__(
         self,
-        seen: Sequence[Path],
+        all_paths: Sequence[Path],
         backends: Backends,
         every: bool,
         source: str | None,
         within: float | None,
     ) -> None:
-        self._seen, self._backends, self._every, self._source = seen, backends, every, source
+        self._seen, self._backends, self._every, self._source = all_paths, backends, every, source
         self._begun, self._within = time.monotonic(), within
-        self._settings = seen[0].vantage.context.settings
+        self._settings = all_paths[0].vantage.context.settings
         self._endpoints = len(backends or ()) if every else 0
         #: those that may still converge: only they can be held more than once
-        self._unsettled = {id(path) for path in seen if self._begun < self._limit(path)}
+        self._unsettled = {id(path) for path in all_paths if self._begun < self._limit(path)}
         # an endpoint that has just been added may still be missing: then a whole series has to show them all
         self._tried = self._length(again=0) if every else CONVERGED
         #: series that were held before the first one that is called a hold: each takes its share of ``loss_miss``
         self._before = int(every)
         #: how long the last series of each path was to be
-        self._asked = dict.fromkeys(map(id, seen), self._tried)
+        self._asked = dict.fromkeys(map(id, all_paths), self._tried)
 
     def converge_and_hold(self) -> None:
         """Leave each path with the series that counts: of one that did not converge, its last attempt."""
@@ -246,13 +246,13 @@ def _misses(
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if wanted is not None:
-        seen = frozenset(result.backends)
-        if seen - wanted:
-            got = f"answers of {names(seen - wanted)} too"
+        all_paths = frozenset(result.backends)
+        if all_paths - wanted:
+            got = f"answers of {names(all_paths - wanted)} too"
             miss(missed.BACKENDS, f"answers of {names(wanted)} only", got, *evidence)
-        if every and wanted - seen and result.outcomes[OK] >= length:
+        if every and wanted - all_paths and result.outcomes[OK] >= length:
             expected = f"every one of {names(wanted)} to answer"
-            miss(missed.MISSING, expected, f"none of {names(wanted - seen)}", *evidence)
+            miss(missed.MISSING, expected, f"none of {names(wanted - all_paths)}", *evidence)
     targets = dict(path.address.targets)
     answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
     astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
@@ -281,9 +281,9 @@ def _shares(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in ranked(counts)[:6])
 
 
-def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
+def _second_opinions(all_paths: Sequence[Path], context: RunContext) -> None:
     """From outside, an ordinary HTTP client must get through as well."""
-    for path in seen:
+    for path in all_paths:
         if (
             path.vantage.kind == OUTSIDE
             and path.address.kind == "http"

@@ -24,13 +24,13 @@ BROKEN = 0.1
 
 def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
     """The report has latency, traffic, errors and saturation of each path; errors stay below ``settings.loss``."""
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
     asked = []
-    for path in seen:
+    for path in all_paths:
         count = path.vantage.context.settings.signal_requests
         asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
-    results = run_each([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
-    for path, series, result in zip(seen, asked, results, strict=True):
+    results = run_each([(path.vantage, series) for path, series in zip(all_paths, asked, strict=True)])
+    for path, series, result in zip(all_paths, asked, results, strict=True):
         path.result, path.least = result, series.count
         if not was_measured(path):
             continue
@@ -41,7 +41,7 @@ def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
         )
         if errors > len(result.probes) * path.vantage.context.settings.loss:
             path.fail(f"less than {path.vantage.context.settings.loss:.0%} errors", in_words(result.outcomes))
-    settle(seen)
+    settle(all_paths)
 
 
 def _words(path: Path, errors: int, in_flight: int) -> str:
