@@ -41,8 +41,8 @@ def over_budget(probed: Sequence[Probed], seconds: float) -> list[Failure]:
     """A failure for each path that took more than so many seconds to follow a change."""
     late = [path for path in probed if path.change and path.converged > seconds]
     # what takes no EndpointSlice is obeyed at once where only these are late: the service proxy does as it is told
-    told = [path for path in probed if path.change == DELETED and path.way != "dns"]
-    layer = API if told and not any(path in late for path in told) else PROXY
+    deleted = [path for path in probed if path.change == DELETED and path.way != "dns"]
+    layer = API if deleted and not any(path in late for path in deleted) else PROXY
     return [
         Failure(
             path.vantage,

@@ -70,13 +70,13 @@ def converge(
     hurried: set[int] = set()
 
     def impatient(path: Path) -> Series:
-        asked = series(path)
+        requested = series(path)
         hurried.discard(id(path))
         # the last attempt that a path may make is as patient as any probe
-        if patient or asked.timeout <= timeout[0] or time.monotonic() + timeout[0] >= deadline(path):
-            return asked
+        if patient or requested.timeout <= timeout[0] or time.monotonic() + timeout[0] >= deadline(path):
+            return requested
         hurried.add(id(path))
-        return replace(asked, timeout=timeout[0])
+        return replace(requested, timeout=timeout[0])
 
     def due(path: Path) -> bool:
         """Whether a path gets another attempt; where one has taken until the end, it was not to be in a hurry."""

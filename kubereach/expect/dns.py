@@ -131,7 +131,7 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
 
     hold(
         all_paths,
-        lambda path, count: asking(path, count, settings, message=message),
+        lambda path, count: query_series(path, count, settings, message=message),
         lambda _, answer: reply(answer) is not None,
         settings.resolve_hold,
         None,
@@ -141,9 +141,9 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         found = reply(answer)
         return found is not None and not (longest and found.ttl > longest)
 
-    said = set()
+    lines = set()
     for path in all_paths:
-        path.series = asking(path, 1, settings, message=message)
+        path.series = query_series(path, 1, settings, message=message)
         path.judged = fresh
         if path.unmeasured:
             continue
@@ -153,10 +153,10 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
             path.fail(f"{query}: records", in_words(path.result.outcomes))
             continue
         ttl = max(found.ttl for found in right)
-        said.add(f"{query}: {names(right[0].records)}, to be kept for {ttl} s")
+        lines.add(f"{query}: {names(right[0].records)}, to be kept for {ttl} s")
         if longest and ttl > longest:
             path.fail(f"{query}: to be kept for at most {longest} s", f"for {ttl} s")
-    for line in sorted(said):
+    for line in sorted(lines):
         add_note(vantages[0], line)
     settle(all_paths)
 
@@ -165,7 +165,7 @@ def _servers(vantages: Sequence[Vantage], by: Server, settled: float) -> list[Ad
     return servers_of(by, settled, vantages[0].context.settled)
 
 
-def asking(path: Path, count: int, settings: Settings, **more: object) -> Series:
+def query_series(path: Path, count: int, settings: Settings, **more: object) -> Series:
     """The same DNS question `count` times; `more` are the prober's fields of it."""
     timeout = patience(path, settings.dns_timeout)
     return Series("dns", path.address.host, path.address.port, count, timeout=timeout, more=more)

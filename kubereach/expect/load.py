@@ -75,12 +75,12 @@ def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
 
 def _largest(all_paths: Sequence[Path]) -> list[str]:
     """Up to which size each path's datagrams are answered: where they end is where its MTU is wrong."""
-    asked = [
+    requests = [
         (path.vantage, replace(series_for(path, 3), more={"size": size}))
         for path in all_paths
         for size in _SIZES
     ]
-    results = run_each(asked)
+    results = run_each(requests)
     return [_up_to(results[n : n + len(_SIZES)]) for n in range(0, len(results), len(_SIZES))]
 
 

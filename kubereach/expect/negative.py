@@ -59,14 +59,14 @@ def _refused_at_connect(path: Path, result: SeriesResult) -> bool:
     the second a firewall's.
     """
     answers = [probe.answer for probe in result.probes]
-    said = {answer.at_connect for answer in answers if answer.outcome != REFUSED}
-    if not said or not said <= {"EHOSTUNREACH", "EPERM"}:
+    errnos = {answer.at_connect for answer in answers if answer.outcome != REFUSED}
+    if not errnos or not errnos <= {"EHOSTUNREACH", "EPERM"}:
         return False
     proxy = path.vantage.context.proxy_on(path.vantage.node)
     if proxy is None or not proxy.at_connect:
         return False
     path.note = (
-        f"{path.vantage.name}: connect() gives {', '.join(sorted(said))}, which is how {proxy} refuses"
+        f"{path.vantage.name}: connect() gives {', '.join(sorted(errnos))}, which is how {proxy} refuses"
     )
     return True
 
@@ -184,8 +184,8 @@ def negative(
 
     for path in all_paths:
         judge(path)
-    for told in dict.fromkeys(path.note for path in all_paths if path.note and not path.failures):
-        add_note(all_paths[0].vantage, told)
+    for line in dict.fromkeys(path.note for path in all_paths if path.note and not path.failures):
+        add_note(all_paths[0].vantage, line)
     after = control_after(all_paths, lambda: _control(vantages, control, "after"))
     short = [path for path in conforming_ones(all_paths) if _too_short(path, silence(path), after)]
     if short:

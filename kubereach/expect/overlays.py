@@ -63,8 +63,8 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
     given = service.load_balancer.address_that(suits)
     if not suits(given):
         where = f"LoadBalancer Service {service.name}"
-        asked = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
-        raise NotConforming([Failure("API", where, "an internal address", given, asked, layer=BALANCER)])
+        evidence = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
+        raise NotConforming([Failure("API", where, "an internal address", given, evidence, layer=BALANCER)])
     if case.outcome == ENDS_TLS:
         # only the load balancer has the certificate, and inside the cluster its address may be short-cut
         found = service.ingress()

@@ -28,8 +28,8 @@ def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, obj
     The mode is in the report. Raises `Unsupported` where neither is known.
     """
     found = {
-        vantage.name: said or str(others.get(vantage.node, ""))
-        for vantage, said in proxy_modes(vantages).items()
+        vantage.name: mode or str(others.get(vantage.node, ""))
+        for vantage, mode in proxy_modes(vantages).items()
     }
     unknown = [name for name, mode in found.items() if not mode]
     if len(unknown) == len(found):

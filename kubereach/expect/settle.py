@@ -191,7 +191,7 @@ def _examine(all_paths: Sequence[Path]) -> None:
         key = (path.vantage.name, path.address.way, path.miss)
         if key not in found:
             try:
-                found[key] = examine(path) if len(found) < _EXAMINED else _alike(found, key)
+                found[key] = examine(path) if len(found) < _EXAMINED else _same_on_own_node(found, key)
             except Exception as error:
                 found[key] = None
                 why = str(error).partition("\n")[0] if isinstance(error, KubereachError) else repr(error)
@@ -201,7 +201,9 @@ def _examine(all_paths: Sequence[Path]) -> None:
         path.failures = [replace(failure, finding=finding) for failure in path.failures]
 
 
-def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, str, str]) -> Finding | None:
+def _same_on_own_node(
+    found: dict[tuple[str, str, str], Finding | None], key: tuple[str, str, str]
+) -> Finding | None:
     """What was found of another vantage that missed the same, if the place is that vantage's own node."""
     name, *missed = key
     for (other, *same), finding in found.items():

@@ -25,12 +25,12 @@ BROKEN = 0.1
 def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
     """The report has latency, traffic, errors and saturation of each path; errors stay below ``settings.loss``."""
     all_paths = paths(vantages, where)
-    asked = []
+    requests = []
     for path in all_paths:
         count = path.vantage.context.settings.signal_requests
-        asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
-    results = run_each([(path.vantage, series) for path, series in zip(all_paths, asked, strict=True)])
-    for path, series, result in zip(all_paths, asked, results, strict=True):
+        requests.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
+    results = run_each([(path.vantage, series) for path, series in zip(all_paths, requests, strict=True)])
+    for path, series, result in zip(all_paths, requests, results, strict=True):
         path.result, path.least = result, series.count
         if not was_measured(path):
             continue

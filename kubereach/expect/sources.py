@@ -71,5 +71,5 @@ def to_report(vantages: Sequence[Vantage], where: Where) -> None:
             for path, result in zip(all_paths, results, strict=True)
         }
         same = len(set(words.values())) == 1
-        told = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
-        add_note(vantages[0], f"{address}: {told}")
+        text = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
+        add_note(vantages[0], f"{address}: {text}")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from kubereach.expect.caching import Question
-from kubereach.expect.dns import asking
+from kubereach.expect.dns import query_series
 from kubereach.expect.dns_hold import hold, miss_of, wrong_ones
 from kubereach.expect.settle import names, paths, settle
 from kubereach.expect.where import Server, servers_of
@@ -80,7 +80,7 @@ def srv_targets(
     targets: dict[str, frozenset[str]] = {}
 
     def series(path: Path, count: int) -> Series:
-        return asking(path, count, settings, message=message, transport="tcp")
+        return query_series(path, count, settings, message=message, transport="tcp")
 
     def right(path: Path, answer: Answer) -> bool:
         found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
@@ -112,7 +112,7 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
     found: list[str] = []
 
     def series(path: Path, count: int) -> Series:
-        return asking(path, count, settings, message=message)
+        return query_series(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
         reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None

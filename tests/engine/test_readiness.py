@@ -80,7 +80,7 @@ def test_workloads_that_no_controller_has_looked_at():
     seen = workload("DaemonSet", "seen", desired=0)
     seen["status"]["observedGeneration"] = 1
     readiness = judge(seen, workload("DaemonSet", "web"), workload("StatefulSet", "db", replicas=1))
-    assert readiness.unseen() == ["DaemonSet a/web", "StatefulSet a/db"]
+    assert readiness.unobserved() == ["DaemonSet a/web", "StatefulSet a/db"]
 
 
 def test_a_daemonset_that_its_controller_has_not_seen_is_not_ready():
