@@ -15,8 +15,8 @@ from kubereach.world.service import Service
 _Result = TypeVar("_Result")
 
 
-class Alike(Sequence[Service]):
-    """What `World.create_alike` gives. They select the same pods, so that one change of labels is one for all."""
+class ServiceGroup(Sequence[Service]):
+    """What `World.create_group` gives. They select the same pods, so that one change of labels is one for all."""
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = tuple(services)
