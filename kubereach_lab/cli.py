@@ -16,14 +16,16 @@ from kubereach_lab.config import IP_FAMILIES, PROXY_MODES, LabConfig
 from kubereach_lab.faults import FAULTS, Faults
 from kubereach_lab.launch import Lab, LabError
 
-_DESCRIPTION = """\
-Start a lab, the embedded Kubernetes cluster, for as long as one command runs.
-
-Inside, KUBECONFIG is set, so that kubectl, the official clients and kubereach itself work as with any cluster, and
-curl reaches nodes, node ports and load-balancer addresses. Node namespaces are in /run/netns:
-`ip netns exec kubereach-worker nft list ruleset` shows a node's rules, tcpdump in there its packets. Everything is gone
-when the command ends.
-"""
+_DESCRIPTION = (
+    "Starts a lab, the embedded Kubernetes cluster, and runs one command in it. The lab is "
+    "deleted when the command ends.\n"
+    "\n"
+    "In the lab KUBECONFIG is set, so that kubectl, the official clients and kubereach "
+    "itself work as with any cluster, and\n"
+    "curl reaches nodes, node ports and load-balancer addresses. The network namespaces of "
+    "nodes are in /run/netns:\n"
+    "`ip netns exec kubereach-worker nft list ruleset` shows the rules of a node.\n"
+)
 _EXAMPLES = """\
 examples:
   kubereach lab shell                                a shell in a lab of three nodes
@@ -47,39 +49,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ip-family",
         choices=IP_FAMILIES,
         default="ipv4",
-        help="the IP family, with --dual-stack the first of two (default: %(default)s)",
+        help="IP family, or the primary one with --dual-stack (default: %(default)s)",
     )
-    parser.add_argument("--dual-stack", action="store_true", help="both IP families")
+    parser.add_argument("--dual-stack", action="store_true", help="use both IP families")
     parser.add_argument(
         "--cluster-domain",
         default="cluster.local",
         metavar="DOMAIN",
-        help="its DNS domain (default: %(default)s)",
+        help="DNS domain of the cluster (default: %(default)s)",
     )
     parser.add_argument(
         "--proxy-mode",
         choices=PROXY_MODES,
         default="nftables",
-        help="the mode of kube-proxy that the nodes have (default: %(default)s)",
+        help="kube-proxy mode to simulate (default: %(default)s)",
     )
     parser.add_argument(
         "--kubernetes-version",
         default=versions.DEFAULT,
         metavar="VERSION",
-        help=f"the version to play, 1.{versions.OLDEST} to 1.{versions.NEWEST} (default: %(default)s)",
+        help=f"Kubernetes version to simulate, 1.{versions.OLDEST} to 1.{versions.NEWEST} (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--fault",
         default="",
         metavar="NAME[,NAME]",
-        help="defects to have; `kubereach lab faults` lists them",
+        help="defects of the lab; `kubereach lab faults` lists them",
     )
     parser.add_argument(
         "--image",
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="the command of this machine that stands for an image's own, for manifests whose containers name none "
+        help="command of this machine to run for containers of this image that name no command "
         "(repeatable); NAME with or without tag",
     )
     commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
@@ -87,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = commands.add_parser("run", help="run one command in a lab and exit with its code")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG ...]")
     faults = commands.add_parser("faults", help="list the defects that a lab can have")
-    faults.add_argument("--json", action="store_true", help="as JSON")
+    faults.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -98,7 +101,7 @@ def main(args: argparse.Namespace) -> int:
     if args.lab_command == "run":
         command = args.argv[1:] if args.argv[:1] == ["--"] else list(args.argv)
         if not command:
-            return _refuse("say what to run, for example: kubereach lab run -- kubectl get nodes", 2)
+            return _refuse("no command given; example: kubereach lab run -- kubectl get nodes", 2)
     try:
         config = LabConfig(
             nodes=args.nodes,
@@ -112,7 +115,7 @@ def main(args: argparse.Namespace) -> int:
         )
         with Lab(config) as lab:
             if args.lab_command == "shell":
-                sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; exit ends it\n")
+                sys.stderr.write("lab ready: try `kubectl get nodes -o wide`; `exit` ends the lab\n")
             return lab.run(command)
     except ValueError as error:
         return _refuse(str(error), 2)
@@ -151,7 +154,7 @@ def _images(told: Iterable[str]) -> dict[str, list[str]]:
         words = shlex.split(command)
         if not name or not words:
             raise ValueError(
-                f"--image {text}: give a name and a command, such as --image 'web=python3 -m http.server'"
+                f"--image {text}: not of the form NAME=COMMAND; example: --image 'web=python3 -m http.server'"
             )
         images[name] = words
     return images

@@ -111,15 +111,13 @@ class LabConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 200:
-            raise ValueError(f"a lab has 1 to 200 nodes, not {self.nodes}")
+            raise ValueError(f"{self.nodes} nodes: a lab has 1 to 200")
         if self.proxy_mode not in PROXY_MODES:
             raise ValueError(
-                f"the lab has no proxy mode {self.proxy_mode}: it plays {', '.join(PROXY_MODES)}"
+                f"unknown proxy mode {self.proxy_mode}: the lab simulates {', '.join(PROXY_MODES)}"
             )
         if self.ip_family not in IP_FAMILIES:
-            raise ValueError(
-                f"the lab has no IP family {self.ip_family}: choose one of {', '.join(IP_FAMILIES)}"
-            )
+            raise ValueError(f"unknown IP family {self.ip_family}: choose one of {', '.join(IP_FAMILIES)}")
         versions.named(self.version)
 
     @property

@@ -98,7 +98,7 @@ class Lab:
         """
         if shutil.which("nft", path=SYSTEM_PATH) is None:
             raise LabError(
-                "the lab needs the program 'nft', which this machine does not have",
+                "the lab needs the program 'nft', which is not installed",
                 "install it (Debian, Ubuntu: apt-get install nftables), or test a real cluster with --context NAME",
             )
         missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
@@ -109,8 +109,8 @@ class Lab:
             )
         if self.config.has_ipv6 and not Path("/proc/sys/net/ipv6").exists():
             raise LabError(
-                "this lab needs IPv6, which this machine's kernel does not have",
-                "boot it without ipv6.disable=1, or leave out --dual-stack and --ip-family",
+                "--dual-stack and --ip-family ipv6 need IPv6, which this kernel lacks",
+                "boot without ipv6.disable=1, or leave out --dual-stack and --ip-family",
             )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -148,11 +148,11 @@ class Lab:
         try:
             data = control.recv(65536)
         except TimeoutError as error:
-            raise LabError("the lab did not come up within 60 s", "is this machine very busy?") from error
+            raise LabError("the lab did not start within 60 s", "check the load of this machine") from error
         except ConnectionError:
             data = b""
         if not data:
-            raise LabError("the lab ended while it was starting", "its log is on standard error")
+            raise LabError("the lab ended during its start", "see its log on standard error")
         message: dict[str, Any] = json.loads(data)
         if "error" in message:
             raise LabError(message["error"], message.get("remedy", ""))
@@ -169,8 +169,8 @@ class Lab:
         if self._own_user_namespace and threading.active_count() > 1:
             names = ", ".join(t.name for t in threading.enumerate() if t is not threading.main_thread())
             raise LabError(
-                f"cannot enter the lab: this process already has other threads ({names})",
-                "run without the plugin that starts them, for example pytest -p no:xdist",
+                f"cannot enter the lab: this process has other threads ({names})",
+                "disable the plugin that starts them, for example pytest -p no:xdist",
             )
         for kind in ["user", "net"] if self._own_user_namespace else ["net"]:
             fd = os.open(f"/proc/{self._init_pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
@@ -266,9 +266,9 @@ def _run_inside(init_pid: int, user_namespace: bool, command: list[str], environ
         # A new child, because only children are in the process namespace just entered.
         code = subprocess.run(command, env=environment, check=False).returncode
     except FileNotFoundError:
-        sys.stderr.write(f"kubereach: no such command: {command[0]}\n")
+        sys.stderr.write(f"kubereach: command not found: {command[0]}\n")
         return 127
     except PermissionError:
-        sys.stderr.write(f"kubereach: not a program: {command[0]}\n")
+        sys.stderr.write(f"kubereach: not executable: {command[0]}\n")
         return 126
     return code if code >= 0 else 128 - code

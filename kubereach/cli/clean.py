@@ -19,7 +19,7 @@ from kubereach.world.manifests import MANAGED_BY
 
 #: seconds that namespaces may take to go
 _PATIENCE = 120.0
-DEAD, KEPT, ALIVE, GOING = "left by a dead run", "kept on purpose", "in use", "being deleted"
+DEAD, KEPT, ALIVE, DELETING = "left by a dead run", "kept on purpose", "in use", "being deleted"
 
 
 def _states(
@@ -29,41 +29,44 @@ def _states(
     say: Callable[[str], None],
 ) -> dict[str, str]:
     """What became of the runs that made these objects, by the objects' keys."""
-    going = {key for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
-    others = {key: obj for key, obj in found.items() if key not in going}
+    deleting = {key for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
+    others = {key: obj for key, obj in found.items() if key not in deleting}
     now = api.server_time
     if unknown := [key for key, obj in others.items() if not is_kept(obj) and silence(obj, now) is None]:
-        say(f"watching for {LOOK:.0f} s whether a run still renews {', '.join(sorted(unknown))}")
+        say(f"watching for {LOOK:.0f} s whether a live run renews {', '.join(sorted(unknown))}")
     died = dead(others, now, again)
     states = {}
     for key, obj in sorted(found.items()):
         alive = KEPT if is_kept(obj) else ALIVE
-        states[key] = GOING if key in going else DEAD if key in died else alive
+        states[key] = DELETING if key in deleting else DEAD if key in died else alive
     return states
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Removes the namespaces of runs that have died, as the next run would. Everything that kubereach makes is in "
-        "namespaces of its own, with the label app.kubernetes.io/managed-by: kubereach."
+        "Deletes the namespaces of dead runs, as the next run would. kubereach creates all "
+        "objects in its own namespaces, which have the label app.kubernetes.io/managed-by: "
+        "kubereach."
     )
     parser.add_argument(
         "--target",
         choices=("existing", "kind"),
         default="existing",
-        help="kind: delete the kind clusters themselves that runs which have died made on this container engine",
+        help="kind: delete the kind clusters that dead runs created on this container engine",
     )
-    parser.add_argument("--context", metavar="NAME", help="the context of the kubeconfig")
-    parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="the kubeconfig to use")
+    parser.add_argument("--context", metavar="NAME", help="kubeconfig context to use")
+    parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig to use")
     parser.add_argument(
         "--namespace",
         metavar="NAME[,..]",
         action="append",
         default=[],
-        help="remove what is left in namespaces that were given to runs, and nothing else in them",
+        help="delete the objects of dead runs in these namespaces, and nothing else in them",
     )
-    parser.add_argument("--kept", action="store_true", help="remove what runs with --keep have left too")
-    parser.add_argument("--dry-run", action="store_true", help="say what is there and remove nothing")
+    parser.add_argument("--kept", action="store_true", help="also delete what runs with --keep left")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be deleted and delete nothing"
+    )
 
 
 def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -89,8 +92,8 @@ def _clean_kind(arguments: argparse.Namespace, say: Callable[[str], None]) -> in
     for option in ("context", "kubeconfig", "namespace", "kept"):
         if getattr(arguments, option):
             raise UsageError(
-                f"--{option} is for a cluster that exists, not for --target kind",
-                "A kind cluster that was kept is deleted by `kind delete cluster --name NAME`.",
+                f"--target kind does not take --{option}",
+                "To delete a kept kind cluster: `kind delete cluster --name NAME`.",
             )
     return 0 if kind_leftovers.clean(os.environ, say, dry=arguments.dry_run) else CannotMeasure.exit_code
 
@@ -114,20 +117,20 @@ def clean(
     states = _states(found, api, there, say)
     wanted = [name for name, state in states.items() if state == DEAD or (kept and state == KEPT)]
     for name, state in states.items():
-        say(f"{name}: {state}" + (", to be removed" if name in wanted else ""))
+        say(f"{name}: {state}" + (", will be deleted" if name in wanted else ""))
     if not states:
         say("nothing to clean up")
     if dry:
         return 0
     refused = delete_all(api, [found[name] for name in wanted])
-    going = {*wanted, *(name for name, state in states.items() if state == GOING)}
-    going -= {failure.partition(" (")[0].partition(" ")[2] for failure in refused}
-    if going:
-        refused += _await(api, selector, going, patience)
+    deleting = {*wanted, *(name for name, state in states.items() if state == DELETING)}
+    deleting -= {failure.partition(" (")[0].partition(" ")[2] for failure in refused}
+    if deleting:
+        refused += _await(api, selector, deleting, patience)
     if refused:
         raise not_removed(refused, patience)
-    if going:
-        say(f"gone: {', '.join(sorted(going))}")
+    if deleting:
+        say(f"deleted: {', '.join(sorted(deleting))}")
     return 0
 
 
@@ -148,16 +151,16 @@ def clean_given(
     wanted = []
     for run, states in sorted(by_run.items()):
         # one that lives, or was kept, in one of its namespaces does so in all
-        state = next(one for one in (ALIVE, KEPT, DEAD, GOING) if one in states)
+        state = next(one for one in (ALIVE, KEPT, DEAD, DELETING) if one in states)
         if state == DEAD or (kept and state == KEPT):
             wanted.append(run)
-        say(f"run {run}: {state}" + (", to be removed" if run in wanted else ""))
+        say(f"run {run}: {state}" + (", will be deleted" if run in wanted else ""))
     if not by_run:
         say("nothing to clean up")
     for run in () if dry else wanted:
         if left := remove_run(api, namespaces, run, patience):
             raise not_removed(left, patience)
-        say(f"gone: run {run}")
+        say(f"deleted: run {run}")
     return 0
 
 

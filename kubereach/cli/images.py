@@ -22,9 +22,11 @@ _ANY = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Lists the images of a run's pods, one on each line."
-    parser.add_argument("--image", metavar="IMAGE", help="as for `kubereach run`")
-    parser.add_argument("--json", action="store_true", help="with what each is for")
+    parser.description = "Lists the container images of a run's pods, one per line."
+    parser.add_argument("--image", metavar="IMAGE", help="see `kubereach run --help`")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: each image with the workloads that use it"
+    )
 
 
 def main(arguments: argparse.Namespace, say: Callable[[str], None], manifests: Path) -> int:

@@ -28,31 +28,41 @@ if TYPE_CHECKING:
     from kubereach.run.options import RunOptions
     from kubereach.targets.lab import LabTarget
 
-_EXAMPLES = """\
-examples:
-  kubereach run                                every check, on the embedded lab (no cluster needed)
-  kubereach run --context prod                 every check, on the context prod of your kubeconfig
-  kubereach run --target kind --keep-cluster   every check, on a kind cluster that is made if it is not there
-  kubereach run --target kind --kind-proxy-mode nftables --dual-stack
-  kubereach run 'dns.*' nodeport.every-node    these checks only
-  kubereach run --context prod --require loadbalancer --report-dir out -- --junitxml out/junit.xml
-  kubereach explain nodeport.every-node        what a check demands, why, and from which source
-  kubereach lab shell                          a shell inside a small cluster, with KUBECONFIG set
+_EXAMPLES = (
+    "examples:\n"
+    "  kubereach run                                every check, on the embedded lab (no "
+    "cluster needed)\n"
+    "  kubereach run --context prod                 every check, on the context prod of your "
+    "kubeconfig\n"
+    "  kubereach run --target kind --keep-cluster   every check, on a kind cluster, created "
+    "if it does not exist\n"
+    "  kubereach run --target kind --kind-proxy-mode nftables --dual-stack\n"
+    "  kubereach run 'dns.*' nodeport.every-node    only these checks\n"
+    "  kubereach run --context prod --require loadbalancer --report-dir out -- --junitxml "
+    "out/junit.xml\n"
+    "  kubereach explain nodeport.every-node        what a check requires, why, and its "
+    "source\n"
+    "  kubereach lab shell                          a shell inside a small cluster, with "
+    "KUBECONFIG set\n"
+    "\n"
+    "exit codes: 0 conformant or partial; 1 not conformant; 2 wrong usage; 3 not measured\n"
+)
 
-exit codes: 0 conforms, or partial; 1 does not conform; 2 wrong usage; 3 could not be measured
-"""
-
-_RUN_EXAMPLES = """\
-examples:
-  kubereach run --quick 'nodeport.*'
-  kubereach run --context prod --require loadbalancer
-  kubereach run --target kind --keep-cluster --kind-proxy-mode nftables
-  kubereach run --target kind --cluster-name mine --kind-config mine.yaml -- --junitxml junit.xml
-
-what comes after -- goes to pytest: -v (every check), -x (stop at the first failure), --lf (what failed
-before), --junitxml=FILE, -k EXPRESSION, --collect-only. --set takes the names of this table:
-
-"""
+_RUN_EXAMPLES = (
+    "examples:\n"
+    "  kubereach run --quick 'nodeport.*'\n"
+    "  kubereach run --context prod --require loadbalancer\n"
+    "  kubereach run --target kind --keep-cluster --kind-proxy-mode nftables\n"
+    "  kubereach run --target kind --cluster-name mine --kind-config mine.yaml -- --junitxml "
+    "junit.xml\n"
+    "\n"
+    "Arguments after -- are passed to pytest: -v (show every check), -x (stop at the first "
+    "failure), --lf (run\n"
+    "last failures), --junitxml=FILE, -k EXPRESSION, --collect-only.\n"
+    "\n"
+    "settings, with their defaults (--set NAME=VALUE):\n"
+    "\n"
+)
 
 
 #: commands that are there for their text: if that cannot be written they have failed
@@ -70,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _main(words)
         out.flush()
         if words[:1] and words[0] in _TEXTS and out.failure and not stdio.reader_left(out.failure):
-            _complain(f"standard output cannot be written to: {out.failure}")
+            _complain(f"cannot write to standard output: {out.failure}")
             return code or 3
         return code
 
@@ -80,7 +90,9 @@ def _main(words: list[str]) -> int:
     try:
         namespace = _parser(own).parse_args(own)
         if pytest_arguments and namespace.command not in ("run", "lab"):
-            raise UsageError(f"kubereach {namespace.command} takes nothing after --", "Leave it out.")
+            raise UsageError(
+                f"kubereach {namespace.command} takes no arguments after --", "Leave out -- and what follows."
+            )
         if namespace.command == "run":
             return _run(namespace, pytest_arguments)
         if namespace.command == "list":
@@ -111,7 +123,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but mistakes become a `UsageError`: one line and the remedy instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"`{self.prog} --help` shows what there is.")
+        raise UsageError(message, f"See `{self.prog} --help`.")
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -126,8 +138,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="kubereach",
-        description="Does every way of reaching a Kubernetes Service work, from everywhere it should,\n"
-        "and from nowhere it should not? Answers with real packets.",
+        description="Tests whether every way of reaching a Kubernetes Service works from everywhere it "
+        "should,\n"
+        "and from nowhere it should not, by sending real packets.",
         epilog=_EXAMPLES,
         formatter_class=raw,
         allow_abbrev=False,
@@ -137,14 +150,14 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
-        help="run checks and say whether the cluster conforms",
-        description="Runs checks on a cluster; without options on the embedded lab.",
+        help="run checks and report whether the cluster conforms",
+        description="Runs checks on a cluster. Without options the cluster is the embedded lab.",
         epilog=_RUN_EXAMPLES + _settings_table() if words[:1] == ["run"] else "",
         formatter_class=raw,
         allow_abbrev=False,
     )
     run.add_argument(
-        "selection", nargs="*", metavar="CHECK|PATH", help="ids or globs of checks, or files of suites"
+        "selection", nargs="*", metavar="CHECK|PATH", help="ids or globs of checks, or test files"
     )
     group = run.add_argument_group("options of a run")
     for option in options.OPTIONS:
@@ -152,41 +165,41 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="list the checks: id, level, requirement", allow_abbrev=False)
     listing.add_argument("pattern", nargs="*", metavar="CHECK", help="ids or globs, for example 'dns.*'")
-    listing.add_argument("--json", action="store_true", help="everything that is declared, as JSON")
+    listing.add_argument("--json", action="store_true", help="print all attributes of the checks as JSON")
 
     explain = commands.add_parser(
-        "explain", help="what a check demands, why, and its source", allow_abbrev=False
+        "explain", help="show what a check requires, why, and its source", allow_abbrev=False
     )
     explain.add_argument("id", metavar="CHECK")
 
-    clean = commands.add_parser(
-        "clean", help="remove what runs that have died left in a cluster", allow_abbrev=False
-    )
+    clean = commands.add_parser("clean", help="remove what dead runs left in a cluster", allow_abbrev=False)
     if words[:1] == ["clean"]:
         from kubereach.cli import clean as cleaning
 
         cleaning.add_arguments(clean)
     rbac = commands.add_parser(
-        "rbac", help="print the rights that a run needs, for kubectl apply", allow_abbrev=False
+        "rbac", help="print the RBAC objects that a run needs, for kubectl apply", allow_abbrev=False
     )
     if words[:1] == ["rbac"]:
         from kubereach.cli import rbac as rights
 
         rights.add_arguments(rbac)
-    images = commands.add_parser("images", help="list the images that a run needs", allow_abbrev=False)
+    images = commands.add_parser(
+        "images", help="list the container images that a run needs", allow_abbrev=False
+    )
     if words[:1] == ["images"]:
         from kubereach.cli import images as needed
 
         needed.add_arguments(images)
     lab = commands.add_parser(
-        "lab", help="the embedded cluster: a shell or a command inside it", allow_abbrev=False
+        "lab", help="run a shell or a command in the embedded cluster", allow_abbrev=False
     )
     if words[:1] == ["lab"]:
         from kubereach_lab import cli as lab_cli
 
         lab_cli.add_arguments(lab)
     selftest = commands.add_parser(
-        "selftest", help="run the suites on labs with every fault, which they must catch", allow_abbrev=False
+        "selftest", help="test that the suites catch every fault of the lab", allow_abbrev=False
     )
     if words[:1] == ["selftest"]:
         from kubereach.selftest import command
@@ -212,7 +225,7 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
         refuse_elsewhere(lambda dest: getattr(namespace, dest), SHARED, chosen.target)
     chosen.settings()  # mistakes are told before pytest says a word
     if any(word.startswith(("-n", "--numprocesses")) for word in pytest_arguments):
-        raise UsageError("pytest-xdist cannot spread checks over processes", "Leave out -n.")
+        raise UsageError("pytest-xdist cannot distribute checks over processes", "Leave out -n.")
     suites = suites_folder()
     target = None
     if chosen.target == "lab" and not {"--collect-only", "--co"} & set(pytest_arguments):
@@ -235,7 +248,7 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
             if target is not None:
                 target.close()
         except Exception as error:
-            _complain(f"closing the lab: {type(error).__name__}: {error}")
+            _complain(f"closing the lab failed: {type(error).__name__}: {error}")
             code = code or CannotMeasure.exit_code
     return code
 
@@ -335,7 +348,7 @@ def _list(namespace: argparse.Namespace) -> int:
             _say()
         topic = check.topic
         _say(f"{check.id:{width}}  {check.level:4}  {check.requirement}")
-    _say(f"\n{len(checks)} checks. `kubereach explain ID` tells why each matters and where it comes from.")
+    _say(f"\n{len(checks)} checks. `kubereach explain ID` shows why a check matters and its source.")
     return 0
 
 
@@ -343,7 +356,7 @@ def _explain(namespace: argparse.Namespace) -> int:
     checks = {check.id: check for check in read_checks(suites_folder())}
     check = checks.get(namespace.id)
     if check is None:
-        raise UsageError(f"no check is called {namespace.id}", suggestion(namespace.id, list(checks)))
+        raise UsageError(f"no check has the id {namespace.id}", suggestion(namespace.id, list(checks)))
     _say(f"{check.id}  ({check.level}: {LEVELS[check.level]})\n")
     _say(textwrap.fill(check.requirement, 100))
     for paragraph in check.why.split("\n\n") if check.why else []:

@@ -19,23 +19,23 @@ _NAME = "kubereach"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Prints a ClusterRole, Roles and their bindings with exactly what a run needs, and a ServiceAccount that has "
-        "them, for `kubectl apply -f -`."
+        "Prints a ServiceAccount, a ClusterRole, Roles and bindings that grant exactly the "
+        "permissions of a run, for `kubectl apply -f -`."
     )
     parser.add_argument(
         "--namespace",
         metavar="NAME[,..]",
         action="append",
         default=[],
-        help="for runs with --namespace NAME: nothing but reading outside of these namespaces",
+        help="namespaces of runs with --namespace NAME; the account can only read outside of them",
     )
     parser.add_argument(
         "--account",
         metavar="NAMESPACE/NAME",
         default="default/kubereach",
-        help="the ServiceAccount (default default/kubereach)",
+        help="ServiceAccount to create (default: default/kubereach)",
     )
-    parser.add_argument("--user", metavar="NAME", help="give it to this user, without any ServiceAccount")
+    parser.add_argument("--user", metavar="NAME", help="bind to this user instead of a ServiceAccount")
     parser.add_argument("--image-pull-secret", metavar="[NAMESPACE/]NAME", help="for runs with this option")
 
 
@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     namespace, slash, name = arguments.account.partition("/")
     if not (namespace and slash and name):
         raise UsageError(
-            f"--account {arguments.account}: not of the form NAMESPACE/NAME", "For example default/kubereach."
+            f"--account {arguments.account}: not of the form NAMESPACE/NAME", "Example: default/kubereach."
         )
     documents = objects(needed(settings), namespace, name, arguments.user or "")
     say(yaml.safe_dump_all(documents, sort_keys=False, width=120, default_flow_style=None).rstrip())

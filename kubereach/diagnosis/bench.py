@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.outcome import LOCAL, OK, SeriesResult, in_words
+from kubereach.model.outcome import LOCAL, OK, SeriesResult, probes_in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_all
 
@@ -20,7 +20,7 @@ class Bench:
     """Runs series and remembers what came of them for a while; may be used by several threads."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], tuple[float, SeriesResult]] = {}
+        self._recent: dict[tuple[str, str], tuple[float, SeriesResult]] = {}
         self._lock = threading.Lock()
 
     def run(self, wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
@@ -28,11 +28,15 @@ class Bench:
         now = time.monotonic()
         keys = [(vantage.name, _key(series)) for vantage, series in wanted]
         with self._lock:
-            known = {key: seen[1] for key in keys if (seen := self._seen.get(key)) and now - seen[0] < _FRESH}
+            known = {
+                key: recent[1]
+                for key in keys
+                if (recent := self._recent.get(key)) and now - recent[0] < _FRESH
+            }
         missing = {key: pair for key, pair in zip(keys, wanted, strict=True) if key not in known}
         known.update(zip(missing, run_all(list(missing.values())), strict=True))
         with self._lock:
-            self._seen.update({key: (now, known[key]) for key in missing})
+            self._recent.update({key: (now, known[key]) for key in missing})
         for (vantage, _), key in zip(wanted, keys, strict=True):
             if known[key].outcomes[LOCAL]:
                 raise CannotMeasure(f"{vantage.name} could not probe")
@@ -52,10 +56,7 @@ def sound(result: SeriesResult) -> bool:
 def counted(results: Sequence[SeriesResult]) -> str:
     """``405 of 405 probes answered``, or what became of them."""
     probes = tuple(probe for result in results for probe in result.probes)
-    whole = SeriesResult(probes, 0.0)
     again = sum(probe.retransmits > 0 for probe in probes)
-    if whole.outcomes[OK] == len(probes):
-        return f"{len(probes)} of {len(probes)} probes answered" + (
-            f", {again} only after a packet was sent again" if again else ""
-        )
-    return f"of {len(probes)} probes: {in_words(whole.outcomes)}"
+    outcomes = SeriesResult(probes, 0.0).outcomes
+    suffix = f", {again} only after a retransmission" if again and outcomes[OK] == len(probes) else ""
+    return probes_in_words(outcomes) + suffix

@@ -15,7 +15,7 @@ _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)
 _TOPICS = {
     "dns": DNS, "headless": DNS, "externalname": DNS, "loadbalancer": BALANCER, "nodes": NETWORK,
 }  # fmt: skip
-_NOTHING_KNOWN = "nothing more is known than what failed"
+_NOTHING_KNOWN = "kubereach found no more than the failed checks"
 _EVERY = "every node"
 #: lines of evidence, and commands, of one cause
 _MOST = 6
@@ -69,15 +69,15 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
             cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))
             cause.explains(check)
             continue
-        seen = f"{failure.address}: {failure.got}"
+        observed = f"{failure.address}: {failure.got}"
         if failure.expected:
-            seen = f"{failure.address}: expected {failure.expected}, got {failure.got}"
+            observed = f"{failure.address}: expected {failure.expected}, got {failure.got}"
         cause = found.setdefault(
             (layer, _OBJECTS.get(layer, layer)), Cause(layer, _OBJECTS.get(layer, layer))
         )
         cause.explains(check)
         if len(cause.what) < _MOST:
-            cause.what.append(seen)
+            cause.what.append(observed)
             cause.evidence += [line for line in failure.evidence if line not in cause.evidence]
     return sorted(
         found.values(), key=lambda c: (-len(c.checks), _DEPTH.index(c.layer) if c.layer in _DEPTH else 9)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.network import direct, locate
-from kubereach.diagnosis.replicas import SPOKEN, TRIES, about, behind, named, said
+from kubereach.diagnosis.replicas import REPLIES, TRIES, about, behind, correct_answers, named
 from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
 from kubereach.expect.reach import series_for
 from kubereach.kube.cluster_dns import is_link_local
@@ -43,7 +43,7 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         "dns",
         count=_MANY if len(path.result.outcomes) > 1 else TRIES,
         timeout=vantage.context.settings.dns_timeout / 2,
-        wanted=tuple(SPOKEN),
+        wanted=tuple(REPLIES),
         stop_after=3,
         more={
             "message": message,
@@ -54,18 +54,18 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     def ask(series: Series) -> list[SeriesResult]:
         return bench.run([(vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
 
-    asked, over = ask(series), ""
-    if path.address.kind != "dns" and all(_truncated(one, right) for one in asked):
+    results, over = ask(series), ""
+    if path.address.kind != "dns" and all(_truncated(one, right) for one in results):
         # all that a resolver has of such an answer is that it must ask again
         over, series = " over TCP", replace(series, more={**series.more, "transport": "tcp"})
-        asked = ask(series)
+        results = ask(series)
     lines = [
-        f"replica {r.pod} ({r.address}){over}: {said(one, right)}"
-        for r, one in zip(replicas, asked, strict=True)
+        f"replica {r.pod} ({r.address}){over}: {correct_answers(one, right)}"
+        for r, one in zip(replicas, results, strict=True)
     ]
-    silent = [r for r, one in zip(replicas, asked, strict=True) if not _spoke(one)]
+    silent = [r for r, one in zip(replicas, results, strict=True) if not _replied(one)]
     wrong = [
-        r for r, one in zip(replicas, asked, strict=True) if not all(right(p.answer) for p in one.probes)
+        r for r, one in zip(replicas, results, strict=True) if not all(right(p.answer) for p in one.probes)
     ]
     see = (
         *(f"dig @{r.address} -p {r.port} {path.address.host if path.address.kind == 'resolve' else ''}".rstrip()
@@ -76,22 +76,26 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     if silent:
         return _silent(world, bench, silent, series, lines, see, short)
     if wrong or not replicas:
-        way = _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in asked) else None
+        way = (
+            _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in results) else None
+        )
         if way is not None:
             return way
-        what = "its answers are not what the API says"
+        what = "its answers differ from the API objects"
         if not replicas:
             what = "it has no endpoints"
-        elif any(one.outcomes.keys() - SPOKEN for one in asked):
-            what = "some questions are answered, others are not"
+        elif any(one.outcomes.keys() - REPLIES for one in results):
+            what = "it answers some queries and not others"
         name, nodes = named(wrong, replicas, short)
-        lines.insert(0, f"{path.vantage.name} asked for {path.failures[0].expected}")
+        lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
         return Finding(DNS, name, what, nodes, tuple(lines), see)
     at = path.address.host if path.address.kind == "dns" else world.cluster.dns_address
     if path.miss == RECORDS and (late := behind(bench, path, vantage, at, series, right, replicas, short)):
         return replace(late, evidence=(*late.evidence, *lines), next=see)
     # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
-    what = f"the DNS Service {at} does not pass on what each of its {len(replicas)} replicas answers right"
+    what = (
+        f"queries to the DNS Service {at} fail, while each of its {len(replicas)} replicas answers correctly"
+    )
     look = (f"nft list ruleset | grep {at}", f"conntrack -L -d {at}", *see[:1])
     place = (short.get(path.vantage.node, path.vantage.node),) if path.vantage.node else ()
     return Finding(
@@ -110,7 +114,7 @@ def _configured(world: World, path: Path) -> Finding | None:
     wanted = world.cluster.search_list(vantage.namespace)
     if own and (found.search[: len(wanted)] == wanted):
         return None
-    what = "the resolv.conf of its pods does not lead to the cluster's DNS and its names"
+    what = "the resolv.conf of its pods lacks the cluster's name server or search domains"
     lines = (
         f"nameservers {' '.join(found.nameservers) or 'none'}; search {' '.join(found.search) or 'none'}",
     )
@@ -121,7 +125,7 @@ def _configured(world: World, path: Path) -> Finding | None:
     return Finding(NODE, "kubelet", what, (vantage.name.rpartition("@")[2],), lines, see)
 
 
-def asked(path: Path) -> str:
+def queried_name(path: Path) -> str:
     """The name that the path is about."""
     message = path.series.more.get("message") if path.series else None
     return dns_message.question(str(message)) if message else path.address.host
@@ -147,7 +151,7 @@ def question(world: World, path: Path, subject: Subject | None) -> tuple[str, Ca
     exactly = path.wanted if path.wanted is not None else addresses(subject, rdtype)
 
     def right(answer: Answer) -> bool:
-        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in SPOKEN else None
+        reply = dns_message.read(answer.detail, rdtype) if answer.outcome in REPLIES else None
         if reply is None:
             return False
         if exactly is None:
@@ -166,8 +170,8 @@ def addresses(subject: Subject | None, rdtype: str) -> frozenset[str] | None:
     return frozenset(ip for ip in found if (":" in ip) == (rdtype == "AAAA"))
 
 
-def _spoke(result: SeriesResult) -> bool:
-    return bool(result.outcomes.keys() & SPOKEN)
+def _replied(result: SeriesResult) -> bool:
+    return bool(result.outcomes.keys() & REPLIES)
 
 
 def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
@@ -178,7 +182,7 @@ def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
 
 def _lossy(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
     """Whether nothing is wrong but that some questions are not answered."""
-    return _spoke(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
+    return _replied(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
 
 
 def _way(
@@ -205,13 +209,13 @@ def _silent(
     endpoints = [Endpoint(r.address, r.pod, nodes.get(r.pod, ""), r.port) for r in silent]
     group: list[Vantage] = list(world.pods)
     cells = direct(bench, group, endpoints, replace(series, count=3))
-    answered = [cell for cell in cells if _spoke(cell.result)]
+    answered = [cell for cell in cells if _replied(cell.result)]
     if answered:
         located = locate(cells, short, series)
         if located is not None and located.layer != "workload":
             return located
     name, place = named(silent, world.cluster.dns_replicas, short)
-    what = "it does not answer, wherever it is asked from"
+    what = "it does not answer queries from any node"
     return Finding(
         DNS,
         name,

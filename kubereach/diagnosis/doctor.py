@@ -69,7 +69,7 @@ class Doctor:
     def _examine(self, path: Path) -> Finding | None:
         world, bench = self._world, self._bench
         subject = subject_of(world, path.address)
-        if path.address.way == "dns" or _nameless(path):
+        if path.address.way == "dns" or _name_failed(path):
             wrong = self._records_wrong(path, subject)
             return wrong or dns.walk(world, bench, path, subject, self._short)
         if found := misled(world, bench, path, subject, self._short):
@@ -90,14 +90,14 @@ class Doctor:
         if unreachable is not None:
             return unreachable
         if above or not subject.endpoints:
-            return proxy.blamed(world, bench, path, subject, ())
-        return self._beneath(path, subject) or proxy.blamed(
+            return proxy.proxy_finding(world, bench, path, subject, ())
+        return self._below_proxy(path, subject) or proxy.proxy_finding(
             world, bench, path, subject, self._sound(path, subject)
         )
 
     def _records_wrong(self, path: Path, subject: Subject | None) -> Finding | None:
         """What is wrong with the EndpointSlices of a headless Service, which its records are made of."""
-        world, name = self._world, dns.asked(path)
+        world, name = self._world, dns.queried_name(path)
         named = subject_named(world, name, path.address.family) or subject
         for one in subjects_at(world, name) or ([named] if named else []):
             if one.service["spec"].get("clusterIP") == "None":
@@ -124,7 +124,7 @@ class Doctor:
             cells = network.direct(self._bench, self._group(path), endpoints, probing(path))
             return network.locate(cells, self._short, probing(path)) or network.snat(cells, self._short)
         if path.miss in _ABOVE:
-            return proxy.blamed(self._world, self._bench, path, None, ())
+            return proxy.proxy_finding(self._world, self._bench, path, None, ())
         return None
 
     def _pod_endpoints(self, path: Path) -> list[Endpoint]:
@@ -155,7 +155,7 @@ class Doctor:
                     return list(group)
         return list(world.pods)
 
-    def _beneath(self, path: Path, subject: Subject) -> Finding | None:
+    def _below_proxy(self, path: Path, subject: Subject) -> Finding | None:
         """What is broken between the node that translates and the endpoints."""
         series = probing(path)
         sources = proxy.translating(self._world, path)
@@ -165,7 +165,7 @@ class Doctor:
             pods = network.direct(self._bench, self._world.pods, subject.endpoints, series)
             return network.snat(pods, self._short)
         if all(cell.good for cell in cells):
-            return self._forgotten(path) if path.miss == misses.FLOW else None
+            return self._idle_broken(path) if path.miss == misses.FLOW else None
         if series.burst:
             # fewer at a time get through?
             few = network.direct(self._bench, sources, subject.endpoints, replace(series_for(path), count=12))
@@ -194,7 +194,7 @@ class Doctor:
             self._broken.append((bad, found))
         return found
 
-    def _forgotten(self, path: Path) -> Finding | None:
+    def _idle_broken(self, path: Path) -> Finding | None:
         """A connection that breaks of silence alone: nothing that is changed meanwhile can be to blame."""
         begun = [0.0, *sorted(probe.at for probe in path.result.probes)]
         silent = min(_SILENCE, max(later - sooner for sooner, later in pairwise(begun)) if begun[1:] else 0.0)
@@ -205,7 +205,7 @@ class Doctor:
         results = self._bench.run([(path.vantage, series) for series in held])
         if all(result.outcomes[OK] >= _PINGS for result in results):
             return None
-        what = f"connections that are silent for {silent:.1f} s break, though nothing is changed"
+        what = f"connections that are idle for {silent:.1f} s break although nothing changed"
         lines = (f"{path.vantage.name} to {path.address}: {counted(results)}",)
         node = self._short.get(path.vantage.node, path.vantage.node)
         see = (
@@ -217,7 +217,10 @@ class Doctor:
 
     def _limited(self, path: Path, cells: list[network.Cell]) -> Finding:
         count = path.series.count if path.series else 0
-        what = f"of {count} connections of one client at once some are refused or lost, also directly to pods"
+        what = (
+            f"some of {count} simultaneous connections of one client are refused or lost, also "
+            "directly to pods"
+        )
         bad = [cell for cell in cells if not cell.good]
         lines = tuple(f"{c.vantage.name} to pod {c.endpoint.pod}: {counted([c.result])}" for c in bad[:4])
         nodes = tuple(sorted({self._short.get(c.endpoint.node, c.endpoint.node) for c in bad}))
@@ -242,7 +245,7 @@ class Doctor:
         return [f"{many} directly ({counted([cell.result for cell in cells])})"]
 
 
-def _nameless(path: Path) -> bool:
+def _name_failed(path: Path) -> bool:
     """Whether it goes by a name, and it was the name that did not lead anywhere."""
     missed = [probe.answer for probe in path.result.probes if probe.answer.outcome != OK]
     return any(answer.outcome in _NAMES or answer.detail == NO_ADDRESS for answer in missed)

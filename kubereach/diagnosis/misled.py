@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench
 from kubereach.diagnosis.dns import addresses, question
-from kubereach.diagnosis.replicas import SPOKEN, TRIES, about, named, said
+from kubereach.diagnosis.replicas import REPLIES, TRIES, about, correct_answers, named
 from kubereach.diagnosis.subject import Subject, subject_named
 from kubereach.model.finding import DNS, Finding
 from kubereach.model.ip import is_address
@@ -42,13 +42,13 @@ def misled(
     replicas = world.cluster.dns.replicas
     timeout = path.vantage.context.settings.dns_timeout / 2
     series = Series(
-        "dns", count=TRIES, timeout=timeout, wanted=tuple(SPOKEN), stop_after=3, more={"message": message}
+        "dns", count=TRIES, timeout=timeout, wanted=tuple(REPLIES), stop_after=3, more={"message": message}
     )
     results = bench.run([(path.vantage, replace(series, host=r.address, port=r.port)) for r in replicas])
     wrong = [
         replica
         for replica, one in zip(replicas, results, strict=True)
-        if any(p.answer.outcome in SPOKEN and not right(p.answer) for p in one.probes)
+        if any(p.answer.outcome in REPLIES and not right(p.answer) for p in one.probes)
     ]
     # who is ready is seen a moment later here and there; which address a Service has is not
     certain = subject is not None and subject.service["spec"].get("clusterIP") != "None"
@@ -56,9 +56,10 @@ def misled(
         return None
     name, nodes = named(wrong, replicas, short)
     lines = [
-        f"replica {r.pod} ({r.address}): {said(one, right)}" for r, one in zip(replicas, results, strict=True)
+        f"replica {r.pod} ({r.address}): {correct_answers(one, right)}"
+        for r, one in zip(replicas, results, strict=True)
     ]
-    what = f"it does not say of {host} what the API says, so that clients are led astray"
+    what = f"its answers for {host} differ from the API objects, so that clients connect to wrong addresses"
     see = (
         *(f"dig @{r.address} -p {r.port} {host}" for r in wrong[:2]),
         about(world, "logs --tail=50 --prefix"),

@@ -55,7 +55,7 @@ def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> F
     if not bad:
         return None
     large = series.kind == "transfer" or int(str(series.more.get("size", 0))) > 1000
-    what = f"{_size(series)}{series.kind} probes of pods at their own addresses"
+    what = f"{_size(series)}{series.kind} probes to pod IPs"
     pod = _dead_pod(cells, series)
     if pod is not None:
         return _workload(pod, cells, series)
@@ -71,25 +71,25 @@ def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> F
     for node in sorted(nodes):
         around = [cell for cell in cells if node in (cell.vantage.node, cell.endpoint.node)]
         if len(nodes) > 1 and _all_of(bad, node) and _both_ways(around, node) and not large:
-            text = f"{what} fail both ways, from its pods and to them"
+            text = f"{what} fail in both directions, from its pods and to them"
             checks = ("sysctl net.ipv4.ip_forward", "sysctl net.netfilter.nf_conntrack_count", *see)
             return Finding(NODE, "node", text, (name(node),), evidence, checks)
     if not (into or out_of):
         hosts = sorted({cell.vantage.node for cell in bad})
-        text = f"{what} of the same node fail"
+        text = f"{what} on the same node fail"
         return Finding(NODE, "node", text, tuple(map(name, hosts)), evidence, see)
     between = {frozenset((cell.vantage.node, cell.endpoint.node)) for cell in bad if not cell.local}
     if len(between) == 1 and len(into) == 2:
         place = " and ".join(sorted(map(name, into)))
-        return Finding(NETWORK, f"pod network between {place}", f"{what} fail there alone", (), evidence, see)
+        return Finding(NETWORK, f"pod network between {place}", f"{what} fail only there", (), evidence, see)
     if len(into) == 1 and len(out_of) == 1:
         place = f"from {name(min(out_of))} to {name(min(into))}"
-        return Finding(NETWORK, f"pod network {place}", f"{what} fail there alone", (), evidence, see)
+        return Finding(NETWORK, f"pod network {place}", f"{what} fail only there", (), evidence, see)
     if len(into) == 1:
-        text = f"{what} of other nodes fail on the way to it"
+        text = f"{what} from other nodes to it fail"
         return Finding(NETWORK, "pod network", text, (name(min(into)),), evidence, see)
     if len(out_of) == 1:
-        text = f"{what} of other nodes fail on the way from it"
+        text = f"{what} from it to other nodes fail"
         return Finding(NETWORK, "pod network", text, (name(min(out_of)),), evidence, see)
     return Finding(NETWORK, "pod network between nodes", f"{what} fail", (), evidence, see)
 
@@ -144,9 +144,9 @@ def _dead_pod(cells: Sequence[Cell], series: Series) -> Endpoint | None:
 def _workload(endpoint: Endpoint, cells: Sequence[Cell], series: Series) -> Finding:
     mine = [cell for cell in cells if cell.endpoint == endpoint]
     where = f"port {endpoint.number} of pod {endpoint.pod} ({endpoint.address})"
-    what = f"{where} does not answer, wherever it is asked from"
+    what = f"{where} does not answer from any node"
     if _refuse(mine, series):
-        what = f"nobody listens on {where}"
+        what = f"no process listens on {where}"
     lines = tuple(f"from {cell.vantage.name}: {counted([cell.result])}" for cell in mine)
     see = (f"kubectl describe pod {endpoint.pod}", f"kubectl exec {endpoint.pod} -- ss -lntu")
     return Finding(WORKLOAD, "pods", what, (), lines, see)
@@ -185,13 +185,13 @@ def snat(
     nodes = set()
     for cell in cells:
         for probe in cell.result.probes:
-            seen = probe.answer.client
-            if seen and not cell.vantage.is_own(probe.answer) and seen not in (own or ()):
-                lines.append(f"{cell.vantage.name} is seen as {seen} by {cell.endpoint.pod}")
+            source_ip = probe.answer.client
+            if source_ip and not cell.vantage.is_own(probe.answer) and source_ip not in (own or ()):
+                lines.append(f"{cell.endpoint.pod} sees {cell.vantage.name} with the source IP {source_ip}")
                 nodes.add(short.get(cell.vantage.node, cell.vantage.node))
                 break
     if not lines:
         return None
-    what = "packets from pod to pod get another source address on their way"
+    what = "the network changes the source IP of packets between pods (SNAT)"
     see = ("nft list ruleset | grep -i masquerade", "kubectl -n kube-system get pods -o wide")
     return Finding(NETWORK, "pod network", what, tuple(sorted(nodes)), tuple(lines[:_MOST]), see)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kubereach.diagnosis.bench import Bench, counted, sound
 from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
-from kubereach.diagnosis.wording import seen
+from kubereach.diagnosis.wording import describe
 from kubereach.model import misses
 from kubereach.model.finding import BALANCER, NETWORK, NODE, PROXY, Finding
 from kubereach.model.outcome import OK, REFUSED, RESET, SeriesResult
@@ -52,11 +52,11 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
     if result.outcomes.keys() & {OK, REFUSED, RESET}:
         return None
     short = _short(world, name)
-    what = f"nothing comes back to {path.vantage.name}, not even from a port that nobody listens on"
+    what = f"no reply to {path.vantage.name} at all, not even a refusal from a closed port"
     if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE):
         others = [(v, closed) for v in world.nodes if v.node != name] if len(world.nodes) else []
         if any(one.outcomes.keys() & {OK, REFUSED, RESET} for one in bench.run(others)):
-            return _shut_in(path, counted([result]))
+            return _no_egress(path, counted([result]))
     see = (
         f"ping {path.address.host}",
         f"kubectl describe node {name}",
@@ -65,46 +65,53 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
     return Finding(NODE, "node", what, (short,), (f"tcp port 1: {counted([result])}",), see)
 
 
-def _shut_in(path: Path, said: str) -> Finding:
+def _no_egress(path: Path, counts: str) -> Finding:
     """A node that answers other nodes and not the pods."""
-    what = f"pods do not get out of it: {path.address.host} answers other nodes, and not {path.vantage.name}"
+    what = (
+        f"pods on this node cannot reach {path.address.host}, other nodes can "
+        f"({path.vantage.name} gets no reply)"
+    )
     see = (
         f"ip route get {path.address.host}  # in a pod",
         "nft list ruleset | grep -i -e masquerade -e drop  # on the pod's node",
         "kubectl -n kube-system get pods -o wide  # the CNI's agents",
     )
     node = path.vantage.name.rpartition("@")[2]
-    return Finding(NETWORK, "pod network", what, (node,) if node else (), (f"tcp port 1: {said}",), see)
+    return Finding(NETWORK, "pod network", what, (node,) if node else (), (f"tcp port 1: {counts}",), see)
 
 
-def blamed(
-    world: World, bench: Bench, path: Path, subject: Subject | None, beneath: Sequence[str]
+def proxy_finding(
+    world: World, bench: Bench, path: Path, subject: Subject | None, working: Sequence[str]
 ) -> Finding:
-    """The layer that is left, and the nodes on which it fails. `beneath` says what was found to work."""
+    """The layer that is left, and the nodes on which it fails. `working` says what was found to work."""
     if path.miss == misses.ANSWERED and path.vantage.kind == OUTSIDE and path.address.way == "clusterip":
         return _routed(path, subject)
-    taken = _taken(subject) if path.address.way == "loadbalancer" else None
-    if taken is not None:
-        return taken
-    what = seen(world, path, subject)
-    if beneath:
-        what += f", {beneath[0]}"
+    foreign = _foreign_controller(subject) if path.address.way == "loadbalancer" else None
+    if foreign is not None:
+        return foreign
+    what = describe(world, path, subject)
+    if working:
+        what += f"; {working[0]}"
     own = f"{path.vantage.name}: {counted([path.result])}"
-    ways = _other_nodes(world, path)
-    lines = [own, *beneath]
+    alternatives = _other_nodes(world, path)
+    lines = [own, *working]
     places = [address_node(world, path) or path.vantage.node]
-    if ways and path.miss in _TOLD:
-        results = bench.run([(v, _series(path, host)) for v, host, _ in ways])
-        wrong = _TOLD[path.miss]
-        bad = [(node, r) for (_, _, node), r in zip(ways, results, strict=True) if wrong(path, subject, r)]
+    if alternatives and path.miss in _REPEATED:
+        results = bench.run([(v, _series(path, host)) for v, host, _ in alternatives])
+        wrong = _REPEATED[path.miss]
+        bad = [
+            (node, r)
+            for (_, _, node), r in zip(alternatives, results, strict=True)
+            if wrong(path, subject, r)
+        ]
         good = [
-            (node, r) for (_, _, node), r in zip(ways, results, strict=True) if not wrong(path, subject, r)
+            (node, r)
+            for (_, _, node), r in zip(alternatives, results, strict=True)
+            if not wrong(path, subject, r)
         ]
         # the one that was seen to fail counts even if it works again by now
         places = list(dict.fromkeys([*places, *(node for node, _ in bad)]))
-        lines += [
-            f"the same by way of {_short(world, node)}: {counted([r])}" for node, r in (*bad, *good)[:6]
-        ]
+        lines += [f"via {_short(world, node)}: {counted([r])}" for node, r in (*bad, *good)[:6]]
     nodes = tuple(_short(world, node) for node in places if node)
     if _balancers(world, bench, path, subject):
         see = (*_service_commands(subject), "the load balancer controller's log")
@@ -120,19 +127,22 @@ def blamed(
 
 
 def _routed(path: Path, subject: Subject | None) -> Finding:
-    what = f"there is a route from outside to cluster IPs: {path.address.host} answers {path.vantage.name}"
+    what = f"cluster IPs are routed from outside: {path.address.host} answers {path.vantage.name}"
     see = (f"ip route get {path.address.host}  # outside", *_service_commands(subject))
     return Finding(NETWORK, "routes", what, (), (counted([path.result]),), see)
 
 
-def _taken(subject: Subject | None) -> Finding | None:
+def _foreign_controller(subject: Subject | None) -> Finding | None:
     """A Service of our own class that a controller has taken charge of all the same."""
     spec = subject.service["spec"] if subject else {}
     if subject is None or CLEANUP not in (subject.service["metadata"].get("finalizers") or ()):
         return None
     if spec.get("loadBalancerClass") != OWN_CLASS:
         return None
-    what = f"somebody serves Service {subject.name}, though it is of the class {spec['loadBalancerClass']}"
+    what = (
+        f"a controller serves Service {subject.name} despite its loadBalancerClass "
+        f"{spec['loadBalancerClass']}"
+    )
     lines = (f"it has the finalizer {CLEANUP}",)
     return Finding(BALANCER, "load balancer", what, (), lines, _service_commands(subject))
 
@@ -148,9 +158,9 @@ def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) 
         return not _hides_clients(world, bench, path, subject)
     results = bench.run([(v, _series(path, path.address.host)) for v in world.pods])
     if path.miss == misses.MISSING:
-        seen_inside = {pod for result in results for pod in result.backends}
-        return seen_inside >= {endpoint.pod for endpoint in subject.endpoints}
-    wrong = _TOLD.get(path.miss, _lost)
+        backends_inside = {pod for result in results for pod in result.backends}
+        return backends_inside >= {endpoint.pod for endpoint in subject.endpoints}
+    wrong = _REPEATED.get(path.miss, _lost)
     return not any(wrong(path, subject, result) for result in results)
 
 
@@ -183,7 +193,7 @@ def _lost(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  #
     return not sound(result)
 
 
-def _strangers(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
+def _other_backends(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  # noqa: ARG001
     return subject is not None and bool(result.backends.keys() - {e.pod for e in subject.endpoints})
 
 
@@ -201,9 +211,9 @@ def _port(path: Path, subject: Subject | None, result: SeriesResult) -> bool:  #
 
 
 #: by what was missed: whether another way's series misses the same. What is not here is seen on one node alone
-_TOLD: dict[str, Callable[[Path, Subject | None, SeriesResult], bool]] = {
+_REPEATED: dict[str, Callable[[Path, Subject | None, SeriesResult], bool]] = {
     misses.LOST: _lost,
-    misses.BACKENDS: _strangers,
+    misses.BACKENDS: _other_backends,
     misses.ANSWERED: _answered,
     misses.PORT: _port,
 }

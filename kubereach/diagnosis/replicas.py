@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: questions to each replica
 TRIES = 60
 #: outcomes that a server has said
-SPOKEN = frozenset({OK, NODATA, NXDOMAIN, SERVFAIL})
+REPLIES = frozenset({OK, NODATA, NXDOMAIN, SERVFAIL})
 
 
 def named(
@@ -48,14 +48,16 @@ def behind(
     own = [replica for replica in replicas if replica.address == path.address.host]
     name, nodes = named(own, replicas, short)
     one = "it" if own else "a replica"
-    what = f"{one} answered what the API does not say, and has caught up by now: it was behind"
-    told = f"{path.vantage.name} was told {path.failures[0].got}, not {path.failures[0].expected}"
-    return Finding(DNS, name, what, nodes, (told, f"the same question to {at} now: {said(again, right)}"))
+    what = f"{one} returned a stale answer and is up to date by now"
+    line = f"{path.vantage.name} got {path.failures[0].got}, expected {path.failures[0].expected}"
+    return Finding(
+        DNS, name, what, nodes, (line, f"the same query to {at} now: {correct_answers(again, right)}")
+    )
 
 
-def said(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
+def correct_answers(result: SeriesResult, right: Callable[[Answer], bool]) -> str:
     good = sum(right(probe.answer) for probe in result.probes)
-    return f"{good} of {len(result.probes)} answers right; {counted([result])}"
+    return f"{good} of {len(result.probes)} answers correct; {counted([result])}"
 
 
 def about(world: World, command: str) -> str:

@@ -15,9 +15,9 @@ _BIG = frozenset({"transfer"})
 
 def probing(path: Path, count: int = 0) -> Series:
     """A series as the one that failed, of `count` probes or as many as notice what ``settings.loss`` says."""
-    asked = path.series
-    if asked is None or asked.kind in ("flow", "dns"):
-        asked = series_for(path)
-    if asked.kind in _BIG or asked.burst:
-        return asked
-    return replace(asked, count=count or hold_length(path.vantage.context.settings), stop_after=3)
+    series = path.series
+    if series is None or series.kind in ("flow", "dns"):
+        series = series_for(path)
+    if series.kind in _BIG or series.burst:
+        return series
+    return replace(series, count=count or hold_length(path.vantage.context.settings), stop_after=3)

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 _VERBS = {TIMEOUT: "timed out", REFUSED: "were refused", RESET: "were reset"}
 _MISSES = {
-    misses.LOST: "is not always answered",
-    misses.BACKENDS: "is answered by pods that are not its endpoints",
-    misses.MISSING: "is not answered by all of its endpoints",
-    misses.PORT: "gets to another port than its target port",
-    misses.SOURCE: "does not show its pods the client's own address",
-    misses.SPREAD: "does not keep to the Service's session affinity",
-    misses.SHARE: "is not spread evenly over its endpoints",
-    misses.ANSWERED: "is answered and must not be",
-    misses.NO_REFUSAL: "is neither served nor refused",
-    misses.FLOW: "does not carry an open connection, or a UDP flow, as it must",
-    misses.RECORDS: "is not answered with the right records",
-    misses.STATUS: "does not answer with the right status",
+    misses.LOST: "does not answer every probe",
+    misses.BACKENDS: "gets answers from pods that are not its endpoints",
+    misses.MISSING: "gets no answer from some of its endpoints",
+    misses.PORT: "reaches another port than its target port",
+    misses.SOURCE: "does not preserve the client source IP",
+    misses.SPREAD: "does not follow the Service's session affinity",
+    misses.SHARE: "does not balance connections evenly over its endpoints",
+    misses.ANSWERED: "answers but must not",
+    misses.NO_REFUSAL: "neither answers nor refuses connections",
+    misses.FLOW: "breaks or misdirects an open connection or UDP flow",
+    misses.RECORDS: "answers with the wrong records",
+    misses.STATUS: "answers with the wrong HTTP status",
 }
 
 
-def seen(world: World, path: Path, subject: Subject | None) -> str:
+def describe(world: World, path: Path, subject: Subject | None) -> str:
     """``2 of 60 connections from pod@worker2 to clusterip 10.96.3.7:80 (Service a/web) timed out``."""
     address = path.address
     place = f"{address.way} {address.host}:{address.port}" + (f" (Service {subject.name})" if subject else "")
@@ -45,12 +45,12 @@ def seen(world: World, path: Path, subject: Subject | None) -> str:
             return f"{sum(lost.values())} {start} {verb or 'were lost: ' + in_words(lost)}{itself}"
         again = sum(probe.retransmits > 0 for probe in path.result.probes)
         if again:
-            return f"{again} {start} took a packet twice"
+            return f"{again} {start} needed a retransmission"
     if path.miss == misses.BACKENDS and subject is not None:
-        strangers = _strangers(world, path, subject)
-        if strangers:
+        others = _other_backends(world, path, subject)
+        if others:
             return (
-                f"{sum(strangers.values())} {start} were answered by {_names(strangers)}, no endpoint of it"
+                f"{sum(others.values())} {start} were answered by {_names(others)}, not among its endpoints"
             )
     return f"{place} {_MISSES.get(path.miss, 'fails')}"
 
@@ -60,7 +60,7 @@ def _is_endpoint(path: Path, subject: Subject | None) -> bool:
     return subject is not None and path.vantage.pod in {endpoint.pod for endpoint in subject.endpoints}
 
 
-def _strangers(world: World, path: Path, subject: Subject) -> Counter[str]:
+def _other_backends(world: World, path: Path, subject: Subject) -> Counter[str]:
     """Who answered and is no endpoint, with the address: ``web-1 (10.244.1.7)``."""
     own = {endpoint.pod for endpoint in subject.endpoints}
     addresses = {

@@ -28,11 +28,11 @@ def pods_wrong(world: World, subject: Subject) -> Finding | None:
     if not subject.pods:
         lines = differences(subject.service["spec"]["selector"], world.board.all("Pod", meta["namespace"]))
         return Finding(
-            WORKLOAD, f"Service {subject.name}", "its selector matches no pod", (), tuple(lines), see
+            WORKLOAD, f"Service {subject.name}", "the selector matches no pod", (), tuple(lines), see
         )
     states = tuple(f"pod {pod['metadata']['name']}: {_state(pod)}" for pod in subject.pods)
     see = (f"kubectl -n {meta['namespace']} describe pod {subject.pods[0]['metadata']['name']}", *see[:1])
-    return Finding(WORKLOAD, f"Service {subject.name}", "none of its pods is ready", (), states, see)
+    return Finding(WORKLOAD, f"Service {subject.name}", "none of the selected pods is ready", (), states, see)
 
 
 def _state(pod: Object) -> str:
@@ -46,7 +46,7 @@ def _state(pod: Object) -> str:
             return f"{waiting.get('reason')}: {waiting.get('message', '')}" + (
                 f" (restarted {again} times)" if again else ""
             )
-    return "ready" if is_ready(pod) else f"{status.get('phase', 'unknown')}, its readiness probe fails"
+    return "ready" if is_ready(pod) else f"{status.get('phase', 'unknown')}, readiness probe fails"
 
 
 def _last_ones(subject: Subject) -> list[Object]:
@@ -68,7 +68,7 @@ def slices_late(world: World, subject: Subject) -> Finding | None:
     seconds = world.slice_lag.longest(meta["namespace"], meta["name"])
     if seconds < _LAG:
         return None
-    what = f"those of Service {subject.name} were {seconds:.1f} s behind its pods"
+    what = f"those of Service {subject.name} were updated {seconds:.1f} s after its pods changed"
     see = ("kubectl -n kube-system logs -l component=kube-controller-manager --tail=50",)
     return Finding(API, "EndpointSlices", what, (), (), see)
 
@@ -77,7 +77,8 @@ def hostnames_wrong(subject: Subject) -> Finding | None:
     """Pods with a name of their own below the Service's, which EndpointSlices must pass on to DNS."""
     meta = subject.service["metadata"]
     lines = [
-        f"pod {pod['metadata']['name']} ({address}) has the hostname {pod['spec']['hostname']}, which is not listed"
+        f"pod {pod['metadata']['name']} ({address}) has the hostname {pod['spec']['hostname']}, "
+        "its endpoint does not"
         for pod in subject.pods
         if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == meta["name"]
         for address in [pod.get("status", {}).get("podIP", "")]
@@ -88,10 +89,10 @@ def hostnames_wrong(subject: Subject) -> Finding | None:
 
 def hints_wrong(subject: Subject) -> Finding | None:
     """EndpointSlices that do not say for whom each endpoint is, though the Service asks for that."""
-    asked = subject.service["spec"].get("trafficDistribution")
-    if not asked or any(endpoint.hinted for endpoint in subject.listed.values()):
+    distribution = subject.service["spec"].get("trafficDistribution")
+    if not distribution or any(endpoint.hinted for endpoint in subject.listed.values()):
         return None
-    lines = [f"trafficDistribution is {asked}, and none of {len(subject.listed)} endpoints has hints"]
+    lines = [f"trafficDistribution is {distribution}, but none of {len(subject.listed)} endpoints has hints"]
     return _slices(subject, "have no hints", lines)
 
 
@@ -102,22 +103,25 @@ def slices_wrong(subject: Subject) -> Finding | None:
     ready = {address for address, endpoint in subject.listed.items() if endpoint.ready}
     missing, extra = sorted(subject.expected.keys() - ready), sorted(ready - subject.expected.keys())
     wrong = [
-        f"{address} is listed with port {subject.listed[address].number}, its pod means {endpoint.number}"
+        f"{address} is listed with port {subject.listed[address].number}, its target port is "
+        f"{endpoint.number}"
         for address, endpoint in sorted(subject.expected.items())
         if address in ready and endpoint.number and subject.listed[address].number not in (0, endpoint.number)
     ]
-    lines = [f"pod {subject.expected[a].pod} ({a}) is ready and not listed as ready" for a in missing]
-    lines += [f"{a} ({subject.listed[a].pod}) is listed as ready and is not a ready pod of it" for a in extra]
+    lines = [f"pod {subject.expected[a].pod} ({a}) is ready but not listed as ready" for a in missing]
+    lines += [
+        f"{a} ({subject.listed[a].pod}) is listed as ready but is not one of its ready pods" for a in extra
+    ]
     lines += wrong
     if not subject.expected:
         lines += [
-            f"pod {pod['metadata']['name']} is terminating, still serves and is not listed"
+            f"pod {pod['metadata']['name']} is terminating and still serving but not listed"
             for pod in _last_ones(subject)
             if not set(addresses_of(pod)) & subject.listed.keys()
         ]
     if not lines:
         return None
-    return _slices(subject, f"do not say what its pods are: {lines[0]}", lines)
+    return _slices(subject, f"do not match its pods: {lines[0]}", lines)
 
 
 def _slices(subject: Subject, what: str, lines: list[str]) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from kubereach.expect.settle import current_check
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.probe.context import RunContext
 
 
@@ -16,4 +16,4 @@ class _InRun(Protocol):
 
 def add_note(where: _InRun, text: str) -> None:
     """Put a line into the report of the check that is running; `where` is its world, or a vantage."""
-    where.context.bus.emit(Told(current_check.get(), text))
+    where.context.bus.emit(Note(current_check.get(), text))

@@ -13,7 +13,7 @@ from kubereach.expect.overload import not_measured, overloaded
 from kubereach.expect.where import Where, addresses_of
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.finding import DNS, Finding
 from kubereach.model.misses import ANSWERED, RECORDS
 from kubereach.model.outcome import LOCAL
@@ -118,7 +118,7 @@ def control_after(all_paths: Sequence[Path], control: Callable[[], _Result]) -> 
 def _tell_besides(path: Path, error: KubereachError) -> None:
     """Put into the report what could not be measured beside something that failed."""
     path.vantage.context.bus.emit(
-        Told(current_check.get(), f"could not be measured besides: {error.message}")
+        Note(current_check.get(), f"could not be measured besides: {error.message}")
     )
 
 

@@ -42,14 +42,14 @@ def configuration(access: ClusterAccess) -> Any:
         except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
             where = "the pod's service account" if access.service_account else "the kubeconfig"
             raise UsageError(
-                f"{where} cannot be used: {' '.join(str(error).split())[:200]}", "See `kubectl config view`."
+                f"cannot use {where}: {' '.join(str(error).split())[:200]}", "See `kubectl config view`."
             ) from error
     if complaints:  # the client goes on without credentials when a plugin fails
         # on a terminal its words have gone there, and the client stumbles over their absence
-        said = complaints[0] if complaints[0].startswith("exec:") else "its message is above"
+        complaint = complaints[0] if complaints[0].startswith("exec:") else "see its message above"
         raise CannotMeasure(
-            f"the plugin that gets the credentials failed: {' '.join(said.removeprefix('exec: ').split())[:300]}",
-            "Run `kubectl version` to see what it wants: a login, or an update.",
+            f"the credential plugin failed: {' '.join(complaint.removeprefix('exec: ').split())[:300]}",
+            "Run `kubectl version` to see whether the plugin needs a login or an update.",
         )
     _through_proxy(made, access)
     return made
@@ -86,8 +86,8 @@ def _through_proxy(made: Any, access: ClusterAccess) -> None:
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
         raise UsageError(
-            f"the proxy {_without_password(proxy)} cannot be used: exec needs one that is spoken to over plain HTTP",
-            "Name such a one in proxy-url or HTTPS_PROXY, or except the API server by NO_PROXY.",
+            f"cannot use the proxy {_without_password(proxy)}: exec needs a proxy with an http:// URL",
+            "Set proxy-url or HTTPS_PROXY to an http:// URL, or add the API server to NO_PROXY.",
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     made.proxy, made.no_proxy = f"http://{host}:{parts.port or 80}", _NOBODY

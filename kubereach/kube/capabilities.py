@@ -36,26 +36,26 @@ class Offers:
     def same_node_finding(self) -> FeatureState:
         """Whether endpoints of the client's node can be preferred."""
         refusal = self.refused.get(SAME_NODE)
-        return FeatureState(not refusal, refusal or f"the API server takes {SAME_NODE}")
+        return FeatureState(not refusal, refusal or f"the API server accepts {SAME_NODE}")
 
     def same_zone_finding(self, zones: Collection[str]) -> FeatureState:
         """Whether endpoints of the client's zone can be preferred; `zones` are those of the nodes, "" for none."""
         if not self.same_zone:
             return FeatureState(False, self.refused[SAME_ZONE])
         named = sorted({zone for zone in zones if zone})
-        where = f"zones of nodes: {', '.join(named) or 'none'}"
+        where = f"node zones: {', '.join(named) or 'none'}"
         return FeatureState(
-            len(named) > 1 and "" not in zones, f"{where}; the API server takes {self.same_zone}"
+            len(named) > 1 and "" not in zones, f"{where}; the API server accepts {self.same_zone}"
         )
 
 
 def ask(api: Api, namespace: str = "default") -> Offers:
     """Ask the API server, by dry runs in a namespace. Raises `ApiError` only if it does not answer."""
-    families, said = _families(api, namespace)
+    families, answer = _families(api, namespace)
     refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, namespace, name))}
     if SAME_ZONE in refused and (why := _refusal(api, namespace, CLOSE)):
         refused[CLOSE] = why
-    return Offers(families, said, refused)
+    return Offers(families, answer, refused)
 
 
 def _service(namespace: str, spec: Object) -> Object:
@@ -71,9 +71,9 @@ def _families(api: Api, namespace: str) -> tuple[tuple[str, ...], str]:
     try:
         made = api.create(_service(namespace, {"ipFamilyPolicy": "RequireDualStack"}), dry_run=True)
     except ApiError as error:
-        return (), f"a Service of both IP families is refused: {_reason(error)}"
+        return (), f"the API server rejects a dual-stack Service: {_reason(error)}"
     families = tuple(made["spec"].get("ipFamilies") or ())
-    return families, f"a Service of both IP families gets {' and '.join(families) or 'none'}"
+    return families, f"IP families of a dual-stack Service: {' and '.join(families) or 'none'}"
 
 
 def _reason(error: ApiError) -> str:
@@ -86,9 +86,11 @@ def _refusal(api: Api, namespace: str, distribution: str) -> str:
     try:
         made = api.create(_service(namespace, {"trafficDistribution": distribution}), dry_run=True)
     except ApiError as error:
-        since = f", which came with Kubernetes {_SINCE[distribution]}," if distribution in _SINCE else ""
-        return f"trafficDistribution {distribution}{since} is refused: {_reason(error)}"
+        since = f" (new in Kubernetes {_SINCE[distribution]})" if distribution in _SINCE else ""
+        return f"the API server rejects trafficDistribution {distribution}{since}: {_reason(error)}"
     if made["spec"].get("trafficDistribution") != distribution:
         # what a server does not know, or has a feature gate for that is off, it drops without a word
-        return "the API server keeps no spec.trafficDistribution: it does so by default since Kubernetes 1.31"
+        return (
+            "the API server drops spec.trafficDistribution, which is enabled by default since Kubernetes 1.31"
+        )
     return ""

@@ -59,7 +59,7 @@ def object_path(obj: Object) -> str:
     return path_of((obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"])
 
 
-_EXEC_REMEDY = "Try `kubectl exec`; a proxy between here and the API server must let WebSockets pass."
+_EXEC_REMEDY = "Try `kubectl exec`; a proxy in front of the API server must support WebSockets."
 
 
 class Api:
@@ -102,8 +102,9 @@ class Api:
             found = None
         if not isinstance(found, dict):
             raise CannotMeasure(
-                f"{self._transport.where} answered with something that is not a Kubernetes object",
-                "Is the kubeconfig's server an API server? A proxy or a login page may answer in its place.",
+                f"the answer of {self._transport.where} is not a Kubernetes object",
+                "Check the server in the kubeconfig: a proxy or a login page may answer instead of the "
+                "API server.",
             )
         return found
 
@@ -133,7 +134,7 @@ class Api:
             return self._object(self._transport.send("POST", path, {"dryRun": "All"}, obj))
         with self._creating:
             if self._no_more_objects:
-                raise CannotMeasure("the run is over")
+                raise CannotMeasure("the run has ended")
             self._under_way += 1
         try:
             return self._create(path, obj)
@@ -199,12 +200,12 @@ class Api:
         kind, version = str(listed["kind"]).removesuffix("List"), listed["apiVersion"]
         listed["items"] = [{**item, "kind": kind, "apiVersion": version} for item in listed["items"] or ()]
         yield "LISTED", listed
-        asked = {
+        parameters = {
             "watch": "true",
             "resourceVersion": listed["metadata"]["resourceVersion"],
             "timeoutSeconds": max(1, int(seconds)),
         }
-        response = self._transport.send("GET", path, {**query, **asked}, None, seconds + 5, stream=True)
+        response = self._transport.send("GET", path, {**query, **parameters}, None, seconds + 5, stream=True)
         try:
             pending = b""
             for part in response.stream(65536):
@@ -246,7 +247,8 @@ class Api:
             if error.status_code == 403:
                 raise CannotMeasure(
                     f"{what} is forbidden: {message}",
-                    "Probes start inside pods: kubereach needs `create` and `get` on pods/exec in its namespaces.",
+                    "kubereach starts probes inside pods and needs `create` and `get` on pods/exec in its "
+                    "namespaces.",
                 ) from error
             raise CannotMeasure(f"{what} failed: {message}", _EXEC_REMEDY) from error
         except (WebSocketException, OSError, ValueError) as error:

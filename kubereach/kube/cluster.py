@@ -18,10 +18,10 @@ from kubereach.model.errors import CannotMeasure, Unsupported
 from kubereach.model.features import FeatureState
 from kubereach.model.ip import first_of
 from kubereach.model.settings import Settings
-from kubereach.model.versions import of_server, untried
+from kubereach.model.versions import of_server, untested
 
 #: the remedy where the DNS Service is in a namespace that the run may not read
-LIST_MORE = "Let the run list Services and EndpointSlices in all namespaces."
+LIST_MORE = "Allow the run to list Services and EndpointSlices in all namespaces."
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Cluster:
         """For reports: plain values, no secrets."""
         return {
             "version": self.version,
-            **({"version note": note} if (note := untried(self.version)) else {}),
+            **({"version note": note} if (note := untested(self.version)) else {}),
             "api server": self.host,
             "nodes": [node.name for node in self.nodes],
             "node addresses": [node.address for node in self.nodes],
@@ -120,7 +120,9 @@ class Cluster:
         if not dns.replicas and dns.problem:
             raise Unsupported(dns.problem, LIST_MORE)
         if not dns.replicas:
-            raise CannotMeasure(f"the DNS Service {dns} has no endpoints", "See its pods.")
+            raise CannotMeasure(
+                f"the DNS Service {dns} has no endpoints", "Check the pods of the cluster's DNS server."
+            )
         return dns.replicas
 
     @property
@@ -128,9 +130,9 @@ class Cluster:
         """The DNS Service, or what pods have as their name server. Raises `CannotMeasure` when neither is known."""
         if self.dns is None:
             raise CannotMeasure(
-                "the cluster's DNS Service was not found",
-                "Looked for: a Service with the cluster IP that pods have as nameserver in /etc/resolv.conf, one in "
-                "kube-system with the label k8s-app=kube-dns.",
+                "cannot find the cluster's DNS Service",
+                "Neither the name server in the pods' /etc/resolv.conf is the cluster IP of a Service, "
+                "nor has a Service in kube-system the label k8s-app=kube-dns.",
             )
         return self.dns
 
@@ -230,13 +232,13 @@ def inspect(api: Api, settings: Settings) -> Cluster:
         raise CannotMeasure(
             f"not allowed to read cluster information: {error}",
             # what a very old server does not serve is no matter of rights
-            (untried(version) if error.status == 404 else "")
-            or "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -",
+            (untested(version) if error.status == 404 else "")
+            or "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -",
         ) from error
     if not found:
         why = "; ".join(in_words(left_out))
         raise CannotMeasure(
-            f"the cluster has no node that our pods can run on: {why}" if why else "the cluster has no nodes",
+            f"no node of the cluster can run kubereach's pods: {why}" if why else "the cluster has no nodes",
             "See `kubectl get nodes`.",
         )
     return facts

@@ -83,15 +83,15 @@ def as_pods_have_it(
     found = _most(_domain_of(namespace, conf) for namespace, conf in confs)
     if found and found != domain:
         if idea.source:
-            notes.append(f"pods search the domain {found}, {idea.source} says {domain}")
+            notes.append(f"the search domain of pods is {found}, but {idea.source} says {domain}")
         # who sets it knows better
         domain = domain if settings.cluster_domain else found
     # a link-local name server is a cache on the node (NodeLocal DNSCache): no Service has its address
     servers = [tuple(s for s in conf.nameservers if not is_link_local(s)) for _, conf in confs]
-    asked = _most(" ".join(some) for some in servers).split()
-    dns = _serving(api, asked, idea.dns) if asked else idea.dns or _known_elsewhere(api)
+    name_servers = _most(" ".join(some) for some in servers).split()
+    dns = _serving(api, name_servers, idea.dns) if name_servers else idea.dns or _known_elsewhere(api)
     if dns and idea.dns and (dns.namespace, dns.name) != (idea.dns.namespace, idea.dns.name):
-        notes.append(f"pods ask {dns}, not {idea.dns}, which has the label of cluster DNS")
+        notes.append(f"pods use the DNS Service {dns}, not {idea.dns}, which has the label k8s-app=kube-dns")
     if dns and dns.problem:
         notes.append(dns.problem)
     return Resolving(domain, dns, idea.source, tuple(notes))
@@ -116,13 +116,13 @@ def is_link_local(address: str) -> bool:
         return False
 
 
-def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None:
+def _serving(api: Api, name_servers: Sequence[str], labelled: Dns | None) -> Dns | None:
     """The Service that has the first of the name servers that pods ask among its cluster IPs.
 
     One that nobody has is a mistake of the kubelet's: then the Service with the label is what pods should ask.
     """
-    server = asked[0]
-    if labelled and list(asked) == [labelled.address]:
+    server = name_servers[0]
+    if labelled and list(name_servers) == [labelled.address]:
         return labelled
     try:
         # the selector spares large clusters most of it; what does not know it gives all
@@ -138,13 +138,13 @@ def _serving(api: Api, asked: Sequence[str], labelled: Dns | None) -> Dns | None
         may_list = True
     for service in services:
         if server in _addresses(service):
-            own = tuple(one for one in asked if one in _addresses(service))
+            own = tuple(one for one in name_servers if one in _addresses(service))
             return replace(_with_endpoints(api, service, server), nameservers=own)
     if may_list:
         return labelled
     why = (
-        f"pods ask the name server {server}: no Service in kube-system has this cluster IP, "
-        "and the run may not list Services in other namespaces"
+        f"no Service in kube-system has the cluster IP {server}, which is the name server of "
+        "pods, and the run is not allowed to list Services in other namespaces"
     )
     return Dns("", "", server, (), why, (server,))
 
@@ -183,7 +183,7 @@ def _with_endpoints(api: Api, service: Object, address: str) -> Dns:
     except ApiError as error:
         if error.status != 403:
             raise
-        why = f"the run may not list the EndpointSlices of the DNS Service {namespace}/{name}"
+        why = f"the run is not allowed to list the EndpointSlices of the DNS Service {namespace}/{name}"
         return Dns(namespace, name, address, (), why, (address,))
     family = "IPv6" if ":" in address else "IPv4"
     found = [r for part in slices if part.get("addressType", family) == family for r in _replicas(part)]

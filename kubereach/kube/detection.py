@@ -23,7 +23,7 @@ from kubereach.model.settings import Settings
 # Some features can only be seen by using them: a load balancer by waiting for an address, the host network by creating
 # a pod on it, SCTP by opening a socket in a pod. They count as present until a check that needs one of
 # them says `Unsupported`; from then on they are absent, with that evidence, for the rest of the run.
-_SEEN_IN_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
+_DETECTED_BY_USE = (LOADBALANCER, LB_CONTROLLER, HOST_NETWORK, SCTP)
 
 # A firewall may leave only some ports open: the kubelet's, SSH, and some of the node port range.
 _PORTS = (10250, 22)
@@ -40,21 +40,19 @@ def detect(
     `inside` why this machine is no outside at all.
     """
     if inside and settings.outside_via:
-        elsewhere, inside = "--outside-via says", ""
+        elsewhere, inside = "given by --outside-via", ""
 
     first, last = cluster.node_port_range or _USUAL_NODE_PORTS
     ports = (*_PORTS, first, (first + last) // 2, last)
     names = [node.name for node in cluster.nodes]
-    found = {
-        name: FeatureState(True, "not decided before the run: the first use decides", False)
-        for name in _SEEN_IN_USE
-    }
+    found = {name: FeatureState(True, "unknown until a check uses it", False) for name in _DETECTED_BY_USE}
     found[MULTI_NODE] = FeatureState(
         len(names) > 1, f"{len(names)} node{'s' if len(names) != 1 else ''}: {', '.join(names)}"
     )
     given = settings.namespaces
     found[OTHER_NAMESPACE] = FeatureState(
-        len(given) != 1, f"--namespace names {', '.join(given)}" if given else "the run makes its namespaces"
+        len(given) != 1,
+        f"namespaces given by --namespace: {', '.join(given)}" if given else "the run creates its namespaces",
     )
     found[OUTSIDE] = (
         FeatureState(False, inside)
@@ -69,12 +67,15 @@ def detect(
     )
     name = settings.external_name
     found[EXTERNAL_NAME] = FeatureState(
-        bool(name), f"--external-name {name}" if name else "no --external-name is given"
+        bool(name), f"--external-name {name}" if name else "--external-name is not given"
     )
     if settings.self_load_balancer:
-        ours = f"load-balancer addresses are our own, of {', '.join(settings.self_load_balancer_range)}"
+        ours = (
+            "kubereach assigns the load-balancer addresses, from "
+            f"{', '.join(settings.self_load_balancer_range)}"
+        )
         found[LOADBALANCER] = FeatureState(True, ours)
-        found[LB_CONTROLLER] = FeatureState(False, f"{ours}: nobody leads them to the nodes")
+        found[LB_CONTROLLER] = FeatureState(False, f"{ours}: no controller routes them to the nodes")
     return {name: found[name] for name in FEATURES if name in found}
 
 
@@ -92,13 +93,13 @@ def _outside_dual(
 def _outside(addresses: Sequence[str], ports: Sequence[int], timeout: float, elsewhere: str) -> FeatureState:
     """Whether every node's address reacts to a connection from this machine, within `timeout` seconds."""
     if elsewhere:
-        return FeatureState(True, f"the outside is on the nodes' own network, as {elsewhere}")
+        return FeatureState(True, f"the outside vantage is on the nodes' network ({elsewhere})")
     if not addresses:
         return FeatureState(False, "no node has an address")
     reacted = reacting(addresses, ports, timeout)
     silent = [address for address in addresses if address not in reacted]
     if silent:
         return FeatureState(
-            False, f"no reaction from {', '.join(silent)} on any of ports {', '.join(map(str, ports))}"
+            False, f"no reply from {', '.join(silent)} on any of the ports {', '.join(map(str, ports))}"
         )
-    return FeatureState(True, f"every node reacts: {', '.join(f'{a} {reacted[a]}' for a in addresses)}")
+    return FeatureState(True, f"every node replies: {', '.join(f'{a} {reacted[a]}' for a in addresses)}")

@@ -26,22 +26,25 @@ def unreachable(
     )
     if connected and ("expired" in text.lower() or has_expired(certificate or "")):
         return CannotMeasure(
-            f"a certificate is expired between here and {host}",
-            "Renew the kubeconfig (kubeadm certs renew, or your provider's login) and check this machine's clock.",
+            f"an expired certificate on the way to {host}",
+            "Renew the kubeconfig (kubeadm certs renew, or your provider's login) and check this "
+            "machine's clock.",
         )
     if "certificate verify failed" in text or "CertificateError" in text or "doesn't match" in text:
         return CannotMeasure(
             f"the certificate of {host} is not trusted: {reason}",
-            "The kubeconfig's certificate-authority is of another cluster, or the address is not in the certificate.",
+            "The certificate-authority in the kubeconfig belongs to another cluster, or the "
+            "certificate lacks this address.",
         )
     if isinstance(error, urllib3.exceptions.SSLError) and not answered:
         return CannotMeasure(
-            f"no TLS with {host}: {reason}", "Is the server's address in the kubeconfig right?"
+            f"TLS handshake with {host} failed: {reason}", "Check the server address in the kubeconfig."
         )
     kind = Unreachable if connected or answered else CannotMeasure
     return kind(
-        f"the API server {host} cannot be reached: {reason}",
-        "Is the cluster up, and the kubeconfig's server address right? Try `kubectl version`.",
+        f"cannot reach the API server {host}: {reason}",
+        "Check that the cluster is running and that the server address in the kubeconfig is "
+        "right: `kubectl version`.",
     )
 
 

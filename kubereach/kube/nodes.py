@@ -40,7 +40,7 @@ def choose(items: Sequence[Object], settings: Settings) -> tuple[list[Object], l
     if not wanted or len(usable) <= wanted:
         return usable, left_out
     names = {item["metadata"]["name"] for item in _spread(usable)[:wanted]}
-    why = f"not of the sample of {wanted} nodes out of {len(usable)} (--all-nodes, --set sample_nodes=N)"
+    why = f"not in the sample of {wanted} of {len(usable)} nodes (--all-nodes, --set sample_nodes=N)"
     left_out += [LeftOut(i["metadata"]["name"], why) for i in usable if i["metadata"]["name"] not in names]
     return [item for item in usable if item["metadata"]["name"] in names], left_out
 
@@ -61,11 +61,11 @@ def _unusable(item: Object, settings: Settings) -> str:
     """Why our pods do not run on the node; empty if they do."""
     spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
     if labels.get(_OS, "linux") != "linux":
-        return f"{labels[_OS]} node: our pods are Linux containers"
+        return f"{labels[_OS]} node: kubereach's pods are Linux containers"
     runs_on = set(settings.image_architectures)
     architecture = labels.get(_ARCHITECTURE, "")
     if runs_on and architecture and architecture not in runs_on:
-        return f"{architecture} node: the image is for {', '.join(sorted(runs_on))} (image_architectures)"
+        return f"{architecture} node: the image supports {', '.join(sorted(runs_on))} (image_architectures)"
     conditions = {c["type"]: c["status"] for c in (item.get("status") or {}).get("conditions") or ()}
     if conditions.get("Ready") != "True":
         return "not ready"

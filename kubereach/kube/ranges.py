@@ -79,8 +79,8 @@ def free_ports(node_ports: tuple[int, int] | None, number: int) -> int:
         if last < begin or first >= begin + 10 * tens:
             return begin + number % tens * 10
     raise CannotMeasure(
-        f"the node port range {first}-{last} leaves no ports for pods on the host network",
-        "Such a pod's port may be a Service's node port there, which the service proxy takes.",
+        f"the node port range {first}-{last} leaves no ports for pods with hostNetwork",
+        "A port of such a pod may be the node port of a Service.",
     )
 
 

@@ -35,7 +35,7 @@ class ServiceProxy:
 
 _CILIUM = ServiceProxy("a replacement: Cilium (eBPF)", at_connect=True)
 _CALICO = ServiceProxy("a replacement: Calico (eBPF)", at_connect=True)
-_UNTOLD = "kube-proxy, which does not tell its mode"
+_UNKNOWN_MODE = "kube-proxy, mode unknown"
 #: by the name of the DaemonSet: those that need no second look
 _PLAIN = {
     "anetd": ServiceProxy("a replacement: GKE Dataplane V2 (Cilium)", at_connect=True),
@@ -93,10 +93,10 @@ class Proxies:
 
     def _cilium_replaces(self, *, with_kube_proxy: bool) -> bool:
         """Whether Cilium serves Services itself; where its configuration cannot be read, if nobody else does."""
-        told = self._settings("cilium-config").get("kube-proxy-replacement")
-        if told is None:
+        setting = self._settings("cilium-config").get("kube-proxy-replacement")
+        if setting is None:
             return not with_kube_proxy
-        return told in ("true", "strict") or (told in ("partial", "probe") and not with_kube_proxy)
+        return setting in ("true", "strict") or (setting in ("partial", "probe") and not with_kube_proxy)
 
     @functools.cached_property
     def _kube_proxy(self) -> ServiceProxy:
@@ -104,9 +104,9 @@ class Proxies:
         text = self._settings("kube-proxy").get("config.conf", "")
         mode = re.search(r"^mode:\s*[\"']?(\w*)", text, re.MULTILINE)
         if mode is None:
-            return ServiceProxy(_UNTOLD)
+            return ServiceProxy(_UNKNOWN_MODE)
         name = mode[1] or "iptables"
-        return ServiceProxy(f"{_UNTOLD} ({name} by its configuration)", ipvs=name == "ipvs")
+        return ServiceProxy(f"{_UNKNOWN_MODE} ({name} in its configuration)", ipvs=name == "ipvs")
 
     def _settings(self, config_map: str) -> dict[str, str]:
         found = self._api.find(f"{_SYSTEM}/configmaps/{config_map}") or {}

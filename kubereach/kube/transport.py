@@ -32,7 +32,7 @@ from kubereach.model.errors import CannotMeasure, Unreachable
 #: seconds before a request is repeated, growing from the first to the second, unless the server names its own
 _PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 #: seconds that a server may ask us to wait, at most
-_LONGEST_ASKED = 10.0
+_LONGEST_RETRY_AFTER = 10.0
 #: statuses by which a server says, or a balancer in front of it, that the next attempt may well succeed
 REPEATED = frozenset({429, 500, 502, 503, 504})
 #: seconds for a connection, and without a byte of an answer
@@ -149,7 +149,7 @@ class Transport:
     def require_open(self) -> None:
         """Raises `CannotMeasure` once the transport has been closed."""
         if self._closed:
-            raise CannotMeasure("the run is over")
+            raise CannotMeasure("the run has ended")
 
     def interrupt(self) -> None:
         """Repeat no request that is under way; those that are begun from now on are."""
@@ -174,13 +174,13 @@ class Transport:
                 return unreachable(self.host, Exception(message), self.configuration.cert_file)
             return CannotMeasure(
                 f"{self.host} rejected our credentials (401 Unauthorized): {message or reason}",
-                "The kubeconfig's token or client certificate is missing, expired or of another cluster; "
-                "log in again and try `kubectl get nodes`.",
+                "The token or client certificate in the kubeconfig is missing, expired or belongs to "
+                "another cluster; log in again and try `kubectl get nodes`.",
             )
-        asked = 0.0
+        retry_after = 0.0
         with contextlib.suppress(urllib3.exceptions.InvalidHeader):
-            asked = min(_LONGEST_ASKED, Retry().get_retry_after(response) or 0.0)
-        return ApiError(response.status, reason, message, what, asked)
+            retry_after = min(_LONGEST_RETRY_AFTER, Retry().get_retry_after(response) or 0.0)
+        return ApiError(response.status, reason, message, what, retry_after)
 
 
 def may_be_repeated(error: BaseException) -> bool:

@@ -40,18 +40,19 @@ class _Pauses:
         return self._next
 
 
-def _told(path: str, error: Exception) -> CannotMeasure:
+def _watch_lost(path: str, error: Exception) -> CannotMeasure:
     """The error of a watch in words for users."""
     if isinstance(error, ApiError) and error.status in (401, 403):
         return CannotMeasure(
             f"not allowed to watch the run's objects: {error}",
-            "kubereach needs list and watch on pods, services and workloads of all namespaces.",
+            "kubereach needs `list` and `watch` on pods, services and workloads in all namespaces.",
         )
     if isinstance(error, CannotMeasure):
-        return CannotMeasure(f"the watch of {path} was lost: {error.message}", error.remedy)
+        return CannotMeasure(f"lost the watch of {path}: {error.message}", error.remedy)
     return CannotMeasure(
-        f"the watch of {path} was lost: {error if isinstance(error, ApiError) else f'{type(error).__name__}: {error}'}",
-        "Look at the API server's log; on a slow cluster raise --set watch_patience.",
+        f"lost the watch of {path}: "
+        f"{error if isinstance(error, ApiError) else f'{type(error).__name__}: {error}'}",
+        "Check the API server's log; on a slow cluster raise --set watch_patience.",
     )
 
 
@@ -89,10 +90,10 @@ class Board:
         except FutureTimeout:
             raise CannotMeasure(
                 f"the API server has not answered a watch of {path} within {self._patience:.0f} s",
-                "Look at the API server; on a slow cluster raise --set watch_patience.",
+                "Check the API server; on a slow cluster raise --set watch_patience.",
             ) from None
         except (ApiError, CannotMeasure) as error:
-            raise _told(path, error) from error
+            raise _watch_lost(path, error) from error
 
     def _follow(self, path: str, first: Future[None]) -> None:
         """Watch again and again, in pauses that grow while watches end at once; an error counts once it lasts."""
@@ -154,12 +155,12 @@ class Board:
                 try:
                     self.noticed(old, new)
                 except Exception:  # who looks on must not keep the board from its work
-                    _LOG.exception("what follows the board failed at %s", key_of(new))
+                    _LOG.exception("a subscriber of the watch cache failed at %s", key_of(new))
 
     def _raise(self) -> None:
         if self._errors and not self._stopped.is_set():
             path, error = next(iter(list(self._errors.items())))
-            raise _told(path, error) from error
+            raise _watch_lost(path, error) from error
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         with self._changed:
@@ -180,7 +181,7 @@ class Board:
         while True:
             self._raise()
             if self._stopped.is_set():
-                raise CannotMeasure("the run ended meanwhile")
+                raise CannotMeasure("the run has ended")
             with self._changed:
                 if done():
                     return True

@@ -18,10 +18,10 @@ INFO = "info"  #: reported, never fails a run
 DISR = "disr"  #: disturbs nodes or system pods; runs only with --disruptive
 
 LEVELS: dict[str, str] = {
-    CORE: "every cluster must",
-    EXT: "must where the feature is present",
-    INFO: "reported, never fails a run",
-    DISR: "disturbs nodes or system pods, only with --disruptive",
+    CORE: "required of every cluster",
+    EXT: "required where the feature is present",
+    INFO: "reported only, never fails a run",
+    DISR: "disturbs nodes or system pods, runs only with --disruptive",
 }
 
 # Features that a check can need. What detects each one is in `kubereach.model.features`.
@@ -39,18 +39,18 @@ SAME_ZONE = "prefer-same-zone"
 EXTERNAL_NAME = "external-name"
 
 FEATURES: dict[str, str] = {
-    MULTI_NODE: "two nodes or more",
-    LOADBALANCER: "Services of type LoadBalancer get an address",
-    OTHER_NAMESPACE: "the run has a second namespace: the other-namespace vantages",
-    HOST_NETWORK: "pods on the host network are allowed: the node vantages",
-    OUTSIDE: "the nodes' addresses can be reached from the machine that runs pytest",
-    SCTP: "the nodes' kernels know SCTP",
-    LB_CONTROLLER: "load-balancer addresses are the cluster's own, and lead to it from outside",
-    DUAL_STACK: "Services get addresses of both IP families",
-    OUTSIDE_DUAL: "and so can the nodes' addresses of both families be reached from the machine that runs pytest",
-    SAME_NODE: "Services can prefer endpoints of the client's node",
-    EXTERNAL_NAME: "--external-name says which public name pods must be able to resolve",
-    SAME_ZONE: "Services can prefer endpoints of the client's zone, and nodes are in several zones",
+    MULTI_NODE: "the cluster has two nodes or more",
+    LOADBALANCER: "Services of type LoadBalancer get an external IP",
+    OTHER_NAMESPACE: "the run has a second namespace, for the vantages of other-namespace",
+    HOST_NETWORK: "pods with hostNetwork are allowed, for the vantages of node",
+    OUTSIDE: "node addresses are reachable from the machine that runs pytest",
+    SCTP: "the nodes' kernels support SCTP",
+    LB_CONTROLLER: "a load balancer controller assigns the external IPs, and routes them to the nodes",
+    DUAL_STACK: "Services can get addresses of both IP families",
+    OUTSIDE_DUAL: "node addresses of both IP families are reachable from the machine that runs pytest",
+    SAME_NODE: "Services can prefer endpoints on the client's node",
+    EXTERNAL_NAME: "--external-name gives a public name that pods must be able to resolve",
+    SAME_ZONE: "Services can prefer endpoints in the client's zone, and the nodes span several zones",
 }
 
 # Where requirements come from.
@@ -161,16 +161,17 @@ def make(
             )
     if not source:
         raise UsageError(
-            f"{where}: check {id} has no source", "Name the documentation or KEP that asks for it."
+            f"{where}: check {id} has no source", "Name the documentation or KEP that requires it."
         )
     if minimum < 1:
         raise UsageError(
-            f"{where}: check {id} has the minimum {minimum}", "A check that judges nothing cannot pass."
+            f"{where}: check {id} has the minimum {minimum}",
+            "A check must compare at least one probe or fact.",
         )
     requirement, _, why = docstring.strip().partition("\n")
     if not requirement:
         raise UsageError(
-            f"{where}: check {id} has no docstring", "Its first line is the requirement, in one sentence."
+            f"{where}: check {id} has no docstring", "Its first line states the requirement in one sentence."
         )
     return Check(
         id, level, needs, source, requirement.strip(), why.strip(), file, function, slow, changes, minimum
@@ -185,12 +186,12 @@ def declaration_of(function: object) -> Check | None:
 
 def assert_unique(checks: Sequence[Check]) -> None:
     """Raise `UsageError` naming both files when two tests declare one id."""
-    seen: dict[str, Check] = {}
+    by_id: dict[str, Check] = {}
     for declared in checks:
-        first = seen.setdefault(declared.id, declared)
+        first = by_id.setdefault(declared.id, declared)
         if (first.file, first.function) != (declared.file, declared.function):
             raise UsageError(
                 f"check id {declared.id} is declared twice: "
                 f"{first.file} ({first.function}) and {declared.file} ({declared.function})",
-                "Give one of them another id.",
+                "Change one of the two ids.",
             )

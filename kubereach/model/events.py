@@ -84,7 +84,7 @@ class Probed(Event):
 
 
 @dataclass(frozen=True)
-class Told(Event):
+class Note(Event):
     """What a check found out and wants read, whatever its verdict, in one line: a distribution, an address seen."""
 
     check: str

@@ -33,7 +33,7 @@ KNOWN = {
         "kubernetes #139628 (and pull request #141371)",
         (1, 32),
         (1, 37),
-        "a Service without endpoints (until 1.36), and a deleted one, keep their UDP flows to the old pod",
+        "UDP flows of a Service without endpoints (until 1.36), or of a deleted one, still reach the old pod",
     ),
 }
 

@@ -26,14 +26,14 @@ class Lateness:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: dict[str, list[tuple[float, Late]]] = {}
+        self._entries: dict[str, list[tuple[float, Late]]] = {}
 
     def note(self, vantage: str, result: SeriesResult) -> None:
         """Keep what a series tells, if its timers were late at all."""
         if result.late or result.backend_late:
-            told = (time.monotonic(), Late(result.late, result.backend_late))
+            entry = (time.monotonic(), Late(result.late, result.backend_late))
             with self._lock:
-                self._told.setdefault(vantage, []).append(told)
+                self._entries.setdefault(vantage, []).append(entry)
 
     def worst_since(self, moment: float) -> tuple[str, Late]:
         """The vantage that told of the greatest lateness in a series that has ended since `moment`, and that lateness.
@@ -41,14 +41,14 @@ class Lateness:
         Without any: "" and none.
         """
         with self._lock:
-            names = list(self._told)
+            names = list(self._entries)
         found = [(name, self.since(name, moment)) for name in names]
         return max(found, key=lambda one: one[1].longest, default=("", Late()))
 
     def since(self, vantage: str, moment: float) -> Late:
         """The greatest of all series of a vantage that have ended since `moment` (time.monotonic())."""
         with self._lock:
-            found = [late for at, late in self._told.get(vantage, ()) if at >= moment]
+            found = [late for at, late in self._entries.get(vantage, ()) if at >= moment]
         return Late(
             max((f.prober for f in found), default=0.0), max((f.backends for f in found), default=0.0)
         )

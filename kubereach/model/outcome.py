@@ -39,20 +39,37 @@ ANSWERED = frozenset({OK, RESET, PROTOCOL, TLS, FOREIGN})
 #: nobody answered: each of these conforms where an address only must not be served
 UNANSWERED = frozenset({REFUSED, TIMEOUT, UNREACHABLE, DENIED})
 
+#: what a check expects, as in "expected refused or timeout"
 WORDS = {
-    OK: "ok",
+    OK: "an answer",
     REFUSED: "refused",
-    RESET: "connection reset",
-    TIMEOUT: "time-out",
+    RESET: "reset",
+    TIMEOUT: "timeout",
     UNREACHABLE: "unreachable",
     NXDOMAIN: "NXDOMAIN",
-    NODATA: "no records (NODATA)",
+    NODATA: "NODATA",
     SERVFAIL: "SERVFAIL",
-    TLS: "TLS failure",
-    PROTOCOL: "answer that is not the protocol's",
+    TLS: "TLS error",
+    PROTOCOL: "protocol error",
+    DENIED: "EPERM",
+    FOREIGN: "foreign answer",
+    LOCAL: "not sent",
+}
+#: what came of probes, as in "3 of 4 probes timed out"
+PARTICIPLES = {
+    OK: "answered",
+    REFUSED: "refused",
+    RESET: "reset",
+    TIMEOUT: "timed out",
+    UNREACHABLE: "unreachable",
+    NXDOMAIN: "NXDOMAIN",
+    NODATA: "NODATA (no records)",
+    SERVFAIL: "SERVFAIL",
+    TLS: "failed in the TLS handshake",
+    PROTOCOL: "answered with a protocol error",
     DENIED: "denied by the node's own rules (EPERM)",
-    FOREIGN: "answer of somebody else",
-    LOCAL: "could not try",
+    FOREIGN: "answered by a foreign server",
+    LOCAL: "not sent",
 }
 
 
@@ -77,8 +94,8 @@ class Answer:
     @property
     def at_connect(self) -> str:
         """The name of the error that connect() itself gave, before there was any packet: EHOSTUNREACH; else empty."""
-        said, gave, reason = self.detail.partition("connect() gave ")
-        return reason.partition(":")[0] if gave and not said else ""
+        before, marker, reason = self.detail.partition("connect() gave ")
+        return reason.partition(":")[0] if marker and not before else ""
 
 
 @dataclass(frozen=True)
@@ -177,8 +194,8 @@ class SeriesResult:
     def how_counted(self) -> str:
         """In words, who has counted the retransmissions."""
         if self.timed:
-            return f"the kernel does not count them: these took more than {SLOW_CONNECT} s to connect"
-        return "the kernel counted"
+            return f"this kernel does not count them; connecting took more than {SLOW_CONNECT} s"
+        return "counted by the kernel"
 
 
 def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -187,12 +204,23 @@ def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def in_words(outcomes: Mapping[str, int]) -> str:
-    """``12 ok, 3 time-out``: for failures, most frequent first; a single probe without its count."""
+    """``12 answered, 3 timed out``: most frequent first; a single probe without its count."""
     if sum(outcomes.values()) == 1:
-        return next(WORDS.get(word, word) for word, count in outcomes.items() if count)
-    return ", ".join(f"{count} {WORDS.get(word, word)}" for word, count in ranked(outcomes) if count)
+        return next(PARTICIPLES.get(word, word) for word, count in outcomes.items() if count)
+    return ", ".join(f"{count} {PARTICIPLES.get(word, word)}" for word, count in ranked(outcomes) if count)
+
+
+def probes_in_words(outcomes: Mapping[str, int]) -> str:
+    """``4 of 4 probes timed out``, ``20 of 24 probes answered, 4 timed out``; ``no probes`` without any."""
+    whole = sum(outcomes.values())
+    if not whole:
+        return "no probes"
+    parts = [f"{count} {PARTICIPLES.get(word, word)}" for word, count in ranked(outcomes) if count]
+    number, _, rest = parts[0].partition(" ")
+    parts[0] = f"{number} of {whole} {'probe' if whole == 1 else 'probes'} {rest}"
+    return ", ".join(parts)
 
 
 def any_of(words: Sequence[str] | frozenset[str]) -> str:
-    """``refused or time-out``: the conforming outcomes of a negative, in words."""
+    """``refused or timeout``: the conforming outcomes of a negative, in words."""
     return " or ".join(WORDS.get(word, word) for word in sorted(words))

@@ -25,152 +25,168 @@ def _setting(default: _Value, what: str, *, whole: bool = False, secret: bool = 
 class Settings:
     """Times are seconds, probabilities are 0..1. Each field's text is what ``--help`` and the docs say."""
 
-    image: str = _setting("python:3.13-alpine", "image of our pods: anything with Python >= 3.8 as python3")
-    namespace_prefix: str = _setting("kubereach", "our namespaces are called PREFIX-RUN-...")
+    image: str = _setting(
+        "python:3.13-alpine", "container image of the run's pods; it needs Python >= 3.8 as python3"
+    )
+    namespace_prefix: str = _setting(
+        "kubereach", "prefix of the run's namespaces, which are named PREFIX-RUN-..."
+    )
     in_flight: int = _setting(
-        16, "probes at once from one vantage: more would measure our own backends, not the network"
+        16,
+        "maximum number of concurrent probes of one vantage; more would measure the backends, "
+        "not the network",
     )
-    loss: float = _setting(0.05, "share of lost probes that a hold series must notice")
+    loss: float = _setting(0.05, "share of lost probes that a hold must detect")
     loss_miss: float = _setting(
-        0.001, "chance that a hold series overlooks that loss; sets the length of the series"
+        0.001,
+        "probability that a hold misses lost probes of the share `loss`; determines how many "
+        "probes a hold has",
     )
-    endpoint_miss: float = _setting(1e-9, "chance that a series overlooks an endpoint of a uniform balancer")
+    endpoint_miss: float = _setting(
+        1e-9, "probability that a series misses one endpoint of a uniform load balancer"
+    )
     connect_timeout: float = _setting(
         2.0,
-        "a TCP or HTTP probe without an answer for this long is a time-out; two SYNs fit in. Once the backend's "
-        "machine has acknowledged its question it is three times as long: a busy backend has lost nothing",
+        "seconds to wait for the answer to a TCP or HTTP probe, long enough for two SYNs; three "
+        "times as long once the backend's kernel has acknowledged the request",
     )
-    udp_timeout: float = _setting(1.0, "a UDP probe without an answer for this long is a time-out")
+    udp_timeout: float = _setting(1.0, "seconds to wait for the answer to a UDP probe")
     burst_timeout: float = _setting(
         10.0,
-        "connections of a burst wait for the few backends: one without an answer for this long is a time-out",
+        "seconds to wait for the answer to one of many simultaneous connections",
     )
     stall_timeout: float = _setting(
         4.0,
-        "a transfer without progress for this long has stalled; TCP sends again after 0.2, 0.4, 0.8, ... seconds",
+        "seconds without progress after which a transfer counts as stalled; TCP retransmits "
+        "after 0.2, 0.4, 0.8, ... seconds",
     )
     flow_end_deadline: float = _setting(
         3.0,
-        "a flow may be answered for this long when new ones are not any more: a service proxy that ends flows does so "
-        "right after it has changed its rules",
+        "seconds for which an existing flow may still get answers after new flows no longer get any",
     )
     silence: float = _setting(
-        0.5, "where silence conforms, a probe waits so long for an answer, and longer if its control was slow"
+        0.5, 'seconds to wait before silence counts as "no answer" (longer if the control was slow)'
     )
-    dns_timeout: float = _setting(2.0, "a DNS query without an answer for this long is a time-out")
+    dns_timeout: float = _setting(2.0, "seconds to wait for the answer to a DNS query")
     converge_deadline: float = _setting(
         30.0,
-        "the data plane has this long to follow a change; names may take as long again, where a DNS cache says that it "
-        "still keeps an answer of before",
+        "seconds for the data plane to follow a change; a name has twice as long if a DNS cache "
+        "still holds an older answer",
     )
-    settle_deadline: float = _setting(
-        10.0, "and this long once our pods are ready, before the first failure counts"
-    )
+    settle_deadline: float = _setting(10.0, "seconds after the pods are ready before a failure counts")
     troubled_deadline: float = _setting(
         3.0,
-        "and this long, or three times as long as the slowest change so far, where a vantage has already failed a "
-        "check: the run is to end in time",
+        "seconds before a failure counts at a vantage that has already failed a check; at least "
+        "three times the slowest convergence so far",
     )
     convergence_budget: float = _setting(
-        0.0, "lifecycle.convergence notes paths that take longer to follow a change; 0: none does"
+        0.0, "seconds of convergence above which lifecycle.convergence reports a path; 0: it reports none"
     )
     cluster_deadline: float = _setting(
-        600.0, "a kind cluster has this long to come up, its node image's download included"
+        600.0, "seconds for a kind cluster to start, including the pull of its node image"
     )
-    world_deadline: float = _setting(180.0, "our pods have this long to get ready, image pull included")
+    world_deadline: float = _setting(
+        180.0, "seconds for the run's pods to become ready, including the image pull"
+    )
     scheduling_deadline: float = _setting(
         5.0,
-        "a pod that no node has room for, or that no controller makes, is waited for this long: more where nodes are "
-        "added on demand",
+        "seconds to wait for an unschedulable pod, or for one that no controller creates; raise "
+        "it if nodes are autoscaled",
     )
     exec_timeout: float = _setting(
         60.0,
-        "seconds until a prober is running at a vantage: exec into its pod, or the command of --outside-via, and its "
-        "greeting; exec is attempted up to three times within",
+        "seconds for a prober to start at a vantage, by exec into its pod (up to three attempts) "
+        "or by the command of --outside-via",
     )
     answer_margin: float = _setting(
         15.0,
-        "seconds over the longest time that a series of probes can take, after which its stream counts as hanging and "
-        "is replaced",
+        "seconds beyond the longest possible duration of a series after which its stream counts "
+        "as hanging and is replaced",
     )
     api_patience: float = _setting(
         30.0,
-        "seconds for which a request is repeated once the API server has answered before: it restarts, is busy (429) "
-        "or a balancer has dropped the connection",
+        "seconds for which a request to the API server is retried after a restart, status 429 or "
+        "a dropped connection",
     )
     watch_patience: float = _setting(
-        60.0, "seconds without a successful list of a watched collection until a run counts its watch as lost"
+        60.0, "seconds without a successful list request after which a watch counts as lost"
     )
     load_balancer_deadline: float = _setting(
-        60.0, "a Service of type LoadBalancer has this long to get an address"
+        60.0, "seconds for a Service of type LoadBalancer to get an address"
     )
     service_ports: str = _setting(
         "11000-19999",
-        "Services that checks make have ports of this range, FIRST-LAST, each its own: an address that is given again "
-        "is not taken for its last owner. Firewalls before load balancers must let them through",
+        "port range FIRST-LAST of the Services that checks create; no two of them share a port. "
+        "Firewalls in front of load balancers must allow it",
     )
     self_load_balancer: bool = _setting(
-        False, "our Services of type LoadBalancer get addresses from us, for what is seen in the cluster"
+        False, "kubereach assigns the load-balancer addresses, to test their behaviour inside the cluster"
     )
     self_load_balancer_range: tuple[str, ...] = _setting(
-        ("198.51.100.0/24", "2001:db8:51::/112"), "and those are of these ranges, one for each IP family"
+        ("198.51.100.0/24", "2001:db8:51::/112"), "address ranges for self_load_balancer, one per IP family"
     )
     lb_provider: str | None = _setting(
-        None, "loadbalancer.annotations applies manifests/overlays/PROVIDER.yaml"
+        None, "provider whose manifests/overlays/PROVIDER.yaml the check loadbalancer.annotations applies"
     )
     lb_values: tuple[str, ...] = _setting(
-        (), "and fills in this value: NAME=VALUE, one for each --set", whole=True, secret=True
+        (), "value for the overlay of lb_provider, NAME=VALUE; one per --set", whole=True, secret=True
     )
     refusal_interval: float = _setting(
-        1.05, "refusals are ICMP errors, which a kernel sends about once a second to a client"
+        1.05,
+        "seconds between probes that expect a refusal: a kernel sends a client about one ICMP "
+        "error per second",
     )
-    refusal_burst: int = _setting(5, "refusals that may be asked for at once before the interval counts")
+    refusal_burst: int = _setting(
+        5, "number of probes that may expect a refusal before refusal_interval applies"
+    )
     resolve_hold: int = _setting(
         10,
-        "resolutions in a row by a vantage's own resolver, each of which must end before it would send a query again",
+        "number of consecutive lookups by a vantage's own resolver, each of which must end "
+        "before the resolver retries",
     )
     hold_in_flight: int = _setting(
-        4, "probes at once of one hold series: few, so that latencies are those of an idle backend"
+        4,
+        "maximum number of concurrent probes of one hold; low, so that latencies are those of an "
+        "idle backend",
     )
     check_deadline: float = _setting(
-        1200.0, "a check that has not ended after this long is an error, and the run goes on; 0: no limit"
+        1200.0, "seconds after which a running check becomes an error and the run continues; 0: no limit"
     )
     run_deadline: float = _setting(
-        0.0, "the run is ended after so long: checks that have not run by then are errors; 0: it never is"
+        0.0, "seconds after which the run ends and checks that have not run become errors; 0: no limit"
     )
-    diagnosis_budget: float = _setting(60.0, "what finding out which layer is broken may take in all")
-    stop_deadline: float = _setting(60.0, "our namespaces have this long to go after the run")
+    diagnosis_budget: float = _setting(60.0, "seconds that all diagnoses of a run may take together")
+    stop_deadline: float = _setting(60.0, "seconds for the run's namespaces to be deleted")
     outside_timeout: float = _setting(
-        1.5, "a node that does not react to connections for this long cannot be reached from outside"
+        1.5, "seconds without any reply after which a node counts as unreachable from outside"
     )
-    keep: bool = _setting(False, "leave our objects in the cluster after the run, for a look at them")
-    external_name: str | None = _setting(None, "a public name that pods must be able to resolve")
+    keep: bool = _setting(False, "keep the run's objects in the cluster after the run")
+    external_name: str | None = _setting(None, "public name that pods must be able to resolve")
     namespaces: tuple[str, ...] = _setting(
-        (), "our objects go into these namespaces, which exist and stay: one to three, separated by commas"
+        (),
+        "existing namespaces for the run's objects, which the run does not delete: one to three, "
+        "comma-separated",
     )
     image_pull_secret: str | None = _setting(
-        None, "our pods pull their image with this Secret: NAME or NAMESPACE/NAME"
+        None, "image pull Secret: NAME (in namespace default) or NAMESPACE/NAME"
     )
     image_architectures: tuple[str, ...] = _setting(
         (),
-        "the image runs on nodes of these architectures alone (amd64,arm64), others are left out; empty: on all",
+        "architectures that the image supports, such as amd64,arm64; kubereach leaves out other "
+        "nodes; empty: all",
     )
-    sample_nodes: int = _setting(
-        12, "of more nodes than this so many are taken, spread over zones; 0: all of them"
-    )
+    sample_nodes: int = _setting(12, "maximum number of nodes to use, spread over zones; 0: all")
     outside_via: tuple[str, ...] = _setting(
         (),
-        "a further outside vantage: NAME=COMMAND that starts Python elsewhere, one for each --set",
+        "additional outside vantage, NAME=COMMAND, where COMMAND starts Python elsewhere; one per --set",
         whole=True,
         secret=True,
     )
-    signal_requests: int = _setting(
-        200, "requests of signals.paths on each path: a percent of errors is two of them"
-    )
+    signal_requests: int = _setting(200, "number of requests that the check signals.paths sends on each path")
     conntrack_share: float = _setting(
-        0.8, "nodes.conntrack notes nodes that use more than this share of their tracked connections"
+        0.8, "used share of the conntrack table above which the check nodes.conntrack reports a node"
     )
-    cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected when empty")
+    cluster_domain: str | None = _setting(None, "DNS domain of the cluster; detected if empty")
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -180,7 +196,7 @@ class Settings:
             return int(first), int(last)
         raise UsageError(
             f"service_ports {self.service_ports}: not a range of 100 ports or more",
-            "For example 11000-19999.",
+            "Example: 11000-19999.",
         )
 
     @property
@@ -201,7 +217,7 @@ class Settings:
                 near = difflib.get_close_matches(name, types, 1)
                 raise UsageError(
                     f"--set {assignment}: "
-                    + ("there is no such setting" if equals else "not of the form name=value"),
+                    + ("there is no such setting" if equals else "not of the form NAME=VALUE"),
                     (f"Did you mean {near[0]}? " if near and equals else "")
                     + f"Settings: {', '.join(types)}.",
                 )
@@ -240,7 +256,7 @@ def _parse(name: str, text: str, type_: str) -> object:
     if type_ == "bool":
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
-        raise UsageError(f"--set {name}={text}: not true or false", "For example --set keep=true.")
+        raise UsageError(f"--set {name}={text}: not true or false", "Example: --set keep=true.")
     if type_ in ("int", "float"):
         try:
             number: int | float = int(text) if type_ == "int" else float(text)

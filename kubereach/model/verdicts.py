@@ -18,6 +18,7 @@ from kubereach.model.errors import (
     UsageError,
 )
 from kubereach.model.known_defects import KnownDefect
+from kubereach.model.plural import plural
 
 PASS, FAIL, UNSUPPORTED, ERROR = "pass", "fail", "unsupported", "error"
 #: an info check found that the cluster does not conform: reported, and no failure
@@ -50,7 +51,7 @@ def judge(check: Check, phase: str, error: BaseException, required: frozenset[st
     if isinstance(error, Unsupported):
         if error.feature not in required or check.level == INFO:
             return Verdict(UNSUPPORTED, error.message)
-        missing = Failure("cluster", error.feature, "present, as --require asks", "absent", (error.message,))
+        missing = Failure("cluster", error.feature, "present (--require)", "absent", (error.message,))
         return Verdict(FAIL, absent(error.feature, error.message), (missing,), 1)
     if isinstance(error, AssertionError) and phase == "call":
         failures = tuple(error.failures) if isinstance(error, NotConforming) else ()
@@ -68,11 +69,15 @@ def judge(check: Check, phase: str, error: BaseException, required: frozenset[st
 def earned(ran: bool, judged: int, minimum: int) -> Verdict:
     """The verdict of a check that raised nothing: a pass only if its body ran to its end and has judged enough."""
     if not ran:
-        return Verdict(ERROR, "did not run: pytest, or a plugin, left its body out", exit_code=3)
+        return Verdict(ERROR, "the test function did not run: pytest or a plugin skipped it", exit_code=3)
     if judged >= minimum:
         return Verdict(PASS)
-    what = f"judged {judged} of at least {minimum} probes or facts" if judged else "judged nothing"
-    return Verdict(ERROR, f"{what}: that nothing failed says nothing", exit_code=3)
+    what = (
+        f"the check compared {judged} of at least {minimum} probes or facts"
+        if judged
+        else "the check compared no probe and no fact"
+    )
+    return Verdict(ERROR, f"{what}, so its result proves nothing", exit_code=3)
 
 
 def absent(feature: str, evidence: str) -> str:
@@ -90,9 +95,7 @@ def as_known(error: Exception, doing: str) -> KubereachError:
     if isinstance(error, KubereachError):
         return error
     text = f"{doing}: {type(error).__name__}: {_first_line(str(error))}"
-    return CannotMeasure(
-        text, "Nobody expected this error: run again with -v for the traceback, and report it."
-    )
+    return CannotMeasure(text, "Unexpected error. Rerun with -v for the traceback and report it.")
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,9 @@ def conclude(
         return RunVerdict(NOT_MEASURED, 3, "no check passed")
     left_out = {check.id for check in known if check.level == CORE} - passed - unsupported
     if unsupported or left_out or not passed:
-        reasons = [f"{len(unsupported)} core unsupported"] if unsupported else []
-        reasons += [f"{len(left_out)} core not selected"] if left_out else []
-        reasons += [] if passed else ["no check passed that has a say"]
+        reasons = [f"{plural(len(unsupported), 'core check')} unsupported"] if unsupported else []
+        reasons += [f"{plural(len(left_out), 'core check')} not selected"] if left_out else []
+        reasons += [] if passed else ["no core or ext check passed"]
         return RunVerdict(PARTIAL, 0, ", ".join(reasons))
     return RunVerdict(CONFORMANT, 0)
 

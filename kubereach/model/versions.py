@@ -27,15 +27,18 @@ def of_server(answer: Mapping[str, object]) -> str:
     return named or "unknown"
 
 
-def untried(version: str) -> str:
+def untested(version: str) -> str:
     """What is to be said of a version that kubereach is not tried with, in one line; empty if it is."""
     oldest, newest = (".".join(map(str, known)) for known in (OLDEST, NEWEST))
     found = parsed(version)
     if found is None:
-        return f"the API server does not tell a version of Kubernetes ({version}): {oldest} to {newest} are tried"
+        return (
+            f"the API server reports no Kubernetes version ({version}); kubereach is tested with "
+            f"{oldest} to {newest}"
+        )
     if OLDEST <= found <= NEWEST:
         return ""
     older = found < OLDEST
     known = f"{oldest}, the oldest" if older else f"{newest}, the newest"
-    than = f"{'older' if older else 'newer'} than {known} that kubereach is tried with"
-    return f"Kubernetes {found[0]}.{found[1]} is {than}: a failure may be due to that"
+    than = f"{'older' if older else 'newer'} than {known} that kubereach is tested with"
+    return f"Kubernetes {found[0]}.{found[1]} is {than}; failures may come from that"

@@ -40,11 +40,11 @@ def admit(
         pod = pod_of(obj)
         on_host = pod is not None and pod["spec"].get("hostNetwork")
         if on_host and refusal.status == 403 and not of_any_pod(refusal.message):
-            why = f"pods on the host network are not allowed in {namespace}: {refusal.message}"
+            why = f"pods with hostNetwork are not allowed in {namespace}: {refusal.message}"
             forbidden[(namespace, name)] = why
             continue
         raise CannotMeasure(
-            f"pods like {namespace}/{name} are refused: {refusal.message or refusal.reason}",
+            f"the API server rejects pods like {namespace}/{name}: {refusal.message or refusal.reason}",
             remedy(namespace, refusal.message),
         )
     admitted = [o for o in wanted if (o["metadata"]["namespace"], o["metadata"]["name"]) not in forbidden]
@@ -92,19 +92,31 @@ def remedy(namespace: str, message: str) -> str:
     """What to do about a refusal of our pods in these words."""
     if _POD_SECURITY in message:
         return (
-            f"Our pods satisfy `restricted`; see the labels of namespace {namespace} and what else it says."
+            f"kubereach's pods satisfy the `restricted` profile; check the labels of namespace {namespace}."
         )
     if "failed quota" in message and "must specify limits" in message:
-        return f"Our containers name no limits: a LimitRange in {namespace} with a `default` fills them in."
+        return (
+            f"kubereach's containers have no limits; a LimitRange in {namespace} with a `default` sets them."
+        )
     if "exceeded quota" in message or "failed quota" in message:
-        return f"See `kubectl describe resourcequota -n {namespace}`: it must leave room for the run's pods."
+        return (
+            f"See `kubectl describe resourcequota -n {namespace}`: the quota must have room for the "
+            "run's pods."
+        )
     if "usage per" in message:
-        return f"See `kubectl describe limitrange -n {namespace}`: our containers ask for 5m CPU and 24Mi memory."
+        return (
+            f"See `kubectl describe limitrange -n {namespace}`: kubereach's containers request 5m CPU "
+            "and 24Mi memory."
+        )
     if "looking up service account" in message:
         return (
-            "A ServiceAccount is missing there: is kube-controller-manager, which makes `default`, at work?"
+            "The namespace has no ServiceAccount `default`: check that kube-controller-manager, "
+            "which creates it, is running."
         )
-    return "An admission policy stands in the way: exempt our namespaces, or give others by --namespace."
+    return (
+        "An admission policy rejects the pods: exempt kubereach's namespaces, or name others "
+        "with --namespace."
+    )
 
 
 def _room(api: Api, workloads: Sequence[Object], nodes: int) -> None:
@@ -123,8 +135,7 @@ def _room(api: Api, workloads: Sequence[Object], nodes: int) -> None:
                 if hard.isdecimal() and int(hard) - int(used if used.isdecimal() else 0) < pods:
                     name = quota["metadata"]["name"]
                     raise CannotMeasure(
-                        f"ResourceQuota {namespace}/{name} allows {hard} {resource}, of which {used or 0} are used: "
-                        f"a run begins with {pods}",
-                        f"See `kubectl describe resourcequota -n {namespace}`, or use fewer nodes: "
-                        "--set sample_nodes=N.",
+                        f"ResourceQuota {namespace}/{name} allows {hard} {resource} and {used or 0} are used; a "
+                        f"run needs {pods} to start",
+                        "Raise the quota, or use fewer nodes: --set sample_nodes=N.",
                     )

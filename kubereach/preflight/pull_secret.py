@@ -23,12 +23,13 @@ def copies(api: Api, secret: tuple[str, str], namespaces: Sequence[str], labels:
             raise
         raise UsageError(
             f"--image-pull-secret {namespace}/{name}: {error.message}",
-            f"kubectl create secret docker-registry {name} --namespace {namespace} makes one.",
+            f"Create it: kubectl create secret docker-registry {name} --namespace {namespace}",
         ) from error
     if found.get("type") not in _TYPES:
         raise UsageError(
-            f"--image-pull-secret {namespace}/{name}: of type {found.get('type')}, and not of {_TYPES[0]}",
-            "`kubectl create secret docker-registry` makes one.",
+            f"--image-pull-secret {namespace}/{name}: the Secret has the type {found.get('type')}, "
+            f"expected {_TYPES[0]}",
+            "Create one with `kubectl create secret docker-registry`.",
         )
     return [
         {

@@ -22,20 +22,21 @@ def review(api: Api, rights: Sequence[Right]) -> None:
         return
     if lacking := missing(api, [right for right in rights if not right.optional]):
         raise CannotMeasure(
-            f"the cluster does not let us {'; '.join(map(str, lacking))}",
-            "An administrator gives a ServiceAccount, or with --user NAME you, just what a run needs: "
-            "kubereach rbac | kubectl apply -f -",
+            f"missing permissions in the cluster: {'; '.join(map(str, lacking))}",
+            "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -",
         )
 
 
 def missing(api: Api, rights: Sequence[Right]) -> list[Right]:
     """Those that the API server does not grant, each with the verbs that are lacking. None if it cannot be asked."""
-    asked = [(right, verb, name) for right in rights for verb in right.verbs for name in right.names or ("",)]
-    with api.threads(min(8, len(asked) or 1)) as pool:
-        granted = list(pool.map(lambda one: _granted(api, *one), asked))
+    requests = [
+        (right, verb, name) for right in rights for verb in right.verbs for name in right.names or ("",)
+    ]
+    with api.threads(min(8, len(requests) or 1)) as pool:
+        granted = list(pool.map(lambda one: _granted(api, *one), requests))
     found = []
     for right in rights:
-        refused = [v for (r, v, _), yes in zip(asked, granted, strict=True) if r is right and not yes]
+        refused = [v for (r, v, _), yes in zip(requests, granted, strict=True) if r is right and not yes]
         if refused:
             found.append(replace(right, verbs=tuple(dict.fromkeys(refused))))
     return found

@@ -50,10 +50,11 @@ def elsewhere(given: str) -> Elsewhere:
         words = tuple(shlex.split(command))
     except ValueError as error:
         of = name or PurePath(command.split()[0]).name
-        raise UsageError(f"--outside-via {of}: {error}", "Quote the command as for a shell.") from None
+        raise UsageError(f"--outside-via {of}: {error}", "Quote the command as in a shell.") from None
     if not words:
         raise UsageError(
-            "--outside-via: no command", "Name one that starts Python, such as 'edge1=ssh edge1 python3'."
+            "--outside-via: empty command",
+            "Give a command that starts Python, such as 'edge1=ssh edge1 python3'.",
         )
     return Elsewhere(name or _place(words)[:_LONGEST], command, words)
 

@@ -27,7 +27,7 @@ class VantageGroup(Sequence[Vantage]):
         if self._absent:
             raise Unsupported(self._absent, feature=self._feature)
         if not self._vantages:
-            raise CannotMeasure("there is no such vantage in this run")
+            raise CannotMeasure("this run has no such vantage")
         return self._vantages
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class VantageGroup(Sequence[Vantage]):
         for vantage in self.members:
             if vantage.node == name:
                 return vantage
-        raise CannotMeasure(f"there is no vantage on node {name}")
+        raise CannotMeasure(f"this run has no vantage on node {name}")
 
     def but_on(self, node: object) -> VantageGroup:
         """Those that are on other nodes than `node` (a node or its name)."""

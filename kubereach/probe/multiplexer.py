@@ -24,7 +24,7 @@ from kubereach.probe.streams import Broken, Stream
 _LOG = logging.getLogger(__name__)
 
 #: why the streams end when the wire is stopped
-OVER = "the run is over"
+OVER = "the run has ended"
 #: seconds without a byte taken by a prober that has something to read, after which its stream is given up
 STALL = 20.0
 #: bytes of one line: no answer is that long
@@ -138,7 +138,7 @@ class Wire:
                 self._turn()
         except Exception as error:
             _LOG.exception("the thread of all streams failed")
-            reason = f"reading all streams failed: {type(error).__name__}: {error}"
+            reason = f"the thread that reads all streams failed: {type(error).__name__}: {error}"
         finally:
             with self._lock:
                 self._ended = True
@@ -169,7 +169,7 @@ class Wire:
             self._jobs.popleft()()
         for slow in list(self._attached.values()) if stalling else ():
             if slow.waiting and time.monotonic() - slow.moved > STALL:
-                self._drop(slow, f"it has not read its input for {STALL:.0f} s")
+                self._drop(slow, f"the prober has not read its input for {STALL:.0f} s")
 
     def _guarded(self, attached: _Attached, work: Callable[[], object]) -> None:
         """Do `work` for a stream; whatever comes of it concerns that stream alone."""
@@ -193,13 +193,15 @@ class Wire:
             attached.pending.clear()
         attached.pending += rest
         if len(attached.pending) > _LONGEST_LINE:
-            raise Broken("it writes a line without an end")
+            raise Broken("the prober sent a line that is too long")
         for line in lines:
             try:
                 attached.on_line(line)
             except Exception as error:
                 text = line[:80].decode(errors="replace")
-                raise Broken(f"no answer of a prober: {text} ({type(error).__name__}: {error})") from error
+                raise Broken(
+                    f"invalid answer of a prober: {text} ({type(error).__name__}: {error})"
+                ) from error
         self._write(attached)  # a WebSocket's pongs
 
     def _write(self, attached: _Attached, data: bytes = b"") -> None:
@@ -247,7 +249,7 @@ class Wire:
             try:
                 attached.on_broken(reason or known or "the connection was closed")
             except Exception:
-                _LOG.exception("who listens to a stream failed")
+                _LOG.exception("the listener of a stream failed")
 
         self._closers = [thread for thread in self._closers if thread.is_alive()]
         closer = threading.Thread(target=close, name="kubereach-close", daemon=True)

@@ -93,8 +93,8 @@ class Prober:
             return  # likewise: a shell's greeting may be a number
         if "hello" in message:
             hello = message["hello"]
-            told = hello.get("resends_after") if isinstance(hello, dict) else None
-            self.resends_after = float(told) if isinstance(told, (int, float)) else RESENDS_AFTER
+            announced = hello.get("resends_after") if isinstance(hello, dict) else None
+            self.resends_after = float(announced) if isinstance(announced, (int, float)) else RESENDS_AFTER
             if not self.greeted.done():
                 self.greeted.set_result(None)
             return
@@ -110,7 +110,7 @@ class Prober:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             reason = message.get("error", error)
             future.set_exception(
-                CannotMeasure(f"the prober of {self._name} returned an invalid answer: {reason}")
+                CannotMeasure(f"the prober on {self._name} returned an invalid answer: {reason}")
             )
 
     def _broken(self, reason: str) -> None:

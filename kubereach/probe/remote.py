@@ -33,8 +33,10 @@ def further_outsides(commands: Sequence[str], wire: Wire, context: RunContext) -
     found: list[OutsideVantage] = []
     for command in commands:
         name = f"{OUTSIDE}@{elsewhere(command).name}"
-        alike = sum(vantage.name.partition(" #")[0] == name for vantage in found)
-        found.append(CommandVantage(command, wire, context, label=f"{name} #{alike + 1}" if alike else name))
+        same_name = sum(vantage.name.partition(" #")[0] == name for vantage in found)
+        found.append(
+            CommandVantage(command, wire, context, label=f"{name} #{same_name + 1}" if same_name else name)
+        )
     return found
 
 
@@ -57,7 +59,7 @@ def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
         return PipeStream(whole(words, arguments, len(program)), program, own_session=True)
     except OSError as error:
         raise CannotMeasure(
-            f"{os.path.basename(words[0])} cannot be started: {error.strerror}",  # noqa: PTH119
+            f"cannot start {os.path.basename(words[0])}: {error.strerror}",  # noqa: PTH119
             "Correct --outside-via.",
         ) from error
 
@@ -84,5 +86,6 @@ class CommandVantage(OutsideVantage):
     def broke(self, reason: str) -> StreamBroke:
         return StreamBroke(
             f"{self.name}: {reason}",
-            "Try it by hand: it must start Python >= 3.8 without asking, and live as long as the run.",
+            "Run the command by hand: it must start Python >= 3.8 without a prompt and run as long "
+            "as kubereach does.",
         )

@@ -74,7 +74,7 @@ class Outbox:
         self._parts.append(data)
         self._size += len(data)
         if self._size > MOST_WAITING:
-            raise Broken(f"it does not read its input: {self._size} bytes are waiting")
+            raise Broken(f"the prober does not read its input: {self._size} bytes are pending")
 
     def flush(self, write: Callable[[bytes], int]) -> int:
         """Hand parts to `write` until it raises or all are written; gives the number of bytes left.
@@ -144,7 +144,7 @@ class ExecStream:
             return
         self._message += frame.data if isinstance(frame.data, bytes) else frame.data.encode()
         if len(self._message) > MOST_WAITING:
-            raise Broken("it sends a message without an end")
+            raise Broken("the prober sent a message that is too long")
         if not frame.fin:
             return
         message, self._message = self._message, b""
@@ -243,11 +243,11 @@ class PipeStream:
         self._process.stdin.close()
         self._process.stdout.close()
         try:
-            how = f"it ended with exit code {self._process.wait(_PATIENCE)} and wrote no error"
+            how = f"the command ended with exit code {self._process.wait(_PATIENCE)} and no error message"
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            how = "it closed its output"
+            how = "the command closed its output"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         self._errors.close()

@@ -81,7 +81,7 @@ class Watch:
             return f"this machine was suspended for {suspended:.0f} s"
         with self._lock:
             held_up = sum(seconds for at, seconds in self._gaps if at > begun.running)
-        return f"kubereach was held up for {held_up:.0f} s" if held_up else ""
+        return f"kubereach was not scheduled for {held_up:.0f} s" if held_up else ""
 
 
 #: of this process
@@ -93,6 +93,6 @@ def unless_suspended(error: BaseException, begun: Interval) -> BaseException:
     failed = isinstance(error, AssertionError | pytest.fail.Exception)
     if not failed or not (why := WATCH.excuse(begun)):
         return error
-    excused = CannotMeasure(f"{why} while this was measured", "Run it again on a machine that stays awake.")
+    excused = CannotMeasure(f"{why} during the measurement", "Run it again on a machine that stays awake.")
     excused.__cause__ = error
     return excused

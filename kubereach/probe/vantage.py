@@ -25,7 +25,7 @@ POD, OTHER_NAMESPACE, NODE, OUTSIDE = "pod", "other-namespace", "node", "outside
 
 #: local ports that an ordinary client may try
 _SECOND_TRIES = 3
-_HANGS = "its stream or its machine hangs"
+_HANGS = "its stream or its node hangs"
 
 
 class StreamBroke(InstrumentBroke):
@@ -131,7 +131,7 @@ class Vantage:
             if not given_up:
                 self._prober, self._opening = prober, None
         if given_up:
-            prober.end("it greeted us too late")
+            prober.end("its greeting came too late")
         opening.set_result(prober)
 
     def _greeted(self, limit: float) -> Prober:
@@ -142,13 +142,13 @@ class Vantage:
         try:
             prober.greeted.result(limit)
         except FutureTimeout:
-            prober.end("it did not greet us")
+            prober.end("it sent no greeting")
             raise self._silent(limit) from None
         return prober
 
     def _silent(self, seconds: float) -> StreamBroke:
         return StreamBroke(
-            f"the prober of {self.name} did not start within {seconds:.0f} s",
+            f"the prober on {self.name} did not start within {seconds:.0f} s",
             "Its image needs Python >= 3.8 as `python3`: choose one with --image. On a slow cluster raise "
             "--set exec_timeout.",
         )
@@ -170,7 +170,7 @@ class Vantage:
                 began.result(series.timeout + self.context.settings.answer_margin)
             except FutureTimeout:
                 prober.end(_HANGS)
-                raise StreamBroke(f"{self.name} did not begin a flow in time: {_HANGS}") from None
+                raise StreamBroke(f"{self.name} did not start a flow in time: {_HANGS}") from None
         return Ongoing(lambda **when: prober.stop(number, when), future, series, self)
 
     def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
@@ -195,7 +195,7 @@ class Vantage:
                 prober.end(_HANGS)  # the next series gets a new stream
             raise StreamBroke(
                 f"{self.name} did not answer in time: {_HANGS}",
-                "Look at the pod and its node; on a very slow cluster lower --set in_flight.",
+                "Check the pod and its node; on a very slow cluster lower --set in_flight.",
             ) from None
         if not series.paced and (refused := result.outcomes[REFUSED]):
             self.refusals.spent(refused)
@@ -226,7 +226,8 @@ class Vantage:
         """The error of a stream that has ended because of `reason`."""
         return StreamBroke(
             f"the stream to {self.name} broke: {reason}",
-            "Probes need exec into our pods for the whole run; look at the pod, its node and the API server.",
+            "Probes need exec into kubereach's pods for the whole run; check the pod, its node and "
+            "the API server.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What is broken, before the list of what fails: layer, place and object, how that is known, and what to type next."""
+"""What is broken, before the list of failed checks: layer, place and object, evidence, and the next commands."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def render(causes: Sequence[Cause], marks: Symbols) -> Iterator[Text]:
         yield Text()
         yield Text.assemble((f"{cause.layer}: ", "bold red"), (cause.sentence, "bold"))
         for line in cause.what[1 : 1 + _ALSO]:
-            yield Text(f"  also     {line}")
+            yield Text(f"  also      {line}")
         for line in cause.evidence[:_EVIDENCE]:
-            yield Text(f"  known by {line}", "dim")
+            yield Text(f"  evidence  {line}", "dim")
         for line in cause.next[:_NEXT]:
-            yield Text(f"  next     {line}")
+            yield Text(f"  next      {line}")
         more = f" and {len(cause.checks) - _CHECKS} more" if len(cause.checks) > _CHECKS else ""
         yield Text(f"  {marks.arrow} {', '.join(cause.checks[:_CHECKS])}{more}", "red")
     if len(causes) > _MOST:

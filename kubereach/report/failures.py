@@ -49,7 +49,7 @@ def _title(result: CheckRecord, marks: Symbols) -> Text:
 
 def _reasons(result: CheckRecord, marks: Symbols) -> Iterator[Text]:
     if result.verdict == ERROR:
-        yield Text(f"  could not be measured: {result.message}")
+        yield Text(f"  not measured: {result.message}")
     elif not result.failures:
         yield Text(f"  {result.message}")
     for failure in result.failures[:_MOST]:

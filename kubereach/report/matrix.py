@@ -116,12 +116,12 @@ def legend(matrix: Matrix, marks: Symbols) -> str:
     """What the marks that occur in the matrix mean."""
     meanings = (
         (_REACHED, marks.reached, "every probe answered as required"),
-        (_FAILED, marks.failed, "some did not"),
-        (_CLOSED, marks.closed, "closed, as required"),
+        (_FAILED, marks.failed, "some probes were not answered as required"),
+        (_CLOSED, marks.closed, "no answer, as required"),
         (_NOTED, marks.noted, "noted by an info check"),
     )
-    seen = {cell.state for row in matrix.rows for cell in row.cells if cell}
-    return "   ".join(f"{mark} {meaning}" for state, mark, meaning in meanings if state in seen)
+    states = {cell.state for row in matrix.rows for cell in row.cells if cell}
+    return "   ".join(f"{mark} {meaning}" for state, mark, meaning in meanings if state in states)
 
 
 def _state(path: Path, info: bool) -> int:

@@ -21,7 +21,7 @@ class Output:
         self._record = record
         self._reporter = reporter
         self._console, self._marks, self._live = terminal.open_console(reporter)
-        self._taken = False
+        self._taken_over = False
 
     @classmethod
     def open(cls, config: pytest.Config, record: Record) -> Output | None:
@@ -34,7 +34,7 @@ class Output:
         self._reporter.ensure_newline()
         self._reporter.flush()
         terminal.silence(self._config)
-        self._taken = True
+        self._taken_over = True
         option = self._config.option
         if self._live and option.capture != "no" and not option.usepdb:
             return LiveProgress(self._console, self._marks, self._record, total, option.verbose > 0)
@@ -43,7 +43,7 @@ class Output:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """With -v an unexpected error's traceback; every other failure has become a string."""
         if (
-            self._taken
+            self._taken_over
             and report.failed
             and self._config.option.verbose > 0
             and not isinstance(report.longrepr, str)

@@ -10,6 +10,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from kubereach.model.events import CheckFinished, CheckStarted, Event, Progress, RunStarted, WorldReady
+from kubereach.model.plural import plural
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
 from kubereach.report.record import Record
 from kubereach.report.symbols import STYLES, Symbols
@@ -129,16 +130,13 @@ def milestone(event: RunStarted | WorldReady) -> Text:
     """The two lines that say that the preparation is getting on."""
     if isinstance(event, WorldReady):
         return Text(
-            f"world ready in {event.seconds:.1f} s: {event.pods} pods, {len(event.vantages)} vantages"
+            f"world ready in {event.seconds:.1f} s: {plural(event.pods, 'pod')}, "
+            f"{plural(len(event.vantages), 'vantage')}"
         )
     version, nodes = event.cluster.get("version"), event.cluster.get("nodes")
     facts = [f"Kubernetes {version}"] if version else []
-    facts += [_counted(len(nodes), "node")] if isinstance(nodes, (list, tuple)) else []
-    line = Text(f"target {event.target}: {', '.join([*facts, _counted(len(event.checks), 'check')])}")
+    facts += [plural(len(nodes), "node")] if isinstance(nodes, (list, tuple)) else []
+    line = Text(f"target {event.target}: {', '.join([*facts, plural(len(event.checks), 'check')])}")
     if note := event.cluster.get("version note"):
         line.append(f"\n{note}", "yellow")
     return line
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -15,10 +15,10 @@ from kubereach.model.events import (
     CheckStarted,
     ClusterKnown,
     Event,
+    Note,
     Probed,
     RunFinished,
     RunStarted,
-    Told,
     WorldReady,
 )
 from kubereach.model.known_defects import KnownDefect
@@ -102,9 +102,9 @@ class Record:
         match event:
             case Probed():
                 self._probed(event)
-            case Told(check=""):
+            case Note(check=""):
                 self.notes.append(event.text)
-            case Told():
+            case Note():
                 for result in reversed(self.results):
                     if result.id == event.check:
                         result.notes.append(event.text)

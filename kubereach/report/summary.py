@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from kubereach.model.plural import plural
 from kubereach.model.verdicts import (
     CONFORMANT,
     ERROR,
@@ -40,11 +41,11 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
     """
     parts: dict[str, Callable[[], Iterable[RenderableType]]] = {
         "the matrix": lambda: _matrix(record, marks, console.width),
-        "what is noted of the cluster": lambda: [
+        "the notes on the cluster": lambda: [
             Text(line, "dim") for line in (*dns_notes(record), *left_out(record))
         ],
         "convergence": lambda: [Text(line, "dim") for line in convergence(record)],
-        "what checks report": lambda: [Text(line, "dim") for line in notes(record)],
+        "the notes of the checks": lambda: [Text(line, "dim") for line in notes(record)],
         "the causes": lambda: diagnosis.render(record.causes(), marks),
         "the failures": lambda: failures.render(record, marks),
     }
@@ -53,7 +54,7 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
             for line in lines():
                 console.print(line, soft_wrap=isinstance(line, Text))
         except Exception as error:
-            wrong = f"kubereach: {name} cannot be shown: {type(error).__name__}: {error}"
+            wrong = f"kubereach: cannot show {name}: {type(error).__name__}: {error}"
             console.print(Text(wrong, "bold magenta"), soft_wrap=True)
     console.print()
     if around.error:
@@ -93,7 +94,10 @@ def convergence(record: Record) -> list[str]:
     for what, seconds in record.convergence().items():
         spread = [percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)]
         p50, p99, longest = (f"{(value or 0.0) * 1000:.0f}" for value in spread)
-        lines.append(f"  {what}: p50 {p50}, p99 {p99}, max {longest} ms until obeyed ({len(seconds)} paths)")
+        lines.append(
+            f"  {what}: p50 {p50} ms, p99 {p99} ms, max {longest} ms until effective "
+            f"({plural(len(seconds), 'path')})"
+        )
     return ["convergence", *lines] if lines else []
 
 

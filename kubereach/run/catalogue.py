@@ -29,7 +29,7 @@ def suites_folder(cwd: Path | None = None) -> Path:
         if (folder / "suites").is_dir() and (folder / "manifests").is_dir():
             return folder / "suites"
     raise UsageError(
-        "this installation has no suites", "Install kubereach again, or run it from its repository."
+        "this installation contains no suites", "Reinstall kubereach, or run it from its repository."
     )
 
 
@@ -61,7 +61,7 @@ def matching(patterns: Iterable[str], checks: Sequence[Check]) -> set[str]:
     for pattern in patterns:
         hits = fnmatch.filter(ids, pattern) or [check.id for check in checks if check.topic == pattern]
         if not hits:
-            raise UsageError(f"no check is called {pattern}", suggestion(pattern, ids))
+            raise UsageError(f"no check matches {pattern}", suggestion(pattern, ids))
         matched.update(hits)
     return matched
 
@@ -96,7 +96,8 @@ def _declared(tree: ast.Module, file: Path) -> list[Check]:
     except NameError as error:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         raise UsageError(
-            f"{file}:{line}: the declaration of a check has to be readable without running the rest: {error}",
+            f"{file}:{line}: kubereach cannot read the declaration of this check without running the "
+            f"file: {error}",
             "Use strings, constants of kubereach, and sums or tuples of those.",
         ) from None
     return [declared for one in found if (declared := declaration_of(one))]

@@ -118,7 +118,7 @@ class Deadline:
             self.hit = True
             raise DeadlinePassed(
                 f"the run's deadline of {self._seconds:g} s passed {self._doing}",
-                "Give the run more time with --deadline, or select fewer checks.",
+                "Raise --deadline, or select fewer checks.",
             )
 
     def _woken(self, number: int, frame: FrameType | None) -> None:

@@ -21,8 +21,9 @@ VANTAGES = {
     "cluster": "Facts about the cluster: nodes, version, DNS domain.",
     "pods": "Pods in the namespace of the Services, one on every node.",
     "other_pods": "Pods in another namespace, one on every node.",
-    "nodes": "The nodes themselves: pods on the host network, one on every node.",
-    "outside": "The machine that runs pytest; with --outside-via a group of it and further ones.",
+    "nodes": "The nodes themselves: pods with hostNetwork, one on every node.",
+    "outside": "The machine that runs pytest; with --outside-via a group that also has the additional "
+    "outside vantages.",
 }
 
 

@@ -28,86 +28,89 @@ TARGETS = ("lab", "kind", "existing")
 OPTIONS = (
     Option(
         "target",
-        "where the cluster comes from: lab (embedded; the default), kind (made for the run) or existing",
+        "type of cluster: lab (embedded; the default), kind (created for the run) or existing",
         metavar="TARGET",
     ),
-    Option("context", "run on this context of the kubeconfig; implies --target existing", metavar="NAME"),
+    Option("context", "kubeconfig context to use; implies --target existing", metavar="NAME"),
     Option(
         "kubeconfig",
-        "the kubeconfig to use; implies --target existing, and with --target kind is the one that kind writes",
+        "kubeconfig to use; implies --target existing. With --target kind: the kubeconfig that kind writes",
         metavar="FILE",
         shared=True,
     ),
-    Option("nodes", "number of nodes of the lab, or of a kind cluster (default 3)", metavar="N"),
-    Option("dual-stack", "give the lab, or a kind cluster, both IP families", "flag"),
+    Option("nodes", "number of nodes of the lab or the kind cluster (default: 3)", metavar="N"),
+    Option("dual-stack", "create the lab or the kind cluster with both IP families", "flag"),
     Option(
         "ip-family",
-        "the lab's IP family, with --dual-stack the first of two: ipv4 (default), ipv6",
+        "IP family of the lab, or its primary one with --dual-stack: ipv4 (default) or ipv6",
         metavar="FAMILY",
     ),
     *options.SHARED,
     *options.OWN,
-    Option("fault", "a named defect for the lab to have", "list", "NAME[,..]"),
+    Option("fault", "start the lab with a defect, see `kubereach lab faults`", "list", "NAME[,..]"),
     Option(
         "proxy-mode",
-        "kube-proxy's mode that the lab plays: nftables (default), iptables, ipvs",
+        "kube-proxy mode that the lab simulates: nftables (default), iptables or ipvs",
         metavar="MODE",
     ),
     Option(
         "kubernetes-version",
-        "the version that the lab plays, such as 1.29 (default: 1.36)",
+        "Kubernetes version that the lab simulates, such as 1.29 (default: 1.36)",
         metavar="VERSION",
     ),
-    Option("image", "image of our pods, with Python >= 3.8 as python3", metavar="IMAGE"),
+    Option("image", "container image of the run's pods; it needs Python >= 3.8 as python3", metavar="IMAGE"),
     Option(
-        "image-pull-secret", "a Secret to pull that image with; the default namespace's", metavar="[NS/]NAME"
+        "image-pull-secret",
+        "image pull Secret: NAME (in namespace default) or NAMESPACE/NAME",
+        metavar="[NS/]NAME",
     ),
     Option(
         "namespace",
-        "use these namespaces, which exist, instead of making some: one, or two or three for all vantages",
+        "existing namespaces to use instead of new ones: one; two or three enable all vantages",
         "list",
         "NAME[,..]",
     ),
     Option("all-nodes", "use every node of a large cluster, not a sample", "flag"),
-    Option("check", "run these checks only: ids or globs such as 'dns.*'", "list", "ID[,..]"),
-    Option("skip-check", "leave these checks out: ids or globs", "list", "ID[,..]"),
-    Option("level", f"run these levels only: {', '.join(LEVELS)}", "list", "LEVEL[,..]"),
-    Option(
-        "quick", "core checks only, without those that wait for pods of their own or for time-outs", "flag"
-    ),
+    Option("check", "run only these checks: ids or globs such as 'dns.*'", "list", "ID[,..]"),
+    Option("skip-check", "skip these checks: ids or globs", "list", "ID[,..]"),
+    Option("level", f"run only checks of these levels: {', '.join(LEVELS)}", "list", "LEVEL[,..]"),
+    Option("quick", "run only core checks that are not marked slow", "flag"),
     Option(
         "require",
-        f"features that must be there, else the checks fail: {', '.join(FEATURES)}",
+        f"features whose absence is a failure: {', '.join(FEATURES)}",
         "list",
         "FEATURE[,..]",
     ),
     Option(
         "self-load-balancer",
-        "give our LoadBalancer Services addresses of our own: shows what holds inside the cluster",
+        "kubereach assigns the load-balancer addresses, to test in-cluster behaviour where no "
+        "controller does",
         "flag",
     ),
     Option(
-        "lb-provider", "check the annotations of manifests/overlays/PROVIDER.yaml too", metavar="PROVIDER"
+        "lb-provider", "also check the annotations in manifests/overlays/PROVIDER.yaml", metavar="PROVIDER"
     ),
-    Option("lb-value", "a value that an overlay needs, such as a certificate's name", "list", "NAME=VALUE"),
-    Option("external-name", "a public name that pods must be able to resolve", metavar="NAME"),
+    Option(
+        "lb-value", "value that the overlay needs, such as the name of a certificate", "list", "NAME=VALUE"
+    ),
+    Option("external-name", "public name that pods must be able to resolve", metavar="NAME"),
     Option(
         "outside-via",
-        "a further outside vantage: a command that starts Python elsewhere, such as 'edge1=ssh edge1 python3'; "
-        "reports show the name, never the command",
+        "additional outside vantage: a command that starts Python elsewhere, such as 'edge1=ssh "
+        "edge1 python3'; reports show the name, never the command",
         "list",
         "[NAME=]COMMAND",
     ),
-    Option("disruptive", "run the checks that disturb nodes or system pods too", "flag"),
-    Option("keep", "leave our objects in the cluster after the run", "flag"),
+    Option("disruptive", "also run the checks that disturb nodes or system pods", "flag"),
+    Option("keep", "keep the run's objects in the cluster after the run", "flag"),
     Option(
         "deadline",
-        "end the run after so many seconds: checks that have not run by then are errors, and the exit code is 3 "
-        "(or 1, if a check had failed); default: no limit",
+        "end the run after this many seconds; checks that have not run become errors, and the "
+        "exit code is 3 (or 1 if a check failed); default: no limit",
         metavar="SECONDS",
     ),
-    Option("report-dir", "where report.json goes (default reports/latest)", metavar="DIR"),
-    Option("set", "override a time-out or budget: name=value", "list", "NAME=VALUE"),
+    Option("report-dir", "folder for report.json (default: reports/latest)", metavar="DIR"),
+    Option("set", "override a setting; `kubereach run --help` lists them", "list", "NAME=VALUE"),
 )
 
 
@@ -234,15 +237,15 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
     context, kubeconfig = one("context"), one("kubeconfig")
     target = one("target") or ("existing" if context or kubeconfig else "lab")
     if target not in TARGETS:
-        raise UsageError(f"--target {target}: no such target", f"Targets: {', '.join(TARGETS)}.")
+        raise UsageError(f"--target {target}: unknown target", f"Targets: {', '.join(TARGETS)}.")
     if target == "lab" and (context or kubeconfig):
         raise UsageError(
-            "--target lab has no use for --context or --kubeconfig", "Leave out one or the other."
+            "--target lab does not take --context or --kubeconfig", "Leave out one or the other."
         )
     faults = many("fault")
     if faults and target != "lab":
         raise UsageError(
-            f"--fault {faults[0]}: only the lab can have faults", "Leave out --fault, or the context."
+            f"--fault {faults[0]}: works with the lab only", "Leave out --fault, or --target and --context."
         )
     proxy_mode, version, ip_family = (
         _lab_alone(name, one(name), target) for name in ("proxy-mode", "kubernetes-version", "ip-family")
@@ -250,8 +253,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
     dual_stack = bool(value_of(_option("dual-stack").dest))
     if dual_stack and target == "existing":
         raise UsageError(
-            "--dual-stack: a cluster's IP families are its own, only the lab's and kind's can be chosen",
-            "Leave out --dual-stack, or the context.",
+            "--dual-stack works with the lab and kind only; an existing cluster's IP families are fixed",
+            "Leave out --dual-stack, or --target and --context.",
         )
     config_file = Path(kubeconfig).expanduser() if kubeconfig else None
     nodes = _number_of_nodes(one("nodes"))
@@ -259,7 +262,8 @@ def validated(value_of: Callable[[str], Any]) -> RunOptions:
     if target == "kind":
         if context:
             raise UsageError(
-                "--target kind has a context of its own", "Leave out --context, or --target kind."
+                "--target kind does not take --context: kind creates one",
+                "Leave out --context, or --target kind.",
             )
         keep = bool(value_of(_option("keep").dest))
         kind = options.chosen(value_of, config_file, nodes, dual_stack, keep)
@@ -305,11 +309,13 @@ def namespaces_of(names: tuple[str, ...]) -> tuple[str, ...]:
     found = tuple(part.strip() for name in names for part in name.split(",") if part.strip())
     for name in found:
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
-            raise UsageError(f"--namespace {name}: not a namespace's name", "See `kubectl get namespaces`.")
+            raise UsageError(
+                f"--namespace {name}: not a valid namespace name", "See `kubectl get namespaces`."
+            )
     if len(found) > 3 or len(set(found)) < len(found):
         raise UsageError(
-            f"--namespace {','.join(found)}: one, two or three namespaces that differ",
-            "The Services' one, another one, and one that allows pods on the host network.",
+            f"--namespace takes one to three different namespaces, got {','.join(found)}",
+            "One for Services, one for the other-namespace vantages, one that allows pods with hostNetwork.",
         )
     return found
 
@@ -322,7 +328,7 @@ def _number_of_nodes(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise UsageError(f"--nodes {text}: not a number of nodes", "The lab takes 1 to 100 nodes.")
+        raise UsageError(f"--nodes {text}: not a valid number of nodes", "A lab has 1 to 100 nodes.")
     return int(text)
 
 
@@ -334,17 +340,17 @@ def _seconds(name: str, text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise UsageError(f"--{name} {text}: not a number of seconds above zero", f"For example --{name} 600.")
+        raise UsageError(f"--{name} {text}: not a positive number of seconds", f"Example: --{name} 600.")
     return seconds
 
 
 def _lab_alone(name: str, value: str | None, target: str) -> str | None:
     """The value of an option that says what the lab is to play. Raises `UsageError` for another target."""
     if value and target != "lab":
-        kind = f" (for kind there is --kind-{name})" if target == "kind" and name == "proxy-mode" else ""
+        kind = f" (for kind use --kind-{name})" if target == "kind" and name == "proxy-mode" else ""
         raise UsageError(
-            f"--{name} {value}: a cluster's own is what it is, only the lab's can be chosen{kind}",
-            f"Leave out --{name}, or the target.",
+            f"--{name} works with the lab only{kind}",
+            f"Leave out --{name}, or --target and --context.",
         )
     return value
 
@@ -353,7 +359,7 @@ def _known(option: str, given: tuple[str, ...], known: dict[str, str]) -> tuple[
     for name in given:
         if name not in known:
             raise UsageError(
-                f"--{option} {name}: there is no such {option if option == 'level' else 'feature'}",
+                f"--{option} {name}: unknown {option if option == 'level' else 'feature'}",
                 f"Known: {', '.join(known)}.",
             )
     return given

@@ -23,7 +23,7 @@ import pytest
 import kubereach
 from kubereach.model.check import DISR, INFO, Check
 from kubereach.model.errors import CannotMeasure, InstrumentBroke
-from kubereach.model.events import Bus, Changed, Event, Told
+from kubereach.model.events import Bus, Changed, Event, Note
 from kubereach.model.tally import Tally
 from kubereach.probe import suspension
 from kubereach.run.fixtures import WorldLike, reader_of
@@ -189,13 +189,13 @@ class BesideRunner:
             if self._ended or work not in self._running or tally_of(work.item).abandoned:
                 return False
             if why:
-                work.events.append(Told(check.id, f"not measured again: {why}"))
+                work.events.append(Note(check.id, f"not measured again: {why}"))
                 return False
             tally_of(work.item).begin_anew()
             work.begun = time.monotonic()
-        told = [Told(check.id, f"measured again from its beginning: {error.message}")]
+        notes = [Note(check.id, f"measured again from its beginning: {error.message}")]
         # what it saw is forgotten, what it did to the cluster is not
-        work.events[:] = [*told, *changes, *undoing]
+        work.events[:] = [*notes, *changes, *undoing]
         return True
 
     def _end(self, work: _Work, error: BaseException | None) -> None:
@@ -210,10 +210,10 @@ class BesideRunner:
             del left[work]
             why = f"did not end within {self._deadline:g} s{_whereabouts(work)}"
             tally_of(work.item).abandoned = why
-            self._end(work, CannotMeasure(why, "A check has as long as --set check_deadline=SECONDS says."))
+            self._end(work, CannotMeasure(why, "Raise the limit with --set check_deadline=SECONDS."))
             slow = is_slow(work.item)
             waiting = [w for w in self._works.values() if not w.begun and is_slow(w.item) is slow]
-            self._thread(waiting, "in place of one that does not end")
+            self._thread(waiting, "in place of a thread that does not end")
         return min(left.values(), default=None)
 
     @pytest.hookimpl(tryfirst=True)
@@ -318,7 +318,7 @@ def _whereabouts(work: _Work) -> str:
     for entry in traceback.extract_stack(frame):  # the innermost last
         file = Path(entry.filename)
         if entry.filename == own:
-            place = f": it is at {file.name}:{entry.lineno}"
+            place = f": it waits at {file.name}:{entry.lineno}"
         elif place and file.is_relative_to(engine):
             place = f"{place.partition(', in ')[0]}, in {entry.name} ({file.name}:{entry.lineno})"
     return place

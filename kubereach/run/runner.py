@@ -201,7 +201,7 @@ def _rewrite(report: pytest.TestReport, check: Check, verdict: Verdict) -> None:
         report.longrepr = (
             str(check.file),
             report.location[1] or 0,
-            f"could not be measured: {verdict.message}",
+            f"not measured: {verdict.message}",
         )
     else:
         report.outcome = "failed"

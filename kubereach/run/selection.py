@@ -34,15 +34,13 @@ def chosen(options: RunOptions, collected: Sequence[Check]) -> set[str]:
     if options.quick:
         quick = {id for id in ids if checks[id].level == CORE and not checks[id].slow}
         if ids and not quick:
-            raise UsageError(
-                "no quick check is selected: they are core, and wait for nothing", "Leave out --quick."
-            )
+            raise UsageError("none of the selected checks is quick (core and not slow)", "Leave out --quick.")
         ids = quick
     calm = {id for id in ids if options.disruptive or checks[id].level != DISR}
     if ids and not calm:
-        raise UsageError("only disruptive checks are selected", "Add --disruptive to run them.")
+        raise UsageError("all selected checks are disruptive", "Add --disruptive to run them.")
     if not calm:
-        raise UsageError("no check is left to run", "Look at --check, --skip-check and --level again.")
+        raise UsageError("no check is selected", "Check --check, --skip-check and --level.")
     return calm
 
 
@@ -57,6 +55,6 @@ def refuse_xdist(config: pytest.Config) -> None:
     """Raise `UsageError` in a worker of pytest-xdist."""
     if hasattr(config, "workerinput"):
         raise UsageError(
-            "pytest-xdist cannot spread checks over processes: they share one world and its vantages",
-            "Leave out -n. The probes of all vantages run at the same time anyway.",
+            "pytest-xdist cannot distribute checks over processes: they share one world and its vantages",
+            "Leave out -n. kubereach already runs the probes of all vantages concurrently.",
         )

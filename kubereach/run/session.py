@@ -18,6 +18,7 @@ from kubereach.kube.detection import detect
 from kubereach.model.check import Check, assert_unique
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.model.events import Bus, Progress, RunFinished, RunStarted
+from kubereach.model.plural import plural
 from kubereach.model.settings import Settings
 from kubereach.model.verdicts import ERROR, FAIL, RunVerdict, as_known, conclude
 from kubereach.report import json_report, stdio, terminal
@@ -81,9 +82,7 @@ class Run:
     def world(self) -> WorldLike:
         """The started world. Raises `CannotMeasure` before that: a fixture was asked for outside of a run."""
         if self._world is None:
-            raise CannotMeasure(
-                "the cluster is not open", "Fixtures of checks can only be used while a check runs."
-            )
+            raise CannotMeasure("the cluster is not open", "Use fixtures of checks only while a check runs.")
         return self._world
 
     def select(self, items: list[pytest.Item]) -> None:
@@ -115,8 +114,8 @@ class Run:
             return validated(options.of_pytest(self._config))
         if given := options.given_to_pytest(self._config):
             raise UsageError(
-                f"{given[0]} is an option of pytest, which `kubereach run` does not take",
-                f"Give `kubereach run` {given[0].replace('--kubereach-', '--')}, before any --.",
+                f"`kubereach run` does not take pytest's option {given[0]}",
+                f"Use {given[0].replace('--kubereach-', '--')} before any --.",
             )
         return handed
 
@@ -149,7 +148,7 @@ class Run:
         self._config.pluginmanager.register(self._runner, "kubereach runner")
         checks = [check for item in session.items if (check := check_of(item))]
         if not self._error and not checks:
-            self._fail(UsageError("no check is left to run", "Look at -k, -m, --deselect and --lf again."))
+            self._fail(UsageError("no check is selected", "Check -k, -m, --deselect and --lf."))
         self._open_output(session, checks)
         if self._error is None:
             self._catch_signals()
@@ -157,7 +156,7 @@ class Run:
             self._config.pluginmanager.register(self.deadline, "kubereach deadline")
             self.deadline.start()
             try:
-                with self.deadline.interruptible("while it was being prepared"):
+                with self.deadline.interruptible("during the preparation"):
                     self._start(session, checks)
             except Exception as error:
                 self._fail(as_known(error, "starting"))
@@ -236,7 +235,7 @@ class Run:
     def _target_lost(self, why: str) -> None:
         """In the target's thread: nothing can be measured any more, so the run ends as if it were told to."""
         self._lost = True
-        self._fail(CannotMeasure(why, "Run it again; if it happens again, look at its log."))
+        self._fail(CannotMeasure(why, "Run it again; if it happens again, see its log."))
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     # Ending
@@ -273,12 +272,12 @@ class Run:
         except KeyboardInterrupt:
             self._interrupted = self._interrupted or "interrupted by Ctrl-C"
         except OSError as error:
-            words = f"a report of pytest cannot be written: {error.strerror or error}"
+            words = f"pytest cannot write a report: {error.strerror or error}"
             self._fail(CannotMeasure(f"{words}: {error.filename}" if error.filename else words))
         except Exception as error:
             self._fail(as_known(error, "ending pytest's session"))
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
-            self._fail(CannotMeasure("pytest itself failed", "Its message above says where."))
+            self._fail(CannotMeasure("pytest itself failed", "See its message above."))
         if session.shouldstop or session.shouldfail:
             self._interrupted = self._interrupted or str(session.shouldfail or session.shouldstop)
         self._take_down()
@@ -307,15 +306,16 @@ class Run:
         """That checks could not be collected, or never had their turn though nobody stopped the run."""
         if self._uncollected:
             return CannotMeasure(
-                f"{self._uncollected} files of checks could not be collected",
-                "Pytest's messages above say why.",
+                f"pytest could not collect {plural(self._uncollected, 'file')} of checks",
+                "See pytest's messages above.",
             )
         selected = sum(check_of(item) is not None for item in session.items)
         ran = len(self._runner.finished)
         if ran >= selected or self._interrupted:
             return None
         return CannotMeasure(
-            f"{selected - ran} of {selected} selected checks did not run", "See pytest's plugins."
+            f"{selected - ran} of {selected} selected checks did not run",
+            "A plugin of pytest may have skipped them.",
         )
 
     def _conclude(self) -> int:
@@ -341,7 +341,7 @@ class Run:
             if consumer is not self._record and self._output:
                 name = type(consumer).__name__
                 self._output.say(
-                    f"kubereach: {name} failed, and was left out: {type(error).__name__}: {error}"
+                    f"kubereach: {name} failed and was disabled: {type(error).__name__}: {error}"
                 )
 
     def _take_down(self) -> None:
@@ -353,19 +353,19 @@ class Run:
             )
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)  # we are ending already
-        self._step("removing our objects", self._remove)
+        self._step("deleting the run's objects", self._remove)
         self._step("exporting logs", self._export_logs)
         if self._target is not None:
             self._step("closing the target", self._target.close)
         if self._progress:
-            self._step("clearing the progress", self._progress.stop)
+            self._step("clearing the progress display", self._progress.stop)
 
     def _step(self, doing: str, step: Callable[[], object]) -> None:
         """Do one step of the end; the others follow whatever comes of it."""
         try:
             step()
         except KeyboardInterrupt:
-            left = "The next run removes what is left of this one in the cluster."
+            left = "The next run deletes what this one left in the cluster."
             self._fail(CannotMeasure(f"interrupted while {doing}", left))
         except Exception as error:
             self._fail(as_known(error, doing))
@@ -387,7 +387,7 @@ class Run:
         try:
             logs = self._target.export_logs(self._report_folder)
         except (Exception, KeyboardInterrupt) as error:
-            self._bus.emit(Progress(f"no logs: {error or 'interrupted'}"))
+            self._bus.emit(Progress(f"no logs exported: {error or 'interrupted'}"))
             return
         if logs and self._output:
             self._output.say(f"logs of the cluster: {logs}")
@@ -414,7 +414,7 @@ class Run:
         try:
             return json_report.write(json_report.document(self._record, self._surroundings()), folder)
         except OSError as error:
-            words = f"the report cannot be written: {error.strerror or error}: {folder}"
+            words = f"cannot write the report: {error.strerror or error}: {folder}"
             self._fail(CannotMeasure(words, "Choose another folder with --report-dir."))
         except Exception as error:
             self._fail(as_known(error, "writing the report"))

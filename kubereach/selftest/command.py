@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kubereach.model.check import CORE, Check
 from kubereach.model.errors import UsageError
+from kubereach.model.plural import plural
 from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.document import document
 from kubereach.selftest.inverse import inverse, unknown
@@ -24,21 +25,26 @@ from kubereach.selftest.tables import Screen
 from kubereach.selftest.trial import Ended, Trial, apart, often, trials
 from kubereach_lab.faults import FAULTS, check_faults
 
-_DESCRIPTION = """\
-Run all suites on healthy labs, where every check must pass, and on a lab with each fault, where exactly those checks
-must fail that docs/faults.md names, and the report must name the layer that is at fault.
-"""
-_EPILOG = """\
-Narrow faults share runs, up to six at a time, and so do those that nothing may fail by: such a run counts if just the
-checks of all of them fail and each of them is located; else it is said what was otherwise, and they are run one by one.
-Those named with --fault are always run alone.
-
-An intermittent fault is detected when a run detects it; --times 50 shows how many of 50 do. That all 50 must is what
-their checks promise: docs/faults.md has the probabilities.
-
-It fails (exit code 1) on a fault that is not detected, an unrelated failure, a wrong layer, a core or ext check that no
-fault makes fail, and any false alarm on a healthy lab.
-"""
+_DESCRIPTION = (
+    "Runs all suites on healthy labs, where every check must pass, and on a lab with each "
+    "fault, where exactly the checks\n"
+    "in docs/faults.md must fail and the report must name the broken layer.\n"
+)
+_EPILOG = (
+    "Up to six narrow faults share one run, and so do faults that no check catches. A shared "
+    "run counts if exactly the checks\n"
+    "of its faults fail and the report locates each fault; otherwise the differences are "
+    "printed and each fault runs alone.\n"
+    "Faults named with --fault always run alone.\n"
+    "\n"
+    "--times 50 runs an intermittent fault 50 times and counts the runs that detect it. "
+    "docs/faults.md has the probabilities\n"
+    "of a miss.\n"
+    "\n"
+    "The exit code is 1 for a fault that is not detected, an unrelated failure, a wrong "
+    "layer, a core or ext check that no\n"
+    "fault makes fail, and a failure on a healthy lab.\n"
+)
 #: what the page is called, from the working folder
 PAGE = Path("docs/faults.md")
 
@@ -53,32 +59,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME[,NAME]",
-        help="these faults only (all of `kubereach lab faults`)",
+        help="only these faults (default: all of `kubereach lab faults`)",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         default=4 * (os.cpu_count() or 1),
         metavar="N",
-        help="runs at a time (%(default)s, or less: as many as keep the processors busy)",
+        help="maximum number of concurrent runs (default: %(default)s; fewer while the processors are busy)",
     )
     parser.add_argument(
         "--thorough",
         action="store_true",
-        help="each fault in a run of its own, and full lengths of series for all, not for intermittent ones alone",
+        help="run each fault alone, and use series of full length for all faults, not only for "
+        "intermittent ones",
     )
     parser.add_argument(
         "--times",
         type=int,
         default=0,
         metavar="N",
-        help="N runs of each intermittent fault, or of each --fault, by the checks alone that must catch it",
+        help="run each intermittent fault, or each --fault, N times with only the checks that must catch it",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="quick runs: core checks that wait for nothing, of each fault"
+        "--quick", action="store_true", help="run each fault with the quick checks only (core and not slow)"
     )
-    parser.add_argument("--report-dir", metavar="DIR", help="keep each run's report.json and output there")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table, and run nothing")
+    parser.add_argument(
+        "--report-dir", metavar="DIR", help="folder for the report.json and the output of each run"
+    )
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table and exit")
 
 
 def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> int:
@@ -92,11 +101,11 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
     except ValueError as error:
         raise UsageError(f"--fault: {error}") from None
     if args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}: not a number of runs", "One or more.")
+        raise UsageError(f"--jobs {args.jobs}: not a valid number of runs", "Give 1 or more.")
     if args.times < 0:
-        raise UsageError(f"--times {args.times}: not a number of runs", "One or more.")
+        raise UsageError(f"--times {args.times}: not a valid number of runs", "Give 1 or more.")
     if args.times and (args.quick or args.thorough):
-        raise UsageError("--times says what is run, and so do --quick and --thorough", "Give one of them.")
+        raise UsageError("--times excludes --quick and --thorough", "Give one of them.")
     checks = read_checks(suites_folder())
     if args.write:
         return _write(checks)
@@ -114,9 +123,9 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
 def static_problems(checks: Sequence[Check]) -> list[str]:
     """What is wrong with the table itself, whatever the runs say."""
     found = [f"{one.check.id}: no fault makes it fail" for one in inverse(TABLE, checks) if one.idle]
-    found += [f"{check}: in the table, but no check" for check in sorted(unknown(TABLE, checks))]
+    found += [f"{check}: in the table, but not a check" for check in sorted(unknown(TABLE, checks))]
     found += [f"{name}: a fault without a row in the table" for name in sorted(FAULTS.keys() - TABLE.keys())]
-    found += [f"{name}: in the table, but no fault" for name in sorted(TABLE.keys() - FAULTS.keys())]
+    found += [f"{name}: in the table, but not a fault" for name in sorted(TABLE.keys() - FAULTS.keys())]
     return found
 
 
@@ -156,9 +165,9 @@ def _run(
         screen.say(problem)
     bad = sum(bool(one.problems) for one in judgements) + len(static_problems(checks))
     seconds = sum(one.cpu for one in judgements)
-    verdict = f"{bad} wrong" if bad else "all as it should be"
+    verdict = f"{bad} not as expected" if bad else "all as expected"
     if shared_wrong:
-        verdict += f", {shared_wrong} shared not so at first, see above"
+        verdict += f", {plural(shared_wrong, 'shared run')} repeated, see above"
     screen.say(f"\n{len(judgements)} labs in {runs} runs, {seconds:.0f} s of CPU time: {verdict}")
     return judgements
 
@@ -180,7 +189,9 @@ def _keep(judgements: Sequence[Judgement], file: Path) -> None:
 
 def _write(checks: Sequence[Check]) -> int:
     if not PAGE.parent.is_dir():
-        raise UsageError(f"there is no folder {PAGE.parent} here", "Run it in kubereach's repository.")
+        raise UsageError(
+            f"the working folder has no folder {PAGE.parent}", "Run it in kubereach's repository."
+        )
     PAGE.write_text(document(FAULTS, TABLE, checks), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
     return 0

@@ -10,41 +10,47 @@ from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT
 from kubereach_lab.faults import Fault
 
-_HEAD = """\
-# What the checks catch
-
-Every fault below is a defect that a lab can have on demand (`kubereach run --fault NAME`, `kubereach lab faults`).
-`kubereach selftest` runs all checks on healthy labs, where each must pass, and on a lab with each of the faults, where
-exactly the named checks must fail and the report must name the layer.
-This page is written by `kubereach selftest --write`.
-
-"""
-_FAULTS = """\
-## Faults
-
-**Bold** checks fail; *(noted)* ones only report; *(error)* ones say that they could not measure, because the fault
-breaks their control. Where other checks may fail too, because that is a matter of luck or the fault takes nearly
-everything with it, it says so.
-
-| fault | what is wrong | layer | where it really happened | caught by |
-|---|---|---|---|---|
-"""
-_LUCK = """
-## Intermittent faults
-
-The chance that a run overlooks them, calculated; `kubereach selftest --times 50` counts it in 50 runs of each:
-
-| fault | overlooked with a probability of |
-|---|---|
-"""
-_CHECKS = """
-## Checks
-
-What each check is there for: the faults that it catches, and, in bold, those that nothing else catches.
-
-| check | level | catches |
-|---|---|---|
-"""
+_HEAD = (
+    "# What the checks catch\n"
+    "\n"
+    "Each fault below is a defect that the lab can have on demand (`kubereach run --fault "
+    "NAME`, `kubereach lab faults`).\n"
+    "`kubereach selftest` runs all checks on healthy labs, where each must pass, and on a "
+    "lab with each of the faults, where\n"
+    "exactly the named checks must fail and the report must name the layer.\n"
+    "`kubereach selftest --write` writes this page.\n"
+    "\n"
+)
+_FAULTS = (
+    "## Faults\n"
+    "\n"
+    "**Bold** checks fail; *(noted)* ones only report; *(error)* ones cannot measure, "
+    "because the fault breaks their control.\n"
+    '"Others may fail" names checks whose result depends on chance, or on how much the fault '
+    "breaks.\n"
+    "\n"
+    "| fault | defect | layer | seen in | caught by |\n"
+    "|---|---|---|---|---|\n"
+)
+_LUCK = (
+    "\n"
+    "## Intermittent faults\n"
+    "\n"
+    "The calculated probability that a run misses them; `kubereach selftest --times 50` "
+    "counts in 50 runs of each:\n"
+    "\n"
+    "| fault | probability of a miss |\n"
+    "|---|---|\n"
+)
+_CHECKS = (
+    "\n"
+    "## Checks\n"
+    "\n"
+    "The faults that each check catches; no other check catches those in bold.\n"
+    "\n"
+    "| check | level | catches |\n"
+    "|---|---|---|\n"
+)
 
 
 def document(faults: Mapping[str, Fault], table: Mapping[str, Row], checks: Iterable[Check]) -> str:
@@ -70,7 +76,7 @@ def _caught(row: Row) -> str:
     if row.stopped:
         return f"the run: it stops with exit code 3, “{row.stopped}”"
     if not row.verdicts:
-        return "no check: kubereach gets over it"
+        return "no check: kubereach recovers"
     parts = [f"**{check}**" for check in sorted(row.fail)]
     for word, checks in (("noted", row.noted), ("error", row.error), ("unsupported", row.unsupported)):
         parts += [f"{check} *({word})*" for check in sorted(checks)]

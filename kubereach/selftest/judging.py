@@ -51,18 +51,18 @@ class _Problems:
 
     def stopped(self, report: dict[str, Any]) -> None:
         if error := (report["run"].get("error") or {}).get("message", ""):
-            self.found.append(f"could not measure: {error}")
+            self.found.append(f"not measured: {error}")
 
     def misplaced(self, report: dict[str, Any], faults: Collection[str]) -> None:
         for layer, checks in misplaced(report, faults).items():
-            self.add(f"put down to {layer}", checks)
+            self.add(f"attributed to {layer}", checks)
 
     def locate(self, report: dict[str, Any], fault: str) -> bool | None:
         """Whether the report says where the fault is, see `locate`; it is a problem if it says another place."""
         where, located = locate(report, fault)
         if located is False:
             place = " on ".join(filter(None, [FAULTS[fault].layer, ", ".join(_nodes(report, fault))]))
-            self.found.append(f"located in {where}, not in {place}")
+            self.found.append(f"located in {where}, expected {place}")
         self.misplaced(report, [fault])
         return located
 
@@ -89,7 +89,7 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     detected = bool(found.keys() & expected.keys()) if expected else None
     code = 1 if FAIL in expected.values() else 3 if ERROR in expected.values() else 0
     if attributed and not row.perhaps and ended.code != code:
-        problems.found.append(f"exit code {ended.code}, not {code}")
+        problems.found.append(f"exit code {ended.code}, expected {code}")
     located = None if trial.healthy else problems.locate(report, trial.fault)
     return Judgement(
         trial.fault,
@@ -122,7 +122,7 @@ def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
     problems.stopped(report)
     code = 1 if row.fail else 0
     if ended.code != code:
-        problems.found.append(f"exit code {ended.code}, not {code}")
+        problems.found.append(f"exit code {ended.code}, expected {code}")
     problems.misplaced(report, trial.faults)
     judged = []
     for name in trial.faults:
@@ -139,7 +139,7 @@ def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
 
 def _last_words(ended: Ended) -> str:
     last = (ended.output.strip().splitlines() or ["nothing"])[-1]
-    return f"no report, exit code {ended.code}; its last words: {last}"
+    return f"no report, exit code {ended.code}; last line: {last}"
 
 
 def verdicts(report: dict[str, Any]) -> dict[str, str]:
@@ -223,7 +223,7 @@ def _stopped(ended: Ended) -> Judgement:
     detected = ended.code == 3 and row.stopped in error
     if not detected:
         said = f"exit code {ended.code}, {error or 'no error'}"
-        problems.found.append(f"does not stop with 3 and {row.stopped!r}: {said}")
+        problems.found.append(f"did not stop with exit code 3 and {row.stopped!r}: {said}")
     located = problems.locate(report, ended.trial.fault)
     return Judgement(
         ended.trial.fault,
@@ -233,5 +233,5 @@ def _stopped(ended: Ended) -> Judgement:
         ended.seconds,
         ended.cpu,
         problems=tuple(problems.found),
-        note="stopped with 3" if detected else "",
+        note="stopped with exit code 3" if detected else "",
     )

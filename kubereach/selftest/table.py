@@ -71,7 +71,7 @@ TABLE: dict[str, Row] = {
     "api.drops-watch": recovers(),
     "api.exec-forbidden": stops("is forbidden"),
     "api.fails-to-read": recovers(),
-    "api.forbidden": stops("does not let us create services"),
+    "api.forbidden": stops("missing permissions in the cluster: create services"),
     "api.late-watch": recovers(),
     "api.limit-range": stops("minimum memory usage"),
     "api.newer": recovers(),

@@ -60,7 +60,7 @@ class Screen:
         said = ", ".join(names)
         if problems:
             self._total += len(names)
-            self._problems(f"  {said}: not as they should be together; each alone", problems)
+            self._problems(f"  {said}: not as expected together, running each alone", problems)
         elif not self._live:
             self.say(f"{self._marks.reached} {said}  {seconds:.0f} s")
 
@@ -99,7 +99,7 @@ class Screen:
     def checks(self, catches: Sequence[Catches]) -> None:
         """The inverse: each check with how many faults it catches, and which only it does."""
         width = max(len(one.check.id) for one in catches)
-        self.say(f"\n{'check':{width}}  faults  only it catches")
+        self.say(f"\n{'check':{width}}  faults  caught only by this check")
         for one in catches:
             alone = ", ".join(one.alone)
             if one.needs in one.check.needs and one.check.id in ABSENT:

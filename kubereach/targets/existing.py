@@ -46,7 +46,7 @@ class ExistingTarget:
         documents = [(_read(file), file) for file in files]
         contexts = _named(documents, "contexts")
         name = self._context or next((c for d, _ in documents if (c := d.get("current-context"))), None)
-        listed = f"Contexts: {', '.join(contexts)}." if contexts else "It has no contexts at all."
+        listed = f"Contexts: {', '.join(contexts)}." if contexts else "It contains no contexts."
         where = os.pathsep.join(map(str, files))
         if not name:
             raise UsageError(f"{where}: no current context", f"Name one with --context. {listed}")
@@ -75,7 +75,8 @@ class ExistingTarget:
             words,
             service_account=SERVICE_ACCOUNT,
             server=f"{host}:{port}",
-            no_outside="kubereach runs in a pod of the cluster, which is not outside of it (--outside-via)",
+            no_outside="kubereach runs in a pod of the cluster, not outside of it; --outside-via adds an "
+            "outside vantage",
         )
 
     def _default(self) -> Path:
@@ -88,12 +89,12 @@ class ExistingTarget:
         elif variable:
             files, origin = [Path(p).expanduser() for p in variable.split(os.pathsep) if p], "$KUBECONFIG"
         else:
-            files, origin = [self._default()], "the default"
+            files, origin = [self._default()], "default path"
         present = [file for file in files if file.exists()]
         if not present:
             raise UsageError(
                 f"no kubeconfig at {', '.join(map(str, files))} ({origin})",
-                "Name one with --kubeconfig, or leave out --context and --kubeconfig to use the lab.",
+                "Name a file with --kubeconfig, or leave out --context and --kubeconfig to use the lab.",
             )
         return present
 
@@ -106,7 +107,7 @@ class ExistingTarget:
             if settings.get(kind) not in known:
                 wanted = settings.get(kind)
                 raise UsageError(
-                    f"{file}: context {name} names the {kind} {wanted}, which is not there"
+                    f"{file}: context {name} names the {kind} {wanted}, which does not exist"
                     if wanted
                     else f"{file}: context {name} names no {kind}",
                     f"Known: {', '.join(known) or 'none'}.",
@@ -117,7 +118,7 @@ class ExistingTarget:
         if not server:
             raise UsageError(
                 f"{cluster_file}: cluster {settings['cluster']} has no server",
-                "Give it the API server's address.",
+                "Add the address of the API server.",
             )
         _files_exist(cluster.get("cluster") or {}, cluster_file, ("certificate-authority",))
         _files_exist(user.get("user") or {}, user_file, ("client-certificate", "client-key", "tokenFile"))
@@ -129,14 +130,14 @@ def _read(file: Path) -> dict[str, Any]:
     content = mapping_in(
         file,
         "a kubeconfig",
-        unreadable="Name a kubeconfig that can be read with --kubeconfig.",
-        malformed="`kubectl config view` says more.",
+        unreadable="Name a readable kubeconfig with --kubeconfig.",
+        malformed="See `kubectl config view`.",
     )
     if content is None or not all(
         isinstance(content.get(kind) or [], list) for kind in ("contexts", "clusters", "users")
     ):
         raise UsageError(
-            f"{file}: not a kubeconfig", "It should be a mapping with clusters, users and contexts."
+            f"{file}: not a kubeconfig", "A kubeconfig is a mapping with clusters, users and contexts."
         )
     return content
 
@@ -155,8 +156,8 @@ def _files_exist(entry: dict[str, Any], file: Path, keys: tuple[str, ...]) -> No
     for key in keys:
         if entry.get(key) and not (file.parent / str(entry[key])).exists():
             raise UsageError(
-                f"{file}: {key} {entry[key]} is not there",
-                "Correct the path; it counts from the kubeconfig's folder.",
+                f"{file}: {key} {entry[key]} does not exist",
+                "Correct the path; it is relative to the folder of the kubeconfig.",
             )
 
 
@@ -169,6 +170,6 @@ def _plugin_exists(plugin: dict[str, Any] | None, context: str, file: Path) -> N
     if not found:
         hint = str(plugin.get("installHint") or "").strip()
         raise CannotMeasure(
-            f"context {context} gets its credentials from {command!r}, which is not installed",
-            " ".join(hint.split()) or f"Install {command} or put it into PATH.",
+            f"context {context} uses the credential plugin {command!r}, which is not installed",
+            " ".join(hint.split()) or f"Install {command} or add it to PATH.",
         )

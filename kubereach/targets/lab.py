@@ -88,7 +88,7 @@ class LabTarget:
         def wait() -> None:
             lab.wait()
             if self._lab is not None:
-                lost("the lab ended while it was in use")
+                lost("the lab ended during the run")
 
         threading.Thread(target=wait, name="lab", daemon=True).start()
 

@@ -14,7 +14,7 @@ from kubereach.kube.cluster import Cluster
 from kubereach.kube.ranges import documentation_address
 from kubereach.kube.service_proxy import Proxies
 from kubereach.kube.watch_cache import Board
-from kubereach.model.events import Bus, Changed, ClusterKnown, Told, WorldReady
+from kubereach.model.events import Bus, Changed, ClusterKnown, Note, WorldReady
 from kubereach.model.settings import Settings
 from kubereach.probe import Vantage, VantageGroup
 from kubereach.probe.suspension import WATCH
@@ -149,7 +149,7 @@ class World:
         self._complete_context()
         pods = self.board.all("Pod")
         if injected := sidecars.note(pods):
-            self.context.bus.emit(Told("", injected))
+            self.context.bus.emit(Note("", injected))
         names = tuple(vantage.name for vantage in self.vantages.all)
         self.context.bus.emit(WorldReady(time.monotonic() - begun, len(pods), names))
 

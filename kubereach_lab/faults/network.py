@@ -10,20 +10,22 @@ class LoadBalancer(Group):
 
     prefix = "lb"
 
-    address_kept = Fault("a load-balancer address goes on answering when its Service is gone", BALANCER)
-    class_ignored = Fault("Services of a foreign loadBalancerClass are served too", BALANCER)
+    address_kept = Fault("a load-balancer address still answers after its Service was deleted", BALANCER)
+    class_ignored = Fault("the load balancer controller ignores loadBalancerClass", BALANCER)
     late_and_open = Fault(
-        "load-balancer addresses are announced 3 s late, and source ranges let everybody in", PROXY
+        "load-balancer addresses are announced 3 s late, and loadBalancerSourceRanges are ignored", PROXY
     )
     no_node_port = Fault("LoadBalancer Services get no node ports", BALANCER)
     pending = Fault("no Service gets a load-balancer address", BALANCER)
-    pool_empty = Fault("the load balancer has no address to give", BALANCER)
-    requested_address_ignored = Fault("whoever asks for a load-balancer address gets another one", BALANCER)
-    requested_address_refused = Fault("whoever asks for a load-balancer address gets none", BALANCER)
-    udp_ignored = Fault("load-balancer addresses take TCP alone", PROXY)
-    unannounced = Fault("load-balancer addresses are given, but lead nowhere", BALANCER)
+    pool_empty = Fault("the address pool of the load balancer controller is empty", BALANCER)
+    requested_address_ignored = Fault("a Service with spec.loadBalancerIP gets another address", BALANCER)
+    requested_address_refused = Fault("a Service with spec.loadBalancerIP gets no address", BALANCER)
+    udp_ignored = Fault("load-balancer addresses serve TCP only", PROXY)
+    unannounced = Fault("load-balancer addresses are assigned but not announced", BALANCER)
     wrong_node = Fault(
-        "under a Local policy an address leads to a node without endpoints", BALANCER, "kubernetes #114058"
+        "with externalTrafficPolicy Local an address is announced by a node without endpoints",
+        BALANCER,
+        "kubernetes #114058",
     )
 
 
@@ -32,17 +34,17 @@ class Network(Group):
 
     prefix = "net"
 
-    loss_5_percent = Fault("one packet in twenty is lost on the way to a pod of another node", NETWORK)
+    loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
     middlebox = Fault(
-        "a transparent proxy answers connections to addresses that nobody has, where nodes let them out",
+        "a transparent proxy answers connections to unassigned addresses that leave the nodes",
         NETWORK,
     )
-    mtu = Fault("packets over 1400 bytes are silently lost between nodes", NETWORK)
-    no_egress = Fault("pods reach nothing outside of the pod network", NETWORK)
-    node_pair_cut = Fault("the first node does not reach the pods of the last", NETWORK, nodes=(0, -1))
-    one_way = Fault("replies of the last node's pods to other nodes' pods are lost", NETWORK, nodes=(-1,))
-    service_range_routed = Fault("the outside has a route to cluster IPs", NETWORK)
-    snat = Fault("pods see nodes' addresses in place of other nodes' pods", NETWORK)
+    mtu = Fault("packets over 1400 bytes between nodes are dropped without ICMP", NETWORK)
+    no_egress = Fault("pods cannot reach addresses outside the pod network", NETWORK)
+    node_pair_cut = Fault("the first node cannot reach pods on the last node", NETWORK, nodes=(0, -1))
+    one_way = Fault("replies of pods on the last node to pods on other nodes are lost", NETWORK, nodes=(-1,))
+    service_range_routed = Fault("cluster IPs are routed from outside", NETWORK)
+    snat = Fault("connections between pods on different nodes have a node IP as source (SNAT)", NETWORK)
 
 
 class Node(Group):
@@ -50,10 +52,10 @@ class Node(Group):
 
     prefix = "node"
 
-    connection_limit = Fault("nodes refuse more than 200 TCP connections of one client at a time", NODE)
-    conntrack_forgets = Fault("nodes forget TCP connections that are idle for a second", NODE)
+    connection_limit = Fault("nodes refuse more than 200 concurrent TCP connections of one client", NODE)
+    conntrack_forgets = Fault("conntrack drops TCP connections that are idle for one second", NODE)
     conntrack_small = Fault(
-        "the last node tracks 200 TCP connections, closed ones too, and drops further ones", NODE, nodes=(-1,)
+        "the conntrack table of the last node has room for 200 TCP connections", NODE, nodes=(-1,)
     )
     forwarding_off = Fault("the last node does not forward packets", NODE, nodes=(-1,))
     full = Fault("no node has CPU left for further pods", NODE)

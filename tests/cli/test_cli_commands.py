@@ -95,7 +95,7 @@ def test_a_run_takes_its_options_by_their_short_names(words: list[str]) -> None:
     done = kubereach("run", "--target=existing", "--kubeconfig=/not/there", *words)
     option = words[1].partition("=")[0]
     assert done.returncode == 2
-    assert f"{option} is an option of pytest, which `kubereach run` does not take" in done.stdout
+    assert f"`kubereach run` does not take pytest's option {option}" in done.stdout
     assert f"Give `kubereach run` {option.replace('kubereach-', '')}, before any --." in done.stdout
 
 
@@ -113,7 +113,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         "",
         "other.three  ext   Three works.",
         "",
-        "3 checks. `kubereach explain ID` tells why each matters and where it comes from.",
+        "3 checks. `kubereach explain ID` shows why a check matters and its source.",
     ]
     assert main.main(["list", "--json", "demo.o*"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
@@ -138,10 +138,10 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "the following arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["run", "--checks=x"], "unrecognized arguments: --checks=x"),
-        (["run", "--target=moon"], "--target moon: no such target"),
-        (["run", "--set=a"], "--set a: not of the form name=value"),
-        (["run", "--", "-n4"], "pytest-xdist cannot spread checks"),
-        (["list", "--", "-x"], "kubereach list takes nothing after --"),
+        (["run", "--target=moon"], "--target moon: unknown target"),
+        (["run", "--set=a"], "--set a: not of the form NAME=VALUE"),
+        (["run", "--", "-n4"], "pytest-xdist cannot distribute checks"),
+        (["list", "--", "-x"], "kubereach list takes no arguments after --"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -183,7 +183,7 @@ def test_a_run_through_the_command_line(project: Path) -> None:
     assert (report["verdict"], report["target"]["name"]) == ("not measured", "existing")
     done = kubereach("run", "demo.oen")
     assert done.returncode == 2
-    assert "no check is called demo.oen" in done.stdout and "Did you mean demo.one" in done.stdout
+    assert "no check has the id demo.oen" in done.stdout and "Did you mean demo.one" in done.stdout
     assert kubereach("run", "no/such/path.py").returncode == 2
 
 
@@ -217,7 +217,7 @@ DECLARES = "from kubereach import DOCS, check\n"
     [
         (
             '@check(f"demo.{1}", source=DOCS)\ndef test_x():\n    """X."""',
-            "readable without running the rest",
+            "without running the file",
         ),
         (DECLARES + '@check("demo.x", source=DOCS)\ndef test_x():\n    pass', "has no docstring"),
         ("def test_x(:", "test_bad.py:1:"),

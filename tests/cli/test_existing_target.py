@@ -58,13 +58,13 @@ def test_the_kubeconfig_comes_from_the_environment_or_home(tmp_path: Path) -> No
             "no current context",
             "Name one with --context. Contexts: prod.",
         ),
-        ({"contexts": []}, "prod", UsageError, "no context prod", "It has no contexts at all."),
-        ({"users": []}, None, UsageError, "names the user u, which is not there", "Known: none."),
+        ({"contexts": []}, "prod", UsageError, "no context prod", "It contains no contexts."),
+        ({"users": []}, None, UsageError, "names the user u, which does not exist", "Known: none."),
         (
             {"clusters": [{"name": "x"}]},
             None,
             UsageError,
-            "names the cluster c, which is not there",
+            "names the cluster c, which does not exist",
             "Known: x.",
         ),
         (
@@ -169,7 +169,5 @@ def test_what_is_named_goes_before_the_service_account(tmp_path: Path, account: 
 def test_an_empty_token_is_told(tmp_path: Path, account: Path) -> None:
     (account / "token").write_text("")
     access = ExistingTarget(None, None, {**IN_A_POD, "HOME": str(tmp_path)}).open()
-    with pytest.raises(
-        UsageError, match="the pod's service account cannot be used: Token file exists but empty"
-    ):
+    with pytest.raises(UsageError, match="cannot use the pod's service account: Token file exists but empty"):
         Api(access)

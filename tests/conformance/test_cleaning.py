@@ -32,7 +32,7 @@ def test_kept_and_dead_namespaces(run_suite: Runner) -> None:
     result = run_suite(lab, env={"PATH": path})
     assert result.code == 0, result.output
     parts = dict(part.split("\n", 1) for part in result.output.split("== ")[1:])
-    assert "other-run: left by a dead run, to be removed" in parts["dry"]
+    assert "other-run: left by a dead run, will be deleted" in parts["dry"]
     assert parts["dry"].count(": kept on purpose\n") == 3
     assert parts["clean"].endswith("gone: other-run\n")
     there = parts["there"].split()

@@ -72,7 +72,7 @@ def test_given_namespaces_keep_what_is_not_ours(run_suite: Runner) -> None:
     assert "code 0" in parts["kept"]
     assert "namespace two is in use by the run" in parts["refused"] and "which was kept" in parts["refused"]
     assert "code 2" in parts["refused"]
-    assert "kept on purpose\n" in parts["clean"] and "gone: run" in parts["clean"]
+    assert "kept on purpose\n" in parts["clean"] and "deleted: run" in parts["clean"]
     assert set(parts["after"].split()) == theirs | always
     assert 'namespaces "four" not found' in parts["nowhere"] and "code 2" in parts["nowhere"]
 
@@ -156,9 +156,9 @@ def test_nodes_that_cannot_be_used_are_left_out_with_a_word(run_suite: Runner) -
     assert "worker: cordoned\n" in first, result.output
     assert "worker2: tainted team=gpu:NoSchedule\n" in first
     assert "3 passed" in first and "code 0" in first
-    assert "the cluster has no node that our pods can run on" in parts["all"] and "code 3" in parts["all"]
-    assert "not of the sample of 2 nodes out of 3" in parts["sample"] and "1 passed" in parts["sample"]
-    assert "not of the sample" not in parts["every"] and "1 passed" in parts["every"]
+    assert "no node of the cluster can run kubereach's pods" in parts["all"] and "code 3" in parts["all"]
+    assert "not in the sample of 2 of 3 nodes" in parts["sample"] and "1 passed" in parts["sample"]
+    assert "not in the sample" not in parts["every"] and "1 passed" in parts["every"]
 
 
 _REFUSED = """
@@ -177,7 +177,7 @@ kubectl -n one get all,cm -o name
     [
         (
             "api.forbidden",
-            "the cluster does not let us create services",
+            "missing permissions in the cluster: create services",
             "kubereach rbac | kubectl apply -f -",
         ),
         ("api.pod-security", 'violates PodSecurity "restricted:latest"', "labels of namespace"),

@@ -22,4 +22,4 @@ def test_a_command_that_leads_nowhere_is_an_error_and_no_verdict(run_suite: Runn
     result = run_suite([*_RUN, "--outside-via=sh -c 'echo no route to edge1 >&2; exit 255'"])
     assert result.code == 3, result.output
     assert "no route to edge1" in result.output
-    assert "Try it by hand" in result.output
+    assert "Run the command by hand" in result.output

@@ -27,7 +27,9 @@ def test_what_holds_in_the_cluster_is_seen_without_a_controller(run_suite: Runne
     assert result.ids("unsupported") == ITS_OWN
     assert {"loadbalancer.from-pods", "loadbalancer.source-ranges", "loadbalancer.udp"} <= result.ids("pass")
     reasons = {c["message"] for c in result.report["checks"] if c["verdict"] == "unsupported"}
-    assert all("our own, of 198.51.100.0/24" in reason for reason in reasons), reasons
+    assert all("assigns the load-balancer addresses, from 198.51.100.0/24" in reason for reason in reasons), (
+        reasons
+    )
     paths = [path for check in result.report["checks"] for path in check["paths"]]
     assert any("//198.51.100." in path["address"] for path in paths)
 

@@ -13,8 +13,8 @@ UDP = "endpoints.udp-after-scale-to-zero"
 LACKING = {
     "1.29": {NODE: "since Kubernetes 1.31", ZONE: "since Kubernetes 1.31", IP_MODE: "since Kubernetes 1.30"},
     "1.30": {NODE: "since Kubernetes 1.31", ZONE: "since Kubernetes 1.31"},
-    "1.31": {NODE: "came with Kubernetes 1.34"},
-    "1.33": {NODE: "came with Kubernetes 1.34"},
+    "1.31": {NODE: "new in Kubernetes 1.34"},
+    "1.33": {NODE: "new in Kubernetes 1.34"},
     "1.37": {},
 }
 #: what becomes of UDP flows without an endpoint has been a defect since
@@ -95,12 +95,12 @@ def test_a_whole_run_in_a_mode(run_suite: Runner, mode: str, lacking: set[str]) 
         (["--kubernetes-version", "1.28"], "the lab plays Kubernetes 1.29 to 1.37, not 1.28"),
         (
             ["--proxy-mode", "userspace"],
-            "the lab has no proxy mode userspace: it plays nftables, iptables, ipvs",
+            "unknown proxy mode userspace: the lab simulates nftables, iptables, ipvs",
         ),
-        (["--ip-family", "ipv5"], "the lab has no IP family ipv5: choose one of ipv4, ipv6"),
+        (["--ip-family", "ipv5"], "unknown IP family ipv5: choose one of ipv4, ipv6"),
         (["--target", "kind", "--proxy-mode", "ipvs"], "--kind-proxy-mode"),
-        (["--context", "prod", "--ip-family", "ipv6"], "a cluster's own is what it is"),
-        (["--context", "prod", "--kubernetes-version", "1.30"], "a cluster's own is what it is"),
+        (["--context", "prod", "--ip-family", "ipv6"], "works with the lab only"),
+        (["--context", "prod", "--kubernetes-version", "1.30"], "works with the lab only"),
     ],
 )
 def test_what_cannot_be_played_is_said(run_suite: Runner, options: list[str], words: str) -> None:

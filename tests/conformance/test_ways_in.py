@@ -143,5 +143,5 @@ def test_a_plugin_that_fails_is_one_clear_line(
     command = ["{python}", "-m", "kubereach", "run", "--report-dir={report}", f"--kubeconfig={kubeconfig}"]
     result = run_suite(command)
     assert result.code == 3, result.output
-    assert "kubereach: the plugin that gets the credentials failed: " in result.output
+    assert "kubereach: the credential plugin failed: " in result.output
     assert words in result.output and "Traceback" not in result.output

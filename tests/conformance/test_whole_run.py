@@ -45,7 +45,7 @@ def _assert_quick(result):
     }
     assert result.code == 0, result.output
     assert result.report["verdict"] == "partial"
-    assert "core not selected" in result.report["reason"]
+    assert "core checks not selected" in result.report["reason"]
     assert result.ids("pass") == quick, result.output
 
 

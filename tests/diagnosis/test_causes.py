@@ -10,7 +10,9 @@ from kubereach.model.events import Probed
 from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
 from kubereach.model.misses import LOST, RECORDS, SPREAD
 
-LOSS = Finding(NETWORK, "pod network between nodes", "http probes of pods fail", (), ("2 of 40",), ("ping",))
+LOSS = Finding(
+    NETWORK, "pod network between nodes", "http probes to pod IPs fail", (), ("2 of 40",), ("ping",)
+)
 
 
 def stuck(*nodes: str) -> Finding:

@@ -67,13 +67,13 @@ def test_from_one_node_to_another_but_not_back() -> None:
 def test_on_the_way_to_one_node() -> None:
     found = locate(cells(lambda node, pod: node != "two" and pod.node == "two"), SHORT, HTTP)
     assert found and (found.layer, found.nodes) == (NETWORK, ("two",))
-    assert "on the way to it" in found.sentence
+    assert "from other nodes to it" in found.sentence
 
 
 def test_on_the_way_from_one_node() -> None:
     found = locate(cells(lambda node, pod: node == "two" and pod.node != "two"), SHORT, HTTP)
     assert found and (found.layer, found.nodes) == (NETWORK, ("two",))
-    assert "on the way from it" in found.sentence
+    assert "from it to other nodes" in found.sentence
 
 
 def test_a_node_that_neither_sends_nor_takes() -> None:
@@ -84,7 +84,7 @@ def test_a_node_that_neither_sends_nor_takes() -> None:
 def test_one_packet_in_twenty_between_all_nodes() -> None:
     found = locate(cells(lambda node, pod: node != pod.node, lost=2), SHORT, HTTP)
     assert found and (found.layer, found.object) == (NETWORK, "pod network between nodes")
-    assert any("80 probes: 76 ok, 4 time-out" in line for line in found.evidence), found.evidence
+    assert any("76 of 80 probes answered, 4 timed out" in line for line in found.evidence), found.evidence
 
 
 def test_large_packets_alone() -> None:
@@ -105,7 +105,7 @@ def test_a_pod_that_nobody_gets_an_answer_of_while_its_neighbour_answers() -> No
 def test_a_pod_that_refuses_everybody_has_nobody_who_listens() -> None:
     found = locate(cells(lambda _, pod: pod.node == "two", REFUSED), SHORT, HTTP)
     assert found and found.layer == WORKLOAD
-    assert "nobody listens on port 8080" in found.sentence
+    assert "no process listens on port 8080" in found.sentence
 
 
 def test_a_node_that_is_short_of_something_for_all_others() -> None:
@@ -127,7 +127,7 @@ def test_refusals_of_datagrams_are_rationed() -> None:
     ]
     found = locate(rationed, SHORT, Series("udp"))
     assert found and found.layer == WORKLOAD
-    assert "nobody listens on port 8080" in found.sentence
+    assert "no process listens on port 8080" in found.sentence
     # a connection's refusal is a packet as any other
     found = locate(rationed, SHORT, HTTP)
     assert found and found.layer == NETWORK

@@ -94,7 +94,7 @@ def test_one_that_is_wrong_alone_is_named_with_its_node() -> None:
     assert (found.layer, found.object, found.nodes) == (DNS, "DNS replica coredns-b", ("two",))
     assert found.what == "its answers are not what the API says"
     assert any(
-        line.startswith("replica coredns-b (10.244.1.2): 0 of 5 answers right") for line in found.evidence
+        line.startswith("replica coredns-b (10.244.1.2): 0 of 5 answers correct") for line in found.evidence
     )
 
 
@@ -108,8 +108,8 @@ def test_one_that_has_caught_up_since_is_not_the_service_proxys_fault() -> None:
     found = walk(world(), bench(RIGHT, RIGHT), path(), None, SHORT)  # type: ignore[arg-type]
     assert (found.layer, found.object) == (DNS, "cluster DNS")
     assert "it was behind" in found.what
-    assert found.evidence[0] == f"pod@one was told {STALE}, not exactly {RIGHT}"
-    assert found.evidence[1].startswith(f"the same question to {SERVICE} now: 5 of 5 answers right")
+    assert found.evidence[0] == f"pod@one got {STALE}, expected exactly {RIGHT}"
+    assert found.evidence[1].startswith(f"the same query to {SERVICE} now: 5 of 5 answers correct")
     # asked itself, it is named
     itself = path(address=Address("dns", "dns", "10.244.1.2", 53))
     found = walk(world(), bench(RIGHT, RIGHT), itself, None, SHORT)  # type: ignore[arg-type]
@@ -160,7 +160,7 @@ def by_name(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_client_that_one_replica_leads_astray(by_name: Any) -> None:
     found = by_name(bench(STALE, RIGHT), subject())
     assert (found.layer, found.object, found.nodes) == (DNS, "DNS replica coredns-a", ("one",))
-    assert "clients are led astray" in found.what
+    assert "clients connect to wrong addresses" in found.what
     # a headless Service's pods, and one of them by its own name
     found = by_name(bench(RIGHT, STALE), subject(True, RIGHT))
     assert found.object == "DNS replica coredns-b"

@@ -14,7 +14,7 @@ from kubereach.expect.overload import overloaded
 from kubereach.expect.resolver import not_to_resolve, to_resolve
 from kubereach.expect.settle import measurable, settle, was_measured
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import ANSWERED, BACKENDS, LOST, RECORDS, SPREAD
 from kubereach.model.outcome import (
@@ -74,7 +74,7 @@ def fails(call):
 
 
 def texts(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 @pytest.mark.parametrize("expectation", HOLDS.values(), ids=HOLDS)

@@ -126,7 +126,7 @@ def test_a_dns_service_that_the_run_may_not_see_is_unsupported_with_the_reason()
     api = FakeApi([service("dns-of-ours", "resolver", "10.43.0.53")], allowed=("kube-system",))
     found = cluster(learned(api, conf("10.43.0.53")))
     assert found.known_dns.address == "10.43.0.53", "it can be asked all the same"
-    words = "pods ask the name server 10.43.0.53: no Service in kube-system has this cluster IP"
+    words = "no Service in kube-system has the cluster IP 10.43.0.53, which is the name server of pods"
     for of in ("dns_replicas", "nameservers"):
         with pytest.raises(Unsupported, match=words):
             getattr(found, of)
@@ -138,7 +138,8 @@ def test_a_dns_service_whose_endpoints_the_run_may_not_see():
     found = cluster(learned(api, conf("172.30.0.10")))
     assert found.nameservers == ("172.30.0.10",)
     with pytest.raises(
-        Unsupported, match="may not list the EndpointSlices of the DNS Service openshift-dns/dns-default"
+        Unsupported,
+        match="not allowed to list the EndpointSlices of the DNS Service openshift-dns/dns-default",
     ):
         _ = found.dns_replicas
 
@@ -157,7 +158,7 @@ def test_pods_are_right_where_configmaps_say_something_else():
     found = learned(api, conf("10.96.0.10", "new.example"))
     assert found.domain == "new.example"
     assert found.notes == (
-        "pods search the domain new.example, the ConfigMap kube-system/coredns says old.example",
+        "the search domain of pods is new.example, but the ConfigMap kube-system/coredns says old.example",
     )
 
 
@@ -166,7 +167,7 @@ def test_the_setting_is_kept_and_the_contradiction_noted():
     found = learned(api, conf("10.96.0.10"), settings=Settings(cluster_domain="k8s.example."))
     assert found.domain == "k8s.example"
     assert found.notes == (
-        "pods search the domain cluster.local, the setting cluster_domain says k8s.example",
+        "the search domain of pods is cluster.local, but the setting cluster_domain says k8s.example",
     )
 
 
@@ -178,7 +179,9 @@ def test_pods_ask_another_service_than_the_one_with_the_label():
     found = learned(FakeApi(services), conf("10.96.0.53"))
     assert str(found.dns) == "dns/unbound 10.96.0.53"
     (note,) = found.notes
-    assert note.startswith("pods ask dns/unbound 10.96.0.53, not kube-system/kube-dns 10.96.0.10")
+    assert note.startswith(
+        "pods use the DNS Service dns/unbound 10.96.0.53, not kube-system/kube-dns 10.96.0.10"
+    )
 
 
 def test_a_name_server_that_nobody_has_is_the_kubelets_mistake():
@@ -210,7 +213,7 @@ def test_two_name_servers_of_a_service_of_two_families():
 
 def test_no_dns_service_at_all():
     found = cluster(learned(FakeApi(), conf("10.96.0.10")))
-    with pytest.raises(CannotMeasure, match="DNS Service was not found"):
+    with pytest.raises(CannotMeasure, match="cannot find the cluster's DNS Service"):
         _ = found.known_dns
 
 

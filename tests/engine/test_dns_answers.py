@@ -22,7 +22,7 @@ from kubereach.expect.srv import one_address, srv_targets
 from kubereach.model.address import Address
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.outcome import (
     LOCAL,
@@ -101,7 +101,7 @@ def probed(events):
 
 
 def texts(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 # --- what the vantage's own resolver finds
@@ -155,7 +155,7 @@ def test_a_prober_has_greeted_before_its_resolver_is_timed(vantage):
         ),
         (found(), "exactly 10.96.0.1, 10.96.0.2", "none", ("missing: 10.96.0.1, 10.96.0.2",)),
         (UNKNOWN, "10.96.0.1, 10.96.0.2", "3 NXDOMAIN", ()),
-        (SILENT, "10.96.0.1, 10.96.0.2", "3 time-out", ()),
+        (SILENT, "10.96.0.1, 10.96.0.2", "3 timed out", ()),
         # what is no answer has no addresses, whatever it says
         (Answer(REFUSED, detail="10.96.0.1 10.96.0.2"), "10.96.0.1, 10.96.0.2", "3 refused", ()),
     ],
@@ -243,7 +243,7 @@ def test_a_name_that_flaps_before_it_has_settled_is_held_again_and_told(vantage,
     assert [series.count for series in one.asked] == [CONVERGED, 20, CONVERGED, again]
     assert again > 20
     (told,) = texts(events)
-    assert "19 ok, 1 NXDOMAIN before it settled" in told
+    assert "19 answered, 1 NXDOMAIN before it settled" in told
 
 
 def test_a_flap_that_ends_in_a_failure_is_not_told(vantage, clock, events, context):
@@ -415,9 +415,9 @@ def test_that_it_is_unknown_is_asked_a_few_times(vantage, context, hold, count):
 @pytest.mark.parametrize(
     ("answers", "got", "evidence"),
     [
-        ([UNKNOWN, found("10.96.0.9"), UNKNOWN], "2 NXDOMAIN, 1 ok", ("it is 10.96.0.9 here",)),
+        ([UNKNOWN, found("10.96.0.9"), UNKNOWN], "2 NXDOMAIN, 1 answered", ("it is 10.96.0.9 here",)),
         ([Answer(SERVFAIL, detail="the server failed")], "3 SERVFAIL", ("the server failed",)),
-        ([Answer(NODATA)], "3 no records (NODATA)", ()),
+        ([Answer(NODATA)], "3 NODATA (no records)", ()),
     ],
 )
 def test_a_name_that_is_known_fails_once(vantage, answers, got, evidence):
@@ -575,9 +575,9 @@ EXPECTED = f"A {NAME}: NOERROR, exactly 10.96.0.1, 10.96.0.2"
             "NOERROR, truncated, 10.96.0.9",
             ("missing: 10.96.0.1, 10.96.0.2", "too many: 10.96.0.9"),
         ),
-        (SILENT, {}, EXPECTED, "3 time-out", ()),
+        (SILENT, {}, EXPECTED, "3 timed out", ()),
         (Answer(REFUSED, detail="nobody is there"), {}, EXPECTED, "3 refused", ("nobody is there",)),
-        (Answer(OK, detail="!"), {}, EXPECTED, "3 ok", ()),
+        (Answer(OK, detail="!"), {}, EXPECTED, "3 answered", ()),
         (Answer(SERVFAIL, detail=reply("A", *TWO).detail), {}, None, "3 SERVFAIL", None),
     ],
 )
@@ -672,9 +672,9 @@ def test_the_targets_of_a_service(vantage):
         (srv("80 a.x.", "80 b.x."), {"wanted": frozenset({"a.x.", "c.x."})}, "NOERROR, 80 a.x., 80 b.x."),
         (srv("80 a.x.", "80 b.x.", rcode="SERVFAIL"), {}, "SERVFAIL, 80 a.x., 80 b.x."),
         (twice("SRV", "0 50 80 a.x."), {"count": 1}, "NOERROR, 80 a.x."),
-        (SILENT, {}, "time-out"),
-        (Answer(OK, detail="!"), {}, "ok"),
-        (Answer(NODATA, detail=srv("80 a.x.", "80 b.x.").detail), {}, "no records (NODATA)"),
+        (SILENT, {}, "timed out"),
+        (Answer(OK, detail="!"), {}, "answered"),
+        (Answer(NODATA, detail=srv("80 a.x.", "80 b.x.").detail), {}, "NODATA (no records)"),
     ],
 )
 def test_other_targets_fail(vantage, answer, more, got):
@@ -748,10 +748,10 @@ def test_an_address_is_asked_of_no_cache(vantage, clock, forgotten):
     [
         (reply("A", "10.96.0.1", "10.96.0.2"), "10.96.0.1, 10.96.0.2"),
         (reply("A", "10.96.0.9"), "10.96.0.9"),
-        (reply("A"), "no records (NODATA)"),
-        (SILENT, "time-out"),
+        (reply("A"), "NODATA (no records)"),
+        (SILENT, "timed out"),
         (Answer(NXDOMAIN, detail=reply("A", "10.96.0.1").detail), "NXDOMAIN"),
-        (Answer(OK, detail="!"), "ok"),
+        (Answer(OK, detail="!"), "answered"),
         (Answer(OK, detail=reply("A").detail), "none"),
     ],
 )
@@ -796,7 +796,7 @@ def test_a_name_that_is_not_always_found_fails(vantage, events):
     lacking = vantage([found("10.96.0.1"), UNKNOWN, found("10.96.0.1")])
     good = vantage([found("10.96.0.1")], node="two")
     (failure,) = misses(lambda: to_find([lacking, good], NAME))
-    assert (failure.expected, failure.got) == ("an address", "2 ok, 1 NXDOMAIN")
+    assert (failure.expected, failure.got) == ("an address", "2 answered, 1 NXDOMAIN")
     assert texts(events) == [f"pod@two: {NAME} is 10.96.0.1"]
 
 
@@ -821,11 +821,11 @@ def test_records_are_told_with_how_long_they_may_be_kept(vantage, events, contex
 @pytest.mark.parametrize(
     ("answer", "got"),
     [
-        (reply("NS"), "2 ok, 1 no records (NODATA)"),
-        (SILENT, "2 ok, 1 time-out"),
-        (Answer(OK, detail="!"), "3 ok"),
-        (Answer(OK, detail=reply("NS").detail), "3 ok"),
-        (Answer(NODATA, detail=reply("NS", "ns.x.").detail), "2 ok, 1 no records (NODATA)"),
+        (reply("NS"), "2 answered, 1 NODATA (no records)"),
+        (SILENT, "2 answered, 1 timed out"),
+        (Answer(OK, detail="!"), "3 answered"),
+        (Answer(OK, detail=reply("NS").detail), "3 answered"),
+        (Answer(NODATA, detail=reply("NS", "ns.x.").detail), "2 answered, 1 NODATA (no records)"),
     ],
 )
 def test_a_report_of_nothing_fails(vantage, events, answer, got):

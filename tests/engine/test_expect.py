@@ -95,7 +95,7 @@ def test_one_miss_in_the_hold_fails(serve, vantage, events):
     found = failures(lambda: expect(vantage).to_reach(balancer(serve("a"), every=100)))
     assert found[0].vantage == "pod@one"
     assert found[0].expected == f"{hold_length(Settings())} answers in a row"
-    assert found[0].got.startswith(f"{hold_length(Settings()) - 1} ok, 1 ")
+    assert found[0].got.startswith(f"{hold_length(Settings()) - 1} answered, 1 ")
     assert not events[-1].conforming
 
 
@@ -107,7 +107,7 @@ def test_a_stranger_among_the_backends_fails(serve, vantage):
 
 def test_a_foreign_nonce_is_no_answer(serve, vantage):
     found = failures(lambda: expect(vantage).to_reach(serve("a", nonce="other").address()))
-    assert "answer of somebody else" in found[0].got
+    assert "answered by a foreign server" in found[0].got
 
 
 def test_an_endpoint_that_is_never_used_fails_only_where_every_one_must_be(serve, vantage):
@@ -225,7 +225,7 @@ def test_refused(serve, vantage):
 def test_a_time_out_is_no_refusal(serve, vantage):
     silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
     (failure,) = failures(lambda: expect(vantage).to_be_refused(silent, control=serve("a").address()))
-    assert (failure.expected, failure.got) == ("refused", "2 time-out")
+    assert (failure.expected, failure.got) == ("refused", "2 timed out")
     expect(vantage).not_to_be_answered(silent, control=serve("a").address())
 
 
@@ -457,7 +457,7 @@ def test_a_lost_query_is_not_hidden_by_a_resolver_that_soon_sends_it_again(conte
     musl = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
     (failure,) = failures(lambda: expect(musl).to_resolve("web", {"192.0.2.1"}))
     assert musl.resends_after == 0.5
-    assert (failure.expected, failure.got) == ("192.0.2.1", "2 ok, 1 time-out")
+    assert (failure.expected, failure.got) == ("192.0.2.1", "2 answered, 1 timed out")
 
 
 def test_own_resolver(vantage):

@@ -15,7 +15,7 @@ from test_expect import balancer, failures
 from kubereach.expect import affinity, expect, tries
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import Answer, Probe, SeriesResult
 from kubereach.probe import VantageGroup
@@ -80,10 +80,10 @@ def test_a_path_that_loses_something_before_it_has_settled_is_held_again(
     address = replace(relay.address, settled=settled)
     if conforms:
         expect(vantage).to_reach(address)
-        (told,) = [event.text for event in events if isinstance(event, Told)]
-        assert "2 time-out before it settled (for 0." in told
+        (told,) = [event.text for event in events if isinstance(event, Note)]
+        assert "2 timed out before it settled (for 0." in told
     else:
-        assert "time-out" in failures(lambda: expect(vantage).to_reach(address))[0].got
+        assert "timed out" in failures(lambda: expect(vantage).to_reach(address))[0].got
 
 
 class Moving(Relay):

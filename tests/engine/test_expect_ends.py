@@ -11,7 +11,7 @@ from test_expect_changes import Relay
 
 from kubereach.expect import expect
 from kubereach.model.errors import Unsupported
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 
 
 def test_a_flow_that_has_ended(serve, vantage):
@@ -63,7 +63,7 @@ def test_a_flow_that_never_was_has_not_ended(vantage):
 
 def test_a_fair_spread_is_told(serve, vantage, events):
     expect(vantage).to_be_balanced(serve("a").address(), backends={"a"}, count=50)
-    (told,) = [event for event in events if isinstance(event, Told)]
+    (told,) = [event for event in events if isinstance(event, Note)]
     assert told.text == "50 requests over 1 endpoints: a 50"
 
 

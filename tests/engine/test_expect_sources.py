@@ -13,7 +13,7 @@ from test_expect import failures
 from kubereach.expect import OWN, expect
 from kubereach.kube.cluster import Node
 from kubereach.model.address import Address
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.model.outcome import Answer
 from kubereach.probe import VantageGroup
 from kubereach.probe.vantage import NODE, POD, OutsideVantage
@@ -22,7 +22,7 @@ NOBODY = Address("nodeport", "http", "127.0.0.1", 9)
 
 
 def told(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 def test_the_address_that_backends_see_is_reported(serve, vantage, events):
@@ -55,7 +55,7 @@ def test_vantages_that_do_not_agree(serve, wire, context):
 
 def test_what_is_only_reported_never_fails(serve, vantage, events):
     expect(vantage).to_report([serve("a").address(), NOBODY])
-    assert [line.rpartition(": ")[2] for line in told(events)] == ["ok", "refused"]
+    assert [line.rpartition(": ")[2] for line in told(events)] == ["answered", "refused"]
 
 
 def test_backends_by_the_node_of_the_vantage(serve, wire, context):

@@ -70,9 +70,9 @@ def test_several_nodes() -> None:
 @pytest.mark.parametrize(
     ("given", "present", "evidence"),
     [
-        ((), True, "the run makes its namespaces"),
-        (("a",), False, "--namespace names a"),
-        (("a", "b"), True, "--namespace names a, b"),
+        ((), True, "the run creates its namespaces"),
+        (("a",), False, "namespaces given by --namespace: a"),
+        (("a", "b"), True, "namespaces given by --namespace: a, b"),
     ],
 )
 def test_a_second_namespace(given, present, evidence) -> None:
@@ -84,7 +84,7 @@ def test_a_second_namespace(given, present, evidence) -> None:
 def test_the_outside_is_where_every_node_reacts(asked) -> None:
     every = found(ONE, TWO)
     assert every[OUTSIDE] == FeatureState(
-        True, "every node reacts: 10.0.0.1 answers on 22, 10.0.0.2 answers on 22"
+        True, "every node replies: 10.0.0.1 answers on 22, 10.0.0.2 answers on 22"
     )
     assert every[OUTSIDE_DUAL].present
     first, second = asked.calls
@@ -93,7 +93,7 @@ def test_the_outside_is_where_every_node_reacts(asked) -> None:
     asked.silent = {"10.0.0.2"}
     every = found(ONE, TWO)
     assert not every[OUTSIDE].present
-    assert every[OUTSIDE].evidence.startswith("no reaction from 10.0.0.2 on any of ports 10250, 22,")
+    assert every[OUTSIDE].evidence.startswith("no reply from 10.0.0.2 on any of the ports 10250, 22,")
     assert not every[OUTSIDE_DUAL].present
 
 
@@ -101,7 +101,7 @@ def test_one_family_that_does_not_react(asked) -> None:
     asked.silent = {"fd00::2"}
     every = found(ONE, TWO)
     assert every[OUTSIDE].present
-    assert every[OUTSIDE_DUAL].evidence.startswith("no reaction from fd00::2 on")
+    assert every[OUTSIDE_DUAL].evidence.startswith("no reply from fd00::2 on")
 
 
 def test_ports_of_the_clusters_own_node_port_range_are_tried(asked):
@@ -127,7 +127,7 @@ def test_an_outside_elsewhere_is_not_tried_from_here(asked) -> None:
     every = found(ONE, TWO, elsewhere="the lab has it")
     for name in (OUTSIDE, OUTSIDE_DUAL):
         assert every[name] == FeatureState(
-            True, "the outside is on the nodes' own network, as the lab has it"
+            True, "the outside vantage is on the nodes' network (the lab has it)"
         )
     assert not asked.calls
 
@@ -141,9 +141,9 @@ def test_within_the_cluster_there_is_no_outside_unless_it_is_named(asked) -> Non
     every = found(ONE, TWO, inside="this is a pod", settings=settings)
     for name in (OUTSIDE, OUTSIDE_DUAL):
         assert every[name].present
-        assert every[name].evidence.endswith("as --outside-via says")
+        assert every[name].evidence.endswith("(given by --outside-via)")
     # who is not within a cluster tries it from there
-    assert found(ONE, settings=settings)[OUTSIDE].evidence.startswith("every node reacts")
+    assert found(ONE, settings=settings)[OUTSIDE].evidence.startswith("every node replies")
 
 
 @pytest.mark.usefixtures("asked")
@@ -159,7 +159,7 @@ def test_what_the_cluster_itself_says_counts() -> None:
 
 @pytest.mark.usefixtures("asked")
 def test_a_name_of_elsewhere() -> None:
-    assert found(ONE)[EXTERNAL_NAME] == FeatureState(False, "no --external-name is given")
+    assert found(ONE)[EXTERNAL_NAME] == FeatureState(False, "--external-name is not given")
     settings = Settings().overridden(["external_name=example.org"])
     assert found(ONE, settings=settings)[EXTERNAL_NAME] == FeatureState(True, "--external-name example.org")
 
@@ -170,4 +170,6 @@ def test_load_balancer_addresses_of_our_own_lead_nowhere_from_outside() -> None:
     every = found(ONE, settings=settings, findings={LOADBALANCER: FeatureState(False, "no")})
     assert (every[LOADBALANCER].present, every[LOADBALANCER].decided) == (True, True)
     assert (every[LB_CONTROLLER].present, every[LB_CONTROLLER].decided) == (False, True)
-    assert every[LB_CONTROLLER].evidence.startswith("load-balancer addresses are our own, of 198.51.100.0/24")
+    assert every[LB_CONTROLLER].evidence.startswith(
+        "kubereach assigns the load-balancer addresses, from 198.51.100.0/24"
+    )

@@ -7,7 +7,7 @@ from staged import ADDRESS, Staged
 
 from kubereach.expect import hold
 from kubereach.expect.hold import OVERLOADED, held, hold_length, longer, note_flaps, spent
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.model.lateness import Lateness
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult, in_words
 from kubereach.model.settings import Settings
@@ -111,7 +111,7 @@ def test_a_path_that_may_still_settle_converges_and_is_held_again(holding, clock
     begun = clock.now
     path, late, done = holding(BAD, BAD, GOOD, limit=9)
     assert (late, done, path.result) == ([], [0, "converge", 1, "converge", 2], GOOD)
-    assert path.flap == Flap("1 ok, 1 time-out", begun, begun + 2.5)
+    assert path.flap == Flap("1 answered, 1 timed out", begun, begun + 2.5)
 
 
 def test_that_goes_on_until_it_should_have_settled(holding):
@@ -197,7 +197,7 @@ def test_each_path_has_a_series_of_its_own(context, clock):
 
 def test_flaps_are_told(context, clock, events):
     one, two = (Path(Staged(context, clock, lambda _: (), node=node), ADDRESS) for node in ("one", "two"))
-    one.flap = Flap("1 time-out", 1.0, 2.0)
+    one.flap = Flap("1 timed out", 1.0, 2.0)
     note_flaps([one, two])
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told == f"pod@one at {ADDRESS}: {one.flap}"

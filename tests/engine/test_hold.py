@@ -20,7 +20,7 @@ from kubereach.expect import expect, hold, hold_length
 from kubereach.expect.hold import held, spent
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.settings import Settings
 from kubereach.probe import VantageGroup
@@ -78,7 +78,7 @@ def test_an_older_owner_of_an_address_may_answer_until_the_path_has_settled(serv
     old, new = serve("old"), serve("new")
     address = settling(balancer(*[new] * 30, *[old] * 5, *[new] * 2000), 10)
     expect(vantage).to_reach(address, backends={"new"})
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert "answers of old too before it settled" in told
 
 

@@ -16,7 +16,7 @@ from kubereach.expect import expect, middlebox
 from kubereach.kube.client import ApiError
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.probe import VantageGroup
 from kubereach.probe.vantage import NODE, POD
 from kubereach.world.unallocated import Unallocated, free_in
@@ -84,7 +84,7 @@ def network(monkeypatch, context):
 
 
 def told(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 def test_what_nobodys_address_is_answered_too_is_the_middleboxs(serve, vantage, network, events):
@@ -135,7 +135,7 @@ def test_an_answer_that_nobodys_addresses_do_not_give_fails(serve, vantage, netw
     (failure,) = failures(
         lambda: expect(vantage).not_to_be_answered(box.address(), control=serve("a").address())
     )
-    assert "answer of somebody else" in failure.got
+    assert "answered by a foreign server" in failure.got
     assert not told(events)
 
 

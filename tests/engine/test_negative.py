@@ -11,7 +11,7 @@ from staged import ADDRESS, CONTROL, Staged, ok
 from kubereach.expect.negative import ATTEMPTS, PROBES, SLOWER, SPACING, negative, refused_outcomes
 from kubereach.kube.service_proxy import ServiceProxy
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import ANSWERED as TAKEN
 from kubereach.model.misses import NO_REFUSAL
@@ -123,7 +123,7 @@ def test_what_conforms(net, events, conforming, answer, conforms):
 def test_one_answer_among_many_probes_fails(net, conforming):
     good = REFUSAL if conforming is None else SILENT
     (failure,) = misses(net(good, ok("stranger"), good).vantage(), conforming)
-    assert "1 ok" in failure.got
+    assert "1 answered" in failure.got
     assert failure.evidence == ("answered by pod stranger",)
     assert failure.miss == TAKEN
 
@@ -132,12 +132,12 @@ def test_a_failure_says_what_was_there_instead(net):
     (failure,) = misses(net(SILENT).vantage())
     assert (failure.expected, failure.got, failure.evidence, failure.miss) == (
         "refused",
-        "2 time-out",
+        "2 timed out",
         (),
         NO_REFUSAL,
     )
     (failure,) = misses(net(Answer(RESET, detail="it hung up")).vantage(), SILENCE)
-    assert (failure.expected, failure.evidence) == ("time-out or unreachable", ("it hung up",))
+    assert (failure.expected, failure.evidence) == ("timeout or unreachable", ("it hung up",))
     assert failure.miss == TAKEN
 
 
@@ -161,7 +161,7 @@ def test_a_node_is_denied_udp_by_its_own_rules(net):
 def test_who_translates_at_the_socket_refuses_there(net, context, events):
     context.proxy_on = lambda node: SOCKETS if node == "one" else None
     judge(net(BY_CALL).vantage())
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told == f"pod@one: connect() gives EHOSTUNREACH, which is how {SOCKETS} refuses"
     assert misses(net(BY_CALL).vantage(node="two"))
     assert misses(net(BY_CALL).vantage(), UNANSWERED - {UNREACHABLE})
@@ -199,7 +199,7 @@ def test_the_note_is_told_once_and_only_of_what_conforms(net, context, events):
     both = net(BY_CALL)
     vantage = both.vantage()
     negative([vantage], [ADDRESS, replace(ADDRESS, port=81)], None, [CONTROL], None)
-    assert len([event for event in events if isinstance(event, Told)]) == 1
+    assert len([event for event in events if isinstance(event, Note)]) == 1
 
 
 # --- the probes
@@ -367,7 +367,7 @@ def test_a_control_that_fails_afterwards_hides_no_answer(net, events):
     here.control = lambda: next(left)
     (failure,) = misses(here.vantage(), SILENCE)
     assert failure.miss == TAKEN
-    assert any("the control just after failed" in event.text for event in events if isinstance(event, Told))
+    assert any("the control just after failed" in event.text for event in events if isinstance(event, Note))
     here = net(SILENT)
     left = iter([[ok()], [REFUSAL]])
     here.control = lambda: next(left)
@@ -410,7 +410,7 @@ def test_a_control_without_a_probe_is_none(net):
 def test_a_middlebox_is_nobody_where_nobody_may_answer(net, events):
     here = net(BOX, x192_0_2_213=[BOX])
     judge(here.vantage(), UNANSWERED)
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told.startswith("a middlebox answers for addresses that nobody has, from pod@one")
     (probed,) = [event for event in events if isinstance(event, Probed)]
     assert probed.conforming
@@ -523,7 +523,7 @@ def test_each_answer_has_to_be_a_middleboxs(net, events):
     for answers in ((BOX, other), (other, BOX)):
         assert misses(net(*answers, x192_0_2_213=[BOX]).vantage(), UNANSWERED)
     judge(net(BOX, other, x192_0_2_213=[BOX, SILENT, other]).vantage(), UNANSWERED)
-    assert next(event.text for event in events if isinstance(event, Told)).endswith(BOX.detail)
+    assert next(event.text for event in events if isinstance(event, Note)).endswith(BOX.detail)
 
 
 def test_a_path_by_name_has_no_middlebox(net):
@@ -541,7 +541,7 @@ def test_a_middlebox_is_told_once_for_each_vantage(net, events):
     both = [here.vantage(), here.vantage(node="two")]
     for _ in range(2):
         judge(both, UNANSWERED)
-    told = [event.text for event in events if isinstance(event, Told)]
+    told = [event.text for event in events if isinstance(event, Note)]
     assert [text.rpartition(" from ")[2] for text in told] == ["pod@one: reset", "pod@two: reset"]
 
 

@@ -34,7 +34,10 @@ CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
         (node("x", **taint("team", value="gpu")), "tainted team=gpu:NoSchedule"),
         (node("x", **taint("team", "NoExecute")), "tainted team:NoExecute"),
         (node("x", **taint(CONTROL_PLANE, "NoExecute")), f"tainted {CONTROL_PLANE}:NoExecute"),
-        (node("x", labels={"kubernetes.io/os": "windows"}), "windows node: our pods are Linux containers"),
+        (
+            node("x", labels={"kubernetes.io/os": "windows"}),
+            "windows node: kubereach's pods are Linux containers",
+        ),
         (node("x", address=False), "no InternalIP"),
         (node("x"), ""),
         (node("x", **taint(CONTROL_PLANE)), ""),
@@ -53,7 +56,7 @@ def test_an_image_of_one_architecture_leaves_the_others_out() -> None:
     usable, left_out = choose(items, Settings(image_architectures=("amd64",)))
     assert [item["metadata"]["name"] for item in usable] == ["amd64"]
     assert [str(one) for one in left_out] == [
-        "arm64: arm64 node: the image is for amd64 (image_architectures)"
+        "arm64: arm64 node: the image supports amd64 (image_architectures)"
     ]
 
 
@@ -67,7 +70,7 @@ def test_of_many_nodes_a_sample_of_every_zone_is_taken() -> None:
     usable, left_out = choose(items, Settings(sample_nodes=7))
     assert [item["metadata"]["name"] for item in usable] == ["a0", "a1", "a2", "b0", "b1", "b2", "c0"]
     assert in_words(left_out) == [
-        "a3, a4, a5, a6, a7 and 99 more: not of the sample of 7 nodes out of 111 "
+        "a3, a4, a5, a6, a7 and 99 more: not in the sample of 7 of 111 nodes "
         "(--all-nodes, --set sample_nodes=N)"
     ]
     assert choose(items, Settings(sample_nodes=0)) == (items, [])

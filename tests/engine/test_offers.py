@@ -33,7 +33,7 @@ def test_both_families() -> None:
 def test_one_family_and_the_reason() -> None:
     finding = capabilities.ask(Server(refuses=["RequireDualStack"])).dual_stack_finding()
     assert not finding.present
-    assert finding.evidence == "a Service of both IP families is refused: not here"
+    assert finding.evidence == "the API server rejects a dual-stack Service: not here"
 
 
 def test_zones_by_either_name() -> None:

@@ -55,12 +55,12 @@ def test_probes_start_wherever_the_command_leads(command, serve, wire: Wire, con
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no-such-program-at-all python3", "no-such-program-at-all cannot be started: No such file"),
+        ("no-such-program-at-all python3", "cannot start no-such-program-at-all: No such file"),
         (
             "sh -c 'cat >/dev/null & echo first >&2; echo \"edge1: Permission denied (publickey).\" >&2; exit 255'",
             r"edge1: Permission denied \(publickey\)\.",
         ),
-        ("sh -c 'exit 7'", "it ended with exit code 7 and wrote no error"),
+        ("sh -c 'exit 7'", "the command ended with exit code 7 and no error message"),
         (f"{PYTHON} --no-such-option", "Try .python.* for more information|no-such-option"),
     ],
 )

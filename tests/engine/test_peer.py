@@ -211,7 +211,7 @@ def test_file(vantage):
 
 
 def test_malformed_requests_are_answered(vantage):
-    with pytest.raises(CannotMeasure, match="no such kind: smoke"):
+    with pytest.raises(CannotMeasure, match="unknown kind: smoke"):
         vantage.run(Series("smoke", "127.0.0.1", 1))
 
 

@@ -60,6 +60,6 @@ def test_the_outside_is_looked_for_where_node_ports_are(monkeypatch):
     node = SimpleNamespace(name="one", address="192.0.2.7", addresses=("192.0.2.7",))
     cluster = SimpleNamespace(nodes=[node], findings={}, node_port_range=(20000, 22767))
     found = detection.detect(cluster, Settings())[OUTSIDE]
-    assert (found.present, found.evidence) == (True, "every node reacts: 192.0.2.7 refuses on 20000")
+    assert (found.present, found.evidence) == (True, "every node replies: 192.0.2.7 refuses on 20000")
     cluster.node_port_range = None
     assert not detection.detect(cluster, Settings())[OUTSIDE].present

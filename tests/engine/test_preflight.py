@@ -53,12 +53,12 @@ def test_what_the_printed_role_grants_is_enough_and_nothing_less() -> None:
     review(Reviews(lambda *one: one in whole), rights)
     required = granted([right for right in rights if not right.optional])
     for lacking in sorted(required):
-        with pytest.raises(CannotMeasure, match="does not let us") as error:
+        with pytest.raises(CannotMeasure, match="missing permissions") as error:
             review(Reviews(lambda *one, lacking=lacking: one in whole and one != lacking), rights)
         verb, _, resource, _ = lacking
         assert f"{verb} {resource}" in error.value.message
         assert "\n" not in error.value.message
-        assert "kubereach rbac | kubectl apply -f -" in error.value.remedy
+        assert "kubereach rbac [--user NAME] | kubectl apply -f -" in error.value.remedy
 
 
 def test_all_that_is_missing_is_named_in_one_line() -> None:
@@ -209,7 +209,7 @@ def refusing(status: int, message: str):
 def test_refusals_are_told_in_the_servers_words(message: str, remedy: str) -> None:
     with pytest.raises(CannotMeasure) as error:
         admit(Admission(refusing(403, message)), [workload("web")], 3)
-    assert error.value.message == f"pods like one/web are refused: {message}"
+    assert error.value.message == f"the API server rejects pods like one/web: {message}"
     assert remedy in error.value.remedy
 
 
@@ -256,9 +256,7 @@ def quota(hard: str, used: str, resource: str = "pods") -> dict:
 def test_a_quota_must_leave_room_for_all_pods(resource: str) -> None:
     workloads = [workload("web"), workload("db", "Deployment")]
     admit(Admission(quotas=[quota("9", "5", resource)]), workloads, 3)
-    with pytest.raises(
-        CannotMeasure, match=r"one/small allows 9 .*, of which 6 are used: a run begins with 4"
-    ):
+    with pytest.raises(CannotMeasure, match=r"one/small allows 9 .* and 6 are used; a run needs 4"):
         admit(Admission(quotas=[quota("9", "6", resource)]), workloads, 3)
 
 
@@ -289,7 +287,7 @@ def test_the_pull_secret_is_copied_and_labelled() -> None:
     ("found", "message"),
     [
         (ApiError(404, "NotFound", 'secrets "pull" not found', "GET"), 'secrets "pull" not found'),
-        ({"type": "Opaque", "metadata": {}}, "of type Opaque"),
+        ({"type": "Opaque", "metadata": {}}, "has the type Opaque"),
     ],
 )
 def test_a_pull_secret_that_cannot_be_used_is_told(found, message: str) -> None:

@@ -13,7 +13,7 @@ from kubereach.expect.hold import hold_length, longer, spent
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, series_for, to_reach
 from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import BACKENDS, LOST, MISSING, PORT, SOURCE
 from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
@@ -101,7 +101,7 @@ def test_a_path_that_has_settled_is_held_at_once(vantage, whole, events, context
     assert (series.count, series.patient) == (whole, True)
     (event,) = probed(events)
     assert (event.conforming, event.outcomes, event.converged) == (True, {OK: whole}, 0.0)
-    assert not [event for event in events if isinstance(event, Told)]
+    assert not [event for event in events if isinstance(event, Note)]
     answered = context.answered["pod@one", "http", ADDRESS.host, 80]
     assert answered.pods == {"a"}
 
@@ -145,7 +145,7 @@ def test_one_miss_of_a_settled_path_fails(vantage, whole, answer):
     one = vantage(lambda series: turns(series, (40, ok()), (1, answer), (1, ok())))
     (failure,) = misses(one)
     assert failure.expected == f"{whole} answers in a row"
-    assert failure.got.startswith(f"{whole - 1} ok, 1 ")
+    assert failure.got.startswith(f"{whole - 1} answered, 1 ")
     assert "ended after" not in failure.got
     assert len(one.asked) == 1
 
@@ -153,7 +153,7 @@ def test_one_miss_of_a_settled_path_fails(vantage, whole, answer):
 def test_a_series_that_misses_ends_soon(vantage, whole, context):
     one = vantage(lambda series: turns(series, (40, ok()), (3, Answer(REFUSED, detail="by x"))))
     (failure,) = misses(one)
-    assert failure.got == f"40 ok, 3 refused (ended after 43 of {whole})"
+    assert failure.got == f"40 answered, 3 refused (ended after 43 of {whole})"
     assert failure.evidence == ("3 x by x", "answered by a (40)")
     assert "http" not in context.answered
 
@@ -186,7 +186,7 @@ def test_a_retransmission_is_a_miss(vantage, whole):
 
     (failure,) = misses(vantage(again))
     assert (failure.expected, failure.miss) == ("no packet lost", LOST)
-    assert failure.got == f"2 of {whole} connections needed 3 retransmissions (the kernel counted)"
+    assert failure.got == f"2 of {whole} connections needed 3 retransmissions (counted by the kernel)"
     assert failure.evidence == ("the slowest of them took 1.25 s",)
 
 
@@ -199,9 +199,9 @@ def test_a_miss_before_it_has_settled_is_a_flap(vantage, clock, events, context)
     settings = context.settings
     lengths = [hold_length(settings, miss=spent(settings, again)) for again in (0, 1)]
     assert [series.count for series in flapping.asked] == [CONVERGED, lengths[0], CONVERGED, lengths[1]]
-    (told,) = [event.text for event in events if isinstance(event, Told)]
+    (told,) = [event.text for event in events if isinstance(event, Note)]
     assert told.startswith(
-        f"pod@one at {replace(ADDRESS, settled=0)}: {lengths[0] - 1} ok, 1 refused before it"
+        f"pod@one at {replace(ADDRESS, settled=0)}: {lengths[0] - 1} answered, 1 refused before it"
     )
     assert probed(events)[0].outcomes == {OK: lengths[1]}
 
@@ -210,7 +210,7 @@ def test_a_flap_that_ends_in_a_failure_is_not_told(vantage, clock, events):
     flapping = vantage([ok()], lambda series: turns(series, (40, ok()), (1, REFUSAL), (1, ok())), [REFUSAL])
     (failure,) = misses(flapping, replace(ADDRESS, settled=clock.now + 3))
     assert failure.expected == f"{CONVERGED} answers in a row"
-    assert not [event for event in events if isinstance(event, Told)]
+    assert not [event for event in events if isinstance(event, Note)]
 
 
 def test_a_path_that_has_its_time_is_as_long_as_any(vantage, clock, context, whole):

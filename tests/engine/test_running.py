@@ -126,7 +126,7 @@ def test_the_greater_minimum_counts(runner, seen):
     item = item_of(minimum=2)
     verdict = verdict_of(runner, item, judged=(1, 1))
     assert verdict.word == ERROR
-    assert verdict.message.startswith("judged 1 of at least 2")
+    assert verdict.message.startswith("the check compared 1 of at least 2")
     assert (seen[-1].judged, seen[-1].minimum) == (1, 2)
 
 
@@ -138,7 +138,7 @@ def test_what_its_expectations_need_is_a_minimum_too(runner, seen):
 def test_a_check_that_judged_nothing_fails_in_pytests_eyes(runner):
     reports = run(runner, item_of(), judged=(0, 0))
     assert (reports["setup"].outcome, reports["call"].outcome) == ("passed", "failed")
-    assert "judged nothing" in reports["call"].longrepr
+    assert "compared no probe" in reports["call"].longrepr
     assert reports["teardown"].outcome == "passed"  # told once
 
 
@@ -146,7 +146,7 @@ def test_a_body_that_was_left_out_has_not_passed(runner):
     reports = run(runner, item_of(), call="left out")
     (verdict,) = (verdict for _, verdict in runner.finished)
     assert (verdict.word, verdict.exit_code) == (ERROR, 3)
-    assert verdict.message.startswith("did not run")
+    assert verdict.message.startswith("the test function did not run")
     assert reports["teardown"].outcome == "failed"
     assert reports["teardown"].user_properties == [("verdict", ERROR)]
 
@@ -255,7 +255,7 @@ def test_what_informs_fails_nothing_in_pytests_eyes(runner):
     assert (verdict.word, verdict.exit_code) == (NOTED, 0)
     reports = run(runner, item_of(INFO), call=CannotMeasure("no exec"))
     assert reports["call"].outcome == "skipped"
-    assert reports["call"].longrepr == ("test_demo.py", 7, "could not be measured: no exec")
+    assert reports["call"].longrepr == ("test_demo.py", 7, "not measured: no exec")
 
 
 def test_what_informs_fails_nothing_twice(runner):
@@ -330,7 +330,7 @@ def test_a_failure_while_the_machine_slept_is_none(runner, monkeypatch):
     monkeypatch.setattr(suspension.WATCH, "excuse", lambda begun: moments.append(begun) or "it slept")
     began = suspension.now()
     verdict = verdict_of(runner, item_of(), call=MISSED)
-    assert (verdict.word, verdict.message.partition(" while")[0]) == (ERROR, "it slept")
+    assert (verdict.word, verdict.message.partition(" during")[0]) == (ERROR, "it slept")
     assert moments[0].running >= began.running
 
 

@@ -41,9 +41,9 @@ CILIUM, BOTH = pod("cilium"), (pod("cilium"), pod("kube-proxy"))
 @pytest.mark.parametrize(
     ("pods", "config", "words"),
     [
-        ([pod("kube-proxy")], {}, "kube-proxy, which does not tell its mode"),
-        ([pod("kube-proxy")], {"kube_proxy": {"config.conf": 'kind: X\nmode: ""\n'}}, "(iptables by its"),
-        ([pod("kube-proxy")], {"kube_proxy": {"config.conf": "mode: ipvs\n"}}, "(ipvs by its configuration)"),
+        ([pod("kube-proxy")], {}, "kube-proxy, mode unknown"),
+        ([pod("kube-proxy")], {"kube_proxy": {"config.conf": 'kind: X\nmode: ""\n'}}, "(iptables in its"),
+        ([pod("kube-proxy")], {"kube_proxy": {"config.conf": "mode: ipvs\n"}}, "(ipvs in its configuration)"),
         ([pod("n1", kind="Node")], {}, "kube-proxy"),
         ([CILIUM], {}, "Cilium"),
         ([CILIUM, pod("cilium-envoy")], {"cilium_config": {"kube-proxy-replacement": "true"}}, "Cilium"),
@@ -87,7 +87,7 @@ def test_nothing_may_be_seen() -> None:
         ([], "nftables", "kube-proxy in mode nftables", False),
         ([pod("calico-node")], "iptables", "kube-proxy in mode iptables", False),
         ([pod("kube-proxy")], "ipvs", "kube-proxy in mode ipvs", True),
-        ([pod("kube-proxy")], "", "which does not tell its mode", False),
+        ([pod("kube-proxy")], "", "mode unknown", False),
         ([CILIUM], "iptables", "Cilium", False),
     ],
 )

@@ -14,7 +14,7 @@ from kubereach.expect.reach import CONVERGED
 from kubereach.expect.settle import checking
 from kubereach.kube.service_proxy import ServiceProxy
 from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
-from kubereach.model.events import Probed, Told
+from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import LOST, SPREAD, STATUS
 from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
@@ -113,7 +113,7 @@ def probed(events):
 
 
 def told(events):
-    return [event.text for event in events if isinstance(event, Told)]
+    return [event.text for event in events if isinstance(event, Note)]
 
 
 def test_each_client_has_its_endpoint(vantage):
@@ -345,7 +345,7 @@ def test_what_a_health_check_is_asked(vantage, context, events):
         ([BAD], True, "status 200", "status 503", STATUS),
         ([GOOD], False, "status 503", "status 200", STATUS),
         ([GOOD, BAD], True, "status 200", "status 200, 503", STATUS),
-        ([GOOD, REFUSAL, GOOD], True, "status 200", "4 ok, 1 refused", LOST),
+        ([GOOD, REFUSAL, GOOD], True, "status 200", "4 answered, 1 refused", LOST),
         ([GOOD, REFUSAL, BAD], True, "status 200", "status 200, 503", STATUS),
         ([REFUSAL], True, "status 200", "3 refused", LOST),
     ],
@@ -362,7 +362,7 @@ def test_a_health_check_that_has_yet_to_follow_is_waited_for(vantage, clock, eve
     again = longer(context.settings, 5, 1)
     assert [series.count for series in one.asked] == [5, 5, 5, 5, again]
     assert [series.timeout for series in one.asked[:2]] == [0.25, 0.5]
-    assert "4 ok" in told(events)[0] or "5 ok before it settled" in told(events)[0]
+    assert "4 answered" in told(events)[0] or "5 answered before it settled" in told(events)[0]
     flaps = vantage([GOOD], [BAD], [BAD])
     failures(lambda: check_health(flaps, address=replace(ADDRESS, settled=clock.now + 1)))
     assert len(told(events)) == 1

@@ -53,7 +53,7 @@ def test_lines_that_are_no_objects_are_chatter(wire, context):
 def test_nonsense_costs_the_stream_that_it_came_by(line, wire, context):
     code = f"import sys; print('{{\"hello\": 1}}'); input(); print({line!r}, flush=True); sys.stdin.read()"
     odd = vantage_with([sys.executable, "-u", "-c", code], wire, context)
-    with pytest.raises(CannotMeasure, match="the stream to pod@odd broke: no answer of a prober"):
+    with pytest.raises(CannotMeasure, match="the stream to pod@odd broke: invalid answer of a prober"):
         odd.run(SERIES)
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_written_to_descriptors_of_others_after_the_end(tmp_path, con
     wire.send(stream, b"x")
     wire.detach(stream, "x")
     wire.stop()
-    with pytest.raises(CannotMeasure, match="the run is over"):
+    with pytest.raises(CannotMeasure, match="the run has ended"):
         vantage.run(SERIES)
     ended = []
     late = ProcessStream([sys.executable, "-c", "input()"])
@@ -89,7 +89,7 @@ def test_nothing_is_written_to_descriptors_of_others_after_the_end(tmp_path, con
         if ended:
             break
         time.sleep(0.01)
-    assert ended == ["the run is over"]
+    assert ended == ["the run has ended"]
     assert late._process.returncode is not None, "a stream that comes late is closed"
     assert not any(os.fstat(file.fileno()).st_size for file in files)
     for file in files:
@@ -151,7 +151,7 @@ def test_a_stream_that_takes_nothing_holds_up_no_other(other, wire, context, mon
     begun = time.monotonic()
     assert other.run(SERIES).outcomes == {"ok": 1}
     assert time.monotonic() - begun < 2
-    with pytest.raises(CannotMeasure, match="it has not read its input for 2 s"):
+    with pytest.raises(CannotMeasure, match="the prober has not read its input for 2 s"):
         futures[0].result(20)
 
 
@@ -159,7 +159,7 @@ def test_what_waits_for_a_stream_is_bounded(wire, context):
     code = "import time; print('{\"hello\": 1}', flush=True); time.sleep(60)"
     deaf = vantage_with([sys.executable, "-u", "-c", code], wire, context, "deaf")
     future = [deaf.submit(Series("file", more={"path": "x" * (MOST_WAITING // 3)})) for _ in range(4)][-1]
-    with pytest.raises(CannotMeasure, match="it does not read its input"):
+    with pytest.raises(CannotMeasure, match="the prober does not read its input"):
         future.result(20)
 
 

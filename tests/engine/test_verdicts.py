@@ -136,9 +136,9 @@ def test_a_pass_is_earned(ran, number, minimum, word) -> None:
 
 
 def test_what_has_not_been_earned_says_why() -> None:
-    assert earned(False, 9, 1).message.startswith("did not run")
-    assert earned(True, 0, 1).message.startswith("judged nothing:")
-    assert earned(True, 1, 2).message.startswith("judged 1 of at least 2 probes or facts:")
+    assert earned(False, 9, 1).message.startswith("the test function did not run")
+    assert earned(True, 0, 1).message.startswith("the check compared no probe")
+    assert earned(True, 1, 2).message.startswith("the check compared 1 of at least 2 probes or facts,")
 
 
 def test_errors_become_known_ones() -> None:
@@ -170,16 +170,16 @@ BROKEN, WRONG = CannotMeasure("no world"), UsageError("no such file")
         ([(A, PASSED), (B, PASSED), (C, LACKING)], {}, (CONFORMANT, 0, "")),
         ([(A, PASSED), (B, PASSED), (C, PASSED)], {}, (CONFORMANT, 0, "")),
         # parts of the core
-        ([(A, PASSED)], {}, (PARTIAL, 0, "1 core not selected")),
-        ([(C, PASSED)], {}, (PARTIAL, 0, "2 core not selected")),
-        ([(A, PASSED), (B, LACKING)], {}, (PARTIAL, 0, "1 core unsupported")),
-        ([(C, PASSED), (A, LACKING)], {}, (PARTIAL, 0, "1 core unsupported, 1 core not selected")),
+        ([(A, PASSED)], {}, (PARTIAL, 0, "1 core check not selected")),
+        ([(C, PASSED)], {}, (PARTIAL, 0, "2 core checks not selected")),
+        ([(A, PASSED), (B, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported")),
+        ([(C, PASSED), (A, LACKING)], {}, (PARTIAL, 0, "1 core check unsupported, 1 core check not selected")),
         # nothing passed
         ([(A, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
         ([(C, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
         ([(A, LACKING), (A, LACKING), (C, LACKING)], {}, (NOT_MEASURED, 3, "no check passed")),
-        ([(INFORMS, PASSED)], {}, (PARTIAL, 0, "2 core not selected, no check passed that has a say")),
-        ([], {}, (PARTIAL, 0, "2 core not selected, no check passed that has a say")),
+        ([(INFORMS, PASSED)], {}, (PARTIAL, 0, "2 core checks not selected, no core or ext check passed")),
+        ([], {}, (PARTIAL, 0, "2 core checks not selected, no core or ext check passed")),
         # failures
         ([(A, FAILED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),
         ([(C, FAILED), (A, PASSED), (B, PASSED)], {}, (NOT_CONFORMANT, 1, "")),

@@ -44,15 +44,16 @@ def test_what_a_server_says(answer: dict[str, object], named: str) -> None:
 
 def test_versions_that_are_tried_need_no_words() -> None:
     for minor in range(29, 38):
-        assert versions.untried(f"v1.{minor}.3-vendor.1") == ""
+        assert versions.untested(f"v1.{minor}.3-vendor.1") == ""
 
 
 def test_others_are_named_once() -> None:
-    assert versions.untried("v1.27.16") == (
-        "Kubernetes 1.27 is older than 1.29, the oldest that kubereach is tried with: a failure may be due to that"
+    assert versions.untested("v1.27.16") == (
+        "Kubernetes 1.27 is older than 1.29, the oldest that kubereach is tested with; failures "
+        "may come from that"
     )
-    assert "1.40 is newer than 1.37" in versions.untried("v1.40.0")
-    assert "does not tell a version" in versions.untried("unknown")
+    assert "1.40 is newer than 1.37" in versions.untested("v1.40.0")
+    assert "reports no Kubernetes version" in versions.untested("unknown")
 
 
 @pytest.mark.parametrize("version", ["v1.36.2", "v1.30.4-eks-a737599"])

@@ -16,8 +16,8 @@ from tools import ROOT, Tools
 
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
 from kubereach.model.settings import Settings
+from kubereach.targets.kind import failures
 from kubereach.targets.kind.commands import Done
-from kubereach.targets.kind.failures import told
 from kubereach.targets.kind.options import KindChoice
 
 
@@ -38,13 +38,13 @@ def test_docker_is_not_installed(tools: Tools) -> None:
     (tools.bin / "docker").unlink()
     error = error_of(tools)
     assert isinstance(error, CannotMeasure)
-    assert error.message == "kind needs a container engine, and docker or nerdctl or podman is not installed"
+    assert error.message == "kind needs a container engine, but docker or nerdctl or podman is not installed"
     assert "docs.docker.com/engine/install" in error.remedy and "KIND_EXPERIMENTAL_PROVIDER" in error.remedy
     assert not tools.calls("kind")
 
 
 def test_an_engine_that_is_named_is_not_installed(tools: Tools) -> None:
-    with pytest.raises(CannotMeasure, match="and podman is not installed"):
+    with pytest.raises(CannotMeasure, match="but podman is not installed"):
         tools.target(KIND_EXPERIMENTAL_PROVIDER="podman").open()
 
 
@@ -66,12 +66,13 @@ def test_the_daemon_is_down(tools: Tools) -> None:
         ),
         (
             "permission denied while trying to connect to the docker API at unix:///var/run/docker.sock",
-            "this user may not speak to the container engine at unix:///var/run/docker.sock",
+            "this user is not allowed to connect to the container engine at unix:///var/run/docker.sock",
         ),
         (
             'error during connect: Get "http://docker.example.com/v1.50/info": command [ssh -l u -- h docker system '
             "dial-stdio] has exited with exit status 255",
-            'the container engine cannot be reached: Get "http://docker.example.com/v1.50/info": command [ssh -l u ',
+            'cannot reach the container engine: Get "http://docker.example.com/v1.50/info": command '
+            "[ssh -l u ",
         ),
         (
             "Cannot connect to Podman. Please verify your connection to the Linux system using `podman system "
@@ -86,12 +87,12 @@ def test_the_daemon_is_down(tools: Tools) -> None:
             "ERROR: running kind with rootless provider requires cgroup v2, see https://kind.sigs.k8s.io/docs/user/rootless/",
             "a rootless container engine cannot run kind here: it requires cgroup v2",
         ),
-        ("ERROR: unknown flag: --kubeconfig", "the kind that is used is too old: it has no --kubeconfig"),
+        ("ERROR: unknown flag: --kubeconfig", "this kind version is too old: it lacks --kubeconfig"),
         ("", "`docker info` failed: exit code 3"),
     ],
 )
 def test_words_of_other_engines_and_versions(words: str, message: str) -> None:
-    error = told(Done(("docker", "info"), 3, "", words), "A remedy.")
+    error = failures.error_of(Done(("docker", "info"), 3, "", words), "A remedy.")
     assert error.message.startswith(message)
     assert error.remedy
 
@@ -99,7 +100,9 @@ def test_words_of_other_engines_and_versions(words: str, message: str) -> None:
 def test_the_user_may_not_speak_to_the_daemon(tools: Tools) -> None:
     tools.set(daemon="permission")
     error = error_of(tools)
-    assert error.message == "this user may not speak to the container engine at unix:///var/run/docker.sock"
+    assert error.message == (
+        "this user is not allowed to connect to the container engine at unix:///var/run/docker.sock"
+    )
     assert "usermod -aG docker" in error.remedy
 
 
@@ -109,12 +112,13 @@ def test_the_user_may_not_speak_to_the_daemon(tools: Tools) -> None:
         ("disk-full", "the container engine's disk is full", "docker system prune"),
         (
             "no-node-image",
-            "the node image kindest/node:v9 is not there and cannot be pulled: manifest for kindest/node:v9 not found",
+            "the node image kindest/node:v9 is missing and cannot be pulled: manifest for "
+"kindest/node:v9 not found",
             "--kind-image",
         ),
         ("kubeadm", "failed to init node with kubeadm", "memory"),
-        ("systemd", "the nodes' containers do not come up", "fs.inotify.max_user_instances"),
-        ("port", "a port that the cluster needs is taken: Bind for 0.0.0.0:80 failed", "hostPort"),
+        ("systemd", "the node containers do not start", "fs.inotify.max_user_instances"),
+        ("port", "a port that the cluster needs is in use: Bind for 0.0.0.0:80 failed", "hostPort"),
         ("strange", "`kind create cluster` failed: failed to create cluster: something that nobody", "--retain"),
     ],
 )  # fmt: skip
@@ -129,7 +133,10 @@ def test_kind_cannot_make_the_cluster(tools: Tools, mishap: str, message: str, r
 def test_a_cluster_that_somebody_else_is_making_is_not_deleted(tools: Tools) -> None:
     tools.mishap(create="race")
     error = error_of(tools)
-    assert error.message == "a cluster pytest-kind is being made by somebody else, or was left half made"
+    assert (
+        error.message
+        == "another process is creating the cluster pytest-kind, or its creation was interrupted"
+    )
     assert not tools.calls("kind", "delete")
 
 
@@ -149,7 +156,7 @@ def test_a_cluster_that_is_half_made(tools: Tools, mishap: str, message: str) ->
     tools.has("pytest-kind", mishap)
     error = error_of(tools)
     assert isinstance(error, CannotMeasure)
-    assert error.message.startswith("the kind cluster pytest-kind is there, but ")
+    assert error.message.startswith("the kind cluster pytest-kind exists, but ")
     assert message in error.message
     assert "kind delete cluster --name pytest-kind" in error.remedy
     assert "pytest-kind" in tools.state["clusters"], "it may be somebody's"
@@ -158,7 +165,7 @@ def test_a_cluster_that_is_half_made(tools: Tools, mishap: str, message: str) ->
 def test_workers_that_never_joined(tools: Tools) -> None:
     tools.has("pytest-kind", joined=1)
     error = error_of(tools)
-    assert "pytest-kind-worker, pytest-kind-worker2 did not join it" in error.message
+    assert "pytest-kind-worker, pytest-kind-worker2 did not join the cluster" in error.message
 
 
 def test_nodes_that_do_not_get_ready(tools: Tools) -> None:
@@ -184,7 +191,7 @@ def test_a_cluster_without_a_network_of_its_own(tools: Tools, tmp_path: Path) ->
 def test_an_api_that_listens_on_another_machine(tools: Tools) -> None:
     tools.mishap(api="down")
     error = error_of(tools)
-    assert error.message.startswith("kind has made the cluster pytest-kind, but `kubectl get nodes` failed: ")
+    assert error.message.startswith("kind created the cluster pytest-kind, but `kubectl get nodes` failed: ")
     assert "was refused" in error.message
     assert "networking.apiServerAddress" in error.remedy
     assert tools.state["clusters"] == {}
@@ -197,11 +204,11 @@ def test_an_api_that_listens_on_another_machine(tools: Tools) -> None:
         ("a: b", "mine.yaml: not a kind configuration"),
         (
             "kind: Cluster\napiVersion: kind.x-k8s.io/v1",
-            "kind does not take the configuration: unknown apiVersion: ",
+            "kind rejects the configuration: unknown apiVersion: ",
         ),
         (
             "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodez: []",
-            "kind does not take the configuration: unable to decode config: ",
+            "kind rejects the configuration: unable to decode config: ",
         ),
     ],
 )
@@ -218,14 +225,14 @@ def test_nodes_whose_disk_is_full_and_nodes_that_pull_the_image_themselves(tools
     assert error_of(tools).message == "the container engine's disk is full"
     tools.mishap(load="digest")
     tools.target().open()
-    assert any("could not be loaded, the nodes pull it themselves: " in text for text in tools.said)
+    assert any("failed, the nodes will pull it: " in text for text in tools.said)
 
 
 def test_the_image_of_the_outside_cannot_be_pulled(tools: Tools) -> None:
     tools.set(images=[], info={"OperatingSystem": "Docker Desktop"})
     tools.mishap(pull="unknown")
     error = error_of(tools, settings=Settings(image="nobody/nothing:1"))
-    assert error.message.startswith("the image nobody/nothing:1 cannot be pulled: ")
+    assert error.message.startswith("cannot pull the image nobody/nothing:1: ")
     assert "--image" in error.remedy
 
 
@@ -235,7 +242,7 @@ def test_a_cluster_that_cannot_be_deleted(tools: Tools) -> None:
     tools.mishap(delete="busy")
     with pytest.raises(CannotMeasure) as caught:
         target.close()
-    assert caught.value.message.startswith("the kind cluster pytest-kind could not be deleted: ")
+    assert caught.value.message.startswith("cannot delete the kind cluster pytest-kind: ")
     assert "device or resource busy" in caught.value.message
     assert caught.value.remedy == "`kind delete cluster --name pytest-kind`"
 
@@ -243,7 +250,7 @@ def test_a_cluster_that_cannot_be_deleted(tools: Tools) -> None:
 def test_kind_takes_too_long(tools: Tools) -> None:
     tools.mishap(create="hang")
     error = error_of(tools, settings=Settings(cluster_deadline=1.5))
-    assert error.message == "`kind create cluster` has not ended after 2 s"
+    assert error.message == "`kind create cluster` did not end within 2 s"
     assert "cluster_deadline" in error.remedy
     assert tools.state["clusters"] == {}, "what it has made until then is gone"
 
@@ -251,7 +258,7 @@ def test_kind_takes_too_long(tools: Tools) -> None:
 def test_kind_is_no_program(tools: Tools) -> None:
     (tools.bin / "kind").write_bytes(b"\x7fELF of another machine")
     error = error_of(tools)
-    assert "kind cannot be started: Exec format error" in error.message
+    assert "kind: Exec format error" in error.message
 
 
 def test_nothing_can_be_downloaded(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +267,7 @@ def test_nothing_can_be_downloaded(tools: Tools, monkeypatch: pytest.MonkeyPatch
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     error = error_of(tools)
-    assert error.message.startswith("kind is not on PATH, and http://127.0.0.1:1/kind cannot be downloaded: ")
+    assert error.message.startswith("kind is not in PATH, and downloading http://127.0.0.1:1/kind failed: ")
     assert "--kind-bin" in error.remedy
     assert os.environ["KIND_DOWNLOAD_URL"] == "http://127.0.0.1:1/kind"
 
@@ -308,7 +315,7 @@ def test_who_does_not_wait_for_logs_gets_rid_of_the_cluster_all_the_same(tools: 
 def test_who_does_not_wait_for_the_end_is_told_what_is_left(tools: Tools) -> None:
     tools.mishap(create="kubeadm", delete="hang")
     output = interrupted(tools, (tools.folder / "hangs").exists, signal.SIGINT)
-    assert "Kubernetes does not come up in the nodes" in output, "the first failure is the run's"
+    assert "Kubernetes does not start on the nodes" in output, "the first failure is the run's"
     target = tools.target()
     tools.mishap(create="")
     target.open()
@@ -321,5 +328,7 @@ def test_who_does_not_wait_for_the_end_is_told_what_is_left(tools: Tools) -> Non
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    with pytest.raises(CannotMeasure, match="interrupted while deleting the kind cluster pytest-kind"):
+    with pytest.raises(
+        CannotMeasure, match="interrupted during the deletion of the kind cluster pytest-kind"
+    ):
         target.close()

@@ -103,7 +103,7 @@ def test_the_next_run_deletes_what_a_killed_one_has_made(tools: Tools) -> None:
     assert CLUSTER in tools.state["clusters"]
     target = tools.target()
     assert "made for the run" in target.open().description
-    assert any("left by a run that has died" in line for line in tools.said)
+    assert any("left by a dead run" in line for line in tools.said)
     assert len(tools.calls("kind", "create", "cluster")) == 2
     target.close()
     assert tools.state["clusters"] == {} and notes(tools) == []
@@ -125,13 +125,13 @@ def test_a_half_made_cluster_is_deleted_even_if_it_was_to_be_kept(
     killed_while_kind_works(tools, mishap, *words)
     assert CLUSTER in tools.state["clusters"]
     assert clean(tools, monkeypatch, "--dry-run") == 0
-    assert capsys.readouterr().out == f"{CLUSTER}: left by a run that has died\n"
+    assert capsys.readouterr().out == f"{CLUSTER}: left by a dead run\n"
     assert CLUSTER in tools.state["clusters"]
     assert clean(tools, monkeypatch) == 0
-    assert f"{CLUSTER}: left by a run that has died (process " in capsys.readouterr().out
+    assert f"{CLUSTER}: left by a dead run (process " in capsys.readouterr().out
     assert tools.state["clusters"] == {} and notes(tools) == []
     assert clean(tools, monkeypatch) == 0
-    assert capsys.readouterr().out == "nothing is left of any run\n"
+    assert capsys.readouterr().out == "nothing to clean up\n"
 
 
 def test_kind_goes_with_a_killed_command(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,9 @@ def test_a_cluster_that_somebody_has_made_since_stays(
     tools.set(clusters={})
     tools.has(CLUSTER, born=later)
     assert clean(tools, monkeypatch) == 0
-    assert f"{CLUSTER}: of that name, but not the one" in capsys.readouterr().out
+    assert (
+        f"{CLUSTER}: same name as the cluster of a dead run, but another cluster" in capsys.readouterr().out
+    )
     assert CLUSTER in tools.state["clusters"] and notes(tools) == []
     assert not tools.calls("kind", "delete")
 
@@ -201,7 +203,7 @@ def test_a_run_that_goes_on_keeps_its_cluster(tools: Tools, monkeypatch: pytest.
     with a_run(tools) as run:
         assert run.stdout is not None and run.stdin is not None and run.stdout.readline() == "open\n"
         assert clean(tools, monkeypatch) == 0
-        assert capsys.readouterr().out == f"{CLUSTER}: of a run that goes on (process {run.pid})\n"
+        assert capsys.readouterr().out == f"{CLUSTER}: in use (process {run.pid})\n"
         target = tools.target()
         assert "reused" in target.open().description
         target.close()
@@ -216,7 +218,7 @@ def test_two_runs_do_not_make_one_cluster(tools: Tools) -> None:
     with a_run(tools):
         wait_until(lambda: (tools.folder / "hangs").exists(), "the first run waits for kind")
         target = tools.target()
-        with pytest.raises(CannotMeasure, match="another run is making the kind cluster"):
+        with pytest.raises(CannotMeasure, match="another run is creating the kind cluster"):
             target.open()
         target.close()
         assert not tools.calls("kind", "delete")
@@ -251,11 +253,11 @@ def test_a_run_goes_on_where_nothing_can_be_noted(tools: Tools) -> None:
     tools.notes.write_text("no folder")
     target = tools.target()
     target.open()
-    assert any("if this run is killed, nobody deletes the cluster" in line for line in tools.said)
+    assert any("if this run is killed, the cluster remains" in line for line in tools.said)
     target.close()
     assert tools.state["clusters"] == {}
 
 
 def test_options_of_other_clusters_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["clean", "--target", "kind", "--kept"]) == 2
-    assert "--kept is for a cluster that exists" in capsys.readouterr().err
+    assert "--target kind does not take --kept" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def test_a_cluster_is_made_and_deleted_again(tools: Tools) -> None:
         and access.kubeconfig.parent == Path(".pytest-kind/pytest-kind").absolute()
     )
     assert stat.S_IMODE(access.kubeconfig.stat().st_mode) == 0o600
-    assert "made for the run, kind v0.33.0 on docker" in access.description
+    assert "created for the run, kind v0.33.0 on docker" in access.description
     assert "kind: Starting control-plane" in " ".join(tools.said)
     assert [node["role"] for node in made_with(tools)["nodes"]] == ["control-plane", "worker", "worker"]
     order = [" ".join(call[:3]) for call in tools.calls()]
@@ -77,7 +77,7 @@ def test_a_kept_cluster_stays_and_the_next_run_with_the_same_options_uses_it(too
     with pytest.raises(UsageError) as caught:
         other.open()
     assert caught.value.message == (
-        "the kind cluster pytest-kind is there already, and was not made with --kind-proxy-mode ipvs"
+        "the kind cluster pytest-kind exists and was not created with --kind-proxy-mode ipvs"
     )
     assert "kind delete cluster --name pytest-kind" in caught.value.remedy
     other.close()
@@ -89,7 +89,7 @@ def test_what_an_earlier_cluster_of_that_name_was_made_with_does_not_count(tools
     tools.target(choice).open()
     tools.set(clusters={})
     tools.has("pytest-kind")
-    with pytest.raises(UsageError, match="was not made with --kind-proxy-mode nftables"):
+    with pytest.raises(UsageError, match="was not created with --kind-proxy-mode nftables"):
         tools.target(choice).open()
 
 
@@ -130,7 +130,7 @@ def test_the_probe_image_is_loaded_where_the_engine_has_it(tools: Tools) -> None
     first.close()
     tools.set(images=[])
     tools.target().open()
-    assert len(tools.calls("kind", "load")) == 1, "the nodes pull it"
+    assert len(tools.calls("kind", "load")) == 1, "the nodes will pull it"
 
 
 @pytest.mark.parametrize("engine", ["podman", "nerdctl"])
@@ -147,13 +147,13 @@ def test_addresses_come_from_cloud_provider_kind_when_it_runs(tools: Tools) -> N
     first = tools.target()
     access = first.open()
     assert access.self_load_balancer
-    assert "load balancers by nobody: cloud-provider-kind is not seen to run" in access.description
+    assert "no load balancer controller: cloud-provider-kind is not running" in access.description
     first.close()
     image = "registry.k8s.io/cloud-provider-kind/cloud-controller-manager:v0.9.0"
     tools.set(containers=[["envoyproxy/envoy:v1.33.2", "kindccm-ABC"], [image, "nice_name"]])
     access = tools.target().open()
     assert not access.self_load_balancer
-    assert "load balancers by cloud-provider-kind (container nice_name)" in access.description
+    assert "load balancer controller: cloud-provider-kind (container nice_name)" in access.description
 
 
 def test_a_controller_of_a_cluster_that_is_there_is_left_its_work(tools: Tools) -> None:
@@ -161,13 +161,13 @@ def test_a_controller_of_a_cluster_that_is_there_is_left_its_work(tools: Tools) 
     tools.mishap(images="quay.io/metallb/controller:v0.14.8")
     access = tools.target().open()
     assert not access.self_load_balancer
-    assert "load balancers by MetalLB" in access.description
+    assert "load balancer controller: MetalLB" in access.description
 
 
 @pytest.mark.parametrize(
     ("info", "endpoint", "why"),
     [
-        ({"OperatingSystem": "Docker Desktop"}, "unix:///var/run/docker.sock", "Docker Desktop keeps containers"),
+        ({"OperatingSystem": "Docker Desktop"}, "unix:///var/run/docker.sock", "Docker Desktop runs containers"),
         ({"SecurityOptions": ["name=rootless"]}, "unix:///run/user/1000/docker.sock", "a rootless container engine"),
         ({}, "ssh://somebody@elsewhere", "the container engine is on another machine, ssh://somebody@elsewhere"),
         ({}, "tcp://127.0.0.1:2375", ""),
@@ -191,7 +191,7 @@ def test_where_nodes_cannot_be_reached_the_outside_is_a_container(
 def test_nodes_that_do_not_react_are_reason_enough_for_a_container(tools: Tools) -> None:
     tools.mishap(address="192.0.2.77")
     access = tools.target(settings=Settings(outside_timeout=0.2)).open()
-    assert access.outside_why == "192.0.2.77 does not react to connections from here"
+    assert access.outside_why == "192.0.2.77 does not answer connections from this machine"
 
 
 def test_the_image_of_the_outside_is_fetched(tools: Tools) -> None:

@@ -52,15 +52,21 @@ def test_the_choice_of_a_kind_cluster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"target": "kind", "context": "prod"}, "--target kind has a context of its own"),
-        ({"target": "kind", "fault": ["dns.stale"]}, "--fault dns.stale: only the lab can have faults"),
-        ({"target": "kind", "kind_bin": "/not/there"}, "--kind-bin /not/there: there is no such file"),
-        ({"target": "kind", "kind_config": "/not/there"}, "--kind-config /not/there: there is no such file"),
-        ({"target": "kind", "kind_proxy_mode": "ebpf"}, "--kind-proxy-mode ebpf: there is no such mode"),
-        ({"target": "kind", "kind_config": __file__, "nodes": "2"}, "--nodes and --kind-config contradict"),
-        ({"target": "kind", "cluster_name": "../up"}, "--cluster-name ../up: not a name for a kind cluster"),
-        ({"kind_proxy_mode": "ipvs"}, "--kind-proxy-mode: there is no kind cluster in this run"),
-        ({"context": "prod", "kind_config": __file__}, "--kind-config: there is no kind cluster in this run"),
+        ({"target": "kind", "context": "prod"}, "--target kind does not take --context: kind creates one"),
+        ({"target": "kind", "fault": ["dns.stale"]}, "--fault dns.stale: works with the lab only"),
+        ({"target": "kind", "kind_bin": "/not/there"}, "--kind-bin /not/there: the file does not exist"),
+        (
+            {"target": "kind", "kind_config": "/not/there"},
+            "--kind-config /not/there: the file does not exist",
+        ),
+        ({"target": "kind", "kind_proxy_mode": "ebpf"}, "--kind-proxy-mode ebpf: unknown mode"),
+        ({"target": "kind", "kind_config": __file__, "nodes": "2"}, "--nodes and --kind-config exclude"),
+        (
+            {"target": "kind", "cluster_name": "../up"},
+            "--cluster-name ../up: not a valid name of a kind cluster",
+        ),
+        ({"kind_proxy_mode": "ipvs"}, "--kind-proxy-mode works with --target kind only"),
+        ({"context": "prod", "kind_config": __file__}, "--kind-config works with --target kind only"),
     ],
 )
 def test_mistakes(values: dict[str, Any], message: str) -> None:
@@ -73,8 +79,8 @@ def test_mistakes(values: dict[str, Any], message: str) -> None:
 def test_an_option_of_kind_is_not_ignored_on_another_target(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["run", "--kind-image", "kindest/node:v1.30.0"]) == 2
     said = capsys.readouterr().err
-    assert "--kind-image: there is no kind cluster in this run, its target is lab" in said
-    assert "Say --target kind" in said
+    assert "--kind-image works with --target kind only, the target is lab" in said
+    assert "Add --target kind" in said
 
 
 def test_names_and_defaults_are_those_of_pytest_kind() -> None:

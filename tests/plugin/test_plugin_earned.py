@@ -32,7 +32,7 @@ def test_what_pytest_only_sets_up_has_not_passed(project: Project, option: str) 
     project.checks(JUDGES)
     project.run(option, "--junitxml=junit.xml", code=3)
     assert project.verdicts == {"demo.judges": "error"}
-    assert message(project, "demo.judges").startswith("did not run")
+    assert message(project, "demo.judges").startswith("the test function did not run")
     assert 'value="error"' in (project.path / "junit.xml").read_text()
 
 
@@ -98,14 +98,14 @@ def test_empty(nodeport):
     )
     project.run("--junitxml=junit.xml", code=3)
     assert project.verdicts == {"demo.judges": "pass", "demo.empty": "error"}
-    assert message(project, "demo.empty").startswith("judged nothing")
-    assert "judged nothing" in (project.path / "junit.xml").read_text()
+    assert message(project, "demo.empty").startswith("the check compared no probe")
+    assert "compared no probe" in (project.path / "junit.xml").read_text()
 
 
 def test_a_minimum_can_be_declared(project: Project) -> None:
     project.checks(JUDGES.replace("source", "minimum=2, source"))
     project.run(code=3)
-    assert message(project, "demo.judges").startswith("judged 1 of at least 2")
+    assert message(project, "demo.judges").startswith("the check compared 1 of at least 2")
     assert project.report["checks"][0]["minimum"] == 2
     project.checks(JUDGES.replace("source", "minimum=0, source"))
     project.run(code=2).stdout.fnmatch_lines(["*check demo.judges has the minimum 0*"])
@@ -164,4 +164,4 @@ def test_files_that_cannot_be_collected_are_no_pass(project: Project) -> None:
     ''')
     project.checks("import no_such_module", "test_broken.py")
     result = project.run("--continue-on-collection-errors", code=3)
-    result.stdout.fnmatch_lines(["kubereach: 1 files of checks could not be collected"])
+    result.stdout.fnmatch_lines(["kubereach: pytest could not collect 1 file of checks"])

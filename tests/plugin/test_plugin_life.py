@@ -35,13 +35,13 @@ def test_many():
     result.stdout.fnmatch_lines(
         [
             "* demo.many  unsupported: multi-node: 1 node: control-plane",
-            "partial: 1 passed, 1 unsupported*1 core unsupported",
+            "partial: 1 passed, 1 unsupported*1 core check unsupported",
         ]
     )
     assert project.report["features"]["multi-node"] == {"present": False, "evidence": "1 node: control-plane"}
     result = project.run("--kubereach-require=multi-node,outside", code=1)
     result.stdout.fnmatch_lines(
-        ["  cluster ?* multi-node", "    expected present, as --require asks", "    got      absent"]
+        ["  cluster ?* multi-node", "    expected present (--require)", "    got      absent"]
     )
 
 
@@ -93,7 +93,7 @@ def test_an_unexpected_error_while_starting_is_one_line_too(project: Project) ->
     project.fake(start='raise ValueError("what is this")')
     project.checks(ONE)
     result = project.run(code=3)
-    result.stdout.fnmatch_lines(["kubereach: starting: ValueError: what is this", "*run again with -v*"])
+    result.stdout.fnmatch_lines(["kubereach: starting: ValueError: what is this", "*Rerun with -v*"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -187,7 +187,7 @@ def test_workers_of_xdist_refuse_checks(project: Project) -> None:
     )
     result = project.pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*pytest-xdist cannot spread checks*"])
+    result.stdout.fnmatch_lines(["*pytest-xdist cannot distribute checks*"])
     assert not (project.path / "log.txt").exists()
 
 

@@ -8,18 +8,18 @@ from plugin_project import Project
 pytest_plugins = ["pytester"]
 
 CHECKS = '''
-from kubereach.model.events import Told
+from kubereach.model.events import Note
 
 @check("demo.one", source=DOCS)
 def test_one(world):
     """It works."""
-    world.bus.emit(Told("demo.one", "a note"))
+    world.bus.emit(Note("demo.one", "a note"))
     verify(True, "it works")
 
 @check("demo.two", source=DOCS)
 def test_two(world):
     """It works."""
-    world.bus.emit(Told("demo.two", "a note"))
+    world.bus.emit(Note("demo.two", "a note"))
     verify({holds}, "it does not")
 '''
 BREAKS = """
@@ -55,13 +55,13 @@ def test_a_display_that_crashes_is_told_once_and_changes_nothing(project: Projec
     breaking(project, "kubereach.report.progress", "PlainProgress", "report.output", "CheckStarted")
     project.checks(CHECKS.format(holds=True))
     result = project.run(code=0)
-    told = [line for line in result.outlines if "Broken failed, and was left out: KeyError" in line]
+    told = [line for line in result.outlines if "Broken failed and was disabled: KeyError" in line]
     assert len(told) == 1
     assert project.verdicts == {"demo.one": "pass", "demo.two": "pass"}
     assert [check["notes"] for check in project.report["checks"]] == [["a note"]] * 2
 
 
-@pytest.mark.parametrize("event", ["Told", "CheckFinished", "RunFinished"])
+@pytest.mark.parametrize("event", ["Note", "CheckFinished", "RunFinished"])
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_run_with_a_wrong_report_does_not_end_well(project: Project, holds: bool, event: str) -> None:
     breaking(project, "kubereach.report.record", "Record", "run.session", event)

@@ -61,8 +61,8 @@ def test_a_world_that_never_gets_ready(project: Project, wait: str, monkeypatch:
     project.checks(_CHECKS.format(more=""))
     run(project, code=3).stdout.fnmatch_lines(
         [
-            "kubereach: the run's deadline of 1.5 s passed while it was being prepared",
-            "  Give the run more time with --kubereach-deadline, or select fewer checks.",
+            "kubereach: the run's deadline of 1.5 s passed during the preparation",
+            "  Raise --kubereach-deadline, or select fewer checks.",
         ]
     )
     assert project.report["verdict"] == "not measured"
@@ -77,7 +77,7 @@ def test_a_target_that_never_opens(project: Project) -> None:
     project.checks(_CHECKS.format(more=""))
     # in a process of its own: threads of other tests' checks that hang are here
     result = run(project, code=3, log="open close", subprocess=True)
-    result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed while it was being prepared"])
+    result.stdout.fnmatch_lines(["kubereach: the run's deadline of 1.5 s passed during the preparation"])
 
 
 @pytest.mark.parametrize("more", ["", ", request"], ids=["in a thread", "in pytest"])
@@ -130,7 +130,7 @@ def test_a_run_in_time_does_not_notice_it(project: Project) -> None:
 def test_a_deadline_is_a_number_of_seconds(project: Project, text: str) -> None:
     project.checks(_CHECKS.format(more=""))
     project.run(f"--kubereach-deadline={text}", code=2).stdout.fnmatch_lines(
-        [f"kubereach: --kubereach-deadline {text}: not a number of seconds above zero"]
+        [f"kubereach: --kubereach-deadline {text}: not a positive number of seconds"]
     )
 
 
@@ -167,7 +167,7 @@ def test_threads_that_hang_do_not_keep_the_process(project: Project, thread: str
     assert project.log.endswith("stop close")
     assert project.report["verdict"] == "not measured"
     # all that was said has arrived, though standard output is a pipe
-    assert "the run's deadline of 0.5 s passed while it was being prepared" in done.stdout
+    assert "the run's deadline of 0.5 s passed during the preparation" in done.stdout
 
 
 def test_a_process_that_goes_on_is_not_ended(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

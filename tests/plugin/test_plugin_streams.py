@@ -165,7 +165,7 @@ def test_a_report_that_cannot_be_written(
     assert Started(project, command).code() == code
     output = capfd.readouterr().out
     option = "--report-dir" if command is _RUN else "--kubereach-report-dir"
-    assert "the report cannot be written: " in output
+    assert "cannot write the report: " in output
     assert f"Choose another folder with {option}." in output
     assert ("not measured" if code == 3 else "not conformant") in output
     assert project.log.endswith("stop close")
@@ -176,7 +176,7 @@ def test_a_report_that_cannot_be_written(
 def test_a_full_disk_under_junit(project: Project, checks: str, code: int) -> None:
     project.checks(checks)
     result = project.run("--junitxml=/dev/full", code=code)
-    result.stdout.fnmatch_lines(["*a report of pytest cannot be written: No space left on device*"])
+    result.stdout.fnmatch_lines(["*pytest cannot write a report: No space left on device*"])
     result.stdout.no_fnmatch_line("*Traceback*")
     removed_and_reported(project, code)
 
@@ -212,7 +212,7 @@ def test_only_its_owner_may_read_a_report(project: Project) -> None:
 def test_ctrl_c_while_the_end_is_under_way(project: Project) -> None:
     project.fake(stop="import signal; signal.raise_signal(signal.SIGINT)")
     project.checks(_GOOD)
-    project.run(code=3).stdout.fnmatch_lines(["kubereach: interrupted while removing our objects"])
+    project.run(code=3).stdout.fnmatch_lines(["kubereach: interrupted while deleting the run's objects"])
     removed_and_reported(project, 3)
 
 
@@ -227,8 +227,8 @@ def test_what_goes_wrong_in_a_part_of_a_report_costs_that_part(
     project.checks(_GOOD + _BAD)
     project.run(code=1).stdout.fnmatch_lines(
         [
-            "kubereach: the matrix cannot be shown: KeyError: 'podIP'",
-            "kubereach: the causes cannot be shown: KeyError: 'podIP'",
+            "kubereach: cannot show the matrix: KeyError: 'podIP'",
+            "kubereach: cannot show the causes: KeyError: 'podIP'",
             "* demo.bad  (core)",
             "not conformant: 1 passed, 1 failed *",
         ]

@@ -33,7 +33,7 @@ def test_a_failure_while_the_machine_slept_is_an_error(
     project.run(code=3)
     (check,) = project.report["checks"]
     assert check["verdict"] == "error"
-    assert check["message"].startswith("this machine was suspended for 61 s while this was measured")
+    assert check["message"].startswith("this machine was suspended for 61 s during the measurement")
 
 
 def test_what_passed_in_spite_of_it_has_passed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_a_process_that_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = suspension.now()
     assert watch.excuse(begun) == ""
     watch._last -= 60  # the thread did not get a turn for that long
-    assert watch.excuse(begun) == "kubereach was held up for 60 s"
+    assert watch.excuse(begun) == "kubereach was not scheduled for 60 s"
     assert watch.excuse(suspension.now()) == "", "what began afterwards was not"
     watch.stop()
     monkeypatch.setattr(suspension, "WATCH", watch)

@@ -62,7 +62,7 @@ def test_what_is_required_fails_for_its_own_absence_alone(project: Project) -> N
     project.run("--kubereach-require=loadbalancer", code=3)
     assert project.verdicts == {"lb.nodes": "unsupported"}
     project.run("--kubereach-require=host-network", code=1).stdout.fnmatch_lines(
-        ["* host-network", "    expected present, as --require asks"]
+        ["* host-network", "    expected present (--require)"]
     )
     assert project.verdicts == {"lb.nodes": "fail"}
 

@@ -117,7 +117,7 @@ def test_cannot():
     result = project.run(code=3)
     result.stdout.fnmatch_lines(
         [
-            "  could not be measured: exec into pods is forbidden (Allow create on pods/exec.)",
+            "  not measured: exec into pods is forbidden (Allow create on pods/exec.)",
             "not measured: *",
         ]
     )
@@ -216,7 +216,7 @@ def test_the_matrix_shows_who_reached_what(project: Project) -> None:
             "  worker * 0.50*",
             "  worker2 *",
             "outside  *",
-            "* closed, as required",
+            "* no answer, as required",
         ]
     )
     (path, *_) = project.report["checks"][0]["paths"]
@@ -227,8 +227,8 @@ KNOWN = '''
 @check("endpoints.udp-after-scale-to-zero", level=INFO, source=DOCS)
 def test_known(world):
     """A thing that Kubernetes itself does wrong."""
-    from kubereach.model.events import Told
-    world.bus.emit(Told("endpoints.udp-after-scale-to-zero", "seen twice"))
+    from kubereach.model.events import Note
+    world.bus.emit(Note("endpoints.udp-after-scale-to-zero", "seen twice"))
     raise NotConforming([Failure("pod@worker", "a Service", "an end", "none")])
 '''
 

@@ -115,7 +115,9 @@ def test_closed_and_noted_paths_have_marks_of_their_own() -> None:
         probed("outside", "", "dns", False, "demo.two", ok=3),
     )
     assert text_of(record)[1] == "outside         –         i 0.60"
-    assert matrix.legend(matrix.build(record), UNICODE) == "– closed, as required   i noted by an info check"
+    assert (
+        matrix.legend(matrix.build(record), UNICODE) == "– no answer, as required   i noted by an info check"
+    )
 
 
 @pytest.mark.parametrize("width", [40, 80, 100, 200])
@@ -207,9 +209,9 @@ def test_the_verdict_line_counts() -> None:
     record = record_of(
         CheckStarted("demo.one"), CheckFinished("demo.one", "", "pass", 0.5), RunFinished("partial", 0, 9.12)
     )
-    around = Surroundings(Settings(), "lab", reason="40 core not selected")
+    around = Surroundings(Settings(), "lab", reason="40 core checks not selected")
     line = summary.verdict_line(record, around).plain
-    assert line == "partial: 1 passed in 9.1 s (world 1.0 s); 40 core not selected"
+    assert line == "partial: 1 passed in 9.1 s (world 1.0 s); 40 core checks not selected"
 
 
 def test_marks_fit_the_terminals_encoding() -> None:

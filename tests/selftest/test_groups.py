@@ -162,20 +162,20 @@ NOT_MEASURED = [
         (lambda: judged(*PTR), [f"not caught by: {', '.join(sorted(HAIRPIN))}"]),
         (lambda: judged(*PTR, *HAIRPIN, "nodes.mesh"), ["unrelated failure: nodes.mesh"]),
         (lambda: judged(*PTR, *HAIRPIN, verdict="error"), NOT_MEASURED),
-        (lambda: judged(*PTR, *HAIRPIN, code=3), ["exit code 3, not 1"]),
-        (lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}), ["could not measure: lost"]),
+        (lambda: judged(*PTR, *HAIRPIN, code=3), ["exit code 3, expected 1"]),
+        (lambda: judged(*PTR, *HAIRPIN, error={"message": "lost"}), ["not measured: lost"]),
         (lambda: judged(*PTR, *HAIRPIN, causes=CAUSES[:1]), ["proxy.no-hairpin located in no layer"]),
         (
             lambda: judged(*PTR, *HAIRPIN, causes=[CAUSES[0], cause("api", *HAIRPIN)]),
-            [f"put down to api: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in api"],
+            [f"attributed to api: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in api"],
         ),
         (
             lambda: judged(*PTR, *HAIRPIN, causes=[cause("dns", *PTR, *HAIRPIN)]),
-            [f"put down to dns: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in dns"],
+            [f"attributed to dns: {', '.join(sorted(HAIRPIN))}", "proxy.no-hairpin located in dns"],
         ),
         (
             lambda: judged(*PTR, *HAIRPIN, causes=[*CAUSES, cause("api", HAIRPIN[0])]),
-            [f"put down to api: {HAIRPIN[0]}"],
+            [f"attributed to api: {HAIRPIN[0]}"],
         ),
     ],
 )
@@ -196,4 +196,4 @@ def test_what_all_recover_from() -> None:
 def test_a_run_without_a_report_says_its_last_words() -> None:
     row = together(TABLE[name] for name in NAMES)
     ended = Ended(Trial(",".join(NAMES), row), 2, 3.0, 4.0, "begun\nno room\n", {})
-    assert judge_together(ended) == ([], ["no report, exit code 2; its last words: no room"])
+    assert judge_together(ended) == ([], ["no report, exit code 2; last line: no room"])

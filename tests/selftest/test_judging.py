@@ -93,13 +93,13 @@ def test_the_layer_of_the_first_cause(causes: list[dict[str, Any]], located: boo
     ("fault", "first", "problem"),
     [
         ("node.forwarding-off", cause("node", "worker2"), ""),
-        ("node.forwarding-off", cause("node", "worker"), "located in node on worker, not in node on worker2"),
-        ("node.forwarding-off", cause("node"), "located in node, not in node on worker2"),
+        ("node.forwarding-off", cause("node", "worker"), "located in node on worker, expected node on worker2"),
+        ("node.forwarding-off", cause("node"), "located in node, expected node on worker2"),
         ("net.node-pair-cut", cause("pod-network", object="pod network from control-plane to worker2"), ""),
         (
             "net.node-pair-cut",
             cause("pod-network", "worker2"),
-            "located in pod-network on worker2, not in pod-network on control-plane, worker2",
+            "located in pod-network on worker2, expected pod-network on control-plane, worker2",
         ),
     ],
 )  # fmt: skip
@@ -113,7 +113,7 @@ def test_no_cause_may_put_what_the_fault_broke_down_to_another_layer() -> None:
     failed = [check(one, "fail") for one in ("dns.tcp", "headless.many")]
     row = by("dns.tcp", "headless.many", perhaps=["by.*"])
     found = judged(row, *failed, fault="dns.refuses-tcp", causes=causes)
-    assert found.problems == ("put down to service-proxy: headless.many",)
+    assert found.problems == ("attributed to service-proxy: headless.many",)
     assert judged(row, *failed, fault="dns.refuses-tcp", causes=causes[:1]).problems == ()
 
 
@@ -140,4 +140,4 @@ def test_what_this_machine_cannot_have() -> None:
 
 def test_a_run_that_left_no_report() -> None:
     found = judge(Ended(Trial(FAULT, by("a.b")), 3, 1.0, 1.0, "one\ntwo\n"))
-    assert found.problems == ("no report, exit code 3; its last words: two",)
+    assert found.problems == ("no report, exit code 3; last line: two",)

@@ -97,7 +97,7 @@ def _identity(attempt: Attempt, body: bytes) -> Row | None:
     another = series.kind != "http" and who.get("echo", "").encode("utf-8", "replace") != attempt.token
     if row[0] == "ok" and another:
         if series.kind in ("tcp", "sctp"):
-            return empty_row("protocol", "", "answered to another question")
+            return empty_row("protocol", "", "answered another question")
         # a late or duplicated datagram is not ours: the real answer may still come
         return None
     return row
@@ -114,11 +114,11 @@ def _dns(attempt: Attempt, data: bytes) -> Row | None:
     if tcp:
         attempt.data += data
         if len(attempt.data) < 2 or len(attempt.data) - 2 < struct.unpack_from("!H", attempt.data)[0]:
-            return None if data else empty_row("protocol", "", "closed without a whole answer")
+            return None if data else empty_row("protocol", "", "closed before the answer was complete")
         data = attempt.data[2:]
         question = question[2:]
     if len(data) < 12 or data[:2] != question[:2] or not data[2] & 0x80:
-        return empty_row("protocol", "", "not an answer to the question") if tcp else None
+        return empty_row("protocol", "", "the answer is for another question") if tcp else None
     code = data[3] & 15
     if code == 0:
         outcome = "ok" if data[6:8] != b"\0\0" else "nodata"

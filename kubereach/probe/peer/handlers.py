@@ -44,7 +44,7 @@ def number_in(text: bytes, most: int) -> int:
     """A whole number as HTTP writes it. Raises ValueError for anything else, and for more than `most`."""
     text = text.strip()
     if not text.isdigit() or len(text) > 15 or int(text) > most:
-        raise ValueError(f"not a number up to {most}")
+        raise ValueError(f"not a number from 0 to {most}")
     return int(text)
 
 

@@ -49,9 +49,9 @@ def who_in(data: bytes) -> dict[str, Any]:
         echo = who.get("echo", "")
         texts = type(pod) is type(node) is type(nonce) is type(client) is type(echo) is str
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
-        raise ValueError("not a peer's answer") from error
+        raise ValueError("not an answer of a kubereach backend") from error
     if not texts or type(port) is not int or len(data) > NAMES + len(echo):
-        raise ValueError("not a peer's answer")
+        raise ValueError("not an answer of a kubereach backend")
     return who
 
 

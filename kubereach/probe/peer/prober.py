@@ -57,7 +57,7 @@ class Prober:
                 return
             series = Series(request)
             if series.id in self.series:
-                raise ValueError(f"series {series.id} is under way")
+                raise ValueError(f"series {series.id} is already running")
             self.series[series.id] = series
             if self.timer.due == NEVER:
                 self.timer.due = time.monotonic() + TICK

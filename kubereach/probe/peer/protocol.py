@@ -71,5 +71,5 @@ PATIENCE = 3
 def between(least: float, value: Any, most: float) -> Any:
     """The value. Raises ValueError for a number out of bounds or NaN, TypeError for what is no number."""
     if not least <= value <= most:
-        raise ValueError(f"{value} is not from {least} to {most}")
+        raise ValueError(f"{value} is not in the range {least} to {most}")
     return value

@@ -28,10 +28,10 @@ class Series:
         self.kind = request["kind"]
         self.request = request
         if type(self.id) is not int or self.kind not in KINDS:
-            raise ValueError(f"no such kind: {self.kind}")
+            raise ValueError(f"unknown kind: {self.kind}")
         for name in NEEDED.get(self.kind, ("host",)):
             if type(request[name]) is not str:
-                raise TypeError(f"{name} is not a text")
+                raise TypeError(f"{name} is not a string")
         #: whether its probes are single datagrams
         self.datagrams = self.kind == "udp" or (self.kind == "dns" and request.get("transport") != "tcp")
         self.count = int(between(1, request.get("count", 1), 1 << 30))

@@ -45,20 +45,20 @@ def transfer(series: Series) -> Rows:
             if row[0] == "foreign":
                 return [(row, time.monotonic() - begun, begun)]
             if who.get("digest") != sent.hexdigest():
-                row = empty_row("protocol", local, "the upload arrived changed")
+                row = empty_row("protocol", local, "the upload arrived corrupted")
             doing, moved = "download", 0
             sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
             for part in http_answer(sock, size, latest):
                 got.update(part)
                 moved += len(part)
             if got.digest() != sent.digest():
-                row = empty_row("protocol", local, "the download arrived changed")
+                row = empty_row("protocol", local, "the download arrived corrupted")
     except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
         row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
     except OSError as error:
         row = empty_row(outcome_of(error.errno or 0), "", f"{doing}: {error}")
     except ValueError as error:
-        row = empty_row("foreign", "", f"{doing}: not an answer of ours: {error}")
+        row = empty_row("foreign", "", f"{doing}: invalid answer: {error}")
     return [(row, time.monotonic() - begun, begun)]
 
 

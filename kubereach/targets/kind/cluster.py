@@ -19,7 +19,7 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
 from kubereach.targets.kind.config import Record
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 from kubereach.targets.kind.options import KindChoice
 
 #: downloaded where none is on PATH, unless KIND_VERSION and KUBECTL_VERSION say otherwise; kind v0.33.0 makes
@@ -59,7 +59,8 @@ class Cluster(KindCluster):  # type: ignore[misc]
         except OSError as error:
             raise CannotMeasure(
                 f"{error.filename or folder}: {error.strerror}",
-                "kind's kubeconfig and downloads go below the working folder: start in one that can be written to.",
+                "kind's kubeconfig and downloads are stored in the working folder: start kubereach in a "
+                "writable one.",
             ) from error
         self._own_kubeconfig = choice.kubeconfig is None
         self.record = Record(folder / "made-with.yaml", self.context)
@@ -91,17 +92,17 @@ class Cluster(KindCluster):  # type: ignore[misc]
     def version(self) -> str:
         """``kind v0.33.0``."""
         done = self._kind("version")
-        return " ".join(done.out.split()[:2]) if done.ok else "kind of unknown version"
+        return " ".join(done.out.split()[:2]) if done.ok else "unknown kind version"
 
     def exists(self) -> bool:
         """Whether kind knows a cluster of this name. Raises `CannotMeasure`."""
         done = self._kind("get", "clusters")
         if not done.ok:
-            raise told(done, "See what `kind get clusters` says.")
+            raise error_of(done, "See `kind get clusters`.")
         return self.name in done.out.split()
 
     def create(
-        self, config: dict[str, Any], heard: Callable[[str], None], meanwhile: Callable[[], None]
+        self, config: dict[str, Any], on_line: Callable[[str], None], meanwhile: Callable[[], None]
     ) -> None:
         """Make the cluster; `heard` gets kind's lines, `meanwhile` is called all the time. Raises `KubereachError`."""
         file = self.path / "config.yaml"
@@ -109,9 +110,9 @@ class Cluster(KindCluster):  # type: ignore[misc]
         words = ["create", "cluster", f"--name={self.name}", f"--kubeconfig={self.kubeconfig_path}"]
         words += [f"--image={self.image}"] if self.image else []
         command = [str(self.kind_path), *words, f"--config={file}"]
-        done = run(command, self._deadline, heard, meanwhile, outlives=False)
+        done = run(command, self._deadline, on_line, meanwhile, outlives=False)
         if not done.ok:
-            raise told(done, f"`kind create cluster --config {file} --retain -v 1` says more.")
+            raise error_of(done, f"Run `kind create cluster --config {file} --retain -v 1` for details.")
         self.record.write(self.kubeconfig_path, config, self.image)
 
     def export_kubeconfig(self) -> Done:
@@ -130,7 +131,7 @@ class Cluster(KindCluster):  # type: ignore[misc]
     def ask(self, *words: str, deadline: float = _PATIENCE) -> Done:
         """kubectl on the cluster's context, by pytest-kind; not being answered is no error."""
         try:
-            said = self.kubectl(
+            output = self.kubectl(
                 f"--context={self.context}", *words, stderr=subprocess.PIPE, timeout=deadline + 10
             )
         except subprocess.CalledProcessError as error:
@@ -139,10 +140,10 @@ class Cluster(KindCluster):  # type: ignore[misc]
             return Done(("kubectl", *words), 1, "", f"no answer within {deadline:.0f} s")
         except OSError as error:
             raise CannotMeasure(
-                f"{self.kubectl_path} cannot be started: {error.strerror}",
+                f"cannot start {self.kubectl_path}: {error.strerror}",
                 "Name another with --kind-kubectl-bin.",
             ) from error
-        return Done(("kubectl", *words), 0, said, "")
+        return Done(("kubectl", *words), 0, output, "")
 
     def load_image(self, image: str, engine: Engine) -> Done:
         """Bring an image of the engine's to the nodes: by `kind load docker-image`, of other engines as an archive."""
@@ -168,10 +169,12 @@ class Cluster(KindCluster):  # type: ignore[misc]
         try:
             done = self._kind(*words)
         except KeyboardInterrupt:
-            raise CannotMeasure(f"interrupted while deleting the kind cluster {self.name}", remedy) from None
+            raise CannotMeasure(
+                f"interrupted during the deletion of the kind cluster {self.name}", remedy
+            ) from None
         if not done.ok:
             raise CannotMeasure(
-                f"the kind cluster {self.name} could not be deleted: {told(done, '').message}", remedy
+                f"cannot delete the kind cluster {self.name}: {error_of(done, '').message}", remedy
             )
         for file in self.files:
             file.unlink(missing_ok=True)
@@ -195,8 +198,8 @@ def _download(what: str, option: str, variable: str, url: str) -> Iterator[None]
     except OSError as error:  # as are all errors of requests
         reason = str(error).split("(Caused by")[0].strip()
         raise CannotMeasure(
-            f"{what} is not on PATH, and {os.environ[variable]} cannot be downloaded: {reason[:200]}",
-            f"Install {what}, or name one with {option}, or a mirror in {variable}.",
+            f"{what} is not in PATH, and downloading {os.environ[variable]} failed: {reason[:200]}",
+            f"Install {what}, name one with {option}, or set {variable} to a mirror.",
         ) from error
     finally:
         if given is None:

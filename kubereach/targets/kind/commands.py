@@ -41,7 +41,7 @@ class Done:
         return " ".join([Path(self.words[0]).name, *verbs[:2]])
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Everything that it wrote, its errors last."""
         return f"{self.out}\n{self.err}".strip()
 
@@ -50,7 +50,7 @@ class Done:
 TICK = 0.5
 
 
-def _unheard(line: str) -> None:
+def _ignored(line: str) -> None:
     """Nobody wants to know as they come."""
 
 
@@ -77,7 +77,7 @@ def mortal(words: Sequence[str]) -> list[str]:
 def run(
     words: Sequence[str],
     deadline: float,
-    heard: Callable[[str], None] = _unheard,
+    on_line: Callable[[str], None] = _ignored,
     meanwhile: Callable[[], None] = idle,
     *,
     outlives: bool = True,
@@ -102,11 +102,11 @@ def run(
             )
         except OSError as error:
             raise CannotMeasure(
-                f"{words[0]} cannot be started: {error.strerror}",
-                "It must be a program for this machine that may be executed.",
+                f"cannot start {words[0]}: {error.strerror}",
+                "It must be an executable program for this machine.",
             ) from error
         try:
-            err = _listen(process, time.monotonic() + deadline, heard, meanwhile)
+            err = _listen(process, time.monotonic() + deadline, on_line, meanwhile)
         except BaseException:
             _end(process)
             raise
@@ -117,8 +117,8 @@ def run(
         if process.returncode is None:
             _end(process)
             raise CannotMeasure(
-                f"`{done.line}` has not ended after {deadline:.0f} s",
-                "A slow download or a slow machine may take --set cluster_deadline=1800.",
+                f"`{done.line}` did not end within {deadline:.0f} s",
+                "On a slow machine or network raise --set cluster_deadline=1800.",
             )
         out.seek(0)
         return Done(done.words, done.code, out.read().decode(errors="replace"), err)
@@ -127,7 +127,7 @@ def run(
 def _listen(
     process: subprocess.Popen[bytes],
     deadline: float,
-    heard: Callable[[str], None],
+    on_line: Callable[[str], None],
     meanwhile: Callable[[], None],
 ) -> str:
     """Its standard error until it ends or the deadline has come."""
@@ -145,7 +145,7 @@ def _listen(
             whole += data
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                heard(line.decode(errors="replace").strip())
+                on_line(line.decode(errors="replace").strip())
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(max(0.0, deadline - time.monotonic()))
     return whole.decode(errors="replace")

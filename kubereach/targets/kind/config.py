@@ -45,7 +45,7 @@ def _read(file: Path) -> dict[str, Any]:
     if content is None or content.get("kind") != "Cluster":
         raise UsageError(
             f"{file}: not a kind configuration",
-            "It should begin with kind: Cluster and apiVersion: kind.x-k8s.io/v1alpha4.",
+            "It needs kind: Cluster and apiVersion: kind.x-k8s.io/v1alpha4.",
         )
     return content
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind.commands import Done, run
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 
 #: the variable by which kind is told to use another engine, and the values that it knows
 PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
@@ -34,9 +34,9 @@ class Engine:
         self.name, self.path = next(found, ("", ""))
         if not self.name:
             raise CannotMeasure(
-                f"kind needs a container engine, and {' or '.join(wanted)} is not installed",
-                "Install Docker (https://docs.docker.com/engine/install/); or podman or nerdctl, and name it in "
-                f"{PROVIDER}. Without any, the lab is there: `kubereach run`.",
+                f"kind needs a container engine, but {' or '.join(wanted)} is not installed",
+                "Install Docker (https://docs.docker.com/engine/install/), or podman or nerdctl and name "
+                f"it in {PROVIDER}. The lab needs none: `kubereach run`.",
             )
         self._info: dict[str, Any] = {}
 
@@ -60,7 +60,7 @@ class Engine:
         if done.ok and (ids := done.out.split()):
             done = self._run("inspect", "--format", "{{json .}}", *ids)
         if not done.ok:
-            raise told(done, f"See what `{self.name} ps` says.")
+            raise error_of(done, f"See `{self.name} ps`.")
         found = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
         return [(str(one.get("Id")), str(one.get("Created"))) for one in found]
 
@@ -76,7 +76,7 @@ class Engine:
         errors = "\n".join(map(str, self._info.get("ServerErrors") or ()))
         if not done.ok or errors:
             failed = Done(done.words, done.code or 1, "", f"{errors}\n{done.err}")
-            raise told(failed, f"See what `{self.name} info` says.")
+            raise error_of(failed, f"See `{self.name} info`.")
 
     def has_image(self, image: str) -> bool:
         """Whether the engine has the image already."""
@@ -86,10 +86,10 @@ class Engine:
         """Fetch an image. Raises `CannotMeasure`."""
         done = run([self.path, "pull", image], deadline)
         if not done.ok:
-            reason = told(done, "")
+            reason = error_of(done, "")
             raise CannotMeasure(
-                f"the image {image} cannot be pulled: {reason.message}",
-                "Name one with Python >= 3.8 that the engine has or can pull: --image.",
+                f"cannot pull the image {image}: {reason.message}",
+                "Use --image to name one with Python >= 3.8 that the engine has or can pull.",
             )
 
     def save(self, image: str, file: str, deadline: float) -> Done:
@@ -108,16 +108,16 @@ class Engine:
         https://docs.docker.com/desktop/features/networking/#i-cannot-ping-my-containers
         """
         if platform.system() != "Linux":
-            return f"on {platform.system().replace('Darwin', 'macOS')} containers are in a virtual machine"
+            return f"on {platform.system().replace('Darwin', 'macOS')} containers run in a virtual machine"
         remote = self._endpoint()
         if re.match(r"(ssh|https?|tcp)://(?!(127\.|localhost|\[::1\]))", remote):
             return f"the container engine is on another machine, {remote}"
         if "Docker Desktop" in str(self._info.get("OperatingSystem", "")):
-            return "Docker Desktop keeps containers in a virtual machine"
+            return "Docker Desktop runs containers in a virtual machine"
         host = self._info.get("host")
         security = host.get("security", {}) if isinstance(host, dict) else {}
         if "name=rootless" in str(self._info.get("SecurityOptions", "")) or security.get("rootless"):
-            return "a rootless container engine has a network of its own"
+            return "a rootless container engine has its own network"
         return ""
 
     def _endpoint(self) -> str:

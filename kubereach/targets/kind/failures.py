@@ -31,12 +31,12 @@ _KNOWN = (
     _Known(
         r"no space left on device",
         "the container engine's disk is full",
-        "`docker system df` shows what fills it, `docker system prune` frees what nobody uses.",
+        "`docker system df` shows the usage, `docker system prune` deletes unused data.",
     ),
     _Known(
         r"permission denied while trying to connect to the docker (?:daemon socket|API)(?: at (\S+?):?(?:\s|$))?",
-        "this user may not speak to the container engine at {0}",
-        "Join its group: `sudo usermod -aG docker $USER`, then log in again; or run it rootless.",
+        "this user is not allowed to connect to the container engine at {0}",
+        "Join its group: `sudo usermod -aG docker $USER`, then log in again; or use rootless mode.",
     ),
     _Known(
         r"(?:Cannot connect to the Docker daemon|failed to connect to the docker API)(?: at ([^\s;]+?)[.;]?(?:\s|$))?",
@@ -50,58 +50,59 @@ _KNOWN = (
     ),
     _Known(
         r"error during connect: (.+)",
-        "the container engine cannot be reached: {0}",
-        "Correct DOCKER_HOST or `docker context use`; `docker info` must work.",
+        "cannot reach the container engine: {0}",
+        "Correct DOCKER_HOST or `docker context use` until `docker info` works.",
     ),
     _Known(
         r'failed to pull image "([^"]+)"',
-        "the node image {0} is not there and cannot be pulled: {why}",
-        "Correct --kind-image (tags: https://hub.docker.com/r/kindest/node/tags), or load it into the engine before.",
+        "the node image {0} is missing and cannot be pulled: {why}",
+        "Correct --kind-image (tags: https://hub.docker.com/r/kindest/node/tags), or load the "
+        "image into the engine.",
     ),
     _Known(
         r'node\(s\) already exist for a cluster with the name "([^"]+)"',
-        "a cluster {0} is being made by somebody else, or was left half made",
-        "Wait for it, or remove it with `kind delete cluster --name {0}`, or choose another --cluster-name.",
+        "another process is creating the cluster {0}, or its creation was interrupted",
+        "Wait for it, delete it with `kind delete cluster --name {0}`, or choose another --cluster-name.",
     ),
     _Known(
         r"(unable to decode config: .+|unknown apiVersion: \S*|unknown kind \S+ for apiVersion.*|"
         r"error reading file: .+|could not determine kind / apiVersion.*|invalid configuration.*)",
-        "kind does not take the configuration: {0}",
+        "kind rejects the configuration: {0}",
         "Correct it: https://kind.sigs.k8s.io/docs/user/configuration/.",
         usage=True,
     ),
     _Known(
         r"((?:Bind for \S+ failed: )?port is already allocated|address already in use)",
-        "a port that the cluster needs is taken: {0}",
-        "Correct hostPort or apiServerPort in --kind-config, or end what uses it.",
+        "a port that the cluster needs is in use: {0}",
+        "Change hostPort or apiServerPort in --kind-config, or stop the program that uses the port.",
     ),
     _Known(
         r"running kind with rootless provider requires (.+?)(?:, see|$)",
         "a rootless container engine cannot run kind here: it requires {0}",
-        "https://kind.sigs.k8s.io/docs/user/rootless/ tells how.",
+        "See https://kind.sigs.k8s.io/docs/user/rootless/.",
     ),
     _Known(
         r"(too many open files|could not find a log line that matches|failed to create fsnotify watcher)",
-        "the nodes' containers do not come up: {0}",
-        "Most often the limits of inotify: `sudo sysctl fs.inotify.max_user_instances=512 "
+        "the node containers do not start: {0}",
+        "Raise the inotify limits first: `sudo sysctl fs.inotify.max_user_instances=512 "
         f"fs.inotify.max_user_watches=524288`; see {KNOWN_ISSUES}.",
     ),
     _Known(
         r"failed to (init node with kubeadm|join node with kubeadm)",
-        "Kubernetes does not come up in the nodes: failed to {0}",
-        f"Too little memory or disk, or an image for another kind release; see {KNOWN_ISSUES}.",
+        "Kubernetes does not start on the nodes: failed to {0}",
+        f"Check memory, disk space and whether the image fits this kind release; see {KNOWN_ISSUES}.",
     ),
     _Known(
         r"(?:unknown flag|unknown shorthand flag): (\S+)",
-        "the kind that is used is too old: it has no {0}",
-        "Update it, or name another with --kind-bin.",
+        "this kind version is too old: it lacks {0}",
+        "Update kind, or name another with --kind-bin.",
     ),
 )
 
 
-def told(done: Done, otherwise: str) -> KubereachError:
+def error_of(done: Done, otherwise: str) -> KubereachError:
     """The error that a failed command stands for; `otherwise` is the remedy of one that nobody knows."""
-    text = done.said
+    text = done.output
     for known in _KNOWN:
         match = re.search(known.pattern, text, re.IGNORECASE | re.MULTILINE)
         if match:

@@ -12,7 +12,7 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.targets.kind import notes
 from kubereach.targets.kind.commands import TICK, run
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import told
+from kubereach.targets.kind.failures import error_of
 from kubereach.targets.kind.notes import HeldNote
 
 #: seconds that `kind delete cluster` may take
@@ -22,26 +22,26 @@ _PREPARED = 60.0
 #: seconds by which clocks may be apart, and that a container may take to be made
 _SLACK = 2.0
 DEAD, ALIVE, OTHER, GONE, ELSEWHERE = (
-    "left by a run that has died",
-    "of a run that goes on",
-    "of that name, but not the one of the run that has died: left alone",
-    "of a run that has died, and gone already",
-    "left by a run that has died, on another container engine",
+    "left by a dead run",
+    "in use",
+    "same name as the cluster of a dead run, but another cluster: not deleted",
+    "left by a dead run, already deleted",
+    "left by a dead run on another container engine",
 )
 
 
 def clean(environment: Mapping[str, str], say: Callable[[str], None], *, dry: bool = False) -> bool:
     """`sweep` by itself: says of all clusters that runs have made and not deleted what becomes of them."""
     where = notes.folder(environment)
-    going_on = notes.alive(where)
-    for note in going_on:
+    in_use = notes.alive(where)
+    for note in in_use:
         say(f"{note.cluster}: {ALIVE} (process {note.pid})")
     left = list(notes.dead(where))
     for held in left:
-        held.let_go()
+        held.release()
     if not left:
-        if not going_on:
-            say("nothing is left of any run")
+        if not in_use:
+            say("nothing to clean up")
         return True
     engine = Engine(environment)
     engine.check()
@@ -61,9 +61,9 @@ def sweep(
         note, state = held.note, _state(held, engine)
         if dry or state == ELSEWHERE:
             say(f"{note.cluster}: {state}")
-            held.let_go()
+            held.release()
         elif state == DEAD:
-            say(f"{note.cluster}: {state} (process {note.pid}), to be deleted")
+            say(f"{note.cluster}: {state} (process {note.pid}), will be deleted")
             all_went = _delete(held, environment, say) and all_went
         elif state == GONE:
             say(f"{note.cluster}: {state}")
@@ -101,14 +101,14 @@ def _delete(held: HeldNote, environment: Mapping[str, str], say: Callable[[str],
     by_hand = f"`kind delete cluster --name {note.cluster}`"
     try:
         if not found:
-            raise CannotMeasure(f"{note.kind} is not there any more")
+            raise CannotMeasure(f"{note.kind} no longer exists")
         words = ["delete", "cluster", f"--name={note.cluster}", f"--kubeconfig={note.kubeconfig}"]
         done = run([found, *words], _PATIENCE)
         if not done.ok:
-            raise told(done, by_hand)
+            raise error_of(done, by_hand)
     except CannotMeasure as error:
-        say(f"{note.cluster} could not be deleted: {error.message}: {by_hand}")
-        held.let_go()
+        say(f"cannot delete {note.cluster}: {error.message}; run {by_hand}")
+        held.release()
         return False
     _forget(held)
     return True

@@ -62,7 +62,7 @@ class HeldNote:
         """When its run was last known to go on, in seconds since the epoch."""
         return os.fstat(self._fd).st_mtime
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The note stays for others to find."""
         with contextlib.suppress(OSError):
             os.close(self._fd)
@@ -70,7 +70,7 @@ class HeldNote:
     def remove(self) -> None:
         """There is nothing left to delete."""
         self._path.unlink(missing_ok=True)
-        self.let_go()
+        self.release()
 
 
 def folder(environment: Mapping[str, str]) -> Path:

@@ -16,17 +16,20 @@ DEFAULT_NAME = "pytest-kind"
 PROXY_MODES = ("iptables", "ipvs", "nftables")
 
 SHARED = (
-    Option("cluster-name", f"the kind cluster's name (default {DEFAULT_NAME})", metavar="NAME", shared=True),
-    Option("keep-cluster", "leave the kind cluster there after the run", "flag", shared=True),
-    Option("kind-image", "node image of a kind cluster, as kindest/node:TAG", metavar="IMAGE", shared=True),
-    Option("kind-bin", "the kind to use (default: that on PATH, else a download)", metavar="FILE", shared=True),
+    Option("cluster-name", f"name of the kind cluster (default: {DEFAULT_NAME})", metavar="NAME", shared=True),
+    Option("keep-cluster", "keep the kind cluster after the run", "flag", shared=True),
+    Option("kind-image", "node image of the kind cluster, such as kindest/node:TAG", metavar="IMAGE", shared=True),
+    Option("kind-bin", "kind program to use (default: the one in PATH, else a download)", metavar="FILE", shared=True),
     Option(
-        "kind-kubectl-bin", "the kubectl to use (default: that on PATH, else a download)", metavar="FILE", shared=True
+        "kind-kubectl-bin",
+        "kubectl program to use (default: the one in PATH, else a download)",
+        metavar="FILE",
+        shared=True,
     ),
 )  # fmt: skip
 OWN = (
-    Option("kind-config", "a kind configuration of your own instead of manifests/kind.yaml", metavar="FILE"),
-    Option("kind-proxy-mode", f"kube-proxy's mode in a kind cluster: {', '.join(PROXY_MODES)}", metavar="MODE"),
+    Option("kind-config", "kind configuration to use instead of manifests/kind.yaml", metavar="FILE"),
+    Option("kind-proxy-mode", f"kube-proxy mode of the kind cluster: {', '.join(PROXY_MODES)}", metavar="MODE"),
 )  # fmt: skip
 
 
@@ -72,22 +75,20 @@ def chosen(
         given = one(name)
         path = Path(given).expanduser().absolute() if given else None
         if path is not None and not path.is_file():
-            raise UsageError(f"--{name} {given}: there is no such file", "Correct the path.")
+            raise UsageError(f"--{name} {given}: the file does not exist", "Correct the path.")
         return path
 
     mode, config, name = one("kind-proxy-mode"), file("kind-config"), one("cluster-name") or DEFAULT_NAME
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise UsageError(
-            f"--cluster-name {name}: not a name for a kind cluster",
+            f"--cluster-name {name}: not a valid name of a kind cluster",
             "Use lower-case letters, digits, - and dots.",
         )
     if mode and mode not in PROXY_MODES:
-        raise UsageError(
-            f"--kind-proxy-mode {mode}: there is no such mode", f"Modes: {', '.join(PROXY_MODES)}."
-        )
+        raise UsageError(f"--kind-proxy-mode {mode}: unknown mode", f"Modes: {', '.join(PROXY_MODES)}.")
     if config and nodes:
         raise UsageError(
-            "--nodes and --kind-config contradict each other: the file lists the nodes", "Leave out one or the other."
+            "--nodes and --kind-config exclude each other: the file lists the nodes", "Leave out one or the other."
         )  # fmt: skip
     return KindChoice(
         name=name,
@@ -108,8 +109,8 @@ def refuse_elsewhere(value_of: Callable[[str], Any], options: tuple[Option, ...]
     for option in options:
         if value_of(option.dest):
             raise UsageError(
-                f"--{option.name}: there is no kind cluster in this run, its target is {target}",
-                "Say --target kind, or leave it out.",
+                f"--{option.name} works with --target kind only, the target is {target}",
+                "Add --target kind, or leave out the option.",
             )
 
 

@@ -23,7 +23,7 @@ def why_not_here(engine: Engine, addresses: Sequence[str], timeout: float) -> st
         return apart
     if reacting(addresses[:1], _PORTS, timeout):
         return ""
-    return f"{addresses[0]} does not react to connections from here"
+    return f"{addresses[0]} does not answer connections from this machine"
 
 
 def command(engine: Engine, image: str) -> str:

@@ -19,7 +19,7 @@ from kubereach.targets.kind.cluster import Cluster
 from kubereach.targets.kind.commands import idle
 from kubereach.targets.kind.config import configuration, leaves_the_network_to_others
 from kubereach.targets.kind.engine import Engine
-from kubereach.targets.kind.failures import KNOWN_ISSUES, told
+from kubereach.targets.kind.failures import KNOWN_ISSUES, error_of
 from kubereach.targets.kind.leftovers import sweep
 from kubereach.targets.kind.notes import HeldNote, Note
 from kubereach.targets.kind.options import KindChoice
@@ -71,10 +71,10 @@ class KindTarget:
             engine, [a for n in nodes for a in _inside(n)], self._settings.outside_timeout
         )
         if why and not engine.has_image(self._settings.image):
-            self._say(f"kind: fetching {self._settings.image} for the outside vantage")
+            self._say(f"kind: pulling {self._settings.image} for the outside vantage")
             engine.pull(self._settings.image, self._settings.cluster_deadline)
         by, ours = self._balanced(cluster, engine, there)
-        age = "reused" if there else "kept after the run" if choice.keep else "made for the run"
+        age = "reused" if there else "kept after the run" if choice.keep else "created for the run"
         place = f"a container on the network {engine.network} ({why})" if why else "this machine"
         return ClusterAccess(
             cluster.kubeconfig_path,
@@ -117,15 +117,15 @@ class KindTarget:
         self._remember(cluster, engine)
         self._state = _MAKING
 
-        def heard(line: str) -> None:
+        def on_line(line: str) -> None:
             if line:
                 self._say(f"kind: {line.strip(' •✓✗.')}")
                 self._note_nodes(cluster, engine, line)
 
         try:
-            cluster.create(config, heard, self._note.touch if self._note else idle)
+            cluster.create(config, on_line, self._note.touch if self._note else idle)
         except CannotMeasure as error:
-            if "by somebody else" in error.message:
+            if "another process" in error.message:
                 self._state = _NOTHING  # not ours to delete
                 self._forget()
             raise
@@ -147,12 +147,15 @@ class KindTarget:
         try:
             self._note = notes.begin(where, note)
         except OSError as error:
-            self._say(f"kind: {where}: {error.strerror}: if this run is killed, nobody deletes the cluster")
+            self._say(
+                f"kind: cannot record the cluster in {where} ({error.strerror}): if this run is killed, "
+                "the cluster remains"
+            )
             return
         if self._note is None:
             raise CannotMeasure(
-                f"another run is making the kind cluster {cluster.name}",
-                "Wait until it is there, or take another --cluster-name.",
+                f"another run is creating the kind cluster {cluster.name}",
+                "Wait until it exists, or use another --cluster-name.",
             )
 
     def _note_nodes(self, cluster: Cluster, engine: Engine, line: str) -> None:
@@ -179,32 +182,36 @@ class KindTarget:
         done = cluster.ask("wait", *condition, f"--timeout={limit:.0f}s", deadline=limit)
         if done.ok:
             return
-        reason = told(done, "").message
+        reason = error_of(done, "").message
         if leaves_the_network_to_others(config):
             remedy = (
-                "disableDefaultCNI leaves the network to you: make the cluster with `kind create cluster`, install a "
-                "CNI, then run with its --cluster-name."
+                "With disableDefaultCNI a CNI must be installed by hand: create the cluster with `kind "
+                "create cluster`, install a CNI, then run with its --cluster-name."
             )
         else:
-            remedy = f"Too little memory, disk or inotify instances? {KNOWN_ISSUES}. Slow: --set world_deadline=600."
+            remedy = (
+                f"Check memory, disk space and inotify limits: {KNOWN_ISSUES}. On a slow machine raise "
+                "--set world_deadline=600."
+            )
         raise CannotMeasure(f"the {what} of kind cluster {cluster.name} are not ready: {reason}", remedy)
 
     def _reuse(self, cluster: Cluster, config: dict[str, Any]) -> list[dict[str, Any]]:
-        self._say(f"kind: using cluster {cluster.name}, which is there")
+        self._say(f"kind: using the existing cluster {cluster.name}")
         exported = cluster.export_kubeconfig()
         if not exported.ok:
-            raise self._half_made(cluster, told(exported, "").message)
+            raise self._half_made(cluster, error_of(exported, "").message)
         shape = self._choice.shape
         if shape and not cluster.record.fits(cluster.kubeconfig_path, config, self._choice.image):
             raise UsageError(
-                f"the kind cluster {cluster.name} is there already, and was not made with {' '.join(shape)}",
-                f"`kind delete cluster --name {cluster.name}`, or take another --cluster-name, or leave that out.",
+                f"the kind cluster {cluster.name} exists and was not created with {' '.join(shape)}",
+                f"Run `kind delete cluster --name {cluster.name}`, use another --cluster-name, or leave "
+                "out these options.",
             )
         nodes = self._nodes(cluster, "its API does not answer: ")
         registered = {node["metadata"]["name"] for node in nodes}
         missing = [name for name in cluster.node_containers() if name not in registered]
         if missing:
-            raise self._half_made(cluster, f"{', '.join(missing)} did not join it")
+            raise self._half_made(cluster, f"{', '.join(missing)} did not join the cluster")
         return nodes
 
     def _nodes(self, cluster: Cluster, why: str) -> list[dict[str, Any]]:
@@ -214,20 +221,22 @@ class KindTarget:
         except (ValueError, KeyError):
             items = []
         if not items:
-            raise self._half_made(cluster, why + told(done, "").message if not done.ok else "it has no nodes")
+            raise self._half_made(
+                cluster, why + error_of(done, "").message if not done.ok else "it has no nodes"
+            )
         return list(items)
 
     def _half_made(self, cluster: Cluster, reason: str) -> CannotMeasure:
         if self._state == _MADE:
             return CannotMeasure(
-                f"kind has made the cluster {cluster.name}, but {reason}",
-                "kind's API servers listen on 127.0.0.1 of the engine's machine: run kubereach there, or give "
-                "networking.apiServerAddress by --kind-config.",
+                f"kind created the cluster {cluster.name}, but {reason}",
+                "The API server of a kind cluster listens on 127.0.0.1 of the engine's machine: run "
+                "kubereach there, or set networking.apiServerAddress in --kind-config.",
             )
         return CannotMeasure(
-            f"the kind cluster {cluster.name} is there, but {reason}",
-            f"Stopped, or left half made by an interrupted run? `kind delete cluster --name {cluster.name}`, then run "
-            "it again.",
+            f"the kind cluster {cluster.name} exists, but {reason}",
+            "It may be stopped, or its creation was interrupted: run `kind delete cluster --name "
+            f"{cluster.name}`, then kubereach again.",
         )
 
     def _load_image(self, cluster: Cluster, engine: Engine) -> None:
@@ -235,27 +244,27 @@ class KindTarget:
         image = self._settings.image
         if not engine.has_image(image):
             return  # the nodes pull it, or the pods say why they cannot
-        self._say(f"kind: loading {image} into the nodes")
+        self._say(f"kind: loading {image} onto the nodes")
         done = cluster.load_image(image, engine)
         if done.ok:
             return
-        error = told(done, "")
+        error = error_of(done, "")
         if "disk is full" in error.message:
             raise error
-        self._say(f"kind: {image} could not be loaded, the nodes pull it themselves: {error.message}")
+        self._say(f"kind: loading {image} failed, the nodes will pull it: {error.message}")
 
     def _balanced(self, cluster: Cluster, engine: Engine, there: bool) -> tuple[str, bool]:
         """Who gives load-balancer addresses, in words, and whether it has to be us."""
         how = balancer.running(engine)
         if how:
-            return f"load balancers by {balancer.PROVIDER} ({how})", False
+            return f"load balancer controller: {balancer.PROVIDER} ({how})", False
         images = (
             cluster.ask("get", "pods", "--all-namespaces", "--output=jsonpath={..image}") if there else None
         )
         other = balancer.others(images.out) if images else ""
         if other:
-            return f"load balancers by {other}", False
-        return f"load balancers by nobody: {balancer.PROVIDER} is not seen to run", True
+            return f"load balancer controller: {other}", False
+        return f"no load balancer controller: {balancer.PROVIDER} is not running", True
 
 
 def _inside(node: dict[str, Any]) -> list[str]:
