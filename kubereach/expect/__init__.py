@@ -14,7 +14,7 @@ from kubereach.expect.dns import Query
 from kubereach.expect.expectation import Expectation, expect
 from kubereach.expect.facts import verify
 from kubereach.expect.hold import hold_length
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.overlays import cases_of, must_show
 from kubereach.expect.reach import OWN
 from kubereach.expect.settle import checking, current_check, informing
@@ -36,6 +36,7 @@ __all__ = [
     "SELF_BALANCED",
     "Expectation",
     "Query",
+    "add_note",
     "asking_for",
     "cases_of",
     "checking",
@@ -50,7 +51,6 @@ __all__ = [
     "must_stay_silent",
     "only_for",
     "proxies_by_node",
-    "tell",
     "topology",
     "tries",
     "verify",

@@ -42,35 +42,35 @@ def to_stick(
 
     Gives that endpoint for each (vantage, address); `kept` is what it was before and still must be.
     """
-    seen, begun = paths(vantages, where), time.monotonic()
+    all_paths, begun = paths(vantages, where), time.monotonic()
 
     def right(path: Path, result: SeriesResult) -> bool:
         pods, before = result.backends, _before(path, kept)
         return result.outcomes[OK] == len(result.probes) and len(pods) == 1 and before in (None, *pods)
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
-        length = longer(seen[0].vantage.context.settings, count, again)
+        length = longer(all_paths[0].vantage.context.settings, count, again)
         return run_each([(path.vantage, _slow(series_for(path, length), pause)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, lambda path: series_for(path, CONVERGED), right, patient=False)
 
-    late = converged([path for path in seen if path.address.settled > begun])
+    late = converged([path for path in all_paths if path.address.settled > begun])
     held(
-        [path for path in seen if path not in late],
+        [path for path in all_paths if path not in late],
         run,
         lambda path: "" if right(path, path.result) else _spread(path.result),
         converged,
         lambda path: latest(path, begun),
         lambda path: _astray(path, kept),
     )
-    note_flaps([path for path in seen if right(path, path.result)])
-    for path in seen:
+    note_flaps([path for path in all_paths if right(path, path.result)])
+    for path in all_paths:
         path.least = count
         if was_measured(path) or _astray(path, kept):
             _judge(path, right(path, path.result), kept, pause)
-    settle(seen)
-    return {_key(path): next(iter(path.result.backends)) for path in seen}
+    settle(all_paths)
+    return {_key(path): next(iter(path.result.backends)) for path in all_paths}
 
 
 def _key(path: Path) -> tuple[str, str]:
@@ -129,32 +129,32 @@ def to_leave_endpoint(
     Each may be at the same one by chance: all of `n` stay of `k` endpoints with a probability of ``k ** -n``.
     Raises `CannotMeasure` where that is more than 1e-9: then it takes more addresses.
     """
-    seen = paths(vantages, where)
-    _enough(float(endpoints) ** -len(seen), f"{len(seen)} clients at {endpoints} endpoints")
-    series = [replace(series_for(path, 1), delay=after) for path in seen]
+    all_paths = paths(vantages, where)
+    _enough(float(endpoints) ** -len(all_paths), f"{len(all_paths)} clients at {endpoints} endpoints")
+    series = [replace(series_for(path, 1), delay=after) for path in all_paths]
     stayed = 0
     for path, result in zip(
-        seen, run_each([(p.vantage, s) for p, s in zip(seen, series, strict=True)]), strict=True
+        all_paths, run_each([(p.vantage, s) for p, s in zip(all_paths, series, strict=True)]), strict=True
     ):
         path.result = result
         if was_measured(path) and result.outcomes[OK] != len(result.probes):
             path.fail("an answer", in_words(result.outcomes))
         stayed += kept[_key(path)] in result.backends
-    all_stayed = stayed == len(seen) and not any(path.failures for path in seen)
-    lingering = [path.vantage.context.proxy_on(path.vantage.node) for path in seen] if all_stayed else []
+    all_stayed = stayed == len(all_paths) and not any(path.failures for path in all_paths)
+    lingering = [path.vantage.context.proxy_on(path.vantage.node) for path in all_paths] if all_stayed else []
     if lingering and all(proxy is not None and proxy.ipvs for proxy in lingering):
-        settle(seen)
+        settle(all_paths)
         raise Unsupported(
             f"{lingering[0]}: IPVS keeps session affinity until the client's last connection has "
             "expired, two minutes after it was closed (kubernetes #89358)"
         )
     if all_stayed:
-        seen[0].fail(
-            f"at least one of {len(seen)} clients on another endpoint after {after:g} s idle",
+        all_paths[0].fail(
+            f"at least one of {len(all_paths)} clients on another endpoint after {after:g} s idle",
             "all stayed on their endpoints",
             miss=SPREAD,
         )
-    settle(seen)
+    settle(all_paths)
 
 
 def to_spread_clients(vantages: Sequence[Vantage], kept: Stuck, *, endpoints: int) -> None:

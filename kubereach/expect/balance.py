@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -27,17 +27,17 @@ def to_be_balanced(
 
     The distribution is in the report. A fair balancer fails with a probability below 1e-9.
     """
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
     converge(
-        seen,
+        all_paths,
         lambda path: series_for(path, CONVERGED),
         lambda _, result: result.outcomes[OK] == CONVERGED and set(result.backends) <= set(backends),
         patient=False,
     )
     shares: Counter[str] = Counter(dict.fromkeys(backends, 0))
     # a path that loses requests says nothing new about shares, and each of them costs a time-out
-    wanted = [(path.vantage, series_for(path, count)) for path in seen]
-    for path, result in zip(seen, run_each(wanted), strict=True):
+    wanted = [(path.vantage, series_for(path, count)) for path in all_paths]
+    for path, result in zip(all_paths, run_each(wanted), strict=True):
         path.result = result
         if was_measured(path):
             shares.update(result.backends)
@@ -45,19 +45,19 @@ def to_be_balanced(
     if total:
         margin = deviation(total, len(backends))
         words = ", ".join(f"{pod} {number}" for pod, number in sorted(shares.items()))
-        tell(vantages[0], f"{total} requests over {len(backends)} endpoints: {words}")
+        add_note(vantages[0], f"{total} requests over {len(backends)} endpoints: {words}")
         pod, number = max(shares.items(), key=lambda item: abs(item[1] / total - even))
         if abs(number / total - even) > margin:
-            seen[0].fail(
+            all_paths[0].fail(
                 f"{even:.0%} of {total} requests for each of {len(backends)} endpoints, plus or minus "
                 f"{margin:.0%}",
                 f"{pod} got {number / total:.0%}",
                 words,
                 miss=SHARE,
             )
-    elif not any(path.unmeasured for path in seen):
-        seen[0].fail(f"answers from {', '.join(sorted(backends))}", "none")
-    settle(seen)
+    elif not any(path.unmeasured for path in all_paths):
+        all_paths[0].fail(f"answers from {', '.join(sorted(backends))}", "none")
+    settle(all_paths)
 
 
 def deviation(total: int, endpoints: int) -> float:

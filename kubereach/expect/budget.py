@@ -25,24 +25,24 @@ def within_budget(where: _InRun) -> Iterator[None]:
 
     `where` is the world. Raises `NotConforming` at the end of the block, for all paths that took longer.
     """
-    seen: list[Probed] = []
-    token = watched.set(seen)
+    probed: list[Probed] = []
+    token = watched.set(probed)
     try:
         yield
     finally:
         watched.reset(token)
     budget = where.context.settings.convergence_budget
-    failures = over_budget(seen, budget) if budget else []
+    failures = over_budget(probed, budget) if budget else []
     if failures:
         raise NotConforming(failures)
 
 
-def over_budget(seen: Sequence[Probed], seconds: float) -> list[Failure]:
+def over_budget(probed: Sequence[Probed], seconds: float) -> list[Failure]:
     """A failure for each path that took more than so many seconds to follow a change."""
-    late = [path for path in seen if path.change and path.converged > seconds]
+    late = [path for path in probed if path.change and path.converged > seconds]
     # what takes no EndpointSlice is obeyed at once where only these are late: the service proxy does as it is told
-    told = [path for path in seen if path.change == DELETED and path.way != "dns"]
-    layer = API if told and not any(path in late for path in told) else PROXY
+    deleted = [path for path in probed if path.change == DELETED and path.way != "dns"]
+    layer = API if deleted and not any(path in late for path in deleted) else PROXY
     return [
         Failure(
             path.vantage,

@@ -39,11 +39,11 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
     Takes some two seconds where there are such paths, and what is left of the answer's life is not waited for here.
     """
     open_paths = [path for path in late if isinstance(path.address.settled, Settling)]
-    asked = [(path, series) for path in open_paths if (series := _series(path, question)) is not None]
-    results = run_all([(path.vantage, series) for path, series in asked])
+    queries = [(path, series) for path in open_paths if (series := _series(path, question)) is not None]
+    results = run_all([(path.vantage, series) for path, series in queries])
     now = time.monotonic()
     cached = []
-    for (path, _), result in zip(asked, results, strict=True):
+    for (path, _), result in zip(queries, results, strict=True):
         details = [
             probe.answer.detail for probe in result.probes if probe.answer.outcome in (OK, NODATA, NXDOMAIN)
         ]

@@ -44,7 +44,7 @@ def remaining(begun: float, within: float | None) -> float | None:
 
 
 def converge(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     series: Callable[[Path], Series],
     conforms: Callable[[Path, SeriesResult], bool],
     within: float | None = None,
@@ -60,7 +60,7 @@ def converge(
     was not there yet is not worth waiting for.
     """
     begun = time.monotonic()
-    open_paths = list(seen)
+    open_paths = list(all_paths)
 
     def deadline(path: Path) -> float:
         return latest(path, begun, within)
@@ -70,13 +70,13 @@ def converge(
     hurried: set[int] = set()
 
     def impatient(path: Path) -> Series:
-        asked = series(path)
+        requested = series(path)
         hurried.discard(id(path))
         # the last attempt that a path may make is as patient as any probe
-        if patient or asked.timeout <= timeout[0] or time.monotonic() + timeout[0] >= deadline(path):
-            return asked
+        if patient or requested.timeout <= timeout[0] or time.monotonic() + timeout[0] >= deadline(path):
+            return requested
         hurried.add(id(path))
-        return replace(asked, timeout=timeout[0])
+        return replace(requested, timeout=timeout[0])
 
     def due(path: Path) -> bool:
         """Whether a path gets another attempt; where one has taken until the end, it was not to be in a hurry."""

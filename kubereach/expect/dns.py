@@ -9,7 +9,7 @@ from functools import partial
 from kubereach.expect.caching import Question
 from kubereach.expect.dns_hold import difference, hold, miss_of, wrong_ones
 from kubereach.expect.hold import hold_length
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import STOP_AFTER
 from kubereach.expect.settle import names, paths, patience, settle
 from kubereach.expect.where import Server, servers_of
@@ -54,7 +54,7 @@ def to_get_records(
     that there are none (NODATA). `settled`: ``service.settled``. `thorough`: as many queries in a row as probes of a
     path, so that loss is noticed.
     """
-    seen = paths(vantages, _servers(vantages, by, settled))
+    all_paths = paths(vantages, _servers(vantages, by, settled))
     settings = vantages[0].context.settings
     wanted = frozenset(record.lower() for record in records)
     message = dns_message.query(query.name, query.rdtype)
@@ -95,13 +95,13 @@ def to_get_records(
         return found.rcode == query.rcode and found.records == wanted
 
     length = hold_length(settings) if thorough else settings.resolve_hold
-    hold(seen, series, right, length, None, Question(query.rdtype, is_final, query.name))
-    for path in seen:
+    hold(all_paths, series, right, length, None, Question(query.rdtype, is_final, query.name))
+    for path in all_paths:
         wrong = wrong_ones(path, right)
         path.series, path.judged = series(path, 1), partial(right, path)
         if wrong:
             _wrong(path, wrong[0], reply(wrong[0]), query, wanted)
-    settle(seen)
+    settle(all_paths)
 
 
 def _wrong(
@@ -122,7 +122,7 @@ def _wrong(
 
 def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, longest: int = 0) -> None:
     """There are such records, which the report has with the seconds that they may be kept: `longest` at most."""
-    seen = paths(vantages, _servers(vantages, by, 0.0))
+    all_paths = paths(vantages, _servers(vantages, by, 0.0))
     message, settings = dns_message.query(query.name, query.rdtype), vantages[0].context.settings
 
     def reply(answer: Answer) -> dns_message.Reply | None:
@@ -130,8 +130,8 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         return found if found and found.records else None
 
     hold(
-        seen,
-        lambda path, count: asking(path, count, settings, message=message),
+        all_paths,
+        lambda path, count: query_series(path, count, settings, message=message),
         lambda _, answer: reply(answer) is not None,
         settings.resolve_hold,
         None,
@@ -141,9 +141,9 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
         found = reply(answer)
         return found is not None and not (longest and found.ttl > longest)
 
-    said = set()
-    for path in seen:
-        path.series = asking(path, 1, settings, message=message)
+    lines = set()
+    for path in all_paths:
+        path.series = query_series(path, 1, settings, message=message)
         path.judged = fresh
         if path.unmeasured:
             continue
@@ -153,19 +153,19 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
             path.fail(f"{query}: records", in_words(path.result.outcomes))
             continue
         ttl = max(found.ttl for found in right)
-        said.add(f"{query}: {names(right[0].records)}, TTL {ttl} s")
+        lines.add(f"{query}: {names(right[0].records)}, TTL {ttl} s")
         if longest and ttl > longest:
             path.fail(f"{query}: a TTL of at most {longest} s", f"TTL {ttl} s")
-    for line in sorted(said):
-        tell(vantages[0], line)
-    settle(seen)
+    for line in sorted(lines):
+        add_note(vantages[0], line)
+    settle(all_paths)
 
 
 def _servers(vantages: Sequence[Vantage], by: Server, settled: float) -> list[Address]:
     return servers_of(by, settled, vantages[0].context.settled)
 
 
-def asking(path: Path, count: int, settings: Settings, **more: object) -> Series:
+def query_series(path: Path, count: int, settings: Settings, **more: object) -> Series:
     """The same DNS question `count` times; `more` are the prober's fields of it."""
     timeout = patience(path, settings.dns_timeout)
     return Series("dns", path.address.host, path.address.port, count, timeout=timeout, more=more)

@@ -22,7 +22,7 @@ TOLD = frozenset({OK, NODATA, NXDOMAIN})
 
 
 def hold(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     series: Callable[[Path, int], Series],
     right: Callable[[Path, Answer], bool],
     length: int,
@@ -51,18 +51,18 @@ def hold(
             some, lambda path: series(path, min(length, CONVERGED)), all_right, remaining(begun, within)
         )
 
-    late = converged([path for path in seen if within is not None or path.address.settled > begun])
+    late = converged([path for path in all_paths if within is not None or path.address.settled > begun])
     wrong = [path for path in late if is_wrong(path)]
     cached = forgetting(wrong, question) if wrong and question and within is None else []
     if cached:
         still = converged(cached)
         late = [path for path in late if path not in cached or path in still]
     open_paths = [
-        path for path in seen if path not in late and not (path.attempts == 1 and length <= CONVERGED)
+        path for path in all_paths if path not in late and not (path.attempts == 1 and length <= CONVERGED)
     ]
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
-        count = longer(seen[0].vantage.context.settings, length, again)
+        count = longer(all_paths[0].vantage.context.settings, length, again)
         return run_each([(path.vantage, replace(series(path, count), patient=True)) for path in some])
 
     late += held(
@@ -73,11 +73,11 @@ def hold(
         lambda path: latest(path, begun, within),
         is_wrong,
     )
-    for path in seen:
+    for path in all_paths:
         if path not in late:
             path.converged, path.least = max(path.converged, 0.0), length
         was_measured(path)
-    note_flaps([path for path in seen if all_right(path, path.result)])
+    note_flaps([path for path in all_paths if all_right(path, path.result)])
 
 
 def wrong_ones(path: Path, right: Callable[[Path, Answer], bool]) -> list[Answer]:

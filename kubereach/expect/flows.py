@@ -47,8 +47,8 @@ def to_keep_reaching(
     which the pods wait before they end. Where connections are lost and a change has taken longer than that to be
     followed, the pods may have ended before the service proxies could know: `CannotMeasure`.
     """
-    seen = paths(vantages, where)
-    ongoing = _begin(seen, lambda path: _endless(series_for(path, _WITHOUT_END)))
+    all_paths = paths(vantages, where)
+    ongoing = _begin(all_paths, lambda path: _endless(series_for(path, _WITHOUT_END)))
     begun = time.monotonic()
     try:
         yield
@@ -56,7 +56,7 @@ def to_keep_reaching(
         lasted = time.monotonic() - begun
         # the streams must be free again, also when the block failed; what has broken hides no failure
         results = [known(one.stop) for one in ongoing]
-    for path, result in zip(seen, results, strict=True):
+    for path, result in zip(all_paths, results, strict=True):
         path.result, path.least = result, least_connections(path, lasted)
         foreign = result.backends.keys() - set(backends) if backends is not None else set()
         if backends is not None and foreign:
@@ -80,7 +80,7 @@ def to_keep_reaching(
             )
         elif not foreign:
             path.unmeasured = _idle(path, lasted)
-    settle(seen)
+    settle(all_paths)
 
 
 def least_connections(path: Path, lasted: float) -> int:
@@ -142,11 +142,11 @@ class Flow:
     """Open TCP connections, or UDP flows from a fixed port, for each vantage and address: `count` of them."""
 
     def __init__(self, vantages: Sequence[Vantage], where: Where, every: float, count: int = 1) -> None:
-        self._seen = paths(vantages, [address for address in addresses_of(where) for _ in range(count)])
+        self._paths = paths(vantages, [address for address in addresses_of(where) for _ in range(count)])
         self._every = every
-        for path in self._seen:
+        for path in self._paths:
             path.series = self._series(path)
-        self._ongoing = _begin(self._seen, self._series)
+        self._ongoing = _begin(self._paths, self._series)
         self._ended = False
 
     def _series(self, path: Path) -> Series:
@@ -170,7 +170,7 @@ class Flow:
         results = [known(one.stop) for one in self._ongoing]
         self._ended = True
         broken: set[tuple[str, Address]] = set()
-        for path, result in zip(self._seen, results, strict=True):
+        for path, result in zip(self._paths, results, strict=True):
             path.result, path.least = result, _BOTH_ENDS
             foreign = [p for p in result.probes if p.answer.outcome == OK and p.answer.pod not in pods]
             path.astray = bool(foreign)
@@ -186,16 +186,16 @@ class Flow:
                     _ping(wrong[0]),
                     miss=FLOW,
                 )
-        settle(self._seen)
+        settle(self._paths)
 
     def must_move(self, pods: Collection[str]) -> None:
         """End the flow when one of `pods` answers it, some times in a row, which it must within the deadline.
 
         Raises `NotConforming`, `CannotMeasure`.
         """
-        settings = self._seen[0].vantage.context.settings
+        settings = self._paths[0].vantage.context.settings
         results = self._end_when(pods, MOVED, settings.converge_deadline)
-        for path, result in zip(self._seen, results, strict=True):
+        for path, result in zip(self._paths, results, strict=True):
             path.result, path.least = result, MOVED
             if not was_measured(path):
                 continue
@@ -210,16 +210,16 @@ class Flow:
                 )
             else:
                 path.converged = last[0].at
-        settle(self._seen)
+        settle(self._paths)
 
     def must_have_ended(self) -> None:
         """End the flow when it is not answered any more, which must be within ``flow_end_deadline``.
 
         To be said when new flows get no answer any more. Raises `NotConforming`, `CannotMeasure`.
         """
-        settings = self._seen[0].vantage.context.settings
+        settings = self._paths[0].vantage.context.settings
         results = self._end_when((), ENDED, settings.flow_end_deadline)
-        for path, result in zip(self._seen, results, strict=True):
+        for path, result in zip(self._paths, results, strict=True):
             path.result, path.least = result, _BOTH_ENDS
             if not was_measured(path):
                 continue
@@ -232,7 +232,7 @@ class Flow:
                 )
             elif not result.outcomes[OK]:
                 path.fail("answers before the change", in_words(result.outcomes), _ping(last[-1]))
-        settle(self._seen)
+        settle(self._paths)
 
     def _end_when(self, pods: Collection[str], times: int, within: float) -> list[SeriesResult]:
         for one in self._ongoing:
@@ -268,10 +268,10 @@ def flow(vantages: Sequence[Vantage], where: Where, *, every: float = PING, coun
         opened.end()
 
 
-def _begin(seen: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
+def _begin(all_paths: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
     started: list[Ongoing] = []
     try:
-        for path in seen:
+        for path in all_paths:
             started.append(path.vantage.begin(series(path)))
     except BaseException:
         for one in started:

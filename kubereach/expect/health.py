@@ -37,7 +37,7 @@ def to_get_health_checks(vantages: Sequence[Vantage], service: Service, *, nodes
 
 def statuses(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Collection[str]) -> None:
     """The addresses answer 200 where their host is among the `good` ones, and 503 elsewhere."""
-    seen, begun = paths(vantages, addresses), time.monotonic()
+    all_paths, begun = paths(vantages, addresses), time.monotonic()
 
     def series(path: Path) -> Series:
         # load balancers ask without a nonce, and the answer is not one of our backends'
@@ -48,23 +48,23 @@ def statuses(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Co
         return result.outcomes[OK] == len(result.probes) and _statuses(result) == {_wanted(path, good)}
 
     def run(some: Sequence[Path], again: int) -> list[SeriesResult]:
-        count = longer(seen[0].vantage.context.settings, _HOLD, again)
+        count = longer(all_paths[0].vantage.context.settings, _HOLD, again)
         return run_each([(path.vantage, replace(series(path), count=count)) for path in some])
 
     def converged(some: Sequence[Path]) -> list[Path]:
         return converge(some, series, right, patient=False)
 
-    late = converged(seen)
+    late = converged(all_paths)
     held(
-        [path for path in seen if path not in late],
+        [path for path in all_paths if path not in late],
         run,
         lambda path: "" if right(path, path.result) else in_words(path.result.outcomes),
         converged,
         lambda path: latest(path, begun),
         lambda path: bool(_statuses(path.result) - {_wanted(path, good)}),
     )
-    note_flaps([path for path in seen if right(path, path.result)])
-    for path in seen:
+    note_flaps([path for path in all_paths if right(path, path.result)])
+    for path in all_paths:
         path.least = _HOLD
         found = _statuses(path.result)
         wrong = found - {_wanted(path, good)}
@@ -72,7 +72,7 @@ def statuses(vantages: Sequence[Vantage], addresses: Sequence[Address], good: Co
             # a request that was lost is not hidden behind the status of the others
             got = f"status {', '.join(sorted(found))}" if wrong else in_words(path.result.outcomes)
             path.fail(f"status {_wanted(path, good)}", got, miss=STATUS if wrong else LOST)
-    settle(seen)
+    settle(all_paths)
 
 
 def _statuses(result: SeriesResult) -> set[str]:

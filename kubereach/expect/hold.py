@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.overload import overloaded
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import SeriesResult
@@ -47,8 +47,8 @@ def hold_length(settings: Settings, endpoints: int = 0, miss: float | None = Non
     chance = settings.loss_miss if miss is None else miss
     length = math.floor(math.log(chance) / math.log(1 - settings.loss)) + 1
     if endpoints > 1:
-        seen = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
-        length = max(length, math.floor(seen) + 1)
+        all_paths = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
+        length = max(length, math.floor(all_paths) + 1)
     return length
 
 
@@ -60,7 +60,7 @@ def longer(settings: Settings, length: int, again: int) -> int:
 
 
 def held(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     run: Callable[[Sequence[Path], int], Sequence[SeriesResult]],
     missed: Callable[[Path], str],
     converged: Callable[[Sequence[Path]], Sequence[Path]],
@@ -77,7 +77,7 @@ def held(
     is its `flap`. Gives the paths that did not converge again.
     """
     late: list[Path] = []
-    again, waiting = tried, list(seen)
+    again, waiting = tried, list(all_paths)
     while waiting:
         began = time.monotonic()
         for path, result in zip(waiting, run(waiting, again), strict=True):
@@ -101,8 +101,8 @@ def held(
     return late
 
 
-def note_flaps(seen: Sequence[Path]) -> None:
+def note_flaps(all_paths: Sequence[Path]) -> None:
     """Note in the report what these paths, which are as expected now, missed before they had settled."""
-    for path in seen:
+    for path in all_paths:
         if path.flap:
-            tell(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")
+            add_note(path.vantage, f"{path.vantage.name} at {path.address}: {path.flap}")

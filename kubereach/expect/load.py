@@ -20,8 +20,8 @@ _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 
 def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) -> None:
     """So many connections at once from one client, one vantage after the other, are all answered."""
-    seen = paths(vantages, where)
-    for path in _reached(seen):
+    all_paths = paths(vantages, where)
+    for path in _reached(all_paths):
         series = series_for(path, count)
         timeout = path.vantage.context.settings.burst_timeout
         # a SYN that is sent again is what a burst may cost: a full queue of a backend, not a lost packet
@@ -31,14 +31,14 @@ def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) ->
         path.series, path.result, path.least = series, run_each([(path.vantage, series)])[0], count
         if was_measured(path) and path.result.outcomes[OK] != count:
             path.fail(f"answers to all of {count} simultaneous connections", in_words(path.result.outcomes))
-    settle(seen)
+    settle(all_paths)
 
 
 def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
     """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
-    seen = paths(vantages, where)
-    reached = _reached(seen)
-    stall = seen[0].vantage.context.settings.stall_timeout
+    all_paths = paths(vantages, where)
+    reached = _reached(all_paths)
+    stall = all_paths[0].vantage.context.settings.stall_timeout
     wanted = [
         Series(
             "transfer",
@@ -55,17 +55,15 @@ def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None
         path.series, path.result = series, result
         if was_measured(path) and result.outcomes[OK] != 1:
             path.fail(
-                f"{size} bytes in both directions",
-                in_words(result.outcomes),
-                result.probes[0].answer.detail,
+                f"{size} bytes in both directions", in_words(result.outcomes), result.probes[0].answer.detail
             )
-    settle(seen)
+    settle(all_paths)
 
 
 def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
     """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
-    seen = paths(vantages, where)
-    reached = _reached(seen)
+    all_paths = paths(vantages, where)
+    reached = _reached(all_paths)
     wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
     for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):
         path.series, path.result, path.least = series, result, CONVERGED
@@ -74,15 +72,17 @@ def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
     losing = [path for path in measured if path.result.outcomes[OK] != len(path.result.probes)]
     for path, largest in zip(losing, _largest(losing), strict=True):
         path.fail(f"answers to datagrams of {size} bytes", in_words(path.result.outcomes), largest)
-    settle(seen)
+    settle(all_paths)
 
 
-def _largest(seen: Sequence[Path]) -> list[str]:
+def _largest(all_paths: Sequence[Path]) -> list[str]:
     """Up to which size each path's datagrams are answered: where they end is where its MTU is wrong."""
-    asked = [
-        (path.vantage, replace(series_for(path, 3), more={"size": size})) for path in seen for size in _SIZES
+    requests = [
+        (path.vantage, replace(series_for(path, 3), more={"size": size}))
+        for path in all_paths
+        for size in _SIZES
     ]
-    results = run_each(asked)
+    results = run_each(requests)
     return [_up_to(results[n : n + len(_SIZES)]) for n in range(0, len(results), len(_SIZES))]
 
 
@@ -97,10 +97,10 @@ def _up_to(results: Sequence[SeriesResult]) -> str:
     return f"answers to datagrams of up to {max(passed)} bytes{beyond}"
 
 
-def _reached(seen: Sequence[Path]) -> list[Path]:
+def _reached(all_paths: Sequence[Path]) -> list[Path]:
     """Wait for what may still converge, and give it. What does not answer a single probe has failed with that."""
     late = converge(
-        seen,
+        all_paths,
         lambda path: series_for(path, 1),
         lambda _, result: result.outcomes[OK] == 1,
         patient=False,
@@ -108,4 +108,4 @@ def _reached(seen: Sequence[Path]) -> list[Path]:
     for path in late:
         if was_measured(path):
             path.fail("an answer to a single small probe before", in_words(path.result.outcomes))
-    return [path for path in seen if not (path.failures or path.unmeasured)]
+    return [path for path in all_paths if not (path.failures or path.unmeasured)]

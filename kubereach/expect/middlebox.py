@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.model.outcome import ANSWERED, OK, Answer, SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.group import run_each
@@ -47,8 +47,8 @@ _Key = tuple[str, str, int, int]
 class Middleboxes:
     """What addresses that nobody has answer to the vantages of one negative; they are probed when it matters."""
 
-    def __init__(self, seen: Sequence[Path], series: Callable[[Path], Series]) -> None:
-        self._paths = {key: path for path in seen if (key := _key(path)) is not None}
+    def __init__(self, all_paths: Sequence[Path], series: Callable[[Path], Series]) -> None:
+        self._paths = {key: path for path in all_paths if (key := _key(path)) is not None}
         self._series = series
         self._answers: dict[_Key, dict[tuple[str, str], Answer]] | None = None
 
@@ -88,7 +88,7 @@ def note(path: Path, answer: Answer) -> None:
     vantage = path.vantage
     text = f"a middlebox answers for unassigned addresses, probed from {vantage.name}: {words(answer)}"
     if vantage.context.middleboxes.setdefault(vantage.name, text) is text:
-        tell(vantage, text)
+        add_note(vantage, text)
 
 
 def words(answer: Answer) -> str:

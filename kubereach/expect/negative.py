@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubereach.expect.converge import converge
 from kubereach.expect.middlebox import Middleboxes, note, words
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import control_after, measurable, paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -59,15 +59,15 @@ def _refused_at_connect(path: Path, result: SeriesResult) -> bool:
     the second a firewall's.
     """
     answers = [probe.answer for probe in result.probes]
-    said = {answer.at_connect for answer in answers if answer.outcome != REFUSED}
-    if not said or not said <= {"EHOSTUNREACH", "EPERM"}:
+    errnos = {answer.at_connect for answer in answers if answer.outcome != REFUSED}
+    if not errnos or not errnos <= {"EHOSTUNREACH", "EPERM"}:
         return False
     proxy = path.vantage.context.proxy_on(path.vantage.node)
     if proxy is None or not proxy.at_connect:
         return False
     path.note = (
-        f"{path.vantage.name}: connect() returns {', '.join(sorted(said))}, which is how {proxy} "
-        "rejects connections"
+        f"{path.vantage.name}: connect() returns {', '.join(sorted(errnos))}, which is how "
+        f"{proxy} rejects connections"
     )
     return True
 
@@ -100,9 +100,9 @@ def negative(
 
     What a middlebox's answer is worth, see `kubereach.expect.middlebox`.
     """
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
     slowest = _control(vantages, control, "before")
-    wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in seen}
+    wanted = {id(path): conforming or refused_outcomes(path.vantage, path.address) for path in all_paths}
 
     def waits_for_refusal(path: Path) -> bool:
         return TIMEOUT not in wanted[id(path)]
@@ -159,9 +159,9 @@ def negative(
             nonce=context.nonce,
         )
 
-    middleboxes = Middleboxes(seen, series)
+    middleboxes = Middleboxes(all_paths, series)
     # so few probes that the attempt which converges is the one that holds
-    late = converge(seen, series, conforms, within)
+    late = converge(all_paths, series, conforms, within)
     # a client whose ration others have used up hears nothing either: what counts came after a wait for all of it
     converge(
         [path for path in late if rationed(path) and path.result.outcomes[TIMEOUT]], series, conforms, 0.0
@@ -183,12 +183,12 @@ def negative(
     def conforming_ones(some: Sequence[Path]) -> list[Path]:
         return [path for path in some if not (path.failures or path.unmeasured or id(path) in hidden)]
 
-    for path in seen:
+    for path in all_paths:
         judge(path)
-    for told in dict.fromkeys(path.note for path in seen if path.note and not path.failures):
-        tell(seen[0].vantage, told)
-    after = control_after(seen, lambda: _control(vantages, control, "after"))
-    short = [path for path in conforming_ones(seen) if _too_short(path, silence(path), after)]
+    for line in dict.fromkeys(path.note for path in all_paths if path.note and not path.failures):
+        add_note(all_paths[0].vantage, line)
+    after = control_after(all_paths, lambda: _control(vantages, control, "after"))
+    short = [path for path in conforming_ones(all_paths) if _too_short(path, silence(path), after)]
     if short:
         # once more, with all the patience that a probe has
         patient = [
@@ -197,7 +197,7 @@ def negative(
         for path, result in zip(short, run_each(patient), strict=True):
             path.result = result
             judge(path)
-        after = control_after(seen, lambda: _control(vantages, control, "after"))
+        after = control_after(all_paths, lambda: _control(vantages, control, "after"))
         for path in conforming_ones(short):
             if why := _too_short(path, path.vantage.context.settings.connect_timeout, after):
                 path.unmeasured = CannotMeasure(
@@ -205,7 +205,7 @@ def negative(
                     "The nodes were too loaded to distinguish silence from a late answer: run it again with "
                     "less load.",
                 )
-    settle([path for path in seen if id(path) not in hidden])
+    settle([path for path in all_paths if id(path) not in hidden])
     if hidden:
         raise CannotMeasure(
             f"a middlebox answers, as it does for unassigned addresses: {'; '.join(hidden.values())}",
@@ -256,13 +256,13 @@ def _control(vantages: Sequence[Vantage], control: Where, when: str) -> float:
     """
     if not control:
         raise CannotMeasure("a negative expectation without a control measures nothing")
-    seen = paths(vantages, control)
+    all_paths = paths(vantages, control)
     late = converge(
-        seen,
+        all_paths,
         lambda path: series_for(path, CONTROL),
         lambda _, result: result.outcomes[OK] == len(result.probes),
     )
-    for path in seen:
+    for path in all_paths:
         measurable(path)
     if late:
         path = late[0]
@@ -271,4 +271,4 @@ def _control(vantages: Sequence[Vantage], control: Where, when: str) -> float:
             "The control path must work; without it, silence on other paths proves nothing. See the "
             "checks of that path.",
         )
-    return max(latency for path in seen for latency in path.result.latencies)
+    return max(latency for path in all_paths for latency in path.result.latencies)

@@ -20,13 +20,13 @@ def to_reach_other_nodes(vantages: Sequence[Vantage], where: Mapping[str, Sequen
     On large clusters each tries the next ten nodes, so that each node is tried by ten.
     """
     ring = list(where)
-    seen = []
+    all_paths = []
     for vantage in vantages:
         others = [name for name in ring if name != vantage.node]
         start = ring.index(vantage.node) if vantage.node in ring else 0
         # the next ones round the ring: every node is somebody's target
         chosen = [others[(start + i) % len(others)] for i in range(min(SAMPLE, len(others)))]
-        seen += [Path(vantage, address) for name in chosen for address in where[name]]
-    if not seen:
+        all_paths += [Path(vantage, address) for name in chosen for address in where[name]]
+    if not all_paths:
         raise CannotMeasure("the cluster has no other reachable node")
-    over(seen)
+    over(all_paths)

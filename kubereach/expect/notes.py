@@ -14,6 +14,6 @@ class _InRun(Protocol):
     def context(self) -> RunContext: ...
 
 
-def tell(where: _InRun, text: str) -> None:
+def add_note(where: _InRun, text: str) -> None:
     """Put a line into the report of the check that is running; `where` is its world, or a vantage."""
     where.context.bus.emit(Note(current_check.get(), text))

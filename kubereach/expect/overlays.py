@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kubereach.expect.expectation import expect
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.model.address import Address
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import BALANCER
@@ -41,7 +41,7 @@ def cases_of(world: World) -> Iterator[list[Case]]:
         found = read(world, free=free)
         for case in found:
             if case.missing:
-                tell(world, f"{case.name} was skipped: it needs --lb-value {', '.join(case.missing)}")
+                add_note(world, f"{case.name} was skipped: it needs --lb-value {', '.join(case.missing)}")
         if all(case.missing for case in found):
             lacking = sorted({value for case in found for value in case.missing})
             raise Unsupported(f"every case of the overlay needs values: {', '.join(lacking)}")
@@ -64,8 +64,8 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
     given = service.load_balancer.address_that(suits)
     if not suits(given):
         where = f"LoadBalancer Service {service.name}"
-        asked = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
-        raise NotConforming([Failure("API", where, "an internal address", given, asked, layer=BALANCER)])
+        evidence = tuple(case.annotations)  # their values are of --lb-value, and nobody's to read
+        raise NotConforming([Failure("API", where, "an internal address", given, evidence, layer=BALANCER)])
     if case.outcome == ENDS_TLS:
         # only the load balancer has the certificate, and inside the cluster its address may be short-cut
         found = service.ingress()
@@ -82,4 +82,4 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
         if case.outcome in JUDGED
         else ", which answers; kubereach cannot observe the effect of the annotation"
     )
-    tell(inside[0], f"{case.name}: {given}{judged}")
+    add_note(inside[0], f"{case.name}: {given}{judged}")

@@ -76,15 +76,9 @@ def _explains(path: Path, miss: str, late: Late) -> bool:
 def _explains_silence(path: Path, miss: str, late: Late) -> bool:
     """Whether somebody who tells nothing of himself may have been late, if another machine of the run was as late."""
     outcomes = path.result.outcomes
-    if (
-        miss in _LATE_ANSWERS
-        and not path.astray
-        and outcomes[TIMEOUT]
-        and not outcomes.keys() - {OK, TIMEOUT}
-    ):
-        # backends of ours that have answered have told
-        heard = outcomes[OK] and path.address.kind not in _TELL_NOTHING
-        return not heard and late.longest >= _timeout(path)
+    silent = outcomes[TIMEOUT] and not outcomes.keys() - {OK, TIMEOUT}
+    if miss in _LATE_ANSWERS and silent and not path.astray and path.address.kind in _TELL_NOTHING:
+        return late.longest >= _timeout(path)
     return (
         bool(path.attempts)
         and path.converged < 0

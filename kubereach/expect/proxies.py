@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.kube.cluster import Cluster
 from kubereach.model.errors import Failure, NotConforming, Unsupported
 from kubereach.model.finding import PROXY, Finding
@@ -28,8 +28,8 @@ def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, obj
     The mode is in the report. Raises `Unsupported` where neither is known.
     """
     found = {
-        vantage.name: said or str(others.get(vantage.node, ""))
-        for vantage, said in proxy_modes(vantages).items()
+        vantage.name: mode or str(others.get(vantage.node, ""))
+        for vantage, mode in proxy_modes(vantages).items()
     }
     unknown = [name for name, mode in found.items() if not mode]
     if len(unknown) == len(found):
@@ -37,7 +37,7 @@ def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, obj
     judged(len(found) - len(unknown))
     words = ", ".join(f"{name} {mode or 'unknown'}" for name, mode in found.items())
     kinds = set(found.values())
-    tell(vantages[0], f"{next(iter(kinds))} on every node" if len(kinds) == 1 else words)
+    add_note(vantages[0], f"{next(iter(kinds))} on every node" if len(kinds) == 1 else words)
     if len(kinds) > 1:
         usual = Counter(found.values()).most_common(1)[0][0]
         odd = [vantage for vantage in vantages if found[vantage.name] != usual]
@@ -63,7 +63,7 @@ def to_have_healthy_proxies(vantages: Sequence[Vantage], cluster: Cluster) -> No
             failures.append(Failure(vantage.name, where, "status 200", got, finding=finding))
     if failures:
         raise NotConforming(failures)
-    tell(vantages[0], f"status 200 on each of {len(answers)} nodes")
+    add_note(vantages[0], f"status 200 on each of {len(answers)} nodes")
 
 
 def _finding(what: str, vantages: Sequence[Vantage], evidence: str) -> Finding:

@@ -69,18 +69,18 @@ def to_reach(
 
 
 def over(
-    seen: Sequence[Path],
+    all_paths: Sequence[Path],
     backends: Backends = None,
     every: bool = False,
     source: str | None = None,
     within: float | None = None,
 ) -> None:
     """Each of these paths is answered, as `to_reach` has it."""
-    reaching = _Reaching(seen, backends, every, source, within)
+    reaching = _Reaching(all_paths, backends, every, source, within)
     reaching.converge_and_hold()
-    for path in seen:
+    for path in all_paths:
         path.failures += reaching.misses(path)
-        path.least = reaching.asked(path)
+        path.least = reaching.due(path)
         if not was_measured(path):
             # a probe that could not be made is no lost one; an answer that is wrong is wrong all the same
             path.failures = [failure for failure in path.failures if failure.miss != missed.LOST]
@@ -89,8 +89,8 @@ def over(
             continue
         remember(path)
         note_flaps([path])
-    _second_opinions(seen, seen[0].vantage.context)
-    settle(seen)
+    _second_opinions(all_paths, all_paths[0].vantage.context)
+    settle(all_paths)
 
 
 class _Reaching:
@@ -98,36 +98,36 @@ class _Reaching:
 
     def __init__(
         self,
-        seen: Sequence[Path],
+        all_paths: Sequence[Path],
         backends: Backends,
         every: bool,
         source: str | None,
         within: float | None,
     ) -> None:
-        self._seen, self._backends, self._every, self._source = seen, backends, every, source
+        self._paths, self._backends, self._every, self._source = all_paths, backends, every, source
         self._begun, self._within = time.monotonic(), within
-        self._settings = seen[0].vantage.context.settings
+        self._settings = all_paths[0].vantage.context.settings
         self._endpoints = len(backends or ()) if every else 0
         #: those that may still converge: only they can be held more than once
-        self._unsettled = {id(path) for path in seen if self._begun < self._limit(path)}
+        self._unsettled = {id(path) for path in all_paths if self._begun < self._limit(path)}
         # an endpoint that has just been added may still be missing: then a whole series has to show them all
         self._tried = self._length(again=0) if every else CONVERGED
         #: series that were held before the first one that is called a hold: each takes its share of ``loss_miss``
         self._before = int(every)
         #: how long the last series of each path was to be
-        self._asked = dict.fromkeys(map(id, seen), self._tried)
+        self._due = dict.fromkeys(map(id, all_paths), self._tried)
 
     def converge_and_hold(self) -> None:
         """Leave each path with the series that counts: of one that did not converge, its last attempt."""
-        late = self._converge([path for path in self._seen if id(path) in self._unsettled])
-        unproved = [path for path in self._seen if proves_nothing(path, self._wanted(path))]
+        late = self._converge([path for path in self._paths if id(path) in self._unsettled])
+        unproved = [path for path in self._paths if proves_nothing(path, self._wanted(path))]
         if not late:  # what has not converged fails anyway
             await_younger(unproved)
         # A whole series that was as expected at the first attempt is one that was held, unless it may have been the old
         # rules that answered. Of several attempts one may be so by luck, on a path that loses packets.
         open_paths = [
             path
-            for path in self._seen
+            for path in self._paths
             if path not in late and not (self._every and path.attempts == 1 and path not in unproved)
         ]
         left = held(
@@ -141,17 +141,17 @@ class _Reaching:
         )
         for path in open_paths:
             if path in left:
-                self._asked[id(path)] = self._tried
+                self._due[id(path)] = self._tried
             if path.converged < 0 and path.result.outcomes[OK]:
                 path.converged = 0.0
 
-    def asked(self, path: Path) -> int:
+    def due(self, path: Path) -> int:
         """How many probes the last series of a path was to have."""
-        return self._asked[id(path)]
+        return self._due[id(path)]
 
     def misses(self, path: Path) -> list[Failure]:
         """What is not as expected in the last series of a path."""
-        return _misses(path, path.result, self.asked(path), self._backends, self._every, self._source)
+        return _misses(path, path.result, self.due(path), self._backends, self._every, self._source)
 
     def _missed(self, path: Path) -> str:
         return next((failure.got for failure in self.misses(path)), "")
@@ -187,14 +187,14 @@ class _Reaching:
     def _hold(self, some: Sequence[Path], again: int) -> list[SeriesResult]:
         whole = hold_length(self._settings, self._endpoints)
         for path in some:
-            self._asked[id(path)] = (
+            self._due[id(path)] = (
                 self._length(again)
                 if id(path) in self._unsettled
                 else longer(self._settings, whole, again - self._before)
             )
         # a late answer is waited for, while an attempt to converge is soon made again
         return run_each(
-            [(path.vantage, replace(series_for(path, self._asked[id(path)]), patient=True)) for path in some]
+            [(path.vantage, replace(series_for(path, self._due[id(path)]), patient=True)) for path in some]
         )
 
 
@@ -250,13 +250,13 @@ def _misses(
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if wanted is not None:
-        seen = frozenset(result.backends)
-        if seen - wanted:
-            got = f"also answers from {names(seen - wanted)}"
+        answering = frozenset(result.backends)
+        if answering - wanted:
+            got = f"also answers from {names(answering - wanted)}"
             miss(missed.BACKENDS, f"answers only from {names(wanted)}", got, *evidence)
-        if every and wanted - seen and result.outcomes[OK] >= length:
+        if every and wanted - answering and result.outcomes[OK] >= length:
             expected = f"answers from each of {names(wanted)}"
-            miss(missed.MISSING, expected, f"none from {names(wanted - seen)}", *evidence)
+            miss(missed.MISSING, expected, f"none from {names(wanted - answering)}", *evidence)
     targets = dict(path.address.targets)
     answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
     astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
@@ -290,9 +290,9 @@ def _shares(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in ranked(counts)[:6])
 
 
-def _second_opinions(seen: Sequence[Path], context: RunContext) -> None:
+def _second_opinions(all_paths: Sequence[Path], context: RunContext) -> None:
     """From outside, an ordinary HTTP client must get through as well."""
-    for path in seen:
+    for path in all_paths:
         if (
             path.vantage.kind == OUTSIDE
             and path.address.kind == "http"

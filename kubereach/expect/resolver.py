@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from kubereach.expect.caching import Question
 from kubereach.expect.dns_hold import difference, hold, miss_of, wrong_ones
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import STOP_AFTER
 from kubereach.expect.settle import control_after, measurable, names, paths, patience, settle
 from kubereach.model.address import Address
@@ -63,7 +63,7 @@ def to_resolve(
     `settled` is when a Service's last change has settled: ``service.settled``.
     """
     limit = not_before(settled, vantages[0].context.settled)
-    seen = paths(vantages, [resolving(one, limit) for one in _names(name)])
+    all_paths = paths(vantages, [resolving(one, limit) for one in _names(name)])
     exactly = frozenset(addresses)
     family = 6 if any(":" in address for address in exactly) else 4
 
@@ -72,8 +72,8 @@ def to_resolve(
 
     count = vantages[0].context.settings.resolve_hold
     question = Question("AAAA" if family == 6 else "A", lambda found: found.records == exactly)
-    hold(seen, lambda path, n: resolver_series(path, family, n), right, count, within, question)
-    for path in seen:
+    hold(all_paths, lambda path, n: resolver_series(path, family, n), right, count, within, question)
+    for path in all_paths:
         path.wanted = exactly
         wrong = wrong_ones(path, right)
         if not wrong:
@@ -84,7 +84,7 @@ def to_resolve(
             path.fail(f"exactly {names(exactly)}", names(got), *difference(exactly, got), miss=miss)
         else:
             path.fail(names(exactly), in_words(path.result.outcomes), miss=miss)
-    settle(seen)
+    settle(all_paths)
 
 
 def not_to_resolve(
@@ -106,39 +106,39 @@ def not_resolve(
     vantages: Sequence[Vantage], wanted: Sequence[str], control: str, accepted: frozenset[str], settled: float
 ) -> None:
     """No name of `wanted` is found, with one of the outcomes that are `accepted`."""
-    seen = paths(vantages, [resolving(name, settled) for name in wanted])
-    for path in seen:
+    all_paths = paths(vantages, [resolving(name, settled) for name in wanted])
+    for path in all_paths:
         path.judged = lambda answer: answer.outcome in accepted
     version = vantages[0].context.ip_version
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(
-        seen,
+        all_paths,
         lambda path, n: resolver_series(path, version, n),
         lambda _, answer: answer.outcome in accepted,
         count,
         None,
         Question("AAAA" if version == 6 else "A", lambda found: found.rcode == "NXDOMAIN"),
     )
-    for path in seen:
+    for path in all_paths:
         for answer in wrong_ones(path, lambda _, answer: answer.outcome in accepted)[:1]:
             found = f"it resolves to {answer.detail}" if answer.outcome == OK else answer.detail
             evidence = [found] if found else []
             path.fail(
                 "no such name (NXDOMAIN)", in_words(path.result.outcomes), *evidence, miss=miss_of(answer)
             )
-    control_after(seen, lambda: _control(vantages, control, "after"))
-    settle(seen)
+    control_after(all_paths, lambda: _control(vantages, control, "after"))
+    settle(all_paths)
 
 
 def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
     """A name that must resolve, if there is one: from outside, no name of the cluster must."""
     if not name:
         return
-    seen = paths(vantages, [resolving(name, 0.0)])
+    all_paths = paths(vantages, [resolving(name, 0.0)])
     version = vantages[0].context.ip_version
-    results = run_each([(path.vantage, resolver_series(path, version, 1)) for path in seen])
-    for path, result in zip(seen, results, strict=True):
+    results = run_each([(path.vantage, resolver_series(path, version, 1)) for path in all_paths])
+    for path, result in zip(all_paths, results, strict=True):
         path.result = result
         measurable(path)
         if result.outcomes[OK] != len(result.probes):
@@ -151,17 +151,23 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
 
 def to_find(vantages: Sequence[Vantage], name: str) -> None:
     """The vantage's own resolver finds the name, whatever its addresses, which are in the report."""
-    seen = paths(vantages, [resolving(name, 0.0)])
+    all_paths = paths(vantages, [resolving(name, 0.0)])
     count = vantages[0].context.settings.resolve_hold
-    hold(seen, lambda p, n: resolver_series(p, ANY, n), lambda _, answer: answer.outcome == OK, count, None)
-    for path in seen:
+    hold(
+        all_paths,
+        lambda p, n: resolver_series(p, ANY, n),
+        lambda _, answer: answer.outcome == OK,
+        count,
+        None,
+    )
+    for path in all_paths:
         for answer in wrong_ones(path, lambda _, answer: answer.outcome == OK)[:1]:
             path.fail("an address", in_words(path.result.outcomes), miss=miss_of(answer))
         if path.failures or path.unmeasured:
             continue
         addresses = frozenset(a for probe in path.result.probes for a in probe.answer.detail.split())
-        tell(path.vantage, f"{path.vantage.name}: {name} resolves to {names(addresses)}")
-    settle(seen)
+        add_note(path.vantage, f"{path.vantage.name}: {name} resolves to {names(addresses)}")
+    settle(all_paths)
 
 
 def _names(name: str | Sequence[str]) -> list[str]:

@@ -19,9 +19,9 @@ def to_have_a_route(vantages: Sequence[Vantage], where: Where) -> None:
 
     There connect() itself fails, and no packet leaves.
     """
-    seen = paths(vantages, where)
-    results = run_all([(path.vantage, series_for(path)) for path in seen])
-    for path, result in zip(seen, results, strict=True):
+    all_paths = paths(vantages, where)
+    results = run_all([(path.vantage, series_for(path)) for path in all_paths])
+    for path, result in zip(all_paths, results, strict=True):
         path.result = result
         measurable(path)
         answers = [probe.answer for probe in result.probes]

@@ -16,9 +16,11 @@ from kubereach.probe.group import run_all
 
 def to_speak_sctp(backends: Sequence[Vantage], port: int) -> None:
     """The vantages, which are backends, serve SCTP on `port`, as they see it themselves. Raises `Unsupported`."""
-    seen = [path for one in backends for path in paths([one], [Address("pod", "sctp", one.address, port)])]
-    results = run_all([(path.vantage, series_for(path)) for path in seen])
-    for path, result in zip(seen, results, strict=True):
+    all_paths = [
+        path for one in backends for path in paths([one], [Address("pod", "sctp", one.address, port)])
+    ]
+    results = run_all([(path.vantage, series_for(path)) for path in all_paths])
+    for path, result in zip(all_paths, results, strict=True):
         path.result = result
         measurable(path)
         if not result.outcomes[OK]:

@@ -99,7 +99,7 @@ def was_measured(path: Path) -> bool:
     return path.unmeasured is None
 
 
-def control_after(seen: Sequence[Path], control: Callable[[], _Result]) -> _Result:
+def control_after(all_paths: Sequence[Path], control: Callable[[], _Result]) -> _Result:
     """What `control` gives, made just after a negative. Raises what it raises, `CannotMeasure` for one that fails.
 
     A control that fails makes silence mean nothing. An answer where there must be none means what it means without one:
@@ -108,7 +108,7 @@ def control_after(seen: Sequence[Path], control: Callable[[], _Result]) -> _Resu
     try:
         return control()
     except CannotMeasure as error:
-        answered = [path for path in seen if path.miss in _PROVED_BY_ANSWER]
+        answered = [path for path in all_paths if path.miss in _PROVED_BY_ANSWER]
         if answered:
             _tell_besides(answered[0], error)
             settle(answered)
@@ -120,20 +120,20 @@ def _tell_besides(path: Path, error: KubereachError) -> None:
     path.vantage.context.bus.emit(Note(current_check.get(), f"also not measured: {error.message}"))
 
 
-def settle(seen: Sequence[Path]) -> None:
+def settle(all_paths: Sequence[Path]) -> None:
     """Emit one `Probed` for each path and count its probes as judged, then raise what there is to raise.
 
     That is `NotConforming` with all failures there are: what is proved at one path is a failure, whatever could not be
     measured at another, which is told. Without any it is `CannotMeasure` where an overloaded machine explains a failure
     or a path has fewer probes than it takes, or what kept a path from being measured.
     """
-    late = [(path, why) for path in seen if path.failures and (why := overloaded(path))]
-    seen = [path for path in seen if all(path is not other for other, _ in late)]
-    _examine(seen)
+    late = [(path, why) for path in all_paths if path.failures and (why := overloaded(path))]
+    all_paths = [path for path in all_paths if all(path is not other for other, _ in late)]
+    _examine(all_paths)
     failures: list[Failure] = []
     short: list[Path] = []
     watching = watched.get()
-    for path in seen:
+    for path in all_paths:
         result = path.result
         judged(len(result.probes), path.least)
         if not path.failures and not path.unmeasured and len(result.probes) < path.least:
@@ -159,7 +159,7 @@ def settle(seen: Sequence[Path]) -> None:
             if not informing.get():
                 path.vantage.context.troubled.setdefault(path.vantage.name, time.monotonic())
     lacking: list[tuple[Path, KubereachError]] = [(path, not_measured(path, why)) for path, why in late]
-    lacking += [(path, path.unmeasured) for path in seen if path.unmeasured]
+    lacking += [(path, path.unmeasured) for path in all_paths if path.unmeasured]
     lacking += [(path, _too_few(path)) for path in short]
     for path, error in lacking:
         if not failures:
@@ -177,20 +177,20 @@ def _too_few(path: Path) -> KubereachError:
     )
 
 
-def _examine(seen: Sequence[Path]) -> None:
+def _examine(all_paths: Sequence[Path]) -> None:
     """Say of each failure which layer is broken. What fails from one vantage in one way has one cause.
 
     A diagnosis that fails costs only itself: the failures stand, and say why they have no cause.
     """
     found: dict[tuple[str, str, str], Finding | None] = {}
-    for path in seen:
+    for path in all_paths:
         examine = path.vantage.context.examine
         if not path.failures or examine is None:
             continue
         key = (path.vantage.name, path.address.way, path.miss)
         if key not in found:
             try:
-                found[key] = examine(path) if len(found) < _EXAMINED else _alike(found, key)
+                found[key] = examine(path) if len(found) < _EXAMINED else _same_on_own_node(found, key)
             except Exception as error:
                 found[key] = None
                 why = str(error).partition("\n")[0] if isinstance(error, KubereachError) else repr(error)
@@ -200,7 +200,9 @@ def _examine(seen: Sequence[Path]) -> None:
         path.failures = [replace(failure, finding=finding) for failure in path.failures]
 
 
-def _alike(found: dict[tuple[str, str, str], Finding | None], key: tuple[str, str, str]) -> Finding | None:
+def _same_on_own_node(
+    found: dict[tuple[str, str, str], Finding | None], key: tuple[str, str, str]
+) -> Finding | None:
     """What was found of another vantage that missed the same, if the place is that vantage's own node."""
     name, *missed = key
     for (other, *same), finding in found.items():

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
@@ -24,24 +24,24 @@ BROKEN = 0.1
 
 def to_signal(vantages: Sequence[Vantage], where: Where) -> None:
     """The report has latency, traffic, errors and saturation of each path; errors stay below ``settings.loss``."""
-    seen = paths(vantages, where)
-    asked = []
-    for path in seen:
+    all_paths = paths(vantages, where)
+    requests = []
+    for path in all_paths:
         count = path.vantage.context.settings.signal_requests
-        asked.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
-    results = run_each([(path.vantage, series) for path, series in zip(seen, asked, strict=True)])
-    for path, series, result in zip(seen, asked, results, strict=True):
+        requests.append(replace(series_for(path, count), stop_after=max(1, round(BROKEN * count))))
+    results = run_each([(path.vantage, series) for path, series in zip(all_paths, requests, strict=True)])
+    for path, series, result in zip(all_paths, requests, results, strict=True):
         path.result, path.least = result, series.count
         if not was_measured(path):
             continue
         errors = len(result.probes) - result.outcomes[OK]
-        tell(
+        add_note(
             path.vantage,
             f"{path.vantage.name} at {path.address.way}: {_words(path, errors, series.in_flight)}",
         )
         if errors > len(result.probes) * path.vantage.context.settings.loss:
             path.fail(f"less than {path.vantage.context.settings.loss:.0%} errors", in_words(result.outcomes))
-    settle(seen)
+    settle(all_paths)
 
 
 def _words(path: Path, errors: int, in_flight: int) -> str:

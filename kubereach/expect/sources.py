@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.expect.converge import converge
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.expect.reach import CONVERGED, series_for
 from kubereach.expect.settle import names, paths, settle, was_measured
 from kubereach.expect.where import Where, addresses_of
@@ -17,14 +17,14 @@ from kubereach.probe.path import Path
 
 def to_report_source(vantages: Sequence[Vantage], where: Where) -> None:
     """Every connection is answered; the report has the addresses that the backends saw the vantages as."""
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
     converge(
-        seen,
+        all_paths,
         lambda path: series_for(path, CONVERGED),
         lambda _, result: result.outcomes[OK] == len(result.probes),
         patient=False,
     )
-    for path in seen:
+    for path in all_paths:
         path.least = CONVERGED
         if not was_measured(path):
             continue
@@ -32,20 +32,20 @@ def to_report_source(vantages: Sequence[Vantage], where: Where) -> None:
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
             continue
         clients = frozenset(probe.answer.client for probe in path.result.probes)
-        tell(path.vantage, f"backends of {path.address} see {path.vantage.name} as {names(clients)}")
-    settle(seen)
+        add_note(path.vantage, f"backends of {path.address} see {path.vantage.name} as {names(clients)}")
+    settle(all_paths)
 
 
 def to_agree(vantages: Sequence[Vantage], where: Where) -> None:
     """All vantages are answered there, or none is; the report says which."""
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
     for path, result in zip(
-        seen, run_each([(path.vantage, series_for(path, CONVERGED)) for path in seen]), strict=True
+        all_paths, run_each([(path.vantage, series_for(path, CONVERGED)) for path in all_paths]), strict=True
     ):
         path.result = result
         was_measured(path)
     by_place: dict[str, list[Path]] = {}
-    for path in [path for path in seen if not path.unmeasured]:
+    for path in [path for path in all_paths if not path.unmeasured]:
         by_place.setdefault(f"{path.address.way} {path.address.host}", []).append(path)
     for place, found in by_place.items():
         answered = [path for path in found if path.result.outcomes.keys() & ANSWERED]
@@ -59,18 +59,19 @@ def to_agree(vantages: Sequence[Vantage], where: Where) -> None:
             )
         else:
             words = "answers" if answered else any_of(frozenset(found[0].result.outcomes))
-            tell(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
-    settle(seen)
+            add_note(vantages[0], f"{place}: {words} at each of {len(found)} vantages")
+    settle(all_paths)
 
 
 def to_report(vantages: Sequence[Vantage], where: Where) -> None:
     """Nothing is demanded: the report says whether the vantages are answered there."""
     for address in addresses_of(where):
-        seen = paths(vantages, [address])
-        results = run_all([(path.vantage, series_for(path)) for path in seen])
+        all_paths = paths(vantages, [address])
+        results = run_all([(path.vantage, series_for(path)) for path in all_paths])
         words = {
-            path.vantage.name: in_words(result.outcomes) for path, result in zip(seen, results, strict=True)
+            path.vantage.name: in_words(result.outcomes)
+            for path, result in zip(all_paths, results, strict=True)
         }
         same = len(set(words.values())) == 1
-        told = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
-        tell(vantages[0], f"{address}: {told}")
+        text = next(iter(words.values())) if same else ", ".join(f"{w} from {v}" for v, w in words.items())
+        add_note(vantages[0], f"{address}: {text}")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from kubereach.expect.caching import Question
-from kubereach.expect.dns import asking
+from kubereach.expect.dns import query_series
 from kubereach.expect.dns_hold import hold, miss_of, wrong_ones
 from kubereach.expect.settle import names, paths, settle
 from kubereach.expect.where import Server, servers_of
@@ -74,13 +74,13 @@ def srv_targets(
 
     All records must give `port`. Raises `NotConforming`.
     """
-    seen = paths(vantages, [server])
+    all_paths = paths(vantages, [server])
     message = dns_message.query(name, "SRV")
     settings = vantages[0].context.settings
     targets: dict[str, frozenset[str]] = {}
 
     def series(path: Path, count: int) -> Series:
-        return asking(path, count, settings, message=message, transport="tcp")
+        return query_series(path, count, settings, message=message, transport="tcp")
 
     def right(path: Path, answer: Answer) -> bool:
         found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
@@ -92,27 +92,27 @@ def srv_targets(
         return listed and all(number == str(port) for number, _ in pairs)
 
     members = f"{count} targets" if wanted is None else f"the targets {names(wanted)}"
-    hold(seen, series, right, 1, None, Question("SRV", lambda found: len(found.records) == count, name))
-    for path in seen:
+    hold(all_paths, series, right, 1, None, Question("SRV", lambda found: len(found.records) == count, name))
+    for path in all_paths:
         path.series, path.judged = series(path, 1), partial(right, path)
         for answer in wrong_ones(path, right)[:1]:
             found = dns_message.read(answer.detail, "SRV") if answer.outcome == OK else None
             got = f"{found.rcode}, {names(found.records)}" if found else in_words(path.result.outcomes)
             path.fail(f"SRV {name}: records with port {port} and {members}", got, miss=miss_of(answer))
-    settle(seen)
+    settle(all_paths)
     return targets
 
 
 def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed: frozenset[str]) -> str:
     """The single address of `name`, which must be among `allowed`, as told to each vantage. Raises `NotConforming`."""
-    seen = paths(vantages, [server])
+    all_paths = paths(vantages, [server])
     rdtype = rdtype_of(min(allowed))
     message = dns_message.query(name, rdtype)
     settings = vantages[0].context.settings
     found: list[str] = []
 
     def series(path: Path, count: int) -> Series:
-        return asking(path, count, settings, message=message)
+        return query_series(path, count, settings, message=message)
 
     def right(_: Path, answer: Answer) -> bool:
         reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
@@ -121,8 +121,8 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
         found.extend(reply.records)
         return True
 
-    hold(seen, series, right, 1, None)
-    for path in seen:
+    hold(all_paths, series, right, 1, None)
+    for path in all_paths:
         path.series, path.judged = series(path, 1), partial(right, path)
         for answer in wrong_ones(path, right)[:1]:
             reply = dns_message.read(answer.detail, rdtype) if answer.outcome == OK else None
@@ -131,5 +131,5 @@ def one_address(vantages: Sequence[Vantage], server: Address, name: str, allowed
                 names(reply.records) if reply else in_words(path.result.outcomes),
                 miss=miss_of(answer),
             )
-    settle(seen)
+    settle(all_paths)
     return found[0]

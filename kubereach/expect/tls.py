@@ -18,7 +18,7 @@ HANDSHAKES = 5
 
 def to_trust(vantages: Sequence[Vantage], where: Where, *, ca: str, within: float | None = None) -> None:
     """A TLS server has a certificate for the name or address that it is called by, signed by `ca` (PEM)."""
-    seen = paths(vantages, where)
+    all_paths = paths(vantages, where)
 
     def series(path: Path, count: int) -> Series:
         # a handshake on a busy machine takes several times as long as a plain connection
@@ -35,8 +35,8 @@ def to_trust(vantages: Sequence[Vantage], where: Where, *, ca: str, within: floa
             more=more,
         )
 
-    hold(seen, series, lambda _, answer: answer.outcome == OK, HANDSHAKES, within)
-    for path in seen:
+    hold(all_paths, series, lambda _, answer: answer.outcome == OK, HANDSHAKES, within)
+    for path in all_paths:
         wrong = [p.answer for p in path.result.probes if p.answer.outcome != OK]
         if wrong:
             name = path.address.server_name or path.address.host
@@ -44,4 +44,4 @@ def to_trust(vantages: Sequence[Vantage], where: Where, *, ca: str, within: floa
             path.fail(
                 expected, in_words(path.result.outcomes), *([wrong[0].detail] if wrong[0].detail else [])
             )
-    settle(seen)
+    settle(all_paths)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubereach.expect.notes import tell
+from kubereach.expect.notes import add_note
 from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported
 from kubereach.model.finding import NODE
 from kubereach.model.tally import judged
@@ -30,7 +30,9 @@ def to_have_room_for_connections(vantages: Sequence[Vantage]) -> None:
             unknown.append(error.message)
             continue
         judged()
-        tell(vantage, f"{vantage.name}: {count} of {limit} tracked connections, {count / max(1, limit):.1%}")
+        add_note(
+            vantage, f"{vantage.name}: {count} of {limit} tracked connections, {count / max(1, limit):.1%}"
+        )
         if count > share * limit:
             where = "connection tracking"
             failures.append(

@@ -47,22 +47,22 @@ def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
     return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)
 
 
-def await_younger(seen: Sequence[Path]) -> None:
+def await_younger(all_paths: Sequence[Path]) -> None:
     """Make a Service for each IP version of the paths, and wait until it answers from where each of them begins.
 
     Raises `CannotMeasure` where it does not: as with a control, what answers then proves nothing. What leads to a node
     port is served by that node, and so is its barrier. What leads to other addresses from outside has none.
     """
-    for version in sorted({path.address.version for path in seen}):
-        _await([path for path in seen if path.address.version == version], version)
+    for version in sorted({path.address.version for path in all_paths}):
+        _await([path for path in all_paths if path.address.version == version], version)
 
 
-def _await(seen: Sequence[Path], version: int) -> None:
-    by_node = [path for path in seen if path.address.way == "nodeport"]
-    from_inside = [path for path in seen if path not in by_node and path.vantage.kind != OUTSIDE]
+def _await(all_paths: Sequence[Path], version: int) -> None:
+    by_node = [path for path in all_paths if path.address.way == "nodeport"]
+    from_inside = [path for path in all_paths if path not in by_node and path.vantage.kind != OUTSIDE]
     if not by_node and not from_inside:
         return
-    context = seen[0].vantage.context
+    context = all_paths[0].vantage.context
     with context.younger(bool(by_node), version) as (address, node_port):
         places = [(path, address) for path in from_inside]
         places += [

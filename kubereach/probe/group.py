@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import overload
 
 from kubereach.model.check import HOST_NETWORK
 from kubereach.model.errors import CannotMeasure, Unsupported
@@ -35,7 +36,13 @@ class VantageGroup(Sequence[Vantage]):
     def __iter__(self) -> Iterator[Vantage]:
         return iter(self.members)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> Vantage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Vantage, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Vantage | tuple[Vantage, ...]:
         return self.members[index]
 
     def __add__(self, other: VantageGroup | Vantage) -> VantageGroup:

@@ -42,8 +42,8 @@ class InFamily:
         lacking = sorted(pod for pod, ips in found.items() if not ips)
         if lacking:
             where = f"status.podIPs of {', '.join(lacking)}"
-            asked = f"an {self.name} address, which every pod of a dual-stack Service needs"
-            raise NotConforming([Failure("API", where, asked, "none", layer=NETWORK)])
+            expected = f"an {self.name} address, which every pod of a dual-stack Service needs"
+            raise NotConforming([Failure("API", where, expected, "none", layer=NETWORK)])
         return frozenset(ip for ips in found.values() for ip in ips)
 
     def vip(self, port: str = "") -> Address:

@@ -48,14 +48,14 @@ def free_address(world: World) -> Iterator[str]:
     """
 
     def all_served() -> bool:
-        asking = [
+        requesting = [
             service
             for service in world.board.all("Service")
             if service["spec"].get("type") == "LoadBalancer" and not service["spec"].get("loadBalancerClass")
         ]
-        return all(ingress_of(service) for service in asking)
+        return all(ingress_of(service) for service in requesting)
 
-    with world.objects.balancer.asking:
+    with world.objects.balancer.requesting:
         with world.create(
             "over-spares", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
         ) as service:
@@ -83,5 +83,5 @@ def must_have(service: Service, address: str) -> None:
             "If the provider has an annotation for it, name the provider with --lb-provider.",
         )
     where = f"LoadBalancer Service {service.name}"
-    asked = f"the requested address {address}"
-    raise NotConforming([Failure("API", where, asked, given, layer=BALANCER)])
+    expected = f"the requested address {address}"
+    raise NotConforming([Failure("API", where, expected, given, layer=BALANCER)])

@@ -32,7 +32,7 @@ class SelfBalancer:
         #: whether every Service of type LoadBalancer is to be of our class
         self.on = settings.self_load_balancer
         #: held while a Service asks for a load balancer, and by who wants nobody to
-        self.asking = threading.RLock()
+        self.requesting = threading.RLock()
         self._lock = threading.Lock()
         self._addresses = {}
         for text in settings.self_load_balancer_range:
@@ -53,8 +53,8 @@ class SelfBalancer:
 
     def guard(self, obj: Object) -> AbstractContextManager[object]:
         """What has to be held while this Service, or change of one, is sent."""
-        asks = (obj.get("spec") or {}).get("type") == "LoadBalancer"
-        return self.asking if asks else nullcontext()
+        is_load_balancer = (obj.get("spec") or {}).get("type") == "LoadBalancer"
+        return self.requesting if is_load_balancer else nullcontext()
 
     def serve(self, api: Api, service: Object) -> None:
         """Give addresses to a Service that is ours to serve and has none."""

@@ -20,7 +20,7 @@ _PATH = "/proxyMode"
 
 def proxy_modes(vantages: Sequence[Vantage]) -> dict[Vantage, str]:
     """What the kube-proxy of each vantage's node says of its mode; "" where none answers. The vantages are nodes."""
-    asked = []
+    requests = []
     for vantage in vantages:
         context = vantage.context
         first = Series(
@@ -31,9 +31,9 @@ def proxy_modes(vantages: Sequence[Vantage]) -> dict[Vantage, str]:
             more={"path": _PATH, "text": True},
         )
         other = replace(first, host=loopback(4 if context.ip_version == 6 else 6))
-        asked += [(vantage, first), (vantage, other)]
+        requests += [(vantage, first), (vantage, other)]
     found = dict.fromkeys(vantages, "")
-    for (vantage, _), result in zip(asked, run_all(asked), strict=True):
+    for (vantage, _), result in zip(requests, run_all(requests), strict=True):
         answer = result.probes[0].answer
         if answer.outcome == OK and not found[vantage]:
             found[vantage] = answer.detail.strip()

@@ -45,7 +45,7 @@ class Readiness:
         self._api = api
         self._awaited = [key_of(obj) for obj in made if obj["kind"] in ("Pod", *WORKLOADS)]
         self._begun = time.monotonic()
-        self._asked = 0.0
+        self._looked = 0.0
         #: pods that no node has room for, by uid, with the moment when that was first seen
         self._unschedulable: dict[str, float] = {}
         #: workloads that the cluster's admission does not let have pods: (namespace, name) to the reason
@@ -117,9 +117,9 @@ class Readiness:
 
         if self.wait(done, seconds):
             return
-        if unseen := self.unseen():
+        if unobserved := self.unobserved():
             raise CannotMeasure(
-                f"no controller has processed {', '.join(unseen)} within {seconds:.0f} s",
+                f"no controller has processed {', '.join(unobserved)} within {seconds:.0f} s",
                 "Check that kube-controller-manager is running: `kubectl -n kube-system get pods,leases`.",
             )
         missing = [pod["metadata"]["name"] for pod in self._board.all("Pod") if not is_ready(pod)]
@@ -129,7 +129,7 @@ class Readiness:
             "See `kubectl describe pod`; if the image pull is slow, raise --set world_deadline=600.",
         )
 
-    def unseen(self) -> list[str]:
+    def unobserved(self) -> list[str]:
         """The workloads that no controller has looked at yet, which is the first that it does: ``DaemonSet a/web``."""
         return [
             f"{kind} {workload['metadata']['namespace']}/{workload['metadata']['name']}"
@@ -144,9 +144,9 @@ class Readiness:
         Raises `CannotMeasure`, but only notes what admission forbids to the node vantages.
         """
         now = time.monotonic()
-        if now - self._begun < _LOOK or now - self._asked < _LOOK:
+        if now - self._begun < _LOOK or now - self._looked < _LOOK:
             return
-        self._asked = now
+        self._looked = now
         for kind in WORKLOADS:
             for workload in self._board.all(kind):
                 self._failed_create(workload)

@@ -16,7 +16,7 @@ def differences(selector: Mapping[str, str], pods: Iterable[Object]) -> list[str
     Pods that differ in the same way are told of once, with their number. Nothing if a pod matches, and a line that says
     so when no pod has any of the keys.
     """
-    ways: dict[tuple[str, ...], list[str]] = {}
+    differing: dict[tuple[str, ...], list[str]] = {}
     for pod in pods:
         labels = pod["metadata"].get("labels") or {}
         wrong = tuple(
@@ -27,12 +27,12 @@ def differences(selector: Mapping[str, str], pods: Iterable[Object]) -> list[str
         if not wrong:
             return []
         if any(key in labels for key in selector):
-            ways.setdefault(wrong, []).append(str(pod["metadata"]["name"]))
-    if not ways:
+            differing.setdefault(wrong, []).append(str(pod["metadata"]["name"]))
+    if not differing:
         return [f"no pod of the namespace has a label {' or '.join(sorted(selector))}"]
     # nearest first: fewest labels that differ, and of those rather a wrong value than none
-    nearest = sorted(ways, key=lambda wrong: (len(wrong), sum("is missing" in one for one in wrong)))
-    return [f"{_pods(ways[wrong])}: {'; '.join(wrong)}" for wrong in nearest[:_MOST]]
+    nearest = sorted(differing, key=lambda wrong: (len(wrong), sum("is missing" in one for one in wrong)))
+    return [f"{_pods(differing[wrong])}: {'; '.join(wrong)}" for wrong in nearest[:_MOST]]
 
 
 def _pods(names: list[str]) -> str:

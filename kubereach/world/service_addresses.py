@@ -40,7 +40,7 @@ class ServiceAddresses:
         self._last_change = last_change
         self._endpoints = endpoints
 
-    def address(self, way: str, host: str, port: Object, number: int, note: str = "") -> Address:
+    def _address(self, way: str, host: str, port: Object, number: int, note: str = "") -> Address:
         """`host` and `number`, which lead to a port of the Service; `way` is what reports call this way to it."""
         # the protocol that a backend speaks on the port is told by its name, see manifests/backend.yaml
         kind = {"UDP": "udp", "SCTP": "sctp"}.get(
@@ -55,7 +55,7 @@ class ServiceAddresses:
             where = f"Service {self._object.name}"
             raise NotConforming([Failure("API", where, "a cluster IP", "none allocated")])
         found = self._spec.port(port)
-        return self.address("clusterip", self._spec.cluster_ip, found, found["port"], self._object.name)
+        return self._address("clusterip", self._spec.cluster_ip, found, found["port"], self._object.name)
 
     def undeclared(self) -> list[Address]:
         """Ports of its cluster IP that it does not declare, and that somebody may answer at all the same.
@@ -79,7 +79,7 @@ class ServiceAddresses:
     def on(self, node: Node, port: str = "") -> Address:
         """The node port on a node's address of its first IP family. Raises `CannotMeasure` when the node has none."""
         host, note = node.address_of(self._spec.ip_version), f"{self._object.name} on {node.short}"
-        return self.address("nodeport", host, self._spec.port(port), self._spec.node_port(port), note)
+        return self._address("nodeport", host, self._spec.port(port), self._spec.node_port(port), note)
 
     def on_each(self, nodes: Iterable[Node], port: str = "") -> list[Address]:
         """The node port on each node's address."""
@@ -88,12 +88,12 @@ class ServiceAddresses:
     def on_localhost(self, port: str = "") -> Address:
         """The node port on the loopback address of whoever tries it."""
         host, number = loopback(self._spec.ip_version), self._spec.node_port(port)
-        return self.address("nodeport", host, self._spec.port(port), number, self._object.name)
+        return self._address("nodeport", host, self._spec.port(port), number, self._object.name)
 
     def ingress(self, port: str = "") -> Address:
         """The load balancer's address; waits for one. Raises `Unsupported` or `NotConforming` when none comes."""
         found, host = self._spec.port(port), self._load_balancer.address()
-        return self.address("loadbalancer", host, found, found["port"], self._object.name)
+        return self._address("loadbalancer", host, found, found["port"], self._object.name)
 
     def beside_the_load_balancer(self, nodes: Iterable[Node]) -> list[Address]:
         """Its addresses that are not its load balancer's: the cluster IP, and node ports if it has any."""
@@ -109,14 +109,14 @@ class ServiceAddresses:
         """The first of its external addresses."""
         found = self._spec.port(port)
         host = self._spec.external_ips[0]
-        return self.address("external-ip", host, found, found["port"], self._object.name)
+        return self._address("external-ip", host, found, found["port"], self._object.name)
 
     def by_name(self, name: str, port: str = "") -> Address:
         """`name`, resolved by the vantage itself, and the Service's port."""
         found = self._spec.port(port)
         way = "headless" if self._spec.is_headless else "clusterip"
         way = "externalname" if self._spec.type == "ExternalName" else way
-        return self.address(way, name, found, found["port"])
+        return self._address(way, name, found, found["port"])
 
     def formerly(self, addresses: Iterable[Address]) -> list[Address]:
         """Addresses that it had before its last change, which the data plane may take a while to follow."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from kubereach.kube.client import Object
 from kubereach.model.convergence import ENDPOINTS
@@ -15,8 +15,8 @@ from kubereach.world.service import Service
 _Result = TypeVar("_Result")
 
 
-class Alike(Sequence[Service]):
-    """What `World.create_alike` gives. They select the same pods, so that one change of labels is one for all."""
+class ServiceGroup(Sequence[Service]):
+    """What `World.create_group` gives. They select the same pods, so that one change of labels is one for all."""
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = tuple(services)
@@ -24,7 +24,13 @@ class Alike(Sequence[Service]):
     def __len__(self) -> int:
         return len(self._services)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> Service: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Service, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Service | tuple[Service, ...]:
         return self._services[index]
 
     def take_in(self, *pods: str) -> None:

@@ -19,7 +19,7 @@ from kubereach.world.namespaces import Namespaces
 from kubereach.world.objects import Objects, Refusal
 from kubereach.world.run_manifests import RunManifests
 from kubereach.world.service import Service
-from kubereach.world.service_group import Alike, entered
+from kubereach.world.service_group import ServiceGroup, entered
 from kubereach.world.vantages import Vantages
 
 #: Services that may lose their node port to somebody else at just that moment
@@ -128,12 +128,14 @@ class Services:
                 self._objects.delete(obj, propagationPolicy="Background")
 
     @contextmanager
-    def create_alike(self, stem: str, count: int, *, name: str, **variables: object) -> Iterator[Alike]:
+    def create_group(
+        self, stem: str, count: int, *, name: str, **variables: object
+    ) -> Iterator[ServiceGroup]:
         """So many Services of manifests/temporary/<stem>.yaml, called name-1 and on, that select the same pods."""
         numbers = range(1, count + 1)
         wanted = [self.create(stem, name=f"{name}-{n}", group=name, **variables) for n in numbers]
         with entered(wanted) as services:
-            yield Alike(services)
+            yield ServiceGroup(services)
 
     @contextmanager
     def create_younger(self, node_port: bool, version: int) -> Iterator[tuple[Address, int]]:

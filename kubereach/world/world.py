@@ -28,7 +28,7 @@ from kubereach.world.ports import Ports
 from kubereach.world.renewal import renew
 from kubereach.world.run_manifests import RunManifests
 from kubereach.world.service import Service
-from kubereach.world.service_group import Alike
+from kubereach.world.service_group import ServiceGroup
 from kubereach.world.services import Services
 from kubereach.world.unallocated import Unallocated
 from kubereach.world.vantages import Vantages
@@ -101,11 +101,11 @@ class World:
         """A Service of manifests/temporary/<stem>.yaml, with its pods, for as long as the block runs."""
         return self.services.create(stem, **variables)
 
-    def create_alike(
+    def create_group(
         self, stem: str, count: int, *, name: str, **variables: object
-    ) -> AbstractContextManager[Alike]:
+    ) -> AbstractContextManager[ServiceGroup]:
         """So many of them, called name-1 and on, that select the same pods."""
-        return self.services.create_alike(stem, count, name=name, **variables)
+        return self.services.create_group(stem, count, name=name, **variables)
 
     @property
     def drain(self) -> int:

@@ -26,7 +26,7 @@ def test_many_clients(world, spare, other_pods):
     idle: look for masquerading in front of the service proxy.
     """
     count, spec = tries(endpoints=4, clients=1, nodes=len(other_pods)), {"sessionAffinity": "ClientIP"}
-    with world.create_alike(
+    with world.create_group(
         "over-spares", count, name="crowd", selector=spare.selector, spec=spec
     ) as services:
         clients = other_pods + spare.own_pods()
@@ -46,7 +46,7 @@ def test_expires(world, spare, other_pods):
         "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 2}},
     }
     count = tries(endpoints=4, clients=len(other_pods))
-    with world.create_alike(
+    with world.create_group(
         "over-spares", count, name="brief", selector=spare.selector, spec=spec
     ) as services:
         kept = expect(other_pods).to_stick(services, count=4, pause=0.9)

@@ -16,7 +16,7 @@ def test_survives_scale_up(world, spare, other_pods):
     builds its state anew with each change forgets who went where.
     """
     first, second, *new = sorted(spare.endpoints)
-    with world.create_alike("over-spares", 8, name="growing", spec=STICKY) as services:
+    with world.create_group("over-spares", 8, name="growing", spec=STICKY) as services:
         services.take_in(first, second)
         kept = expect(other_pods).to_stick(services, count=4)
         services.take_in(*new)
@@ -34,7 +34,7 @@ def test_endpoint_gone(world, spare, other_pods):
     later by default (kubernetes #71809, #81587, #110302).
     """
     first, second, *_ = sorted(spare.endpoints)
-    with world.create_alike("over-spares", 4, name="shrinking", spec=STICKY) as services:
+    with world.create_group("over-spares", 4, name="shrinking", spec=STICKY) as services:
         services.take_in(first, second)
         kept = expect(other_pods).to_stick(services, count=4)
         gone = next(iter(kept.values()))

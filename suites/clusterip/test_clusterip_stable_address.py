@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DOCS, check
-from kubereach.expect import expect, tell, verify
+from kubereach.expect import add_note, expect, verify
 
 
 @check("clusterip.allocated", slow=True, level=CORE, source=DOCS + "service/#type-clusterip")
@@ -18,7 +18,9 @@ def test_allocated(world, other_pods, cluster):
         within = cluster.in_service_range(address)
         verify(within is not False, f"{address} is not of {', '.join(cluster.service_cidrs)}")
         if within is None:
-            tell(world, f"the cluster does not tell its service range: not judged whether {address} is of it")
+            add_note(
+                world, f"the cluster does not tell its service range: not judged whether {address} is of it"
+            )
         expect(other_pods).to_reach(service, backends=service.endpoints)
 
         service.workload.replace()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubereach import CORE, DOCS, check
-from kubereach.expect import expect, must_stay_silent, tell, verify
+from kubereach.expect import add_note, expect, must_stay_silent, verify
 
 
 @check("endpoints.selector-mismatch", slow=True, level=CORE, source=DOCS + "service/#services-in-kubernetes")
@@ -18,7 +18,7 @@ def test_selector_mismatch(world, other_pods):
         verify(not service.slices.addresses, f"its EndpointSlices have {sorted(service.slices.addresses)}")
         why = service.pods.mismatches()
         verify("app is backend, not backends" in why[0], f"the labels are said to differ so: {why}")
-        tell(world, f"{service.name}: {why[0]}")
+        add_note(world, f"{service.name}: {why[0]}")
 
 
 @check("endpoints.manual", level=CORE, source=DOCS + "service/#services-without-selectors")

@@ -237,20 +237,19 @@ def test_a_stream_that_breaks_hides_no_failure_of_another(two, context, clock, e
 
 def test_a_stream_that_breaks_while_something_is_changed_hides_no_failure(context, clock, events):
     cut, losing = Cut(context, clock, lambda _: []), Going(context, clock, lambda _: [SILENT], node="two")
-    with pytest.raises(NotConforming) as error, flows.keep_reaching([cut, losing], [ADDRESS], None):
+    with pytest.raises(NotConforming) as error, flows.to_keep_reaching([cut, losing], ADDRESS):
         pass
     assert {failure.vantage for failure in error.value.failures} == {"pod@two"}
     assert any("the stream to pod@one broke" in text for text in texts(events))
-    with pytest.raises(StreamBroke), flows.keep_reaching([cut], [ADDRESS], None):
+    with pytest.raises(StreamBroke), flows.to_keep_reaching([cut], ADDRESS):
         pass
 
 
-@pytest.mark.parametrize("going_on", [flows.keep_reaching, flows.flow])
+@pytest.mark.parametrize("going_on", [flows.to_keep_reaching, flows.flow])
 def test_a_stream_that_breaks_hides_no_failure_of_what_is_done_meanwhile(context, clock, going_on):
     cut = Cut(context, clock, lambda _: [])
     address = replace(ADDRESS, kind="tcp")
-    argument = None if going_on is flows.keep_reaching else 0.1
-    with pytest.raises(NotConforming, match="lost"), going_on([cut], [address], argument):
+    with pytest.raises(NotConforming, match="lost"), going_on([cut], address):
         raise NotConforming([Failure("pod@one", "there", "an answer", "lost")])
 
 
@@ -262,9 +261,7 @@ def test_what_concerns_all_streams_is_raised_at_once(context, clock):
 
     over.submit = submit
     with pytest.raises(CannotMeasure, match="the run is over"):
-        reach.to_reach(
-            [over, Staged(context, clock, lambda _: [SILENT], node="two")], [ADDRESS], None, False, None, None
-        )
+        reach.to_reach([over, Staged(context, clock, lambda _: [SILENT], node="two")], ADDRESS)
 
 
 def test_a_lost_series_is_like_no_other():

@@ -112,7 +112,7 @@ def test_a_name_that_must_not_resolve_is_asked_for_in_the_clusters_first_family(
         asked.append(series(seen[0], length).more["family"])
         questions.append(question.rdtype)
 
-    monkeypatch.setattr(resolver, "run_all", controlled)
+    monkeypatch.setattr(resolver, "run_each", controlled)
     monkeypatch.setattr(resolver, "hold", held)
     monkeypatch.setattr(resolver, "settle", lambda _: None)
     vantage = _Vantage(RunContext(Settings(), Bus(), "", ip_version=version))

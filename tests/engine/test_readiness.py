@@ -80,7 +80,38 @@ def test_workloads_that_no_controller_has_looked_at():
     seen = workload("DaemonSet", "seen", desired=0)
     seen["status"]["observedGeneration"] = 1
     readiness = judge(seen, workload("DaemonSet", "web"), workload("StatefulSet", "db", replicas=1))
-    assert readiness.unseen() == ["DaemonSet a/web", "StatefulSet a/db"]
+    assert readiness.unobserved() == ["DaemonSet a/web", "StatefulSet a/db"]
+
+
+def looked_at(*objects):
+    for obj in objects:
+        obj["status"]["observedGeneration"] = 1
+    return judge(*objects, pod("web-1", ready=True), pod("web-2"))
+
+
+def test_each_step_on_the_way_to_ready_pods_is_told_once():
+    told = []
+    readiness = looked_at(workload("DaemonSet", "web", desired=2))
+
+    def wait(done, *_):
+        return done() or done()
+
+    readiness._board.wait = wait
+    with pytest.raises(CannotMeasure, match="1 of 2 pods are ready after 0 s; waiting for web-2"):
+        readiness.wait_for_all(0.1, told.append)
+    assert told == ["waiting for 2 pods: 1 ready"]
+
+
+def test_pods_that_are_all_ready_are_waited_for_no_longer():
+    told = []
+    looked_at(workload("DaemonSet", "web", desired=1)).wait_for_all(0.0, told.append)
+    assert told == ["waiting for 1 pods: 1 ready"]
+
+
+def test_a_workload_that_no_controller_has_looked_at_is_named():
+    readiness = judge(workload("DaemonSet", "web"))
+    with pytest.raises(CannotMeasure, match="no controller has looked at DaemonSet a/web for 0 s"):
+        readiness.wait_for_all(0.0, lambda _: None)
 
 
 def test_a_daemonset_that_its_controller_has_not_seen_is_not_ready():

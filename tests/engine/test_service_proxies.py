@@ -190,6 +190,6 @@ def test_clients_that_are_not_let_go(monkeypatch, proxy, error) -> None:
     addresses = [Address("clusterip", "http", f"10.96.1.{n}", 80) for n in range(40)]
     kept = {(where[0].name, str(address)): "a" for address in addresses}
     same = SeriesResult((Probe(Answer(OK, pod="a"), 0.001),), 0.1)
-    monkeypatch.setattr(affinity, "run_all", lambda series: [same for _ in series])
+    monkeypatch.setattr(affinity, "run_each", lambda series: [same for _ in series])
     with pytest.raises(error):
         affinity.to_leave_endpoint(where, addresses, after=3.0, kept=kept, endpoints=4)
