@@ -73,7 +73,7 @@ def test_text_that_a_full_disk_does_not_take_is_an_error() -> None:
         command = [sys.executable, "-m", "kubereach", "list"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
     assert done.returncode == 3
-    assert b"kubereach: standard output cannot be written to: [Errno 28]" in done.stderr
+    assert b"kubereach: cannot write to standard output: [Errno 28]" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
@@ -96,7 +96,7 @@ def test_a_run_takes_its_options_by_their_short_names(words: list[str]) -> None:
     option = words[1].partition("=")[0]
     assert done.returncode == 2
     assert f"`kubereach run` does not take pytest's option {option}" in done.stdout
-    assert f"Give `kubereach run` {option.replace('kubereach-', '')}, before any --." in done.stdout
+    assert f"Use {option.replace('kubereach-', '')} before any --." in done.stdout
 
 
 def test_the_help_of_a_run_lists_the_short_names() -> None:
@@ -125,7 +125,11 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["explain", "demo.one"]) == 0
     out = capsys.readouterr().out
-    for line in ("demo.one  (core: every cluster must)", "One works.", "Because all else stands on it."):
+    for line in (
+        "demo.one  (core: required of every cluster)",
+        "One works.",
+        "Because all else stands on it.",
+    ):
         assert line in out.splitlines()
     assert "needs   multi-node: two nodes or more" in out
     assert main.main(["explain", "demo.on"]) == 2
@@ -183,7 +187,7 @@ def test_a_run_through_the_command_line(project: Path) -> None:
     assert (report["verdict"], report["target"]["name"]) == ("not measured", "existing")
     done = kubereach("run", "demo.oen")
     assert done.returncode == 2
-    assert "no check has the id demo.oen" in done.stdout and "Did you mean demo.one" in done.stdout
+    assert "no check matches demo.oen" in done.stdout and "Did you mean demo.one" in done.stdout
     assert kubereach("run", "no/such/path.py").returncode == 2
 
 

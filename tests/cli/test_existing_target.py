@@ -79,7 +79,7 @@ def test_the_kubeconfig_comes_from_the_environment_or_home(tmp_path: Path) -> No
             {"users": [{"name": "u", "user": {"client-certificate": "u.crt"}}]},
             None,
             UsageError,
-            "client-certificate u.crt is not there",
+            "client-certificate u.crt does not exist",
             "Correct the path",
         ),
         (
@@ -90,7 +90,7 @@ def test_the_kubeconfig_comes_from_the_environment_or_home(tmp_path: Path) -> No
             },
             None,
             CannotMeasure,
-            "gets its credentials from 'no-such-login', which is not installed",
+            "uses the credential plugin 'no-such-login', which is not installed",
             "Get it.",
         ),
     ],
@@ -131,7 +131,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         ExistingTarget(tmp_path / "nowhere", None, {}).open()
     with pytest.raises(UsageError, match=r"\(\$KUBECONFIG\)"):
         ExistingTarget(None, None, {"KUBECONFIG": str(tmp_path / "nowhere")}).open()
-    with pytest.raises(UsageError, match=r"the default"):
+    with pytest.raises(UsageError, match="default path"):
         ExistingTarget(None, None, {"HOME": str(tmp_path)}).open()
     with pytest.raises(UsageError, match="Is a directory"):
         ExistingTarget(tmp_path, None, {}).open()

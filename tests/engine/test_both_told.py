@@ -148,7 +148,7 @@ def test_a_name_that_is_found_is_a_failure_though_the_control_fails_afterwards(c
     found = [SILENT, Answer(OK, detail="10.96.0.1")]
     who = Staged(context, clock, lambda series: next(control) if series.host == "control." else found)
     (failure,) = fails(lambda: not_to_resolve([who], NAME, control="control."))
-    assert (failure.miss, failure.evidence) == (RECORDS, ("it is 10.96.0.1 here",))
+    assert (failure.miss, failure.evidence) == (RECORDS, ("it resolves to 10.96.0.1",))
     assert any("the control just after failed" in text for text in texts(events))
     # silence proves nothing without one
     control = iter([[Answer(OK, detail="10.96.0.9")], [SILENT]])
@@ -183,7 +183,7 @@ def test_what_keeps_a_path_from_being_measured_is_kept(context, clock):
     assert not was_measured(no_sctp)
     with pytest.raises(CannotMeasure, match="no local port"):
         settle([good, bad, no_sctp])
-    with pytest.raises(Unsupported, match="no SCTP"):
+    with pytest.raises(Unsupported, match="lacks SCTP"):
         settle([good, no_sctp])
     good.fail("an answer", "none", miss=LOST)
     assert len(fails(lambda: settle([no_sctp, good, bad]))) == 1

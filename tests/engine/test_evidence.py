@@ -159,7 +159,7 @@ def test_a_series_that_ended_early_without_a_miss_is_none(scripted, outcome, exp
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_negative_of_too_few_probes_is_none(scripted, refused):
     few = scripted(lambda s: probes(OK, s.count) if OK in s.wanted else probes(REFUSED, 1))
-    with pytest.raises(CannotMeasure, match=r"made 1 of at least [24]"):
+    with pytest.raises(CannotMeasure, match=r"sent 1 of at least [24]"):
         if refused:
             expect(few).to_be_refused(ADDRESS, control=ADDRESS)
         else:

@@ -102,7 +102,7 @@ def test_one_miss_in_the_hold_fails(serve, vantage, events):
 def test_a_stranger_among_the_backends_fails(serve, vantage):
     address = balancer(serve("a"), serve("b"))
     (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a"}))
-    assert (failure.expected, failure.got) == ("answers of a only", "answers of b too")
+    assert (failure.expected, failure.got) == ("answers only from a", "also answers from b")
 
 
 def test_a_foreign_nonce_is_no_answer(serve, vantage):
@@ -114,14 +114,14 @@ def test_an_endpoint_that_is_never_used_fails_only_where_every_one_must_be(serve
     address = serve("a").address()
     expect(vantage).to_reach(address, backends={"a", "b"})
     (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a", "b"}, every=True))
-    assert (failure.expected, failure.got) == ("every one of a, b to answer", "none of b")
+    assert (failure.expected, failure.got) == ("answers from each of a, b", "none from b")
 
 
 def test_another_source_address_fails(serve, vantage):
     (failure,) = failures(lambda: expect(vantage).to_reach(serve("a").address(), source="192.0.2.7"))
     assert (failure.expected, failure.got.split(" (")[0]) == (
         "the backend sees 192.0.2.7 as source IP",
-        "it saw 127.0.0.1",
+        "source IP 127.0.0.1",
     )
 
 

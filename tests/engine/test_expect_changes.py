@@ -102,7 +102,7 @@ def test_endpoints_that_follow_one_another_are_not_all_of_them(serve, vantage):
     relay = Moving(serve("a").ports["udp"], serve("b").ports["udp"], 60)
     address = replace(relay.address, settled=time.monotonic() + 1.0)
     (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"a", "b"}, every=True))
-    assert failure.got == "none of a"
+    assert failure.got == "none from a"
 
 
 # --- new connections all the time
@@ -123,7 +123,7 @@ def test_one_lost_connection_in_many_is_a_failure(serve, vantage):
 
     (failure,) = failures(change)
     assert "1 lost or late" in failure.got
-    assert "after the beginning" in failure.evidence[0]
+    assert "after the start" in failure.evidence[0]
 
 
 @pytest.mark.parametrize(("slowest", "error"), [(2.9, NotConforming), (3.1, CannotMeasure)])
@@ -142,7 +142,7 @@ def test_an_answer_of_another_pod_is_a_failure(serve, vantage):
             time.sleep(0.2)
 
     (failure,) = failures(change)
-    assert failure.got == "answers of b"
+    assert failure.got == "answers from b"
 
 
 def test_what_the_block_raises_is_told_and_the_probes_end(serve, vantage):
@@ -173,7 +173,7 @@ def test_a_connection_that_is_cut_is_a_failure(serve, vantage):
         backend.process.wait()
         time.sleep(0.1)
         (failure,) = failures(lambda: flow.must_stay({"a"}))
-    assert "after its beginning" in failure.evidence[0]
+    assert "after its start" in failure.evidence[0]
 
 
 def test_a_flow_that_moves(serve, vantage):

@@ -70,7 +70,7 @@ def test_a_fair_spread_is_told(serve, vantage, events):
 def test_an_endpoint_without_its_share_is_a_failure(serve, vantage):
     address = serve("a").address()
     (failure,) = failures(lambda: expect(vantage).to_be_balanced(address, backends={"a", "b"}))
-    assert "each of 2 endpoints to get 50% of 200 requests" in failure.expected
+    assert "50% of 200 requests for each of 2 endpoints" in failure.expected
     assert failure.got in ("a got 100%", "b got 0%")
 
 

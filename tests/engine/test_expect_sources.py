@@ -63,7 +63,7 @@ def test_backends_by_the_node_of_the_vantage(serve, wire, context):
     vantage = local_vantage(wire, context, POD, "one")
     expect(vantage).to_reach(here.address(), backends={"one": {"a"}, "two": {"b"}})
     (failure,) = failures(lambda: expect(vantage).to_reach(here.address(), backends={"two": {"a"}}))
-    assert failure.got == "answers of a too"
+    assert failure.got == "also answers from a"
 
 
 @pytest.mark.parametrize(

@@ -79,14 +79,14 @@ def test_an_older_owner_of_an_address_may_answer_until_the_path_has_settled(serv
     address = settling(balancer(*[new] * 30, *[old] * 5, *[new] * 2000), 10)
     expect(vantage).to_reach(address, backends={"new"})
     (told,) = [event.text for event in events if isinstance(event, Note)]
-    assert "answers of old too before it settled" in told
+    assert "also answers from old before it settled" in told
 
 
 def test_an_older_owner_that_goes_on_to_answer_fails(serve, vantage):
     old, new = serve("old"), serve("new")
     address = settling(balancer(*[new] * 30, *[old] * 2), 1)
     (failure,) = failures(lambda: expect(vantage).to_reach(address, backends={"new"}))
-    assert failure.got == "answers of old too"
+    assert failure.got == "also answers from old"
 
 
 # --- a path that answered before a change

@@ -166,23 +166,23 @@ def test_ranges_of_clients():
         ),
         (
             {"pods": [pod("controller-x", "quay.io/metallb/controller:v0.15")], "ipaddresspools": []},
-            "MetalLB is there: 1 of 1 pods running, 0 address pools",
+            "MetalLB is installed: 1 of 1 pods running, 0 address pools",
             "It has no address pool",
         ),
         (
             {"pods": [pod("metallb-controller", phase="Pending")], "ipaddresspools": [{}]},
-            "MetalLB is there: 0 of 1 pods running, 1 address pools",
+            "MetalLB is installed: 0 of 1 pods running, 1 address pools",
             "Its pods are not running",
         ),
         (
             {"pods": [pod("svclb-web-5kx2p")]},
-            "klipper-lb (ServiceLB) is there: 1 of 1",
+            "klipper-lb (ServiceLB) is installed: 1 of 1",
             "the Service's ports",
         ),
-        ({"pods": [pod("kube-vip-ds-1")]}, "kube-vip is there", "ConfigMap kubevip"),
+        ({"pods": [pod("kube-vip-ds-1")]}, "kube-vip is installed", "ConfigMap kubevip"),
         (
             {"pods": [pod("cilium-operator-1")], "ciliumloadbalancerippools": [{}]},
-            "Cilium is there: 1 of 1 pods running, 1 address pools",
+            "Cilium is installed: 1 of 1 pods running, 1 address pools",
             "CiliumLoadBalancerIPPool",
         ),
         (
@@ -190,7 +190,11 @@ def test_ranges_of_clients():
             "no known load balancer controller",
             "Install one",
         ),
-        ({"pods": [pod("aws-cloud-controller-manager-x")]}, "cloud controller manager is there", "its log"),
+        (
+            {"pods": [pod("aws-cloud-controller-manager-x")]},
+            "cloud controller manager is installed",
+            "its log",
+        ),
     ],
 )
 def test_who_should_have_given_an_address(collections, line, remedy):

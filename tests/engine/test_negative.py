@@ -162,7 +162,7 @@ def test_who_translates_at_the_socket_refuses_there(net, context, events):
     context.proxy_on = lambda node: SOCKETS if node == "one" else None
     judge(net(BY_CALL).vantage())
     (told,) = [event.text for event in events if isinstance(event, Note)]
-    assert told == f"pod@one: connect() gives EHOSTUNREACH, which is how {SOCKETS} refuses"
+    assert told == f"pod@one: connect() returns EHOSTUNREACH, which is how {SOCKETS} rejects connections"
     assert misses(net(BY_CALL).vantage(node="two"))
     assert misses(net(BY_CALL).vantage(), UNANSWERED - {UNREACHABLE})
     assert misses(net(NO_ROUTE).vantage())
@@ -260,7 +260,7 @@ def test_too_few_probes_are_none(net):
         answer = REFUSAL if conforming is None else SILENT
         here = net()
         here.answers["target"] = lambda _, one=answer: SeriesResult((Probe(one, 0.1),), 0.1)
-        with pytest.raises(CannotMeasure, match=f"made 1 of at least {least} probes"):
+        with pytest.raises(CannotMeasure, match=f"sent 1 of at least {least} probes"):
             judge(here.vantage(), conforming)
     here.answers["target"] = lambda _: SeriesResult((), 0.1)
     with pytest.raises(CannotMeasure, match="sent no probe to"):

@@ -94,7 +94,7 @@ def test_of_several_failures_each_has_to_be_explained(vantage):
     """A late machine loses answers; it makes no stranger answer."""
     both = path(vantage, result(OK, TIMEOUT, late=1.0))
     assert overloaded(both)
-    both.fail("answers of a only", "answers of b too", miss=BACKENDS)
+    both.fail("answers only from a", "also answers from b", miss=BACKENDS)
     assert not overloaded(both)
     with pytest.raises(NotConforming):
         settle([both])

@@ -259,13 +259,13 @@ def test_only_those_that_may_answer_do(vantage, whole):
     expected(vantage([ok("a"), ok("b")]), backends={"a", "b", "c"})
     (failure,) = misses(vantage([ok("a"), ok("b"), ok("a")]), backends={"a"})
     assert (failure.expected, failure.got, failure.miss) == (
-        "answers of a only",
-        "answers of b too",
+        "answers only from a",
+        "also answers from b",
         BACKENDS,
     )
     assert failure.evidence == (f"answered by a ({whole - 1}), b (1)",)
     (failure,) = misses(vantage([ok("a")]), backends=set())
-    assert failure.expected == "answers of none only"
+    assert failure.expected == "answers only from none"
     expected(vantage([ok("anybody")]))
 
 
@@ -273,7 +273,7 @@ def test_who_may_answer_may_depend_on_the_node(vantage):
     both = [vantage([ok("a")]), vantage([ok("b")], node="two")]
     expected(both, backends={"one": {"a"}, "two": {"b"}})
     (failure,) = misses(both, backends={"one": {"a"}})
-    assert (failure.vantage, failure.expected) == ("pod@two", "answers of none only")
+    assert (failure.vantage, failure.expected) == ("pod@two", "answers only from none")
 
 
 def by_turns(*pods):
@@ -317,8 +317,8 @@ def test_an_endpoint_that_never_answers_fails(vantage, clock, settled):
     address = replace(ADDRESS, settled=settled and clock.now + settled)
     (failure,) = misses(vantage(by_turns("a", "b")), address, backends={"a", "b", "c"}, every=True)
     assert (failure.expected, failure.got, failure.miss) == (
-        "every one of a, b, c to answer",
-        "none of c",
+        "answers from each of a, b, c",
+        "none from c",
         MISSING,
     )
     expected(vantage(by_turns("a", "b")), address, backends={"a", "b", "c"})
@@ -398,7 +398,7 @@ def test_the_source_is_seen(vantage, whole):
     expected(vantage([theirs]), source="10.0.0.1")
     (failure,) = misses(vantage([theirs]), source="192.0.2.7")
     assert (failure.expected, failure.miss) == ("the backend sees 192.0.2.7 as source IP", SOURCE)
-    assert failure.got == f"it saw 10.0.0.1 ({whole})"
+    assert failure.got == f"source IP 10.0.0.1 ({whole})"
     assert failure.evidence == (f"answered by a ({whole})",)
     (failure,) = misses(vantage([theirs], address="10.0.0.2"), source=OWN)
     assert failure.expected == "the backend sees 10.0.0.2 as source IP"

@@ -101,10 +101,10 @@ def test_labels_that_it_lent_are_taken_back():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("unready Pod a/member-0", "Pod a/member-0 was changed"),
-        ("delete Pod a/member-0", "Pod a/member-0 was changed"),
-        ("patch Service a/nodeport", "Service a/nodeport was changed"),
-        ("patch Deployment a/backend", "Deployment a/backend was changed"),
+        ("unready Pod a/member-0", "the check changed Pod a/member-0"),
+        ("delete Pod a/member-0", "the check changed Pod a/member-0"),
+        ("patch Service a/nodeport", "the check changed Service a/nodeport"),
+        ("patch Deployment a/backend", "the check changed Deployment a/backend"),
         ("create Ingress a/web", "kubereach does not track the deletion of Ingress a/web"),
     ],
 )

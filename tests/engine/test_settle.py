@@ -222,7 +222,7 @@ def test_who_watches_sees_what_settles(path, events):
 
 
 def test_too_few_probes_are_no_pass(path, events):
-    with pytest.raises(CannotMeasure, match="pod@two made 2 of at least 3 probes"):
+    with pytest.raises(CannotMeasure, match="pod@two sent 2 of at least 3 probes"):
         settle([path(ok(), ok(), ok(), least=3), path(ok(), ok(), node="two", least=3)])
     assert [event.conforming for event in probed(events)] == [True, False]
 

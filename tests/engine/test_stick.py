@@ -181,7 +181,7 @@ def test_a_client_that_was_silent_for_too_long_was_not_measured(vantage):
 
 
 def test_too_few_connections_are_none(vantage):
-    with pytest.raises(CannotMeasure, match="made 3 of at least 5"):
+    with pytest.raises(CannotMeasure, match="sent 3 of at least 5"):
         stick(vantage(lambda _: SeriesResult((Probe(ok(), 0.1),) * 3, 0.1)))
     with pytest.raises(CannotMeasure, match="sent no probe"):
         stick(vantage(lambda _: SeriesResult((), 0.1)))
@@ -265,7 +265,7 @@ def test_clients_that_are_not_answered_were_not_let_go(vantage, context):
 
 def test_too_few_clients_prove_nothing(vantage):
     one = vantage([ok("b")])
-    with pytest.raises(CannotMeasure, match=r"too few tries .*: 14 clients at 4 endpoints"):
+    with pytest.raises(CannotMeasure, match=r"too few attempts .*: 14 clients at 4 endpoints"):
         to_leave_endpoint([one], MANY[:14], after=3.0, kept=kept_at("a", one), endpoints=4)
     assert one.asked == []
     to_leave_endpoint([one], MANY[:15], after=3.0, kept=kept_at("a", one), endpoints=4)
@@ -375,7 +375,7 @@ def test_a_health_check_that_does_not_follow_is_given_no_other_series(vantage, c
 
 
 def test_too_few_requests_are_none(vantage):
-    with pytest.raises(CannotMeasure, match="made 3 of at least 5"):
+    with pytest.raises(CannotMeasure, match="sent 3 of at least 5"):
         check_health(vantage(lambda _: SeriesResult((Probe(GOOD, 0.1),) * 3, 0.1)))
     with pytest.raises(CannotMeasure, match="sent no probe"):
         check_health(vantage(lambda _: SeriesResult((), 0.1)))

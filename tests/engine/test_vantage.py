@@ -65,7 +65,7 @@ def test_many_vantages_at_the_same_time(wire, context):
 
 
 def test_a_group_that_the_cluster_does_not_allow():
-    with pytest.raises(Unsupported, match="host network"):
+    with pytest.raises(Unsupported, match="hostNetwork"):
         list(VantageGroup((), "pods with hostNetwork are not allowed"))
 
 

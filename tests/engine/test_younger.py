@@ -182,7 +182,7 @@ def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
         f"{blind.vantage.name} does not reach a Service that was created after"
     )
     assert f"{host}:" in error.value.message and error.value.message.endswith(": refused")
-    assert "as it was before" in error.value.remedy
+    assert "the state before the change" in error.value.remedy
     assert good.failures == blind.failures == []
     # for as long as a change may take
     assert 29 < clock.now - begun < 32

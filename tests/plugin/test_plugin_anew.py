@@ -98,7 +98,7 @@ def test_fixtures_of_others_cannot_be_made_anew(project: Project) -> None:
 
 
 def test_what_cannot_be_as_it_was_stays_an_error(project: Project) -> None:
-    project.fake(renew='return "Service a/web did not go"')
+    project.fake(renew='return "the deletion of Service a/web did not finish"')
     assert run(project, 3) == 1
     assert project.verdicts["demo.one"] == "error"
     assert told(project) == ["not measured again: the deletion of Service a/web did not finish"]

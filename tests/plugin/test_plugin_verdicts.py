@@ -37,7 +37,7 @@ def test_a_run_in_which_all_core_checks_pass_conforms(project: Project) -> None:
     result.stdout.fnmatch_lines(
         [
             "target fake: Kubernetes v1.36.2, 2 nodes, 1 check",
-            "world ready in 0.1 s: 2 pods, 1 vantages",
+            "world ready in 0.1 s: 2 pods, 1 vantage",
             "* demo.passes  0.0? s",
             "conformant: 1 passed in *",
             "report: */reports/latest/report.json",
