@@ -14,6 +14,7 @@ from kubereach.expect.evidence import Path
 from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.settling import CHANGED, Settling
+from kubereach.vantage.vantage import StreamBroke
 
 YOUNGER = replace(ADDRESS, host="10.96.7.7", port=8080, family=6)
 PORT = 32000
@@ -188,6 +189,14 @@ def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
     assert 29 < clock.now - begun < 32
     assert blind.converged == 0.5
     assert blind.result.backends == {"a": 1}
+
+
+@pytest.mark.usefixtures("made")
+def test_a_stream_that_breaks_says_nothing_of_it(path):
+    """It is not the younger Service that does not answer: the check may be measured again."""
+    broke = StreamBroke("the stream to pod@one broke")
+    with pytest.raises(StreamBroke):
+        await_younger([path("a", script=lambda _: SeriesResult.lost(broke))])
 
 
 @pytest.mark.usefixtures("made")

@@ -14,7 +14,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.verdicts": ("test_verdicts.py",),
     "kubereach.features": ("test_features.py",),
     "kubereach.tally": ("test_verdicts.py",),
-    "kubereach.expect.evidence": ("test_settle.py",),
+    "kubereach.expect.evidence": ("test_settle.py", "test_both_told.py"),
     "kubereach.expect.converge": ("test_converge.py",),
     "kubereach.expect.hold": ("test_held.py",),
     "kubereach.expect.younger": ("test_younger.py",),
