@@ -14,7 +14,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.model.verdicts": ("test_verdicts.py",),
     "kubereach.kube.detection": ("test_features.py",),
     "kubereach.model.tally": ("test_verdicts.py",),
-    "kubereach.expect.settle": ("test_settle.py",),
+    "kubereach.expect.settle": ("test_settle.py", "test_both_told.py"),
     "kubereach.expect.converge": ("test_converge.py",),
     "kubereach.expect.hold": ("test_held.py",),
     "kubereach.expect.younger": ("test_younger.py",),
