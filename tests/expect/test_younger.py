@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from bench import NONCE
+from backends import NONCE
 from staged import ADDRESS, Staged, ok
 
 from kubereach.expect.younger import await_younger, proves_nothing, remember
