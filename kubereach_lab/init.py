@@ -90,7 +90,7 @@ def _refuse(control: socket.socket, error: OSError) -> None:
             if Path("/proc/sys", knob).read_text().strip() != value:
                 remedy = f"run it as root, or allow them: sysctl -w {knob.replace('/', '.')}={value}"
     reason = "the limit on their number is reached" if error.errno == errno.ENOSPC else error.strerror
-    message = f"this machine does not let us make user and network namespaces ({reason})"
+    message = f"this machine does not allow user and network namespaces ({reason})"
     _fail(control, message, remedy)
 
 

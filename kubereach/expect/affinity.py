@@ -103,8 +103,8 @@ def _judge(path: Path, right: bool, kept: Stuck | None, pause: float) -> None:
     # a probe that is not answered makes the client silent too, but that is not its machine's fault
     if pause and longest > 2 * pause and not lost:
         path.unmeasured = CannotMeasure(
-            f"{path.vantage.name} was to connect every {pause:g} s and was silent for {longest:.1f} s",
-            "Its machine is too busy.",
+            f"{path.vantage.name} should have connected every {pause:g} s but paused for {longest:.1f} s",
+            "Its node is overloaded: check its load.",
         )
         return
     before = _before(path, kept)
@@ -145,13 +145,13 @@ def to_leave_endpoint(
     if lingering and all(proxy is not None and proxy.ipvs for proxy in lingering):
         settle(all_paths)
         raise Unsupported(
-            f"{lingering[0]}: IPVS lets a client go only when it has forgotten the client's last connection too, two "
-            "minutes after that was closed (kubernetes #89358)"
+            f"{lingering[0]}: IPVS keeps session affinity until the client's last connection has "
+            "expired, two minutes after it was closed (kubernetes #89358)"
         )
     if all_stayed:
         all_paths[0].fail(
-            f"some of {len(all_paths)} clients at another endpoint after {after:g} s of silence",
-            "every one of them at the endpoint that it had",
+            f"at least one of {len(all_paths)} clients on another endpoint after {after:g} s idle",
+            "all stayed on their endpoints",
             miss=SPREAD,
         )
     settle(all_paths)
@@ -173,8 +173,8 @@ def to_spread_clients(vantages: Sequence[Vantage], kept: Stuck, *, endpoints: in
     failures = []
     for clients in crowded.values():
         if all(len({kept[client, address] for client in clients}) == 1 for address in addresses):
-            expected = f"{len(clients)} clients of one node at endpoints of their own"
-            got = f"each of {len(addresses)} Services has them all at one"
+            expected = f"{len(clients)} clients on one node on different endpoints"
+            got = f"the same endpoint for all of them at each of {len(addresses)} Services"
             failures.append(Failure(", ".join(clients), addresses[0], expected, got))
     if failures:
         raise NotConforming(failures)
@@ -192,4 +192,4 @@ def tries(endpoints: int, clients: int, nodes: int = 1) -> int:
 def _enough(chance: float, what: str) -> None:
     """Raise `CannotMeasure` where a failure might be luck."""
     if chance > _FALSE_ALARM:
-        raise CannotMeasure(f"too few tries to tell affinity from luck ({chance:.1e}): {what}")
+        raise CannotMeasure(f"too few attempts to distinguish affinity from chance ({chance:.1e}): {what}")

@@ -49,13 +49,14 @@ def to_be_balanced(
         pod, number = max(shares.items(), key=lambda item: abs(item[1] / total - even))
         if abs(number / total - even) > margin:
             all_paths[0].fail(
-                f"each of {len(backends)} endpoints to get {even:.0%} of {total} requests, {margin:.0%} more or less",
+                f"{even:.0%} of {total} requests for each of {len(backends)} endpoints, plus or minus "
+                f"{margin:.0%}",
                 f"{pod} got {number / total:.0%}",
                 words,
                 miss=SHARE,
             )
     elif not any(path.unmeasured for path in all_paths):
-        all_paths[0].fail(f"answers of {', '.join(sorted(backends))}", "none")
+        all_paths[0].fail(f"answers from {', '.join(sorted(backends))}", "none")
     settle(all_paths)
 
 

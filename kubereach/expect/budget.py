@@ -47,7 +47,7 @@ def over_budget(probed: Sequence[Probed], seconds: float) -> list[Failure]:
         Failure(
             path.vantage,
             path.address,
-            f"{path.change}: obeyed within {seconds:g} s",
+            f"{path.change}: effective within {seconds:g} s",
             f"after {path.converged:.1f} s",
             layer=DNS if path.way == "dns" else layer,
         )

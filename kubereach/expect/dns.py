@@ -109,14 +109,14 @@ def _wrong(
 ) -> None:
     expected = f"{query}: {query.rcode}, " + ("no records" if not wanted else f"exactly {names(wanted)}")
     if query.truncated:
-        expected = f"{query}: an answer that is marked as truncated"
+        expected = f"{query}: an answer with the TC bit (truncated)"
     if found is None:
         why = f"{answer.detail}" if answer.outcome not in (OK, TIMEOUT, LOCAL) else ""
         path.fail(expected, in_words(path.result.outcomes), *([why] if why else []), miss=miss_of(answer))
         return
     got = found.rcode + (", truncated" if found.truncated else "") + f", {names(found.records)}"
     if found.repeated:
-        got += ", some of them twice"
+        got += ", some of them duplicated"
     path.fail(expected, got, *difference(wanted, found.records), miss=RECORDS)
 
 
@@ -153,9 +153,9 @@ def to_report_records(vantages: Sequence[Vantage], query: Query, *, by: Server, 
             path.fail(f"{query}: records", in_words(path.result.outcomes))
             continue
         ttl = max(found.ttl for found in right)
-        lines.add(f"{query}: {names(right[0].records)}, to be kept for {ttl} s")
+        lines.add(f"{query}: {names(right[0].records)}, TTL {ttl} s")
         if longest and ttl > longest:
-            path.fail(f"{query}: to be kept for at most {longest} s", f"for {ttl} s")
+            path.fail(f"{query}: a TTL of at most {longest} s", f"TTL {ttl} s")
     for line in sorted(lines):
         add_note(vantages[0], line)
     settle(all_paths)

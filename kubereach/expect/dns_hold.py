@@ -101,5 +101,5 @@ def difference(wanted: frozenset[str], got: frozenset[str]) -> list[str]:
     if wanted - got:
         lines.append(f"missing: {names(wanted - got)}")
     if got - wanted:
-        lines.append(f"too many: {names(got - wanted)}")
+        lines.append(f"unexpected: {names(got - wanted)}")
     return lines

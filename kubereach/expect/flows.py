@@ -60,17 +60,17 @@ def to_keep_reaching(
         path.result, path.least = result, least_connections(path, lasted)
         foreign = result.backends.keys() - set(backends) if backends is not None else set()
         if backends is not None and foreign:
-            got = f"answers of {', '.join(sorted(foreign))}"
-            path.fail(f"answers of {', '.join(sorted(backends))}", got, miss=BACKENDS)
+            got = f"answers from {', '.join(sorted(foreign))}"
+            path.fail(f"answers from {', '.join(sorted(backends))}", got, miss=BACKENDS)
         lost = [p for p in result.probes if p.answer.outcome != OK or p.retransmits]
         if not was_measured(path):
             continue
         slowest = path.vantage.context.followed
         if lost and drain is not None and slowest > drain:
             path.unmeasured = CannotMeasure(
-                f"{len(lost)} connections were lost while pods waited {drain:g} s before they ended, and a change "
-                f"took {slowest:.1f} s to be followed: the service proxies may not have known in time",
-                "Run it again: the wait is three times the slowest change that the run has seen before.",
+                f"{len(lost)} connections were lost; terminating pods waited {drain:g} s, but service "
+                f"proxies took up to {slowest:.1f} s to follow a change",
+                "Run it again: pods wait three times as long as the slowest change of the run so far.",
             )
         elif lost:
             path.fail(
@@ -111,25 +111,26 @@ def _idle(path: Path, lasted: float) -> CannotMeasure | None:
     if pause <= limit:
         return None
     return CannotMeasure(
-        f"{path.vantage.name} made no connection to {path.address} for {pause:.1f} s while it was to make many",
-        "Its prober had no turn: look at the load of its node.",
+        f"{path.vantage.name} made no connection to {path.address} for {pause:.1f} s, though it "
+        "should make many",
+        "Its prober was not scheduled: check the load of its node.",
     )
 
 
 def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
     found: dict[str, int] = {}
     for probe in probes:
-        word = probe.answer.outcome if probe.answer.outcome != OK else "sent again"
+        word = probe.answer.outcome if probe.answer.outcome != OK else "retransmitted"
         found[word] = found.get(word, 0) + 1
     return found
 
 
 def _when(probe: Probe, result: SeriesResult) -> str:
     answer = probe.answer
-    what = f"a packet was sent again ({probe.retransmits} times; {result.how_counted})"
+    what = f"{probe.retransmits} retransmissions ({result.how_counted})"
     if answer.outcome != OK:
         what = f"{WORDS.get(answer.outcome, answer.outcome)} {answer.detail}".strip()
-    return f"the first {probe.at:.2f} s after the beginning: {what}"
+    return f"the first one {probe.at:.2f} s after the start: {what}"
 
 
 def _endless(series: Series) -> Series:
@@ -151,7 +152,7 @@ class Flow:
     def _series(self, path: Path) -> Series:
         address = path.address
         if address.kind not in ("tcp", "udp"):
-            raise CannotMeasure(f"a flow needs a port that echoes lines or datagrams, not {address}")
+            raise CannotMeasure(f"a flow needs an address that echoes lines or datagrams, {address} does not")
         return Series(
             "flow",
             address.host,
@@ -203,7 +204,7 @@ class Flow:
                 tail = SeriesResult(last, 0.0)
                 path.fail(
                     f"answered by {', '.join(sorted(pods))} within {settings.converge_deadline:.0f} s",
-                    f"at last {in_words(tail.outcomes)}",
+                    f"the last ones: {in_words(tail.outcomes)}",
                     _ping(last[-1]),
                     miss=FLOW,
                 )
@@ -227,7 +228,7 @@ class Flow:
             answered = [p for p in last if p.answer.outcome == OK]
             if answered:
                 path.fail(
-                    "no answer any more", f"still answered by {answered[-1].answer.pod}", _ping(answered[-1])
+                    "no more answers", f"still answered by {answered[-1].answer.pod}", _ping(answered[-1])
                 )
             elif not result.outcomes[OK]:
                 path.fail("answers before the change", in_words(result.outcomes), _ping(last[-1]))
@@ -250,7 +251,7 @@ class Flow:
 def _ping(probe: Probe) -> str:
     answer = probe.answer
     what = f"answered by {answer.pod}" if answer.outcome == OK else WORDS.get(answer.outcome, answer.outcome)
-    return f"{probe.at:.1f} s after its beginning: {what} {answer.detail}".rstrip()
+    return f"{probe.at:.1f} s after its start: {what} {answer.detail}".rstrip()
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) ->
         )
         path.series, path.result, path.least = series, run_each([(path.vantage, series)])[0], count
         if was_measured(path) and path.result.outcomes[OK] != count:
-            path.fail(f"all of {count} connections at once answered", in_words(path.result.outcomes))
+            path.fail(f"answers to all of {count} simultaneous connections", in_words(path.result.outcomes))
     settle(all_paths)
 
 
@@ -54,7 +54,9 @@ def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None
     for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
         if was_measured(path) and result.outcomes[OK] != 1:
-            path.fail(f"{size} bytes up and down", in_words(result.outcomes), result.probes[0].answer.detail)
+            path.fail(
+                f"{size} bytes in both directions", in_words(result.outcomes), result.probes[0].answer.detail
+            )
     settle(all_paths)
 
 
@@ -69,7 +71,7 @@ def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
     measured = [path for path in reached if not path.unmeasured]
     losing = [path for path in measured if path.result.outcomes[OK] != len(path.result.probes)]
     for path, largest in zip(losing, _largest(losing), strict=True):
-        path.fail(f"datagrams of {size} bytes answered", in_words(path.result.outcomes), largest)
+        path.fail(f"answers to datagrams of {size} bytes", in_words(path.result.outcomes), largest)
     settle(all_paths)
 
 
@@ -87,10 +89,12 @@ def _largest(all_paths: Sequence[Path]) -> list[str]:
 def _up_to(results: Sequence[SeriesResult]) -> str:
     passed = [size for size, result in zip(_SIZES, results, strict=True) if result.outcomes[OK]]
     if not passed:
-        return f"not even datagrams of {_SIZES[0]} bytes are answered"
+        return f"no answer to datagrams, not even of {_SIZES[0]} bytes"
     lost = [size for size in _SIZES if size > max(passed)]
-    beyond = f", of {lost[0]} bytes are not" if lost else "; only those of several packets are not"
-    return f"datagrams of up to {max(passed)} bytes are answered{beyond}"
+    beyond = (
+        f", but not to datagrams of {lost[0]} bytes" if lost else "; only fragmented datagrams get no answer"
+    )
+    return f"answers to datagrams of up to {max(passed)} bytes{beyond}"
 
 
 def _reached(all_paths: Sequence[Path]) -> list[Path]:

@@ -86,7 +86,7 @@ class Middleboxes:
 def note(path: Path, answer: Answer) -> None:
     """Tell of the middlebox, once for each vantage of the run."""
     vantage = path.vantage
-    text = f"a middlebox answers for addresses that nobody has, from {vantage.name}: {words(answer)}"
+    text = f"a middlebox answers for unassigned addresses, probed from {vantage.name}: {words(answer)}"
     if vantage.context.middleboxes.setdefault(vantage.name, text) is text:
         add_note(vantage, text)
 

@@ -66,7 +66,8 @@ def _refused_at_connect(path: Path, result: SeriesResult) -> bool:
     if proxy is None or not proxy.at_connect:
         return False
     path.note = (
-        f"{path.vantage.name}: connect() gives {', '.join(sorted(errnos))}, which is how {proxy} refuses"
+        f"{path.vantage.name}: connect() returns {', '.join(sorted(errnos))}, which is how "
+        f"{proxy} rejects connections"
     )
     return True
 
@@ -201,13 +202,15 @@ def negative(
             if why := _too_short(path, path.vantage.context.settings.connect_timeout, after):
                 path.unmeasured = CannotMeasure(
                     f"{path.vantage.name} -> {path.address}: {why}",
-                    "The machines had too much to do to tell silence from an answer that comes late.",
+                    "The nodes were too loaded to distinguish silence from a late answer: run it again with "
+                    "less load.",
                 )
     settle([path for path in all_paths if id(path) not in hidden])
     if hidden:
         raise CannotMeasure(
-            f"a middlebox answers, as it does for addresses that nobody has: {'; '.join(hidden.values())}",
-            "Keep the network's transparent proxy from the cluster's own addresses: it hides what becomes of them.",
+            f"a middlebox answers, as it does for unassigned addresses: {'; '.join(hidden.values())}",
+            "Exempt the cluster's addresses from the network's transparent proxy: it hides whether "
+            "they answer.",
         )
 
 
@@ -220,8 +223,8 @@ def _too_short(path: Path, waited: float, after: float) -> str:
     if not path.result.outcomes[TIMEOUT] or max(after, late) <= waited:
         return ""
     return (
-        f"no answer within {waited:.1f} s, but those that must come took up to {after:.1f} s, and timers of backends "
-        f"fired up to {late:.1f} s late"
+        f"no answer within {waited:.1f} s, but answers of the control took up to {after:.1f} s, "
+        f"and timers of backends fired up to {late:.1f} s late"
     )
 
 
@@ -236,7 +239,8 @@ def _judge(path: Path, conforming: frozenset[str]) -> None:
             continue
         if answer.outcome not in ANSWERED | UNANSWERED:
             path.unmeasured = CannotMeasure(
-                f"{path.vantage.name} could not try {path.address}: {in_words(path.result.outcomes)} {answer.detail}"
+                f"{path.vantage.name} could not probe {path.address}: {in_words(path.result.outcomes)} "
+                f"{answer.detail}"
             )
             return
         who = f"answered by pod {answer.pod}" if answer.pod else answer.detail
@@ -264,6 +268,7 @@ def _control(vantages: Sequence[Vantage], control: Where, when: str) -> float:
         path = late[0]
         raise CannotMeasure(
             f"the control just {when} failed: {path.vantage.name} -> {path.address}: {in_words(path.result.outcomes)}",
-            "A path that must work does not, so that silence elsewhere proves nothing; see the checks of that path.",
+            "The control path must work; without it, silence on other paths proves nothing. See the "
+            "checks of that path.",
         )
     return max(latency for path in all_paths for latency in path.result.latencies)

@@ -28,5 +28,5 @@ def to_reach_other_nodes(vantages: Sequence[Vantage], where: Mapping[str, Sequen
         chosen = [others[(start + i) % len(others)] for i in range(min(SAMPLE, len(others)))]
         all_paths += [Path(vantage, address) for name in chosen for address in where[name]]
     if not all_paths:
-        raise CannotMeasure("there is no other node that could be reached")
+        raise CannotMeasure("the cluster has no other reachable node")
     over(all_paths)

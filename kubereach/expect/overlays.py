@@ -36,12 +36,12 @@ def cases_of(world: World) -> Iterator[list[Case]]:
     Raises `Unsupported` without a provider, or when no case is left, and `UsageError` for a malformed overlay.
     """
     if not world.context.settings.lb_provider:
-        raise Unsupported(f"no provider is named: --lb-provider {'|'.join(providers(world))}")
+        raise Unsupported(f"no provider given: --lb-provider {'|'.join(providers(world))}")
     with free_address(world) as free:
         found = read(world, free=free)
         for case in found:
             if case.missing:
-                add_note(world, f"{case.name} is left out: it needs --lb-value {', '.join(case.missing)}")
+                add_note(world, f"{case.name} was skipped: it needs --lb-value {', '.join(case.missing)}")
         if all(case.missing for case in found):
             lacking = sorted({value for case in found for value in case.missing})
             raise Unsupported(f"every case of the overlay needs values: {', '.join(lacking)}")
@@ -50,8 +50,9 @@ def cases_of(world: World) -> Iterator[list[Case]]:
         if not any(case.outcome in JUDGED for case in cases):
             names = ", ".join(case.name for case in cases)
             raise Unsupported(
-                f"the load balancers of {names} answer, as they would without the annotations: nothing was judged",
-                "Give the --lb-value that the overlay's other cases need.",
+                f"the load balancers of {names} answer, as they would without the annotations: no "
+                "annotation was checked",
+                "Add the --lb-value of the overlay's other cases.",
             )
 
 
@@ -79,6 +80,6 @@ def must_show(case: Case, service: Service, inside: VantageGroup, outside: Vanta
     judged = (
         ""
         if case.outcome in JUDGED
-        else ", which answers; what the annotation did is not to be seen from here"
+        else ", which answers; kubereach cannot observe the effect of the annotation"
     )
     add_note(inside[0], f"{case.name}: {given}{judged}")

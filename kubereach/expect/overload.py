@@ -108,8 +108,8 @@ def _timeout(path: Path) -> float:
 def not_measured(path: Path, why: str) -> CannotMeasure:
     """The error of a path that an overloaded machine could not measure."""
     failure = path.failures[0]
-    here = f"load average here {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors"
+    here = f"load average of this machine {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors"
     return CannotMeasure(
         f"{failure.vantage} -> {failure.address}: expected {failure.expected}, got {failure.got}, but {why} ({here})",
-        "The machine had too much to do to tell a slow answer from a lost one: run it again when there is less to do.",
+        "The node was too loaded to distinguish a slow answer from a lost one: run it again with less load.",
     )

@@ -33,9 +33,7 @@ def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, obj
     }
     unknown = [name for name, mode in found.items() if not mode]
     if len(unknown) == len(found):
-        raise Unsupported(
-            f"nothing answers at port {MODE_PORT} of localhost, and no pod of a known service proxy is there"
-        )
+        raise Unsupported(f"no answer on port {MODE_PORT} of localhost, and no pod of a known service proxy")
     judged(len(found) - len(unknown))
     words = ", ".join(f"{name} {mode or 'unknown'}" for name, mode in found.items())
     kinds = set(found.values())
@@ -43,7 +41,7 @@ def to_have_one_proxy_mode(vantages: Sequence[Vantage], others: Mapping[str, obj
     if len(kinds) > 1:
         usual = Counter(found.values()).most_common(1)[0][0]
         odd = [vantage for vantage in vantages if found[vantage.name] != usual]
-        finding = _finding("it has another mode than elsewhere", odd, words)
+        finding = _finding("its mode differs from that of other nodes", odd, words)
         raise NotConforming(
             [Failure("nodes", "service proxy", "the same mode on every node", words, finding=finding)]
         )
@@ -54,14 +52,14 @@ def to_have_healthy_proxies(vantages: Sequence[Vantage], cluster: Cluster) -> No
     hosts = {vantage: cluster.node(vantage.node).address for vantage in vantages}
     answers = _ask(vantages, hosts, HEALTH_PORT, "/healthz")
     if not any(answer.outcome == OK for answer in answers.values()):
-        raise Unsupported(f"nothing answers at port {HEALTH_PORT} of any node: there is no kube-proxy")
+        raise Unsupported(f"no node answers on port {HEALTH_PORT}: the cluster has no kube-proxy")
     judged(len(answers), len(answers))
     failures = []
     for vantage, answer in answers.items():
         got = f"status {answer.detail}" if answer.outcome == OK else in_words({answer.outcome: 1})
         if got != "status 200":
             where = f"http://{hosts[vantage]}:{HEALTH_PORT}/healthz"
-            finding = _finding("it says that it is not healthy", [vantage], f"{where}: {got}")
+            finding = _finding("it reports itself as unhealthy", [vantage], f"{where}: {got}")
             failures.append(Failure(vantage.name, where, "status 200", got, finding=finding))
     if failures:
         raise NotConforming(failures)

@@ -234,7 +234,11 @@ def _misses(
         misses.append(Failure(path.vantage.name, str(path.address), expected, got, lines, word))
 
     if result.outcomes[OK] < len(result.probes):
-        cut = "" if len(result.probes) >= length else f" (ended after {len(result.probes)} of {length})"
+        cut = (
+            ""
+            if len(result.probes) >= length
+            else f" (stopped after {len(result.probes)} of {length} probes)"
+        )
         miss(missed.LOST, f"{length} answers in a row", in_words(result.outcomes) + cut, *evidence)
     again = [probe for probe in result.probes if probe.retransmits]
     if again:
@@ -246,19 +250,19 @@ def _misses(
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if wanted is not None:
-        all_paths = frozenset(result.backends)
-        if all_paths - wanted:
-            got = f"answers of {names(all_paths - wanted)} too"
-            miss(missed.BACKENDS, f"answers of {names(wanted)} only", got, *evidence)
-        if every and wanted - all_paths and result.outcomes[OK] >= length:
-            expected = f"every one of {names(wanted)} to answer"
-            miss(missed.MISSING, expected, f"none of {names(wanted - all_paths)}", *evidence)
+        answering = frozenset(result.backends)
+        if answering - wanted:
+            got = f"also answers from {names(answering - wanted)}"
+            miss(missed.BACKENDS, f"answers only from {names(wanted)}", got, *evidence)
+        if every and wanted - answering and result.outcomes[OK] >= length:
+            expected = f"answers from each of {names(wanted)}"
+            miss(missed.MISSING, expected, f"none from {names(wanted - answering)}", *evidence)
     targets = dict(path.address.targets)
     answers = [probe.answer for probe in result.probes if probe.answer.outcome == OK]
     astray = Counter(f"{a.pod} on {a.port}" for a in answers if a.port != targets.get(a.pod, a.port))
     if astray:
         ports = [f"{pod} on {number}" for pod, number in path.address.targets]
-        miss(missed.PORT, f"the target port to be hit: {names(ports)}", _shares(astray))
+        miss(missed.PORT, f"connections to the target port: {names(ports)}", _shares(astray))
     if source is not None:
         clients = Counter(
             answer.client
@@ -267,7 +271,12 @@ def _misses(
         )
         if clients:
             own = (path.vantage.address or "the client's own address") if source == OWN else source
-            miss(missed.SOURCE, f"the backend to see {own}", f"it saw {_shares(clients)}", *evidence)
+            miss(
+                missed.SOURCE,
+                f"the backend sees {own} as source IP",
+                f"source IP {_shares(clients)}",
+                *evidence,
+            )
     return misses
 
 
@@ -294,7 +303,7 @@ def _second_opinions(all_paths: Sequence[Path], context: RunContext) -> None:
             )
             if complaint:
                 path.fail(
-                    "an ordinary HTTP client to get an answer",
+                    "an answer to an ordinary HTTP client",
                     complaint,
-                    "kubereach's own prober did get one",
+                    "kubereach's own prober got an answer",
                 )

@@ -48,7 +48,7 @@ def not_to_be_configured(vantages: Sequence[Vantage], *, search: str) -> None:
     for vantage in vantages:
         found = ResolvConf.parse(vantage.read_file("/etc/resolv.conf"))
         if not found.nameservers or search in found.search:
-            expected = f"the node's name servers, and no search for {search}"
+            expected = f"the node's name servers, and no search domain {search}"
             where = f"{vantage.pod} /etc/resolv.conf" if vantage.pod else "/etc/resolv.conf"
             failures.append(Failure(vantage.name, where, expected, _conf(found), layer=NODE))
     if failures:

@@ -122,9 +122,11 @@ def not_resolve(
     )
     for path in all_paths:
         for answer in wrong_ones(path, lambda _, answer: answer.outcome in accepted)[:1]:
-            found = f"it is {answer.detail} here" if answer.outcome == OK else answer.detail
+            found = f"it resolves to {answer.detail}" if answer.outcome == OK else answer.detail
             evidence = [found] if found else []
-            path.fail("no such name", in_words(path.result.outcomes), *evidence, miss=miss_of(answer))
+            path.fail(
+                "no such name (NXDOMAIN)", in_words(path.result.outcomes), *evidence, miss=miss_of(answer)
+            )
     control_after(all_paths, lambda: _control(vantages, control, "after"))
     settle(all_paths)
 
@@ -141,8 +143,9 @@ def _control(vantages: Sequence[Vantage], name: str, when: str) -> None:
         measurable(path)
         if result.outcomes[OK] != len(result.probes):
             raise CannotMeasure(
-                f"the control just {when} failed: {path.vantage.name} resolves {name}: {in_words(result.outcomes)}",
-                "Its resolver does not work at all, so that a name it does not find proves nothing.",
+                f"the control just {when} failed: {path.vantage.name} resolves {name}: "
+                f"{in_words(result.outcomes)}",
+                "The resolver does not work at all, so that a name without records proves nothing.",
             )
 
 
@@ -163,7 +166,7 @@ def to_find(vantages: Sequence[Vantage], name: str) -> None:
         if path.failures or path.unmeasured:
             continue
         addresses = frozenset(a for probe in path.result.probes for a in probe.answer.detail.split())
-        add_note(path.vantage, f"{path.vantage.name}: {name} is {names(addresses)}")
+        add_note(path.vantage, f"{path.vantage.name}: {name} resolves to {names(addresses)}")
     settle(all_paths)
 
 

@@ -27,8 +27,8 @@ def to_have_a_route(vantages: Sequence[Vantage], where: Where) -> None:
         answers = [probe.answer for probe in result.probes]
         if all(a.outcome == UNREACHABLE and a.at_connect == "ENETUNREACH" for a in answers):
             raise Unsupported(
-                f"{path.vantage.name} has no route to {path.address.host}: no packet leaves its machine",
-                "See `ip route get` there; a default route is enough.",
+                f"{path.vantage.name} has no route to {path.address.host}: no packet leaves its node",
+                "Run `ip route get` there; a default route is enough.",
             )
 
 
@@ -46,5 +46,5 @@ def to_hear_a_name_server(vantages: Sequence[Vantage]) -> None:
         if not spoken & {OK, NODATA, NXDOMAIN, SERVFAIL, PROTOCOL}:
             raise Unsupported(
                 f"no name server of {vantage.name} answers: {', '.join(servers) or 'it has none'}",
-                "A name that is not found there proves nothing.",
+                "Without a working name server, a name without records proves nothing.",
             )

@@ -25,7 +25,7 @@ def to_speak_sctp(backends: Sequence[Vantage], port: int) -> None:
         measurable(path)
         if not result.outcomes[OK]:
             raise Unsupported(
-                f"{path.vantage.name} does not serve SCTP even to itself: {in_words(result.outcomes)}",
-                "Its node's kernel needs the module sctp.",
+                f"{path.vantage.name} cannot connect to itself over SCTP: {in_words(result.outcomes)}",
+                "Load the kernel module sctp on its node.",
                 feature=SCTP,
             )

@@ -73,20 +73,20 @@ def measurable(path: Path) -> None:
         raise path.result.error
     if not path.result.probes:
         raise CannotMeasure(
-            f"{path.vantage.name} made no probe of {path.address}",
-            "Its prober had no turn: look at the load of its node.",
+            f"{path.vantage.name} sent no probe to {path.address}",
+            "Its prober was not scheduled: check the load of its node.",
         )
     for probe in path.result.probes:
         if probe.answer.outcome == LOCAL:
             if path.address.kind == "sctp" and probe.answer.detail.lower().endswith(_NO_PROTOCOL):
                 raise Unsupported(
-                    f"the kernel of {path.vantage.name} has no SCTP: {probe.answer.detail}",
-                    "Load the kernel's module sctp on every node.",
+                    f"the kernel of {path.vantage.name} lacks SCTP: {probe.answer.detail}",
+                    "Load the kernel module sctp on every node.",
                     feature=SCTP,
                 )
             raise CannotMeasure(
                 f"{path.vantage.name} could not probe {path.address}: {probe.answer.detail}",
-                "The vantage's machine has run out of something: ports, file descriptors or memory.",
+                "The node of the vantage has run out of ports, file descriptors or memory.",
             )
 
 
@@ -117,9 +117,7 @@ def control_after(all_paths: Sequence[Path], control: Callable[[], _Result]) -> 
 
 def _tell_besides(path: Path, error: KubereachError) -> None:
     """Put into the report what could not be measured beside something that failed."""
-    path.vantage.context.bus.emit(
-        Note(current_check.get(), f"could not be measured besides: {error.message}")
-    )
+    path.vantage.context.bus.emit(Note(current_check.get(), f"also not measured: {error.message}"))
 
 
 def settle(all_paths: Sequence[Path]) -> None:
@@ -173,8 +171,9 @@ def settle(all_paths: Sequence[Path]) -> None:
 
 def _too_few(path: Path) -> KubereachError:
     return CannotMeasure(
-        f"{path.vantage.name} made {len(path.result.probes)} of at least {path.least} probes of {path.address}",
-        "Its prober had too few turns: look at the load of its node.",
+        f"{path.vantage.name} sent {len(path.result.probes)} of at least {path.least} probes to "
+        f"{path.address}",
+        "Its prober was rarely scheduled: check the load of its node.",
     )
 
 

@@ -50,8 +50,8 @@ def _words(path: Path, errors: int, in_flight: int) -> str:
     # how busy the places for probes were: near 1 the prober, or what it probes, could take no more
     busy = sum(probe.seconds for probe in result.probes) / max(result.seconds * in_flight, 1e-6)
     again = sum(probe.retransmits for probe in result.probes)
-    traffic = f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {again} packets sent again"
-    saturation = f"saturation {min(busy, 1.0):.0%} of {in_flight} at a time"
+    traffic = f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {again} retransmissions"
+    saturation = f"saturation {min(busy, 1.0):.0%} of {in_flight} concurrent requests"
     if len(result.latencies) < 2:
         return f"{traffic}, {saturation}"
     cuts = statistics.quantiles(result.latencies, n=100)

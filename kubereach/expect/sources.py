@@ -32,7 +32,7 @@ def to_report_source(vantages: Sequence[Vantage], where: Where) -> None:
             path.fail(f"{CONVERGED} answers in a row", in_words(path.result.outcomes))
             continue
         clients = frozenset(probe.answer.client for probe in path.result.probes)
-        add_note(path.vantage, f"{path.vantage.name} at {path.address} is seen as {names(clients)}")
+        add_note(path.vantage, f"backends of {path.address} see {path.vantage.name} as {names(clients)}")
     settle(all_paths)
 
 
@@ -53,7 +53,9 @@ def to_agree(vantages: Sequence[Vantage], where: Where) -> None:
         if answered and silent:
             others = names([path.vantage.name for path in answered])
             silent[0].fail(
-                "the same as elsewhere", in_words(silent[0].result.outcomes), f"answers at {others}"
+                "the same as at other vantages",
+                in_words(silent[0].result.outcomes),
+                f"answers at {others}",
             )
         else:
             words = "answers" if answered else any_of(frozenset(found[0].result.outcomes))

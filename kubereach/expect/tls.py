@@ -40,7 +40,7 @@ def to_trust(vantages: Sequence[Vantage], where: Where, *, ca: str, within: floa
         wrong = [p.answer for p in path.result.probes if p.answer.outcome != OK]
         if wrong:
             name = path.address.server_name or path.address.host
-            expected = f"a certificate for {name} that the cluster's authority has signed"
+            expected = f"a certificate for {name}, signed by the cluster's certificate authority"
             path.fail(
                 expected, in_words(path.result.outcomes), *([wrong[0].detail] if wrong[0].detail else [])
             )

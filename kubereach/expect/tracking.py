@@ -47,4 +47,4 @@ def to_have_room_for_connections(vantages: Sequence[Vantage]) -> None:
     if failures:
         raise NotConforming(failures)
     if unknown:
-        raise Unsupported(f"connection tracking cannot be seen: {unknown[0]}")
+        raise Unsupported(f"cannot read the conntrack table: {unknown[0]}")

@@ -77,9 +77,9 @@ def _await(all_paths: Sequence[Path], version: int) -> None:
             if younger in late:
                 measurable(younger)
                 raise CannotMeasure(
-                    f"{path.vantage.name} does not reach a Service that was made after the change of {path.address}: "
-                    f"{younger.address}: {in_words(younger.result.outcomes)}",
-                    "What answers may still be as it was before; see the checks of new Services.",
+                    f"{path.vantage.name} does not reach a Service that was created after the change of "
+                    f"{path.address}: {younger.address}: {in_words(younger.result.outcomes)}",
+                    "Answers may still come from the state before the change; see the checks of new Services.",
                 )
             path.converged = max(path.converged, younger.converged)
 

@@ -112,15 +112,17 @@ def clear(api: Api, namespaces: Sequence[str], seconds: float) -> list[str]:
         namespace, _, run = key.partition("/")
         kept = is_kept(obj)
         raise UsageError(
-            f"namespace {namespace} is in use by the run {run}" + (", which was kept" if kept else ""),
-            f"kubereach clean --kept --namespace {namespace} removes it."
+            f"namespace {namespace} is in use by the run {run}"
+            + (", which was kept (--keep)" if kept else ""),
+            f"Run `kubereach clean --kept --namespace {namespace}`."
             if kept
-            else "Wait for its end, or give other namespaces.",
+            else "Wait for its end, or use other namespaces.",
         )
     names = list(dict.fromkeys(key.partition("/")[2] for key in died))
     for run in names:
         if remaining := remove_run(api, namespaces, run, seconds):
             raise CannotMeasure(
-                f"leftovers of run {run} are stuck: {', '.join(remaining)}", "See `kubectl describe` of them."
+                f"leftovers of run {run} are stuck: {', '.join(remaining)}",
+                "See `kubectl describe` of these objects.",
             )
     return names

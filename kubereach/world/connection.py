@@ -22,7 +22,7 @@ from kubereach.world.readiness import Readiness
 
 #: letters that make no words and are hard to confuse, as Kubernetes' own generated names use them
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_NOT_STARTED = "the world has not been started yet"
+_NOT_STARTED = "the world has not been created yet"
 
 
 class Connection:
@@ -54,7 +54,7 @@ class Connection:
     def cluster(self) -> Cluster:
         """Raises `CannotMeasure` before `open`."""
         if self._cluster is None:
-            raise CannotMeasure("the cluster has not been looked at yet")
+            raise CannotMeasure("the run has not read the cluster yet")
         return self._cluster
 
     @cluster.setter

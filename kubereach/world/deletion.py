@@ -66,7 +66,7 @@ def not_removed(left: Sequence[str], seconds: float) -> CannotMeasure:
     """The error of objects that are left after so many seconds, each with the reason."""
     return CannotMeasure(
         f"left in the cluster after {seconds:.0f} s: {', '.join(left)}",
-        "`kubereach clean` removes what can be removed; `kubectl describe` says what keeps the rest.",
+        "Run `kubereach clean`; `kubectl describe` shows what blocks the deletion of the rest.",
     )
 
 

@@ -140,7 +140,7 @@ class Installation:
         if self._settings.keep:
             release(connection.api, self._namespaces.alive)
             return
-        connection.progress("removing what this run made")
+        connection.progress("deleting the run's objects")
         if self._namespaces.given:
             left = remove_run(connection.api, self._namespaces.all, connection.run, limit)
         else:

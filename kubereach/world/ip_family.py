@@ -42,7 +42,7 @@ class InFamily:
         lacking = sorted(pod for pod, ips in found.items() if not ips)
         if lacking:
             where = f"status.podIPs of {', '.join(lacking)}"
-            expected = f"an {self.name} address, as every pod of a Service of both families has to have"
+            expected = f"an {self.name} address, which every pod of a dual-stack Service needs"
             raise NotConforming([Failure("API", where, expected, "none", layer=NETWORK)])
         return frozenset(ip for ips in found.values() for ip in ips)
 

@@ -79,9 +79,9 @@ def must_have(service: Service, address: str) -> None:
         return
     if may_be_ignored:
         raise Unsupported(
-            f"spec.loadBalancerIP is ignored here, as it may be: asked for {address}, got {given}",
-            "Name the provider with --lb-provider, if it has an annotation for it.",
+            f"the cluster ignores spec.loadBalancerIP, which is allowed: requested {address}, got {given}",
+            "If the provider has an annotation for it, name the provider with --lb-provider.",
         )
     where = f"LoadBalancer Service {service.name}"
-    expected = f"the address {address} that it asked for"
+    expected = f"the requested address {address}"
     raise NotConforming([Failure("API", where, expected, given, layer=BALANCER)])

@@ -40,7 +40,7 @@ class SelfBalancer:
                 network = ipaddress.ip_network(text.strip())
             except ValueError as error:
                 raise UsageError(
-                    f"self_load_balancer_range: {error}", "For example 198.51.100.0/24,2001:db8:51::/112."
+                    f"self_load_balancer_range: {error}", "Example: 198.51.100.0/24,2001:db8:51::/112."
                 ) from None
             self._addresses[f"IPv{network.version}"] = _from_anywhere(network)
 
@@ -70,8 +70,8 @@ class SelfBalancer:
         for family in service["spec"].get("ipFamilies") or ["IPv4"]:
             if family not in self._addresses:
                 raise CannotMeasure(
-                    f"no {family} range for load-balancer addresses of our own",
-                    "Name one with --set self_load_balancer_range.",
+                    f"no {family} range for the load-balancer addresses that kubereach assigns",
+                    "Add one with --set self_load_balancer_range.",
                 )
             with self._lock:
                 address = next(self._addresses[family])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubereach.kube.client import Api, ApiError, Object
 
-_ELSE = "Install one (MetalLB, cloud-provider-kind), or see what --self-load-balancer shows."
+_ELSE = "Install one (MetalLB, cloud-provider-kind), or use --self-load-balancer."
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ _CONTROLLERS = (
     _Controller(
         "MetalLB",
         ("metallb",),
-        "Look at its controller's log.",
+        "Check the log of its controller.",
         "/apis/metallb.io/v1beta1/ipaddresspools",
     ),
     _Controller("kube-vip", ("kube-vip",), "Its cloud provider needs a range in the ConfigMap kubevip."),
     _Controller(
         "klipper-lb (ServiceLB)",
         ("svclb-", "klipper-lb"),
-        "It needs a node on which the Service's ports are free.",
+        "It needs a node where the Service's ports are free.",
     ),
     _Controller(
         "Cilium",
         ("cilium-operator",),
-        "LB-IPAM gives addresses of a CiliumLoadBalancerIPPool.",
+        "LB-IPAM assigns addresses from a CiliumLoadBalancerIPPool.",
         "/apis/cilium.io/v2alpha1/ciliumloadbalancerippools",
     ),
     _Controller(
@@ -49,7 +49,7 @@ _CONTROLLERS = (
     _Controller(
         "cloud controller manager",
         ("cloud-controller-manager", "cloud-provider-"),
-        "Look at its log: credentials, quota, or load balancers switched off.",
+        "Check its log: credentials, quota, or disabled load balancers.",
     ),
 )
 
@@ -75,20 +75,20 @@ def diagnose(api: Api) -> Pending:
         if controller.name == "Cilium" and not pools:
             continue  # most clusters with Cilium have their load balancers from somebody else
         ready = sum(_is_running(pod) for pod in mine)
-        words = f"{controller.name} is there: {ready} of {len(mine)} pods running"
+        words = f"{controller.name} is installed: {ready} of {len(mine)} pods running"
         lines.append(words + (f", {pools} address pools" if controller.pools else ""))
         if not ready:
-            remedies.append(f"Its pods do not run: see `kubectl describe pod` of {controller.name}.")
+            remedies.append(f"Its pods are not running: see `kubectl describe pod` of {controller.name}.")
         elif controller.pools and not pools:
-            remedies.append("It has no address pool: give it one.")
+            remedies.append("It has no address pool: create one.")
         else:
             remedies.append(controller.remedy)
     nodes = _items(api, "/api/v1/nodes")
     if not lines and any(str(n["spec"].get("providerID", "")).startswith("kind://") for n in nodes):
-        lines.append("a kind cluster, and no load balancer controller in it")
+        lines.append("the kind cluster has no load balancer controller")
         remedies.append("Start cloud-provider-kind on the machine that runs kind.")
     if not lines:
-        lines.append("no load balancer controller that we know")
+        lines.append("no known load balancer controller")
     return Pending(tuple(lines), " ".join(remedies) or _ELSE)
 
 

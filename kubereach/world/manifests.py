@@ -58,9 +58,7 @@ def render(file: Path, variables: Mapping[str, object], labels: Mapping[str, str
     try:
         text = _template(file.read_text(encoding="utf-8")).render(variables)
     except OSError as error:
-        raise UsageError(
-            f"{file}: {error.strerror}", "Each fixture of a check needs its manifest."
-        ) from error
+        raise UsageError(f"{file}: {error.strerror}", "Each fixture of a check needs a manifest.") from error
     except jinja2.TemplateError as error:
         line = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
         raise UsageError(f"{file}{line}: {error.message}", f"Variables: {', '.join(variables)}.") from error
@@ -119,7 +117,7 @@ def _complete(
     kind = (str(document["apiVersion"]), str(document["kind"]))
     if kind not in KINDS:
         known = ", ".join(sorted(name for _, name in KINDS))
-        raise UsageError(f"{where}: {kind[1]} of {kind[0]} cannot be applied", f"Kinds: {known}.")
+        raise UsageError(f"{where}: kubereach does not apply {kind[1]} of {kind[0]}", f"Kinds: {known}.")
     meta = document["metadata"]
     if not isinstance(meta, dict) or not meta.get("name"):
         raise UsageError(f"{where}: no metadata.name", "Every object needs a name.")

@@ -37,7 +37,7 @@ class Namespaces:
     @property
     def no_other(self) -> str:
         """Why there is no other namespace; empty if there is one."""
-        return f"--namespace names {self.services} alone" if self.other == _NONE else ""
+        return f"--namespace names only {self.services}" if self.other == _NONE else ""
 
     @property
     def alive(self) -> list[str]:

@@ -45,11 +45,11 @@ class Objects:
             return created
         except ApiError as error:
             if error.status == 403 and "externalips" in error.message.replace(" ", "").lower():
-                raise Unsupported(f"externalIPs are not allowed here: {error.message}") from error
+                raise Unsupported(f"the cluster does not allow externalIPs: {error.message}") from error
             if error.status in (400, 422):
                 raise UsageError(f"{manifest}: {error.message}", "Correct the manifest.") from error
             raise CannotMeasure(
-                f"{manifest.kind} {obj['metadata']['name']} cannot be created: {error.message or error.reason}",
+                f"cannot create {manifest.kind} {obj['metadata']['name']}: {error.message or error.reason}",
                 _remedy(obj, error),
             ) from error
 
@@ -84,7 +84,7 @@ class Objects:
 def _remedy(obj: Object, error: ApiError) -> str:
     """What to do about an object that the API server does not take."""
     if error.status != 403:
-        return "See what the message names."
+        return "Correct what the message names."
     if " cannot create resource " in error.message:
-        return "`kubereach rbac` prints what a run needs: kubereach rbac | kubectl apply -f -"
+        return "Ask an administrator to run: kubereach rbac [--user NAME] | kubectl apply -f -"
     return remedy(str(obj["metadata"].get("namespace", "")), error.message)

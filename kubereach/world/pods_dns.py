@@ -31,7 +31,7 @@ def corrected(connection: Connection, pods: Iterable[Vantage]) -> Cluster | None
     try:
         found = as_pods_have_it(connection.api, connection.context.settings, idea, files)
     except ApiError as error:
-        raise CannotMeasure(f"the cluster's DNS Service cannot be looked up: {error}") from error
+        raise CannotMeasure(f"cannot read the cluster's DNS Service: {error}") from error
     if (found.domain, found.dns, found.notes) == (before.domain, before.dns, ()):
         return None
     return before.resolving(found)

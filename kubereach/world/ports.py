@@ -29,7 +29,7 @@ class Ports:
             match = re.search(r"(\d+)-(\d+)", refusal.message)
             if match is None:
                 raise NotConforming(
-                    [Failure("API", "node port 1", "refused with the valid range", refusal.message)]
+                    [Failure("API", "node port 1", "rejected with the range of valid ports", refusal.message)]
                 )
             self._node_ports = (int(match[1]), int(match[2]))
         return self._node_ports

@@ -52,14 +52,14 @@ def read(world: World, free: str = "") -> list[Case]:
     file = world.manifests.folder / "overlays" / f"{settings.lb_provider}.yaml"
     if not file.exists():
         raise UsageError(
-            f"--lb-provider {settings.lb_provider}: there is no such overlay",
+            f"--lb-provider {settings.lb_provider}: unknown provider",
             f"Providers: {', '.join(providers(world))}.",
         )
     values = {"free": free} if free else {}
     for pair in settings.lb_values:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError("--lb-value: a value that is not of the form NAME=VALUE", f"See {file}.")
+            raise UsageError("--lb-value: not of the form NAME=VALUE", f"See {file}.")
         values[name.strip().replace("-", "_")] = value
     found = []
     for case in yaml.safe_load(file.read_text(encoding="utf-8")):

@@ -15,9 +15,9 @@ NEVER_READY = "kubereach.io/never-ready"
 
 #: reasons for which a container waits that no waiting cures, with what to do
 _HOPELESS = {
-    "ErrImagePull": "Name an image that the nodes can pull or have: --image.",
-    "ImagePullBackOff": "Name an image that the nodes can pull or have: --image.",
-    "ErrImageNeverPull": "Name an image that the nodes have: --image.",
+    "ErrImagePull": "Use --image to name one that the nodes have or can pull.",
+    "ImagePullBackOff": "Use --image to name one that the nodes have or can pull.",
+    "ErrImageNeverPull": "Use --image to name one that the nodes have.",
     "InvalidImageName": "Correct the name given with --image.",
     "CreateContainerConfigError": "See `kubectl describe pod`.",
     "CreateContainerError": "The image needs `python3`: choose one with --image.",
@@ -27,7 +27,7 @@ _HOPELESS = {
 #: what runtimes and registries say of an image of another architecture
 _FOREIGN = ("exec format error", "no match for platform", "no matching manifest")
 _OTHER_ARCHITECTURE = (
-    "The image is not for this node's architecture: --set image_architectures=amd64 leaves others out."
+    "The image does not support this node's architecture: --set image_architectures=amd64 skips other nodes."
 )
 #: kinds whose controllers make pods
 WORKLOADS = ("DaemonSet", "StatefulSet", "Deployment")
@@ -119,14 +119,14 @@ class Readiness:
             return
         if unobserved := self.unobserved():
             raise CannotMeasure(
-                f"no controller has looked at {', '.join(unobserved)} for {seconds:.0f} s",
-                "Is kube-controller-manager at work? See `kubectl -n kube-system get pods,leases`.",
+                f"no controller has processed {', '.join(unobserved)} within {seconds:.0f} s",
+                "Check that kube-controller-manager is running: `kubectl -n kube-system get pods,leases`.",
             )
         missing = [pod["metadata"]["name"] for pod in self._board.all("Pod") if not is_ready(pod)]
         ready, wanted = last
         raise CannotMeasure(
             f"{ready} of {wanted} pods are ready after {seconds:.0f} s; waiting for {', '.join(missing)}",
-            "See `kubectl describe pod`; a slow image pull may take --set world_deadline=600.",
+            "See `kubectl describe pod`; if the image pull is slow, raise --set world_deadline=600.",
         )
 
     def unobserved(self) -> list[str]:
@@ -167,10 +167,10 @@ class Readiness:
             message = str(event.get("message", ""))
             spec = workload["spec"]["template"]["spec"]
             if spec.get("hostNetwork") and "forbidden" in message and not of_any_pod(message):
-                self.forbidden[(namespace, name)] = f"pods on the host network are not allowed: {message}"
+                self.forbidden[(namespace, name)] = f"pods with hostNetwork are not allowed: {message}"
                 return
             raise CannotMeasure(
-                f"the pods of {namespace}/{name} cannot be created: {message}", remedy(namespace, message)
+                f"cannot create the pods of {namespace}/{name}: {message}", remedy(namespace, message)
             )
 
     def _hopeless(self, pod: Object) -> None:
@@ -183,7 +183,8 @@ class Readiness:
                 raise CannotMeasure(
                     f"pod {name} cannot start: its container {container['name']}, which is not kubereach's: {reason}: "
                     f"{waiting.get('message', '')}".rstrip(": "),
-                    "Something injects that container: exempt kubereach's namespaces, or give others by --namespace.",
+                    "A webhook injects that container: exempt kubereach's namespaces, or name others with "
+                    "--namespace.",
                 )
             if reason in _HOPELESS:
                 ended = (container.get("lastState") or {}).get("terminated") or {}
@@ -208,7 +209,8 @@ class Readiness:
         if time.monotonic() - since > self._patience:
             raise CannotMeasure(
                 f"pod {name} cannot be scheduled: {scheduled.get('message', '')}",
-                "The cluster has no room, or taints that our pods do not tolerate.",
+                "The cluster lacks resources, or its nodes have taints that kubereach's pods do not "
+                "tolerate.",
             )
 
 

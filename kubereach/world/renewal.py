@@ -31,17 +31,17 @@ def renew(world: World, changes: Sequence[Changed]) -> str:
     for change in changes:
         key = _key(change)
         if change.action == "create" and key[0] not in _SEEN:
-            return f"it is not followed when {change.object} is gone"
+            return f"kubereach does not track the deletion of {change.object}"
         lent = change.action == "patch" and key[0] == "Pod"
         if key not in made and not lent and not _is_pod_of(key, made):
-            return f"{change.object} was changed, which is not the check's own"
+            return f"the check changed {change.object}, which it does not own"
     try:
         _take_back(world, made)
         if world.board.wait(lambda: not _left(world, made), world.context.settings.world_deadline):
             return ""
     except (ApiError, CannotMeasure) as error:
-        return f"it cannot be undone: {error}"
-    return f"{', '.join(_left(world, made))} did not go"
+        return f"undoing it failed: {error}"
+    return f"the deletion of {', '.join(_left(world, made))} did not finish"
 
 
 def _key(change: Changed) -> _Key:

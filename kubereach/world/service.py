@@ -239,8 +239,8 @@ class Service:
                     Failure(
                         "API",
                         f"Service {self.name}",
-                        f"gone within {limit:.0f} s of its deletion",
-                        "still there",
+                        f"deleted within {limit:.0f} s",
+                        "still exists",
                         (f"finalizers: {finalizers}",),
                         layer=BALANCER,
                     )

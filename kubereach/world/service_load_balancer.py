@@ -84,7 +84,9 @@ class ServiceLoadBalancer:
         else:
             written = self._own.assign(api, service, ip_mode)
         if ingress_of(written)[0].get("ipMode") != ip_mode:
-            raise Unsupported("the API server keeps no ipMode: it does so by default since Kubernetes 1.30")
+            raise Unsupported(
+                "the API server drops ipMode, which is enabled by default since Kubernetes 1.30"
+            )
         self._object.wait(lambda: ingress_of(self._object.latest) == ingress_of(written), 5)
         self._last_change.note()
 
@@ -97,7 +99,7 @@ class ServiceLoadBalancer:
         if address or finalizers:
             taken = [*([f"address {address}"] if address else []), *(f"finalizer {f}" for f in finalizers)]
             where = f"LoadBalancer Service {self._object.name}"
-            expected = "left alone: it names a class of somebody else"
+            expected = "no changes by other controllers: its loadBalancerClass is foreign"
             raise NotConforming([Failure("API", where, expected, ", ".join(taken), layer=BALANCER)])
 
     def _finalizers(self) -> list[str]:
@@ -112,7 +114,7 @@ class ServiceLoadBalancer:
         lines = [f"{event.get('reason')}: {event.get('message')}" for event in found.get("items") or ()]
         pending = diagnose(api)
         if served := self._served_by_the_same():
-            lines.append(f"{', '.join(served)} got an address, so that there is a controller")
+            lines.append(f"{', '.join(served)} got an address, so a controller exists")
         if lines or self._finalizers():
             raise NotConforming(
                 [
@@ -120,8 +122,8 @@ class ServiceLoadBalancer:
                         "API",
                         f"LoadBalancer Service {name}",
                         f"an address within {waited:.0f} s",
-                        "still pending, though a controller has taken charge of it",
-                        (*(lines or ["no event says why"]), *pending.lines, pending.remedy),
+                        "still pending, although a controller serves it",
+                        (*(lines or ["no event gives a reason"]), *pending.lines, pending.remedy),
                         layer=BALANCER,
                     )
                 ]

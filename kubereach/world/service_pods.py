@@ -90,7 +90,7 @@ class ServicePods:
         for vantage in self.vantages(names):
             answer = vantage.run(Series("ready", port=HTTP, secret=secret, more={"on": on})).probes[0].answer
             if answer.outcome != OK:
-                raise CannotMeasure(f"the readiness of {vantage.pod} cannot be changed: {answer.detail}")
+                raise CannotMeasure(f"cannot change the readiness of {vantage.pod}: {answer.detail}")
             self._connection.changed("ready" if on else "unready", "Pod", namespace, vantage.pod)
 
         def noticed() -> bool:

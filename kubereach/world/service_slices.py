@@ -70,9 +70,9 @@ class ServiceSlices:
             return
         ready = ", ".join(sorted(self._endpoints().addresses)) or "none"
         see = (f"kubectl -n {namespace} get endpointslices -l {SERVICE}={name} -o yaml",)
-        what = f"those of Service {name} list {got}: look at the EndpointSlice controller"
+        what = f"those of Service {name} list {got}: check the EndpointSlice controller"
         found = Finding(API, "EndpointSlices", what, next=see)
-        where, wanted = f"EndpointSlices of {name}", f"after {limit:.0f} s, just the ready pods' {ready}"
+        where, wanted = f"EndpointSlices of {name}", f"after {limit:.0f} s, only the ready pods' {ready}"
         raise NotConforming([Failure("API", where, wanted, got, layer=API, finding=found)])
 
     def _mislisted(self, slices: Iterable[Object]) -> str:

@@ -101,7 +101,7 @@ class Services:
             if obj["kind"] == "Service":
                 settled = self._connection.context.settled
                 return Service(self._connection, self._objects, self._vantages, obj, settled, written)
-        raise UsageError(f"{manifests[0].file if manifests else 'manifest'}: no Service in it")
+        raise UsageError(f"{manifests[0].file if manifests else 'manifest'}: contains no Service")
 
     # of single checks
 
@@ -169,7 +169,7 @@ class Services:
                     yield numbers[-1], again
                     return
         taken = f"{', '.join(map(str, numbers))}: already allocated"
-        wanted = "its node port to be free once it is gone"
+        wanted = "its node port is free after its deletion"
         raise NotConforming([Failure("API", "Service first", wanted, taken, layer=API)])
 
     def refusal(self, stem: str, **variables: object) -> Refusal:

@@ -38,7 +38,5 @@ def one_of_each_zone(service: Service, cluster: Cluster) -> dict[str, str]:
     for node, pods in sorted(service.endpoints.by_node.items()):
         found.setdefault(zone_of.get(node, ""), min(pods))
     if len(found) < 2:
-        raise CannotMeasure(
-            f"the pods of {service.name} are all in one zone", "Let them be scheduled to others."
-        )
+        raise CannotMeasure(f"all pods of {service.name} are in one zone", "Schedule them to several zones.")
     return found

@@ -15,6 +15,6 @@ def test_api_server(pods, cluster):
     """`kubernetes.default` answers TLS with a certificate for its names and its address.
 
     Every controller in the cluster gets to the API this way. A certificate that lacks the name or the address was made
-    for another service range or domain; a time-out means that pods have no way to the control plane.
+    for another service range or domain; a timeout means that pods have no way to the control plane.
     """
     expect(pods).to_trust(cluster.api_addresses, ca=cluster.ca)

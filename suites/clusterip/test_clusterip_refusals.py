@@ -16,7 +16,7 @@ from kubereach.expect import expect
 def test_no_endpoints_refused(noendpoints, clusterip, pods, nodes):
     """A Service without ready endpoints refuses at once, from pods and from nodes, TCP and UDP.
 
-    A client that is refused can try elsewhere; one that hears nothing hangs until its time-out. Packets that are
+    A client that is refused can try elsewhere; one that hears nothing hangs until its timeout. Packets that are
     dropped here mean a service proxy without reject rules (kubernetes #17359, #60124), or one that is told to drop
     (Cilium's serviceNoBackendResponse). Who translates in connect() refuses by its error: docs/proxies.md.
     """

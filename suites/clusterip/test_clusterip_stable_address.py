@@ -16,10 +16,10 @@ def test_allocated(world, other_pods, cluster):
     with world.create("replaced") as service:
         address = service.cluster_ip
         within = cluster.in_service_range(address)
-        verify(within is not False, f"{address} is not of {', '.join(cluster.service_cidrs)}")
+        verify(within is not False, f"{address} is not in {', '.join(cluster.service_cidrs)}")
         if within is None:
             add_note(
-                world, f"the cluster does not tell its service range: not judged whether {address} is of it"
+                world, f"the cluster does not report its service IP range: {address} was not compared with it"
             )
         expect(other_pods).to_reach(service, backends=service.endpoints)
 

@@ -44,7 +44,7 @@ def test_srv(multiport, pods, cluster):
 def test_ptr(clusterip, stateful, pods, cluster):
     """A cluster IP and a headless endpoint with a hostname have their names as PTR records.
 
-    Logs and some authentication schemes look back from the address; without the record each look takes a time-out.
+    Logs and some authentication schemes look back from the address; without the record each look takes a timeout.
     """
     expect(pods).to_get_records(Query("PTR", clusterip.names.reverse), [clusterip.fqdn], by=cluster)
     for pod, address in stateful.endpoints.address_of.items():

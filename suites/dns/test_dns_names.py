@@ -49,7 +49,7 @@ def test_no_leak(clusterip, namesake, elsewhere, pods, other_pods):
 def test_no_such_service(clusterip, pods, cluster):
     """The name of a Service that does not exist is answered with NXDOMAIN, quickly.
 
-    A time-out here makes every start of a client slow; an empty answer keeps resolvers from trying the next search
+    A timeout here makes every start of a client slow; an empty answer keeps resolvers from trying the next search
     domain.
     """
     missing = clusterip.fqdn.replace(clusterip.name, "no-such-service", 1)

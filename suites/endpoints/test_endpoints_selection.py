@@ -17,7 +17,7 @@ def test_selector_mismatch(world, other_pods):
         must_stay_silent(world, other_pods, service, than=service.name)
         verify(not service.slices.addresses, f"its EndpointSlices have {sorted(service.slices.addresses)}")
         why = service.pods.mismatches()
-        verify("app is backend, not backends" in why[0], f"the labels are said to differ so: {why}")
+        verify("app is backend, not backends" in why[0], f"reported differences of the labels: {why}")
         add_note(world, f"{service.name}: {why[0]}")
 
 

@@ -29,9 +29,9 @@ def test_explicit(world, other_pods, cluster):
         verify(again.node_port() == number, f"asked for {number}, got {again.node_port()}")
         expect(other_pods).to_reach(again.on_each(cluster.nodes), backends=again.endpoints)
         taken = world.services.refusal("explicit", name="taken", node_port=number)
-        verify("already allocated" in taken.message, f"not a clear reason: {taken.message}")
+        verify("already allocated" in taken.message, f"unclear reason: {taken.message}")
     beyond = world.services.refusal("explicit", name="beyond", node_port=world.ports.no_node_port)
-    verify("valid ports" in beyond.message, f"not a clear reason: {beyond.message}")
+    verify("valid ports" in beyond.message, f"unclear reason: {beyond.message}")
 
 
 @check("nodeport.closed-after", level=CORE, source=DOCS + "service/#type-nodeport")

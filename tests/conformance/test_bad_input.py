@@ -193,9 +193,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def test_no_user_namespaces(run_suite: Runner) -> None:
     result = run_suite(["{python}", "-c", _FORBIDDEN, *RUN])
-    assert_told(
-        result, 3, "does not let us make user and network namespaces", "sysctl -w user.max_user_namespaces"
-    )
+    assert_told(result, 3, "does not allow user and network namespaces", "sysctl -w user.max_user_namespaces")
 
 
 def test_unknown_option() -> None:

@@ -24,7 +24,7 @@ BY_FAULT = {
     "api.pod-security": ('violates PodSecurity "restricted:latest"', "labels of namespace"),
     "node.full": (
         "cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu",
-        "The cluster has no room",
+        "The cluster lacks resources",
     ),
 }
 

@@ -178,7 +178,7 @@ kubectl -n one get all,cm -o name
         (
             "api.forbidden",
             "missing permissions in the cluster: create services",
-            "kubereach rbac | kubectl apply -f -",
+            "kubereach rbac [--user NAME] | kubectl apply -f -",
         ),
         ("api.pod-security", 'violates PodSecurity "restricted:latest"', "labels of namespace"),
         ("api.quota", "exceeded quota: pods, requested: pods=1", "kubectl describe resourcequota"),

@@ -44,7 +44,7 @@ def test_a_middlebox_is_told_from_a_service_that_answers(run_suite: Runner) -> N
     assert result.code == 1, result.output
     assert result.ids("fail") == {"clusterip.undeclared-port"}
     assert result.ids("pass") == {"lifecycle.recreated"}
-    assert "a middlebox answers for addresses that nobody has, from " in result.output
+    assert "a middlebox answers for unassigned addresses, probed from " in result.output
 
 
 def test_pods_with_an_injected_container_are_used_and_reported(run_suite: Runner) -> None:

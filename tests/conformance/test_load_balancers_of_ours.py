@@ -56,6 +56,6 @@ def test_what_a_provider_declares_has_to_hold(run_suite: Runner) -> None:
     result = run_suite([*run, *options])
     assert result.ids("pass") == asked, result.output
     notes = [note for check in result.report["checks"] for note in check["notes"]]
-    assert "address-pool is left out: it needs --lb-value pool" in notes
+    assert "address-pool was skipped: it needs --lb-value pool" in notes
     result = run_suite([*run, *options, "--fault", "lb.requested-address-ignored"])
     assert result.ids("fail") == asked, result.output

@@ -77,7 +77,7 @@ def test_the_ipvs_mode(run_suite: Runner) -> None:
     assert result.code == 0, result.output
     assert result.ids("pass") == {*checks} - {"affinity.expires"}, result.output
     (message,) = (c["message"] for c in result.report["checks"] if c["id"] == "affinity.expires")
-    assert "kube-proxy in mode ipvs: IPVS lets a client go only when" in message
+    assert "kube-proxy in mode ipvs: IPVS keeps session affinity until" in message
 
 
 @pytest.mark.parametrize(("mode", "lacking"), [("iptables", set()), ("ipvs", {"affinity.expires"})])

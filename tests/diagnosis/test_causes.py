@@ -62,7 +62,7 @@ def test_without_an_examination_a_failure_is_its_topics() -> None:
 
 
 def test_a_wrong_record_is_of_cluster_dns_whatever_it_was_asked_for() -> None:
-    replica = Finding(DNS, "DNS replica coredns-a", "its answers are not what the API says", ("one",))
+    replica = Finding(DNS, "DNS replica coredns-a", "its answers differ from the API objects", ("one",))
     asked = [("dns.a", "", [failure(replica)]), ("lifecycle.b", "", [failure(miss=RECORDS)])]
     (cause,) = causes(asked)
     assert (cause.object, cause.nodes, cause.checks) == (replica.object, ("one",), ["dns.a", "lifecycle.b"])

@@ -92,7 +92,7 @@ def path(miss: str = RECORDS, address: Address | None = None) -> Path:
 def test_one_that_is_wrong_alone_is_named_with_its_node() -> None:
     found = walk(world(), bench(RIGHT, STALE), path(), None, SHORT)  # type: ignore[arg-type]
     assert (found.layer, found.object, found.nodes) == (DNS, "DNS replica coredns-b", ("two",))
-    assert found.what == "its answers are not what the API says"
+    assert found.what == "its answers differ from the API objects"
     assert any(
         line.startswith("replica coredns-b (10.244.1.2): 0 of 5 answers correct") for line in found.evidence
     )
@@ -107,7 +107,7 @@ def test_one_that_has_caught_up_since_is_not_the_service_proxys_fault() -> None:
     """A wrong answer is nobody's but a server's."""
     found = walk(world(), bench(RIGHT, RIGHT), path(), None, SHORT)  # type: ignore[arg-type]
     assert (found.layer, found.object) == (DNS, "cluster DNS")
-    assert "it was behind" in found.what
+    assert "up to date by now" in found.what
     assert found.evidence[0] == f"pod@one got {STALE}, expected exactly {RIGHT}"
     assert found.evidence[1].startswith(f"the same query to {SERVICE} now: 5 of 5 answers correct")
     # asked itself, it is named

@@ -83,7 +83,7 @@ def test_who_could_not_probe_hides_no_failure_of_another(two, events, expectatio
     missing = ok("b") if answers_alone else SILENT
     failures = fails(lambda: expectation(two([LACKING], [missing])))
     assert {failure.vantage for failure in failures} == {"pod@two"}
-    (told,) = [text for text in texts(events) if text.startswith("could not be measured besides: ")]
+    (told,) = [text for text in texts(events) if text.startswith("also not measured: ")]
     assert "pod@one could not probe" in told and "no local port" in told
     probed = {event.vantage: event.conforming for event in events if isinstance(event, Probed)}
     assert probed == {"pod@one": False, "pod@two": False}
@@ -127,8 +127,8 @@ def test_what_cannot_be_tried_hides_no_answer_elsewhere(two, events):
     here = two([Answer(NXDOMAIN)], [ok()])
     (failure,) = fails(lambda: negative(here, [ADDRESS], None, [CONTROL], None))
     assert failure.vantage == "pod@two"
-    assert any("pod@one could not try" in text for text in texts(events))
-    with pytest.raises(CannotMeasure, match="pod@one could not try"):
+    assert any("pod@one could not probe" in text for text in texts(events))
+    with pytest.raises(CannotMeasure, match="pod@one could not probe"):
         negative(two([Answer(NXDOMAIN)], [Answer(REFUSED)]), [ADDRESS], None, [CONTROL], None)
 
 

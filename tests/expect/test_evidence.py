@@ -129,13 +129,13 @@ NOTHING = {
 
 @pytest.mark.parametrize("expectation", NOTHING.values(), ids=NOTHING)
 def test_where_nothing_was_probed_nothing_conforms(scripted, expectation):
-    with pytest.raises(CannotMeasure, match=r"pod@one made no probe of|the control just before"):
+    with pytest.raises(CannotMeasure, match=r"pod@one sent no probe to|the control just before"):
         expectation(expect(scripted(lambda _: ())))
 
 
 def test_a_control_without_a_probe_is_none(scripted):
     silent = scripted(lambda series: () if OK in series.wanted else probes(TIMEOUT, series.count))
-    with pytest.raises(CannotMeasure, match="made no probe"):
+    with pytest.raises(CannotMeasure, match="sent no probe"):
         expect(silent).not_to_be_answered(ADDRESS, control=ADDRESS)
 
 
@@ -181,7 +181,7 @@ def test_a_failure_elsewhere_weighs_more_than_too_few_probes(context):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        ((), "made no probe"),
+        ((), "sent no probe"),
         (probes(OK, 1), "made no connection to"),
         (probes(OK, 3) + tuple(replace(p, at=0.6) for p in probes(OK, 40)), "made no connection to"),
         (probes(OK, 60, every=0.01, seconds=0.0), "made no connection to"),

@@ -120,7 +120,7 @@ def test_an_endpoint_that_is_never_used_fails_only_where_every_one_must_be(serve
 def test_another_source_address_fails(serve, vantage):
     (failure,) = failures(lambda: expect(vantage).to_reach(serve("a").address(), source="192.0.2.7"))
     assert (failure.expected, failure.got.split(" (")[0]) == (
-        "the backend to see 192.0.2.7",
+        "the backend sees 192.0.2.7 as source IP",
         "it saw 127.0.0.1",
     )
 
@@ -129,7 +129,7 @@ def test_another_target_port_fails(serve, vantage):
     backend = serve("a")
     address = Address("clusterip", "http", "127.0.0.1", backend.ports["http"], targets=(("a", 1),))
     (failure,) = failures(lambda: expect(vantage).to_reach(address))
-    assert failure.expected == "the target port to be hit: a on 1"
+    assert failure.expected == "connections to the target port: a on 1"
 
 
 def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vantage, wire, context):
@@ -388,7 +388,7 @@ def test_records_are_exact_sets(vantage, transport):
     answers("SRV", "s.", {"80 a.", "81 b."})
     answers("A", "b.", (), "NXDOMAIN")
     (few,) = failures(lambda: answers("A", "a.", {"192.0.2.1"}))
-    assert few.evidence == ("too many: 192.0.2.2",)
+    assert few.evidence == ("unexpected: 192.0.2.2",)
     (many,) = failures(lambda: answers("A", "a.", {"192.0.2.1", "192.0.2.2", "192.0.2.3"}))
     assert many.evidence == ("missing: 192.0.2.3",)
     (nodata,) = failures(lambda: answers("AAAA", "a.", (), "NXDOMAIN"))

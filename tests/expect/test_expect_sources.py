@@ -28,7 +28,7 @@ def told(events):
 def test_the_address_that_backends_see_is_reported(serve, vantage, events):
     expect(vantage).to_report_source(serve("a").address())
     (line,) = told(events)
-    assert line.endswith("is seen as 127.0.0.1")
+    assert line.endswith("as 127.0.0.1")
 
 
 def test_no_answer_is_no_source(vantage):

@@ -139,7 +139,7 @@ def test_a_change_that_no_younger_service_follows_could_not_be_measured(serve, v
     both = VantageGroup([vantage, local_vantage(wire, vantage.context, NODE)])
     expect(both).to_reach(address)
     with pytest.raises(
-        CannotMeasure, match=r"pod@one does not reach a Service that was made after .*: refused"
+        CannotMeasure, match=r"pod@one does not reach a Service that was created after .*: refused"
     ):
         expect(both).to_reach(settling(address, 2))
     closed.close()

@@ -94,7 +94,8 @@ def test_what_nobodys_address_is_answered_too_is_the_middleboxs(serve, vantage, 
     for kind in ("http", "tcp"):
         expect(vantage).not_to_be_answered(box.address(kind), control=control)
     assert told(events) == [
-        "a middlebox answers for addresses that nobody has, from pod@one: HTTP/1.1 404 Not Found, Server: portal"
+        "a middlebox answers for unassigned addresses, probed from pod@one: HTTP/1.1 404 Not "
+        "Found, Server: portal"
     ]
     assert [event.outcomes for event in events if isinstance(event, Probed)] == [{"foreign": 4}] * 2
 
@@ -165,7 +166,7 @@ def test_one_answer_of_somebody_among_those_of_a_middlebox_fails(serve, vantage,
 def test_a_refusal_cannot_be_seen_behind_a_middlebox(serve, vantage, network, events):
     box = network(dict.fromkeys((TARGET, TEST_NET, UNALLOCATED), NOT_FOUND))
     with pytest.raises(
-        CannotMeasure, match="a middlebox answers, as it does for addresses that nobody has"
+        CannotMeasure, match="a middlebox answers, as it does for unassigned addresses"
     ) as raised:
         expect(vantage).to_be_refused(box.address(), control=serve("a").address())
     assert f"pod@one -> clusterip http://{TARGET}:{box.port}: HTTP/1.1 404" in str(raised.value)

@@ -145,7 +145,7 @@ def test_a_failure_says_what_was_there_instead(net):
 def test_what_says_nothing_of_the_address_is_no_verdict(net, place):
     answers = [REFUSAL, REFUSAL]
     answers[place] = Answer(NXDOMAIN, detail="no such name")
-    with pytest.raises(CannotMeasure, match=r"could not try .*no such name"):
+    with pytest.raises(CannotMeasure, match=r"could not probe .*no such name"):
         judge(net(*answers).vantage())
 
 
@@ -263,7 +263,7 @@ def test_too_few_probes_are_none(net):
         with pytest.raises(CannotMeasure, match=f"made 1 of at least {least} probes"):
             judge(here.vantage(), conforming)
     here.answers["target"] = lambda _: SeriesResult((), 0.1)
-    with pytest.raises(CannotMeasure, match="made no probe of"):
+    with pytest.raises(CannotMeasure, match="sent no probe to"):
         judge(here.vantage(), SILENCE)
 
 
@@ -400,7 +400,7 @@ def test_without_a_control_nothing_is_proved(net):
 def test_a_control_without_a_probe_is_none(net):
     here = net(SILENT)
     here.control = lambda: SeriesResult((), 0.1)
-    with pytest.raises(CannotMeasure, match="made no probe of"):
+    with pytest.raises(CannotMeasure, match="sent no probe to"):
         judge(here.vantage(), SILENCE)
 
 
@@ -411,7 +411,7 @@ def test_a_middlebox_is_nobody_where_nobody_may_answer(net, events):
     here = net(BOX, x192_0_2_213=[BOX])
     judge(here.vantage(), UNANSWERED)
     (told,) = [event.text for event in events if isinstance(event, Note)]
-    assert told.startswith("a middlebox answers for addresses that nobody has, from pod@one")
+    assert told.startswith("a middlebox answers for unassigned addresses, probed from pod@one")
     (probed,) = [event for event in events if isinstance(event, Probed)]
     assert probed.conforming
 
@@ -574,7 +574,7 @@ def test_silence_in_which_an_answer_might_still_come_proves_nothing(net, context
         judge(vantage, SILENCE)
     else:
         with pytest.raises(
-            CannotMeasure, match=r"no answer within 2.0 s, but those that must come took up to"
+            CannotMeasure, match=r"no answer within 2.0 s, but answers of the control took up to"
         ):
             judge(vantage, SILENCE)
     assert [series.timeout for series in asked_of(vantage)] == asked

@@ -152,7 +152,7 @@ def judge(monkeypatch, proxy: ServiceProxy | None, *answers: Answer, conforming=
 @pytest.mark.parametrize("answers", [[BY_CALL] * 2, [BY_CALL_DENIED] * 2, [BY_CALL, REFUSAL]])
 def test_a_socket_load_balancer_refuses_in_connect(monkeypatch, answers, kind) -> None:
     (note,) = judge(monkeypatch, AT_CONNECT, *answers, kind=kind)
-    assert "connect() gives E" in note
+    assert "connect() returns E" in note
     assert "Cilium" in note
 
 

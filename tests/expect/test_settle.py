@@ -135,7 +135,7 @@ def test_names_in_words():
 
 
 def test_no_probe_is_no_measurement(path):
-    with pytest.raises(CannotMeasure, match="made no probe of"):
+    with pytest.raises(CannotMeasure, match="sent no probe to"):
         measurable(path())
     measurable(path(ok(), Answer(TIMEOUT)))
 

@@ -34,9 +34,7 @@ def with_file(vantage, monkeypatch, text):
 
 def test_a_machine_without_a_route_proves_nothing(vantage, monkeypatch):
     answering(monkeypatch, Answer("unreachable", detail="connect() gave ENETUNREACH: Network is unreachable"))
-    with pytest.raises(
-        Unsupported, match=r"pod@one has no route to 10\.96\.0\.7: no packet leaves its machine"
-    ):
+    with pytest.raises(Unsupported, match=r"pod@one has no route to 10\.96\.0\.7: no packet leaves its node"):
         expect(vantage).to_have_a_route(CLUSTER_IP)
 
 

@@ -128,7 +128,7 @@ def test_slices_that_stay_wrong_are_the_controllers_failure(listed, got):
         found.slices.must_list_ready_pods()
     (failure,) = error.value.failures
     assert (failure.vantage, failure.address, failure.got) == ("API", "EndpointSlices of web", got)
-    assert failure.expected == "after 7 s, just the ready pods' 10.0.0.1, 10.0.0.2"
+    assert failure.expected == "after 7 s, only the ready pods' 10.0.0.1, 10.0.0.2"
     assert (failure.layer, failure.finding.layer, failure.finding.object) == (API, API, "EndpointSlices")
     assert "EndpointSlice controller" in failure.finding.what
 

@@ -180,7 +180,7 @@ def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
         await_younger([good, blind])
     host = "10.96.7.7" if kind == "pod" else "10.96.0.1"
     assert error.value.message.startswith(
-        f"{blind.vantage.name} does not reach a Service that was made after"
+        f"{blind.vantage.name} does not reach a Service that was created after"
     )
     assert f"{host}:" in error.value.message and error.value.message.endswith(": refused")
     assert "as it was before" in error.value.remedy

@@ -211,7 +211,7 @@ def test_forbidden_user_namespaces_are_an_error_with_a_remedy() -> None:
     forbid = 'Path("/proc/sys/user/max_user_namespaces").write_text("0")'
     done = run([sys.executable, "-c", ORDINARY.format(limit=forbid)])
     assert done.returncode == 3
-    assert "does not let us make user and network namespaces" in done.stderr
+    assert "does not allow user and network namespaces" in done.stderr
     assert "sysctl -w user.max_user_namespaces" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -237,7 +237,7 @@ def test_a_container_that_forbids_namespaces_is_an_error_with_a_remedy() -> None
     """Docker's default profile: a seccomp filter that answers unshare(2) with EPERM."""
     done = run([sys.executable, "-c", FILTERED])
     assert done.returncode == 3
-    assert "does not let us make user and network namespaces" in done.stderr
+    assert "does not allow user and network namespaces" in done.stderr
     assert "--security-opt seccomp=unconfined" in done.stderr
     assert "Traceback" not in done.stderr
 

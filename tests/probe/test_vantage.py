@@ -66,7 +66,7 @@ def test_many_vantages_at_the_same_time(wire, context):
 
 def test_a_group_that_the_cluster_does_not_allow():
     with pytest.raises(Unsupported, match="host network"):
-        list(VantageGroup((), "pods on the host network are not allowed"))
+        list(VantageGroup((), "pods with hostNetwork are not allowed"))
 
 
 def test_second_opinion(serve, wire, context):

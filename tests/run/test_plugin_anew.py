@@ -101,6 +101,6 @@ def test_what_cannot_be_as_it_was_stays_an_error(project: Project) -> None:
     project.fake(renew='return "Service a/web did not go"')
     assert run(project, 3) == 1
     assert project.verdicts["demo.one"] == "error"
-    assert told(project) == ["not measured again: Service a/web did not go"]
+    assert told(project) == ["not measured again: the deletion of Service a/web did not finish"]
     # what it had seen by then is told
     assert [len(check["paths"]) for check in project.report["checks"]] == [1, 0]

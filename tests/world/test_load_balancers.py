@@ -83,7 +83,7 @@ def test_where_no_service_gets_an_address_the_feature_is_absent():
 def test_where_others_got_one_it_is_there_and_has_failed():
     with pytest.raises(NotConforming) as error:
         pending(served())
-    assert error.value.failures[0].evidence[0] == "other got an address, so that there is a controller"
+    assert error.value.failures[0].evidence[0] == "other got an address, so a controller exists"
 
 
 # --- addresses of our own
@@ -158,10 +158,10 @@ def test_ranges_of_clients():
 @pytest.mark.parametrize(
     ("collections", "line", "remedy"),
     [
-        ({"pods": [], "nodes": []}, "no load balancer controller that we know", "Install one"),
+        ({"pods": [], "nodes": []}, "no known load balancer controller", "Install one"),
         (
             {"pods": [], "nodes": [{"spec": {"providerID": "kind://docker/kind/kind-worker"}}]},
-            "a kind cluster, and no load balancer controller in it",
+            "the kind cluster has no load balancer controller",
             "Start cloud-provider-kind",
         ),
         (
@@ -172,7 +172,7 @@ def test_ranges_of_clients():
         (
             {"pods": [pod("metallb-controller", phase="Pending")], "ipaddresspools": [{}]},
             "MetalLB is there: 0 of 1 pods running, 1 address pools",
-            "Its pods do not run",
+            "Its pods are not running",
         ),
         (
             {"pods": [pod("svclb-web-5kx2p")]},
@@ -187,7 +187,7 @@ def test_ranges_of_clients():
         ),
         (
             {"pods": [pod("cilium-operator-1")], "ciliumloadbalancerippools": []},
-            "no load balancer controller that we know",
+            "no known load balancer controller",
             "Install one",
         ),
         ({"pods": [pod("aws-cloud-controller-manager-x")]}, "cloud controller manager is there", "its log"),
@@ -263,7 +263,7 @@ def test_settings_that_are_lists_are_read_from_assignments():
 
 
 def test_an_unknown_provider_is_wrong_usage():
-    with pytest.raises(UsageError, match="no such overlay"):
+    with pytest.raises(UsageError, match="unknown provider"):
         read(world_with(lb_provider="acme"))
 
 

@@ -73,7 +73,10 @@ def test_what_it_made_has_to_go_with_what_came_of_it():
         "delete Pod a/web-5d9c-fghij",
     )
     why = renew(world, made)
-    assert why == "Deployment a/web, EndpointSlice a/web-x1, Pod a/web-5d9c-abcde, Service a/web did not go"
+    assert why == (
+        "the deletion of Deployment a/web, EndpointSlice a/web-x1, Pod a/web-5d9c-abcde, Service "
+        "a/web did not finish"
+    )
     world.board.going = there
     assert renew(world, made) == ""
     assert world.board.waited == [60, 60]
@@ -92,7 +95,7 @@ def test_labels_that_it_lent_are_taken_back():
         ("/api/v1/namespaces/a/pods/spare-1", {"metadata": {"labels": {"in-web": None}}})
     ]
     world = world_of(pod, lent=lent, refuses=True)
-    assert renew(world, changed("create Service a/web")).startswith("it cannot be undone: ")
+    assert renew(world, changed("create Service a/web")).startswith("undoing it failed: ")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_labels_that_it_lent_are_taken_back():
         ("delete Pod a/member-0", "Pod a/member-0 was changed"),
         ("patch Service a/nodeport", "Service a/nodeport was changed"),
         ("patch Deployment a/backend", "Deployment a/backend was changed"),
-        ("create Ingress a/web", "it is not followed when Ingress a/web is gone"),
+        ("create Ingress a/web", "kubereach does not track the deletion of Ingress a/web"),
     ],
 )
 def test_what_is_not_its_own_is_not_known_to_be_as_it_was(change, why):
