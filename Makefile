@@ -31,10 +31,10 @@ else
 endif
 
 unit-runs:
-	$(BIN)/python -m pytest tests/conformance tests/cli tests/kind -q
+	$(BIN)/python -m pytest tests/conformance tests/cli tests/targets -q
 
 unit-parts:
-	$(BIN)/python -m pytest tests -q --ignore=tests/conformance --ignore=tests/cli --ignore=tests/kind
+	$(BIN)/python -m pytest tests -q --ignore=tests/conformance --ignore=tests/cli --ignore=tests/targets
 
 starts: setup-dev  ## start and stop a hundred labs in a row, which must leave nothing behind
 	KUBEREACH_LAB_STARTS=100 $(BIN)/python -m pytest tests/lab/test_life.py -q -k in_a_row
@@ -48,7 +48,7 @@ selftest: setup  ## the whole suite on a lab with each of its faults: exactly wh
 nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand, mutants, fuzzing
 	$(BIN)/kubereach selftest --thorough $(ARGS)
 	$(BIN)/kubereach selftest --times 50
-	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/engine/test_peer_fuzz.py -q
+	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/probe/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
 	$(BIN)/python tests/mutation
 	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s

@@ -13,7 +13,7 @@ from kubereach.probe import program
 from kubereach.world.connection import Connection
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
 from kubereach.world.namespaces import Namespaces
-from kubereach.world.sidecars import excepted
+from kubereach.world.sidecars import exempt
 
 #: ports that a Service of a check has at most
 _PORTS = 4
@@ -70,7 +70,7 @@ class RunManifests:
                     name_in(manifest.obj, secret)
         for manifest in manifests:
             if (pod := pod_spec(manifest.obj)) is not None:
-                excepted(pod_metadata(manifest.obj))
+                exempt(pod_metadata(manifest.obj))
                 if cluster.left_out:
                     pinned(pod, [node.name for node in cluster.nodes])
         return manifests

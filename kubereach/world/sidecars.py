@@ -33,13 +33,13 @@ ANNOTATIONS = {
 }
 
 
-def excepted(meta: Object) -> None:
+def exempt(meta: Object) -> None:
     """Have the metadata of a pod, or of its template, ask meshes to leave it alone; what it says itself counts."""
     meta["labels"] = {**LABELS, **(meta.get("labels") or {})}
     meta["annotations"] = {**ANNOTATIONS, **(meta.get("annotations") or {})}
 
 
-def foreign(pod: Object) -> list[str]:
+def foreign_containers(pod: Object) -> list[str]:
     """The names of a pod's containers that are not ours, native sidecars included."""
     spec = pod["spec"]
     native = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
@@ -47,10 +47,10 @@ def foreign(pod: Object) -> list[str]:
     return [name for name in names if name != CONTAINER]
 
 
-def note(pods: Iterable[Object]) -> str:
+def injection_note(pods: Iterable[Object]) -> str:
     """What to report of foreign containers in our pods; empty if there are none."""
     all_pods = list(pods)
-    found = Counter(name for pod in all_pods for name in foreign(pod))
+    found = Counter(name for pod in all_pods for name in foreign_containers(pod))
     if not found:
         return ""
     names = ", ".join(f"{name} (in {count} of {len(all_pods)} pods)" for name, count in sorted(found.items()))

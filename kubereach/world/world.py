@@ -148,7 +148,7 @@ class World:
         self._take_dns_from_pods()
         self._complete_context()
         pods = self.board.all("Pod")
-        if injected := sidecars.note(pods):
+        if injected := sidecars.injection_note(pods):
             self.context.bus.emit(Note("", injected))
         names = tuple(vantage.name for vantage in self.vantages.all)
         self.context.bus.emit(WorldReady(time.monotonic() - begun, len(pods), names))

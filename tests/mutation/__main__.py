@@ -128,7 +128,7 @@ def main() -> int:
         mutants = [mutant for number, mutant in enumerate(mutants) if number in keep]
     files = sorted({name for mutant in mutants for name in MODULES[mutant.module]})
     judge = Judge(mutants, options.verbose)
-    where = [str(REPOSITORY / "tests" / "engine" / name) for name in files]
+    where = [str(REPOSITORY / "tests" / name) for name in files]
     code = pytest.main(["-q", "-s", "--no-header", "-p", "no:cacheprovider", *where], [judge])
     if judge.failed or code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return 2

@@ -1,4 +1,4 @@
-"""The modules that decide verdicts, and the files of tests/engine whose tests hold them: quick ones alone."""
+"""The modules that decide verdicts, and the files of tests/ whose tests hold them: quick ones alone."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from mutations import Mutant, mutants
 REPOSITORY = Path(__file__).parents[2]
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "kubereach.run.runner": ("test_running.py",),
-    "kubereach.model.verdicts": ("test_verdicts.py",),
-    "kubereach.kube.detection": ("test_features.py",),
-    "kubereach.model.tally": ("test_verdicts.py",),
-    "kubereach.expect.settle": ("test_settle.py",),
-    "kubereach.expect.converge": ("test_converge.py",),
-    "kubereach.expect.hold": ("test_held.py",),
-    "kubereach.expect.younger": ("test_younger.py",),
-    "kubereach.expect.overload": ("test_overload.py",),
-    "kubereach.expect.reach": ("test_reach.py",),
-    "kubereach.expect.negative": ("test_negative.py",),
-    "kubereach.expect.dns_hold": ("test_dns_answers.py",),
-    "kubereach.expect.resolver": ("test_dns_answers.py",),
-    "kubereach.expect.dns": ("test_dns_answers.py",),
-    "kubereach.expect.srv": ("test_dns_answers.py",),
-    "kubereach.expect.middlebox": ("test_negative.py",),
-    "kubereach.expect.affinity": ("test_stick.py",),
-    "kubereach.expect.health": ("test_stick.py",),
-    "kubereach.expect.caching": ("test_caching.py",),
+    "kubereach.run.runner": ("run/test_running.py",),
+    "kubereach.model.verdicts": ("model/test_verdicts.py",),
+    "kubereach.kube.detection": ("kube/test_features.py",),
+    "kubereach.model.tally": ("model/test_verdicts.py",),
+    "kubereach.expect.settle": ("expect/test_settle.py", "expect/test_both_told.py"),
+    "kubereach.expect.converge": ("expect/test_converge.py",),
+    "kubereach.expect.hold": ("expect/test_held.py",),
+    "kubereach.expect.younger": ("expect/test_younger.py",),
+    "kubereach.expect.overload": ("expect/test_overload.py",),
+    "kubereach.expect.reach": ("expect/test_reach.py",),
+    "kubereach.expect.negative": ("expect/test_negative.py",),
+    "kubereach.expect.dns_hold": ("expect/test_dns_answers.py",),
+    "kubereach.expect.resolver": ("expect/test_dns_answers.py",),
+    "kubereach.expect.dns": ("expect/test_dns_answers.py",),
+    "kubereach.expect.srv": ("expect/test_dns_answers.py",),
+    "kubereach.expect.middlebox": ("expect/test_negative.py",),
+    "kubereach.expect.affinity": ("expect/test_stick.py",),
+    "kubereach.expect.health": ("expect/test_stick.py",),
+    "kubereach.expect.caching": ("expect/test_caching.py",),
 }
 
 

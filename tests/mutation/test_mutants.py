@@ -168,7 +168,7 @@ def test_defaults_constants_fields_and_properties_are_mutated_too(module) -> Non
 def test_the_tests_that_are_to_kill_are_there() -> None:
     for names in MODULES.values():
         for name in names:
-            assert (REPOSITORY / "tests" / "engine" / name).is_file(), name
+            assert (REPOSITORY / "tests" / name).is_file(), name
 
 
 def test_every_explanation_is_of_a_mutant_that_there_is() -> None:

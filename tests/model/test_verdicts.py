@@ -254,6 +254,12 @@ def test_what_is_judged_is_counted(counting) -> None:
     assert (counting.judged, counting.minimum) == (6, 6)
 
 
+def test_what_is_measured_again_is_counted_from_nothing(counting) -> None:
+    judged(5, 3)
+    counting.begin_anew()
+    assert (counting.judged, counting.minimum) == (0, 0)
+
+
 def test_outside_of_checks_nothing_is_counted_and_nothing_given_up() -> None:
     assert current_tally.get() is None
     judged()
@@ -280,6 +286,7 @@ def test_threads_count_for_one_check(counting) -> None:
 
     counting._lock = Watched()
     counting.add(1, 1)
-    assert taken
+    counting.begin_anew()
+    assert taken == [True, True]
     assert isinstance(Tally()._lock, type(threading.Lock()))
     assert tally.current_tally is current_tally

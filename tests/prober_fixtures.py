@@ -1,4 +1,4 @@
-"""Fixtures of the bench."""
+"""Fixtures of tests that probe: backends, a prober, what a run knows, a clock that only waits move."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from bench import _SERVE, NONCE, SECRET, Backend, local_vantage
+from backends import _SERVE, NONCE, SECRET, Backend, local_vantage
 from staged import Clock
 
 from kubereach.model.events import Bus, Event

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from bench import NONCE
+from backends import NONCE
 
 from kubereach.model.outcome import SeriesResult
 from kubereach.probe import Series

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from bench import NONCE
+from backends import NONCE
 from staged import ADDRESS, CONTROL, Staged, ok
 
 from kubereach.expect.negative import ATTEMPTS, PROBES, SLOWER, SPACING, negative, refused_outcomes

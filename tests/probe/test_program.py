@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from bench import NONCE, SECRET
-from test_api import certificate
-from test_peer import unused_port
+from backends import NONCE, SECRET
+from certificates import certificate
+from odd_servers import unused_port
 
 from kubereach.probe import Series, Vantage
 from kubereach.probe.program import FOLDER, bundle, files

@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from bench import NONCE, SECRET
+from backends import NONCE, SECRET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from bench import NONCE
+from backends import NONCE
 from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.expect.hold import hold_length, longer, spent

@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from bench import local_vantage
-from test_peer import unused_port
+from backends import local_vantage
+from odd_servers import unused_port
 
 from kubereach.model.errors import CannotMeasure, Unsupported
 from kubereach.probe import Series, Vantage, VantageGroup

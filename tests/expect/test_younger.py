@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from bench import NONCE
+from backends import NONCE
 from staged import ADDRESS, Staged, ok
 
 from kubereach.expect.younger import await_younger, proves_nothing, remember
@@ -14,6 +14,7 @@ from kubereach.model.convergence import CHANGED, Settling
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.probe.path import Path
+from kubereach.probe.vantage import StreamBroke
 
 YOUNGER = replace(ADDRESS, host="10.96.7.7", port=8080, family=6)
 PORT = 32000
@@ -188,6 +189,14 @@ def test_a_path_that_does_not_see_it_could_not_be_measured(path, clock, kind):
     assert 29 < clock.now - begun < 32
     assert blind.converged == 0.5
     assert blind.result.backends == {"a": 1}
+
+
+@pytest.mark.usefixtures("made")
+def test_a_stream_that_breaks_says_nothing_of_it(path):
+    """It is not the younger Service that does not answer: the check may be measured again."""
+    broke = StreamBroke("the stream to pod@one broke")
+    with pytest.raises(StreamBroke):
+        await_younger([path("a", script=lambda _: SeriesResult.lost(broke))])
 
 
 @pytest.mark.usefixtures("made")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from bench import local_vantage
+from backends import local_vantage
 from test_expect import balancer, failures
 
 from kubereach.expect import expect, hold, hold_length

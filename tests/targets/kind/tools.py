@@ -11,7 +11,7 @@ from kubereach.model.settings import Settings
 from kubereach.targets.kind.options import KindChoice
 from kubereach.targets.kind.target import KindTarget
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("fake_tools.py")
 IMAGE = "python:3.13-alpine"
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
-from bench import NONCE
+from backends import NONCE
 
 from kubereach.model.address import Address
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import dns.message
 import dns.rrset
 import pytest
-from bench import local_vantage
-from test_peer import Odd, close, dns_server, unused_port
+from backends import local_vantage
+from odd_servers import Odd, close, dns_server, unused_port
 
 from kubereach.expect import OWN, Query, current_check, expect, hold_length, informing
 from kubereach.kube.cluster_dns import DnsReplica

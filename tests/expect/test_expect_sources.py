@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
-from bench import local_vantage
+from backends import local_vantage
 from test_expect import failures
 
 from kubereach.expect import OWN, expect

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from bench import NONCE, local_vantage
+from backends import NONCE, local_vantage
 from test_expect import closed, failures
 
 from kubereach.expect import expect, middlebox

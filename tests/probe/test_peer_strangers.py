@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from bench import NONCE, SECRET, local_vantage
+from backends import NONCE, SECRET, local_vantage
 
 from kubereach.probe import Series
 from kubereach.probe.group import run_all

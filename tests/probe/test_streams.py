@@ -10,8 +10,8 @@ import threading
 import time
 
 import pytest
-from bench import local_vantage
-from test_api import certificate
+from backends import local_vantage
+from certificates import certificate
 from websocket import ABNF, WebSocket
 
 from kubereach.model.errors import CannotMeasure, Unreachable

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from test_peer import unused_port
+from odd_servers import unused_port
 
 from kubereach.expect import barrier, expect, must_stay_silent
 from kubereach.model.address import Address

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from bench import local_vantage
+from backends import local_vantage
 from test_expect import balancer, failures
 
 from kubereach.expect import affinity, expect, tries
