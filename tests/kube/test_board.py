@@ -80,7 +80,7 @@ def test_one_that_does_not_is_told_after_its_time_and_forgiven_when_it_does(boar
     made = board(["x"], error, patience=0.5)
     made.follow("/pods")
     assert not made.wait(lambda: False, 0.2), "not yet"
-    with pytest.raises(CannotMeasure, match="the watch of /pods was lost: the API server cannot be reached"):
+    with pytest.raises(CannotMeasure, match="lost the watch of /pods: the API server cannot be reached"):
         made.wait(lambda: False, 10)
     made._api.does = [["y"]]
     deadline = time.monotonic() + 10
@@ -106,7 +106,7 @@ def test_what_is_forbidden_is_told_at_once(board):
 def test_a_mistake_of_ours_is_told_and_not_silent(board):
     made = board(["x"], KeyError("items"))
     made.follow("/pods")
-    with pytest.raises(CannotMeasure, match="the watch of /pods was lost: KeyError: 'items'"):
+    with pytest.raises(CannotMeasure, match="lost the watch of /pods: KeyError: 'items'"):
         made.wait(lambda: False, 10)
 
 
