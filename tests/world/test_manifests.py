@@ -116,7 +116,7 @@ def test_the_peer_arrives_as_it_is():
         ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\n- a\n", "document 2: not an object"),
         (
             "apiVersion: v1\nkind: Srevice\nmetadata: {name: a}\n",
-            "document 1: Srevice of v1 cannot be applied",
+            "document 1: kubereach does not apply Srevice of v1",
         ),
         ("apiVersion: v1\nkind: Service\nmetadata: {labels: {}, x: y}\n", "document 1: no metadata.name"),
         ("a: 1\n---\nb: [1\n", "document 2, line"),
