@@ -131,7 +131,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         "Because all else stands on it.",
     ):
         assert line in out.splitlines()
-    assert "needs   multi-node: two nodes or more" in out
+    assert "needs   multi-node: the cluster has two nodes or more" in out
     assert main.main(["explain", "demo.on"]) == 2
     assert "Did you mean demo.one" in capsys.readouterr().err
 

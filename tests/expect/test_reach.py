@@ -171,7 +171,7 @@ def test_the_reasons_of_misses_are_told_the_most_frequent_first(vantage):
 
 def test_too_few_probes_are_no_pass(vantage, whole):
     few = vantage(lambda _: SeriesResult((Probe(ok(), 0.01),) * (whole - 1), 0.1))
-    with pytest.raises(CannotMeasure, match=f"made {whole - 1} of at least {whole} probes"):
+    with pytest.raises(CannotMeasure, match=f"sent {whole - 1} of at least {whole} probes"):
         expected(few)
     with pytest.raises(CannotMeasure, match="sent no probe to"):
         expected(vantage(lambda _: SeriesResult((), 0.1)))
