@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kubereach.model.address import Address
 from kubereach.probe import Vantage
 from kubereach.probe.context import RunContext
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.program import FOLDER
 from kubereach.probe.streams import ProcessStream
 from kubereach.probe.vantage import POD
@@ -41,7 +41,11 @@ server.run()
 
 
 def local_vantage(
-    wire: Wire, context: RunContext, kind: str = POD, node: str = "one", cls: type[Vantage] = Vantage
+    multiplexer: Multiplexer,
+    context: RunContext,
+    kind: str = POD,
+    node: str = "one",
+    cls: type[Vantage] = Vantage,
 ) -> Vantage:
     command = [sys.executable, "-u", str(FOLDER), "probe"]
-    return cls(kind, node, lambda: ProcessStream(command), wire, context, address="127.0.0.1")
+    return cls(kind, node, lambda: ProcessStream(command), multiplexer, context, address="127.0.0.1")

@@ -17,7 +17,7 @@ from kubereach.model.outcome import SeriesResult
 from kubereach.model.settings import Settings
 from kubereach.probe import Vantage
 from kubereach.probe.context import RunContext
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.vantage import NODE
 
 
@@ -76,18 +76,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    made = Wire()
+def multiplexer() -> Iterator[Multiplexer]:
+    made = Multiplexer()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def vantage(wire: Wire, context: RunContext) -> Vantage:
+def vantage(multiplexer: Multiplexer, context: RunContext) -> Vantage:
     """A pod vantage whose pod is this machine."""
-    return local_vantage(wire, context)
+    return local_vantage(multiplexer, context)
 
 
 @pytest.fixture
-def node_vantage(wire: Wire, context: RunContext) -> Vantage:
-    return local_vantage(wire, context, NODE)
+def node_vantage(multiplexer: Multiplexer, context: RunContext) -> Vantage:
+    return local_vantage(multiplexer, context, NODE)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kubereach.kube.client import Api, Object
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.run.options import namespaces_of
 from kubereach.targets.existing import ExistingTarget
@@ -166,12 +166,12 @@ def clean_given(
 
 def _await(api: Api, selector: str, names: set[str], patience: float) -> list[str]:
     """Wait until these namespaces are gone; gives those that are not, with the reasons."""
-    board = Board(api, selector)
-    board.follow(NAMESPACES)
+    watch_cache = WatchCache(api, selector)
+    watch_cache.follow(NAMESPACES)
 
     def left() -> list[Object]:
-        return [one for one in board.all("Namespace") if one["metadata"]["name"] in names]
+        return [one for one in watch_cache.all("Namespace") if one["metadata"]["name"] in names]
 
-    board.wait(lambda: not left(), patience)
-    board.stop()
+    watch_cache.wait(lambda: not left(), patience)
+    watch_cache.stop()
     return [stuck(one) for one in left()]

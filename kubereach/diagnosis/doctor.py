@@ -130,7 +130,7 @@ class Doctor:
     def _pod_endpoints(self, path: Path) -> list[Endpoint]:
         """The pods of the workload that the address' pod is of, at the same port: a pattern takes several."""
         found = None
-        for pod in self._world.board.all("Pod"):
+        for pod in self._world.watch_cache.all("Pod"):
             if path.address.host in addresses_of(pod):
                 found = pod
         if found is None:
@@ -139,7 +139,7 @@ class Doctor:
         family = ":" in path.address.host
         return [
             Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), path.address.port)
-            for pod in self._world.board.all("Pod", found["metadata"]["namespace"])
+            for pod in self._world.watch_cache.all("Pod", found["metadata"]["namespace"])
             if (pod["metadata"].get("labels") or {}).get("app") == app
             and not pod["metadata"].get("deletionTimestamp")
             for ip in addresses_of(pod)

@@ -66,7 +66,7 @@ class Subject:
 
 def subject_of(world: World, address: Address) -> Subject | None:
     """The Service behind a cluster IP, node port, load-balancer address or name; None if there is none (any more)."""
-    for service in world.board.all("Service"):
+    for service in world.watch_cache.all("Service"):
         port = _port(service, address)
         if port is not None:
             return _look(world, service, port, 6 if ":" in address.host else address.family)
@@ -79,7 +79,7 @@ def subject_named(world: World, name: str, family: int = 4) -> Subject | None:
     if "svc" not in labels[2:]:
         return None
     at = labels.index("svc", 2)
-    service = world.board.get("Service", labels[at - 1], labels[at - 2])
+    service = world.watch_cache.get("Service", labels[at - 1], labels[at - 2])
     ports = (service or {"spec": {}})["spec"].get("ports")
     return _look(world, service, ports[0], family) if service and ports else None
 
@@ -91,7 +91,7 @@ def subjects_at(world: World, name: str) -> list[Subject]:
     except (dns.exception.DNSException, ValueError):
         return []
     family = 6 if ":" in address else 4
-    headless = [s for s in world.board.all("Service") if s["spec"].get("clusterIP") == "None"]
+    headless = [s for s in world.watch_cache.all("Service") if s["spec"].get("clusterIP") == "None"]
     found = [_look(world, s, s["spec"]["ports"][0], family) for s in headless if s["spec"].get("ports")]
     return [one for one in found if address in one.expected or address in one.listed]
 
@@ -99,7 +99,7 @@ def subjects_at(world: World, name: str) -> list[Subject]:
 def datagram_endpoints(world: World) -> list[Endpoint]:
     """The ready pods of ours that echo datagrams, at the port where they do."""
     found = []
-    for pod in filter(is_ready, world.board.all("Pod", world.namespaces.services)):
+    for pod in filter(is_ready, world.watch_cache.all("Pod", world.namespaces.services)):
         name, node = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
         ports = [port for container in pod["spec"]["containers"] for port in container.get("ports") or ()]
         numbers = [port["containerPort"] for port in ports if port.get("protocol") == "UDP"]
@@ -129,7 +129,7 @@ def _port(service: Object, address: Address) -> Object | None:
 
 def _look(world: World, service: Object, port: Object, family: int) -> Subject:
     namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-    pods = selected(service, world.board.all("Pod", namespace))
+    pods = selected(service, world.watch_cache.all("Pod", namespace))
     expected = {
         ip: Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), port_at(pod, port))
         for pod in serving(service, pods)
@@ -144,7 +144,7 @@ def _look(world: World, service: Object, port: Object, family: int) -> Subject:
 def _listed(world: World, namespace: str, name: str, port: str | None, family: int) -> dict[str, Endpoint]:
     names = {
         address: pod["metadata"]["name"]
-        for pod in world.board.all("Pod", namespace)
+        for pod in world.watch_cache.all("Pod", namespace)
         for address in addresses_of(pod)
     }
     found = {}

@@ -64,7 +64,8 @@ def _other_backends(world: World, path: Path, subject: Subject) -> Counter[str]:
     """Who answered and is no endpoint, with the address: ``web-1 (10.244.1.7)``."""
     own = {endpoint.pod for endpoint in subject.endpoints}
     addresses = {
-        pod["metadata"]["name"]: pod.get("status", {}).get("podIP", "") for pod in world.board.all("Pod")
+        pod["metadata"]["name"]: pod.get("status", {}).get("podIP", "")
+        for pod in world.watch_cache.all("Pod")
     }
     return Counter(
         {

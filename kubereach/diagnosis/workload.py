@@ -26,7 +26,9 @@ def pods_wrong(world: World, subject: Subject) -> Finding | None:
         f"kubectl -n {meta['namespace']} describe service {meta['name']}",
     )
     if not subject.pods:
-        lines = differences(subject.service["spec"]["selector"], world.board.all("Pod", meta["namespace"]))
+        lines = differences(
+            subject.service["spec"]["selector"], world.watch_cache.all("Pod", meta["namespace"])
+        )
         return Finding(
             WORKLOAD, f"Service {subject.name}", "the selector matches no pod", (), tuple(lines), see
         )

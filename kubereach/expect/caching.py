@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kubereach.kube.resolv_conf import ResolvConf
-from kubereach.model.convergence import Settling
+from kubereach.model.convergence import ConvergenceDeadline
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK
 from kubereach.probe import Series, dns_message
 from kubereach.probe.dns_message import Reply
@@ -38,7 +38,7 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
     longer than a change may take. A server's own answers do not age: those that are wrong are wrong.
     Takes some two seconds where there are such paths, and what is left of the answer's life is not waited for here.
     """
-    open_paths = [path for path in late if isinstance(path.address.settled, Settling)]
+    open_paths = [path for path in late if isinstance(path.address.settled, ConvergenceDeadline)]
     queries = [(path, series) for path in open_paths if (series := _series(path, question)) is not None]
     results = run_all([(path.vantage, series) for path, series in queries])
     now = time.monotonic()
@@ -56,7 +56,7 @@ def forgetting(late: Sequence[Path], question: Question) -> list[Path]:
             continue
         longest = min(max(left, default=-1) + 1, path.vantage.context.settings.converge_deadline)
         settled = path.address.settled
-        assert isinstance(settled, Settling)
+        assert isinstance(settled, ConvergenceDeadline)
         path.address = replace(path.address, settled=settled.until(now + longest))
         cached.append(path)
     return cached

@@ -17,7 +17,7 @@ from kubereach.model.outcome import OK, WORDS, Probe, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import known
 from kubereach.probe.path import Path
-from kubereach.probe.running_series import Ongoing
+from kubereach.probe.running_series import RunningSeries
 
 #: seconds between two new connections of a vantage to an address; any change of rules takes longer than this
 SPACING = 0.01
@@ -268,8 +268,8 @@ def flow(vantages: Sequence[Vantage], where: Where, *, every: float = PING, coun
         opened.end()
 
 
-def _begin(all_paths: Sequence[Path], series: Callable[[Path], Series]) -> list[Ongoing]:
-    started: list[Ongoing] = []
+def _begin(all_paths: Sequence[Path], series: Callable[[Path], Series]) -> list[RunningSeries]:
+    started: list[RunningSeries] = []
     try:
         for path in all_paths:
             started.append(path.vantage.begin(series(path)))

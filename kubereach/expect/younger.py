@@ -15,7 +15,7 @@ from dataclasses import replace
 from kubereach.expect.converge import converge
 from kubereach.expect.settle import measurable
 from kubereach.model.address import SERVED
-from kubereach.model.convergence import Settling
+from kubereach.model.convergence import ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.outcome import OK, in_words
 from kubereach.probe import Series
@@ -41,7 +41,7 @@ def proves_nothing(path: Path, wanted: frozenset[str] | None) -> bool:
     past all Services, follows no service proxy: another Service proves nothing of it.
     """
     settled = path.address.settled
-    if not isinstance(settled, Settling) or not path.attempts or path.address.way not in SERVED:
+    if not isinstance(settled, ConvergenceDeadline) or not path.attempts or path.address.way not in SERVED:
         return False
     before = path.vantage.context.answered.get(_key(path))
     return before is not None and before.at < settled.since and (wanted is None or before.pods <= wanted)

@@ -15,7 +15,7 @@ _SINCE = {SAME_NODE: "1.34", SAME_ZONE: "1.34"}
 
 
 @dataclass(frozen=True)
-class Offers:
+class Capabilities:
     """IP families of Services, the primary one first, and values of spec.trafficDistribution, or why there are none."""
 
     families: tuple[str, ...] = ()
@@ -49,13 +49,13 @@ class Offers:
         )
 
 
-def ask(api: Api, namespace: str = "default") -> Offers:
+def ask(api: Api, namespace: str = "default") -> Capabilities:
     """Ask the API server, by dry runs in a namespace. Raises `ApiError` only if it does not answer."""
     families, answer = _families(api, namespace)
     refused = {name: why for name in (SAME_NODE, SAME_ZONE) if (why := _refusal(api, namespace, name))}
     if SAME_ZONE in refused and (why := _refusal(api, namespace, CLOSE)):
         refused[CLOSE] = why
-    return Offers(families, answer, refused)
+    return Capabilities(families, answer, refused)
 
 
 def _service(namespace: str, spec: Object) -> Object:

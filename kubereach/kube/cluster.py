@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from kubereach.kube import capabilities, cluster_dns, ranges
-from kubereach.kube.capabilities import Offers
+from kubereach.kube.capabilities import Capabilities
 from kubereach.kube.client import Api, ApiError, Object
 from kubereach.kube.cluster_dns import Dns, DnsReplica, Resolving
 from kubereach.kube.nodes import ZONE, LeftOut, choose, in_words
@@ -66,7 +66,7 @@ class Cluster:
     kubernetes: tuple[str, int]
     #: the authority that pods verify the API server's certificate with, as PEM
     ca: str = field(default="", repr=False)
-    offers: Offers = field(default_factory=Offers)
+    capabilities: Capabilities = field(default_factory=Capabilities)
     #: nodes that take no part in the run
     left_out: tuple[LeftOut, ...] = ()
     #: addresses and pod ranges of nodes that take no part
@@ -105,9 +105,9 @@ class Cluster:
         """The features that these facts decide."""
         zones = [node.zone for node in self.nodes]
         return {
-            DUAL_STACK: self.offers.dual_stack_finding(),
-            SAME_NODE: self.offers.same_node_finding(),
-            SAME_ZONE: self.offers.same_zone_finding(zones),
+            DUAL_STACK: self.capabilities.dual_stack_finding(),
+            SAME_NODE: self.capabilities.same_node_finding(),
+            SAME_ZONE: self.capabilities.same_zone_finding(zones),
         }
 
     @property

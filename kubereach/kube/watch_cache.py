@@ -1,4 +1,4 @@
-"""The board: what the run's objects look like right now, kept up to date by watches. Nothing here polls."""
+"""The watch cache: what the run's objects look like right now, kept up to date by watches. Nothing here polls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def key_of(obj: Object) -> Key:
     return str(obj["kind"]), str(meta.get("namespace", "")), str(meta["name"])
 
 
-class Board:
+class WatchCache:
     """A thread for each followed collection writes what it sees; anybody waits for what they want to be true."""
 
     def __init__(self, api: Api, selector: str, patience: float = 60.0) -> None:
@@ -124,7 +124,7 @@ class Board:
             self._stopped.wait(pauses.after(time.monotonic() - begun))
 
     def _failing(self, path: str, error: Exception | None) -> None:
-        """A watch has failed for so long that nothing on the board can be believed; None: it is back."""
+        """A watch has failed for so long that nothing in the watch cache can be believed; None: it is back."""
         if error is None and path not in self._errors:
             return
         with self._changed:
@@ -154,7 +154,7 @@ class Board:
             for new in obj["items"] if change == "LISTED" else [obj]:
                 try:
                     self.noticed(old, new)
-                except Exception:  # who looks on must not keep the board from its work
+                except Exception:  # who looks on must not keep the watch cache from its work
                     _LOG.exception("a subscriber of the watch cache failed at %s", key_of(new))
 
     def _raise(self) -> None:

@@ -40,7 +40,7 @@ def _right(group: str, resource: str, verbs: str, where: str, *names: str, optio
 
 _TABLE = (
     _right(_CORE, "nodes", "list", _EVERYWHERE),
-    # the board's watches; checks make, change and end
+    # the watch cache's watches; checks make, change and end
     _right(_CORE, "pods", "list watch create patch delete", _OURS),
     _right(_CORE, "pods/exec", "create get", _OURS),
     _right(_CORE, "services", "list watch create patch delete", _OURS),

@@ -79,7 +79,7 @@ def each(vantages: Sequence[Vantage], work: Callable[[Vantage], None]) -> None:
         futures = [pool.submit(work, vantage) for vantage in vantages]
         wait(futures)
     finally:
-        # all have ended, or whoever waited has been interrupted: the vantages end with the wire
+        # all have ended, or whoever waited has been interrupted: the vantages end with the multiplexer
         pool.shutdown(wait=False, cancel_futures=True)
     for future in futures:
         future.result()

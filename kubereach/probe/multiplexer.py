@@ -1,4 +1,4 @@
-"""The wire: one thread that reads and writes all probers' streams.
+"""The multiplexer: one thread that reads and writes all probers' streams.
 
 One thread, because a TLS connection must not be read and written by two at the same time, and because a thread for
 each of a dozen vantages would only take the interpreter from one another. It never waits for a single stream: what one
@@ -23,7 +23,7 @@ from kubereach.probe.streams import Broken, Stream
 
 _LOG = logging.getLogger(__name__)
 
-#: why the streams end when the wire is stopped
+#: why the streams end when the multiplexer is stopped
 OVER = "the run has ended"
 #: seconds without a byte taken by a prober that has something to read, after which its stream is given up
 STALL = 20.0
@@ -49,7 +49,7 @@ class _Attached:
     watched: dict[int, int] = field(default_factory=dict)
 
 
-class Wire:
+class Multiplexer:
     """Hands every line of every stream to its listener. All methods may be called from any thread, at any time."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Wire:
         self._lock = threading.Lock()
         self._stopping = self._ended = False
         self._closers: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._run, name="kubereach-wire", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kubereach-multiplexer", daemon=True)
         self._thread.start()
 
     @property
@@ -79,7 +79,7 @@ class Wire:
     ) -> None:
         """Begin to read `stream`: `on_line` gets each line, `on_broken` the reason when it ends, once.
 
-        A wire that has been stopped closes the stream.
+        A multiplexer that has been stopped closes the stream.
         """
         attached = _Attached(stream, on_line, on_broken)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.outcome import SeriesResult
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.series import Series
 from kubereach.probe.streams import Stream
 
@@ -22,11 +22,16 @@ RESENDS_AFTER = 2.5
 
 
 class Prober:
-    """Attaches `stream` to the wire. `name` is its vantage's; `broke` makes the error of a reason why it has ended."""
+    """Attaches `stream` to the multiplexer.
 
-    def __init__(self, stream: Stream, wire: Wire, name: str, broke: Callable[[str], CannotMeasure]) -> None:
+    `name` is its vantage's; `broke` makes the error of a reason why it has ended.
+    """
+
+    def __init__(
+        self, stream: Stream, multiplexer: Multiplexer, name: str, broke: Callable[[str], CannotMeasure]
+    ) -> None:
         self.stream = stream
-        self._wire = wire
+        self._multiplexer = multiplexer
         self._name = name
         self._broke = broke
         self._lock = threading.Lock()
@@ -38,7 +43,7 @@ class Prober:
         self.resends_after = RESENDS_AFTER
         #: done when the prober has said that it is there; fails with the stream
         self.greeted: Future[None] = Future()
-        wire.attach(stream, self._line, self._broken)
+        multiplexer.attach(stream, self._line, self._broken)
 
     @property
     def alive(self) -> bool:
@@ -59,16 +64,16 @@ class Prober:
             self._pending[number] = future
             if began is not None:
                 self._beginning[number] = began
-        self._wire.send(self.stream, json.dumps(series.request(number)).encode() + b"\n")
+        self._multiplexer.send(self.stream, json.dumps(series.request(number)).encode() + b"\n")
         return number, future
 
     def stop(self, number: int, when: dict[str, Any]) -> None:
-        """Let a series end: see `Ongoing`. One that has ended needs nothing."""
+        """Let a series end: see `RunningSeries`. One that has ended needs nothing."""
         with self._lock:
             if number not in self._pending:
                 return
         request = {"id": 0, "kind": "stop", "series": number, **when}
-        self._wire.send(self.stream, json.dumps(request).encode() + b"\n")
+        self._multiplexer.send(self.stream, json.dumps(request).encode() + b"\n")
 
     def owes(self, future: Future[SeriesResult]) -> bool:
         """Whether this prober is to give a result."""
@@ -79,9 +84,9 @@ class Prober:
         """Close the stream; all that is under way fails with `reason`, and nothing new is begun."""
         with self._lock:
             self._error = self._error or self._broke(reason)
-        self._wire.detach(self.stream, reason)
+        self._multiplexer.detach(self.stream, reason)
 
-    # in the wire's thread
+    # in the multiplexer's thread
 
     def _line(self, line: bytes) -> None:
         """One line of its standard output. What it raises ends the stream."""

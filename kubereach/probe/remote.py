@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from kubereach.model.errors import CannotMeasure
 from kubereach.probe.context import RunContext
 from kubereach.probe.elsewhere import REMOTE_SHELLS, elsewhere
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.program import bundle
 from kubereach.probe.streams import PipeStream
 from kubereach.probe.vantage import OUTSIDE, OutsideVantage, StreamBroke
@@ -28,14 +28,18 @@ _BOOTSTRAP = (
 )
 
 
-def further_outsides(commands: Sequence[str], wire: Wire, context: RunContext) -> list[OutsideVantage]:
+def further_outsides(
+    commands: Sequence[str], multiplexer: Multiplexer, context: RunContext
+) -> list[OutsideVantage]:
     """A vantage for each of `commands`, with names that differ. Raises `UsageError`."""
     found: list[OutsideVantage] = []
     for command in commands:
         name = f"{OUTSIDE}@{elsewhere(command).name}"
         same_name = sum(vantage.name.partition(" #")[0] == name for vantage in found)
         found.append(
-            CommandVantage(command, wire, context, label=f"{name} #{same_name + 1}" if same_name else name)
+            CommandVantage(
+                command, multiplexer, context, label=f"{name} #{same_name + 1}" if same_name else name
+            )
         )
     return found
 
@@ -67,14 +71,16 @@ def started(words: Sequence[str], arguments: Sequence[str]) -> PipeStream:
 class CommandVantage(OutsideVantage):
     """A further outside: where ``[NAME=]COMMAND``, as for a shell, starts Python. Raises `UsageError`."""
 
-    def __init__(self, command: str, wire: Wire, context: RunContext, *, label: str = "") -> None:
+    def __init__(
+        self, command: str, multiplexer: Multiplexer, context: RunContext, *, label: str = ""
+    ) -> None:
         place = elsewhere(command)
         arguments = ["probe", "--in-flight", str(context.settings.in_flight)]
         super().__init__(
             OUTSIDE,
             "",
             lambda: started(place.words, arguments),
-            wire,
+            multiplexer,
             context,
             label=label or f"{OUTSIDE}@{place.name}",
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kubereach.probe.vantage import Vantage
 
 
-class Ongoing:
+class RunningSeries:
     """What `Vantage.begin` gives. Must be stopped; what is under way is then waited for."""
 
     def __init__(

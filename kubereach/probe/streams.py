@@ -34,7 +34,7 @@ class Broken(Exception):
 
 
 class Stream(Protocol):
-    """What the wire needs of a stream. The wire's thread makes all calls but `close`, which comes after all others."""
+    """What the multiplexer needs of a stream. Its thread makes all calls but `close`, which comes after all others."""
 
     #: whether `receive` has left something for the next call
     more: bool
@@ -106,7 +106,7 @@ class ExecStream:
         #: why it has ended, kept until all that came before is handed over
         self._end: Broken | None = None
         self._websocket.sock.settimeout(0)
-        # kept, because a broken connection forgets its socket, and the wire must still be able to let go of it
+        # kept, because a broken connection forgets its socket, and the multiplexer must still be able to let go of it
         self._number = int(websocket.sock.fileno())
 
     def fileno(self) -> int:

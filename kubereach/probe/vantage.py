@@ -13,10 +13,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from kubereach.model.errors import CannotMeasure, InstrumentBroke, Unreachable
 from kubereach.model.outcome import REFUSED, Answer, SeriesResult
 from kubereach.probe.context import RunContext
-from kubereach.probe.multiplexer import OVER, Wire
+from kubereach.probe.multiplexer import OVER, Multiplexer
 from kubereach.probe.pacing import TokenBucket
 from kubereach.probe.prober import RESENDS_AFTER, Prober
-from kubereach.probe.running_series import Ongoing
+from kubereach.probe.running_series import RunningSeries
 from kubereach.probe.series import Series
 from kubereach.probe.streams import Stream
 
@@ -46,7 +46,7 @@ class Vantage:
         kind: str,
         node: str,
         open_stream: Callable[[], Stream],
-        wire: Wire,
+        multiplexer: Multiplexer,
         context: RunContext,
         *,
         pod: str = "",
@@ -64,7 +64,7 @@ class Vantage:
         self.context = context
         self.refusals = TokenBucket(context.settings.refusal_interval, context.settings.refusal_burst)
         self._open_stream = open_stream
-        self._wire = wire
+        self._multiplexer = multiplexer
         #: held for a moment only: nothing is waited for under it
         self._lock = threading.Lock()
         self._prober: Prober | None = None
@@ -136,9 +136,9 @@ class Vantage:
 
     def _greeted(self, limit: float) -> Prober:
         """A new prober that has greeted us within `limit` seconds."""
-        if self._wire.over:
+        if self._multiplexer.over:
             raise CannotMeasure(OVER)
-        prober = Prober(self._open_stream(), self._wire, self.name, self.broke)
+        prober = Prober(self._open_stream(), self._multiplexer, self.name, self.broke)
         try:
             prober.greeted.result(limit)
         except FutureTimeout:
@@ -157,7 +157,7 @@ class Vantage:
         """Start a series; any number may be under way. The future raises `CannotMeasure` when the stream breaks."""
         return self._opened().start(series)[1]
 
-    def begin(self, series: Series) -> Ongoing:
+    def begin(self, series: Series) -> RunningSeries:
         """Start a series that goes on until it is stopped; a flow has had its first ping when this returns.
 
         Raises `CannotMeasure` when the prober does not begin.
@@ -171,7 +171,7 @@ class Vantage:
             except FutureTimeout:
                 prober.end(_HANGS)
                 raise StreamBroke(f"{self.name} did not start a flow in time: {_HANGS}") from None
-        return Ongoing(lambda **when: prober.stop(number, when), future, series, self)
+        return RunningSeries(lambda **when: prober.stop(number, when), future, series, self)
 
     def collect(self, future: Future[SeriesResult], series: Series, waited: float = 0.0) -> SeriesResult:
         """The result of a submitted series; `waited` is what the vantage's other series may take before it.

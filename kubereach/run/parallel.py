@@ -66,7 +66,7 @@ class _Work:
         return bool(self.changes & other.uses or self.uses & other.changes)
 
 
-class BesideRunner:
+class ParallelRunner:
     """A pytest plugin object: `start` it with the items when the world is ready."""
 
     def __init__(self, bus: Bus) -> None:

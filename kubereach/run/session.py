@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kubereach.diagnosis.on_call import OnCall
+from kubereach.diagnosis.lazy_doctor import LazyDoctor
 from kubereach.kube.detection import detect
 from kubereach.model.check import Check, assert_unique
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
@@ -30,7 +30,7 @@ from kubereach.run.deadline import Deadline, leave_in_time
 from kubereach.run.fixtures import WorldLike, service_stems
 from kubereach.run.open_target import target_of
 from kubereach.run.options import RunOptions, validated
-from kubereach.run.parallel import BesideRunner
+from kubereach.run.parallel import ParallelRunner
 from kubereach.run.runner import CheckRunner
 from kubereach.run.selection import check_of, chosen, known, refuse_xdist
 from kubereach.targets.target import KeepsLogs, Target
@@ -54,7 +54,7 @@ class Run:
         self._description = ""
         self._world: WorldLike | None = None
         self._runner = CheckRunner(self._bus, frozenset())
-        self._beside = BesideRunner(self._bus)
+        self._beside = ParallelRunner(self._bus)
         self._runner.withdraw = self._beside.withdraw
         self.deadline = Deadline(0, self._beside.has_result, self._beside.stop)
         #: the run's, once it has been judged
@@ -198,7 +198,7 @@ class Run:
             from kubereach.world import World
 
             world = real = World(access, self._settings, self._bus, self._manifests, services)
-            real.context.examine = OnCall(real).examine
+            real.context.examine = LazyDoctor(real).examine
         self._bus.emit(Progress("connecting to the cluster"))
         cluster = world.connect()
         self._runner.features = detect(cluster, self._settings, access.outside_why, access.no_outside)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from kubereach.kube.client import Api, ApiError, Object, path_of
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.world.deletion import delete_all, stuck
 from kubereach.world.heartbeat import dead, is_kept
@@ -34,13 +34,13 @@ def remove_run(api: Api, namespaces: Sequence[str], run: str, seconds: float) ->
     """Delete what the run called `run` has in the namespaces; gives what is left then, with the reasons."""
     deadline = time.monotonic() + seconds
     selector = f"{MANAGED_BY}=kubereach,{RUN}={run}"
-    board = Board(api, selector)
+    watch_cache = WatchCache(api, selector)
     for namespace in namespaces:
         for kind in _SLOW:
-            board.follow(path_of(kind, namespace))
+            watch_cache.follow(path_of(kind, namespace))
 
     def left() -> list[Object]:
-        return [obj for _, kind in _SLOW for obj in board.all(kind)]
+        return [obj for _, kind in _SLOW for obj in watch_cache.all(kind)]
 
     failures: list[str] = []
     try:
@@ -53,9 +53,9 @@ def remove_run(api: Api, namespaces: Sequence[str], run: str, seconds: float) ->
             failures += delete_all(api, others, propagationPolicy="Background")
             # some may take their time by order of a check, also those that are on their way out
             failures += delete_all(api, pods, gracePeriodSeconds=1)
-            board.wait(lambda: not left(), max(0.0, deadline - time.monotonic()))
+            watch_cache.wait(lambda: not left(), max(0.0, deadline - time.monotonic()))
     finally:
-        board.stop()
+        watch_cache.stop()
     remaining = [*failures, *map(stuck, left())]
     if remaining:
         return remaining

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kubereach.kube.access import ClusterAccess
 from kubereach.kube.client import Api, Object
 from kubereach.kube.cluster import Cluster, inspect
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Bus, Changed, Progress
 from kubereach.model.settings import Settings
@@ -36,7 +36,7 @@ class Connection:
         self._api: Api | None = None
         self._ended = False
         self._cluster: Cluster | None = None
-        self._board: Board | None = None
+        self._watch_cache: WatchCache | None = None
         self._slice_lag: SliceLag | None = None
         #: labels that Services have lent to pods: (namespace, pod, label) -> the Service's name
         self.lent: dict[tuple[str, str, str], str] = {}
@@ -62,11 +62,11 @@ class Connection:
         self._cluster = found
 
     @property
-    def board(self) -> Board:
+    def watch_cache(self) -> WatchCache:
         """The run's objects as watches have last shown them. Raises `CannotMeasure` before `watch`."""
-        if self._board is None:
+        if self._watch_cache is None:
             raise CannotMeasure(_NOT_STARTED)
-        return self._board
+        return self._watch_cache
 
     @property
     def slice_lag(self) -> SliceLag:
@@ -90,16 +90,16 @@ class Connection:
         self.context.ip_version = self._cluster.ip_version
         return self._cluster
 
-    def watch(self) -> Board:
+    def watch(self) -> WatchCache:
         """Make the cache of the run's objects, which follows nothing yet."""
-        self._board = Board(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
-        self._slice_lag = SliceLag(self._board)
-        self._board.noticed = self._slice_lag.noticed
-        return self._board
+        self._watch_cache = WatchCache(self.api, f"{RUN}={self.run}", self.context.settings.watch_patience)
+        self._slice_lag = SliceLag(self._watch_cache)
+        self._watch_cache.noticed = self._slice_lag.noticed
+        return self._watch_cache
 
     def readiness(self, made: Iterable[Object] = ()) -> Readiness:
         """Judges the run's pods; those among `made` count even before a watch has shown them."""
-        return Readiness(self.board, self.api, made, patience=self.context.settings.scheduling_deadline)
+        return Readiness(self.watch_cache, self.api, made, patience=self.context.settings.scheduling_deadline)
 
     def progress(self, text: str) -> None:
         """Tell whoever follows the run what it does now."""
@@ -115,8 +115,8 @@ class Connection:
 
     def stop_watching(self) -> None:
         """Who waits for an object gets `CannotMeasure`."""
-        if self._board is not None:
-            self._board.stop()
+        if self._watch_cache is not None:
+            self._watch_cache.stop()
 
     def close(self) -> None:
         """Close the connections to the API; may be called twice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubereach.kube.client import Api, ApiError, Object, object_path
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import CannotMeasure
 from kubereach.world.heartbeat import NAMESPACES
 from kubereach.world.manifests import RUN
@@ -32,16 +32,16 @@ def delete_namespaces(api: Api, run: str, pods: Sequence[Object], seconds: float
     """
     # a check that was interrupted may have told them to take their time
     delete_all(api, [{"apiVersion": "v1", **pod} for pod in pods], gracePeriodSeconds=1)
-    board = Board(api, f"{RUN}={run}")
-    board.follow(NAMESPACES)
+    watch_cache = WatchCache(api, f"{RUN}={run}")
+    watch_cache.follow(NAMESPACES)
     try:
-        failures = delete_all(api, board.all("Namespace"))
+        failures = delete_all(api, watch_cache.all("Namespace"))
         # those that were refused stay anyway
-        board.wait(lambda: len(board.all("Namespace")) <= len(failures), seconds)
+        watch_cache.wait(lambda: len(watch_cache.all("Namespace")) <= len(failures), seconds)
     finally:
-        board.stop()
+        watch_cache.stop()
     refused = {failure.partition(" (")[0] for failure in failures}
-    return failures + [stuck(one) for one in board.all("Namespace") if name_of(one) not in refused]
+    return failures + [stuck(one) for one in watch_cache.all("Namespace") if name_of(one) not in refused]
 
 
 def stuck(obj: Object) -> str:

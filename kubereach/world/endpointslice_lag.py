@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Set
 from kubereach.kube.client import Object
 from kubereach.kube.endpoints import addresses_of, selected, selector_of, serving
 from kubereach.kube.endpointslices import service_of
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 
 #: (namespace, name) of a Service
 Key = tuple[str, str]
@@ -24,8 +24,8 @@ class SliceLag:
     Of each address on its own: while pods come and go all the time, slices may follow each at once and never agree.
     """
 
-    def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
-        self._board = board
+    def __init__(self, watch_cache: WatchCache, clock: Callable[[], float] = time.monotonic) -> None:
+        self._watch_cache = watch_cache
         self._clock = clock
         #: by Service and address
         self._since: dict[Key, dict[str, float]] = {}
@@ -36,7 +36,7 @@ class SliceLag:
         self._looking = threading.Lock()
 
     def noticed(self, old: Object | None, new: Object) -> None:
-        """To be called after the board has taken a change in."""
+        """To be called after the watch cache has taken a change in."""
         if new["kind"] not in ("Pod", "EndpointSlice", "Service"):
             return
         namespace = new["metadata"].get("namespace", "")
@@ -44,8 +44,8 @@ class SliceLag:
         if not concerned:
             return
         with self._looking:
-            slices = self._board.all("EndpointSlice", namespace)
-            pods = self._board.all("Pod", namespace)
+            slices = self._watch_cache.all("EndpointSlice", namespace)
+            pods = self._watch_cache.all("Pod", namespace)
             differing = {
                 (namespace, name): _listed(slices, name) ^ _serving(service, pods)
                 for service in concerned
@@ -65,10 +65,10 @@ class SliceLag:
         """The Services with a selector whose own change it is, or that of their pods or EndpointSlices."""
         versions = [obj for obj in (new, old) if obj]
         if new["kind"] == "Pod":
-            return [s for s in self._board.all("Service", namespace) if selected(s, versions)]
+            return [s for s in self._watch_cache.all("Service", namespace) if selected(s, versions)]
         is_slice = new["kind"] == "EndpointSlice"
         names = {service_of(obj) if is_slice else obj["metadata"]["name"] for obj in versions}
-        found = [self._board.get("Service", namespace, name) for name in names]
+        found = [self._watch_cache.get("Service", namespace, name) for name in names]
         return [service for service in found if service is not None and selector_of(service)]
 
     def longest(self, namespace: str, name: str) -> float:

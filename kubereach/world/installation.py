@@ -78,9 +78,11 @@ class Installation:
         else:
             self._leftovers = Leftovers(api)
         connection.progress(f"applying {len(first) + len(rest) + sum(map(len, shared.values()))} objects")
-        board = connection.watch()
+        watch_cache = connection.watch()
         with api.threads(8) as pool:
-            followed = [pool.submit(board.follow, path) for path in self._namespaces.collections(_FOLLOWED)]
+            followed = [
+                pool.submit(watch_cache.follow, path) for path in self._namespaces.collections(_FOLLOWED)
+            ]
             self._touched = True
             for kinds in _FIRST_KINDS:
                 list(pool.map(self._objects.create, [m for m in first if m.kind in kinds]))
@@ -144,7 +146,9 @@ class Installation:
         if self._namespaces.given:
             left = remove_run(connection.api, self._namespaces.all, connection.run, limit)
         else:
-            ending = [pod for pod in connection.board.all("Pod") if pod["metadata"].get("deletionTimestamp")]
+            ending = [
+                pod for pod in connection.watch_cache.all("Pod") if pod["metadata"].get("deletionTimestamp")
+            ]
             left = delete_namespaces(connection.api, connection.run, ending, limit)
         if left:
             error = not_removed(left, limit)

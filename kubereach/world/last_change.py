@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.probe.context import RunContext
 
 
@@ -16,4 +16,4 @@ class LastChange:
 
     def note(self, what: str = CHANGED) -> None:
         """From now on the data plane has ``settings.converge_deadline`` seconds again; reports name `what`."""
-        self.settled = Settling.after(what, self._context.settings.converge_deadline)
+        self.settled = ConvergenceDeadline.after(what, self._context.settings.converge_deadline)

@@ -50,7 +50,7 @@ def free_address(world: World) -> Iterator[str]:
     def all_served() -> bool:
         requesting = [
             service
-            for service in world.board.all("Service")
+            for service in world.watch_cache.all("Service")
             if service["spec"].get("type") == "LoadBalancer" and not service["spec"].get("loadBalancerClass")
         ]
         return all(ingress_of(service) for service in requesting)
@@ -60,7 +60,7 @@ def free_address(world: World) -> Iterator[str]:
             "over-spares", name="for-a-moment", tcp=True, spec={"type": "LoadBalancer"}
         ) as service:
             address = service.load_balancer.address()
-            world.board.wait(all_served, world.context.settings.load_balancer_deadline)
+            world.watch_cache.wait(all_served, world.context.settings.load_balancer_deadline)
             service.delete()
         yield address
 

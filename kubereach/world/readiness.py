@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from kubereach.kube.client import Api, Object
-from kubereach.kube.watch_cache import Board, is_ready, key_of
+from kubereach.kube.watch_cache import WatchCache, is_ready, key_of
 from kubereach.model.errors import CannotMeasure
 from kubereach.preflight.admission import of_any_pod, remedy
 from kubereach.world.manifests import CONTAINER
@@ -36,12 +36,14 @@ _LOOK = 2.0
 
 
 class Readiness:
-    """Judges the run's pods and workloads on the board; those among `made` count even before it knows them."""
+    """Judges the run's pods and workloads in the watch cache; those among `made` count even before it knows them."""
 
-    def __init__(self, board: Board, api: Api, made: Iterable[Object] = (), *, patience: float = 5.0) -> None:
+    def __init__(
+        self, watch_cache: WatchCache, api: Api, made: Iterable[Object] = (), *, patience: float = 5.0
+    ) -> None:
         """`patience`: seconds that a scheduler or a controller may take to change its mind."""
         self._patience = patience
-        self._board = board
+        self._watch_cache = watch_cache
         self._api = api
         self._awaited = [key_of(obj) for obj in made if obj["kind"] in ("Pod", *WORKLOADS)]
         self._begun = time.monotonic()
@@ -65,7 +67,7 @@ class Readiness:
                 self._hopeless(pod)
             return False
 
-        while not self._board.wait(hopeful_or_done, min(_LOOK, max(0.0, deadline - time.monotonic()))):
+        while not self._watch_cache.wait(hopeful_or_done, min(_LOOK, max(0.0, deadline - time.monotonic()))):
             self.stuck()
             if time.monotonic() >= deadline:
                 return False
@@ -73,13 +75,13 @@ class Readiness:
 
     def _pods(self) -> list[Object]:
         """All but those on their way out, which may end in whatever way."""
-        return [pod for pod in self._board.all("Pod") if not pod["metadata"].get("deletionTimestamp")]
+        return [pod for pod in self._watch_cache.all("Pod") if not pod["metadata"].get("deletionTimestamp")]
 
     def counts(self) -> tuple[int, int]:
         """(ready, wanted) pods."""
         ready = 0
         # a watch may be late: what it has not told of yet is not ready either
-        wanted = sum(self._board.get(*key) is None for key in self._awaited)
+        wanted = sum(self._watch_cache.get(*key) is None for key in self._awaited)
         owned: dict[tuple[str, str], int] = {}
         for pod in self._pods():
             owners = pod["metadata"].get("ownerReferences")
@@ -91,7 +93,7 @@ class Readiness:
                 never = NEVER_READY in (pod["metadata"].get("annotations") or {})
                 ready += pod.get("status", {}).get("phase") == "Running" if never else is_ready(pod)
         for kind in WORKLOADS:
-            for workload in self._board.all(kind):
+            for workload in self._watch_cache.all(kind):
                 key = (workload["metadata"]["namespace"], workload["metadata"]["name"])
                 if key in self.forbidden:
                     continue
@@ -122,7 +124,7 @@ class Readiness:
                 f"no controller has processed {', '.join(unobserved)} within {seconds:.0f} s",
                 "Check that kube-controller-manager is running: `kubectl -n kube-system get pods,leases`.",
             )
-        missing = [pod["metadata"]["name"] for pod in self._board.all("Pod") if not is_ready(pod)]
+        missing = [pod["metadata"]["name"] for pod in self._watch_cache.all("Pod") if not is_ready(pod)]
         ready, wanted = last
         raise CannotMeasure(
             f"{ready} of {wanted} pods are ready after {seconds:.0f} s; waiting for {', '.join(missing)}",
@@ -134,7 +136,7 @@ class Readiness:
         return [
             f"{kind} {workload['metadata']['namespace']}/{workload['metadata']['name']}"
             for kind in WORKLOADS
-            for workload in self._board.all(kind)
+            for workload in self._watch_cache.all(kind)
             if not (workload.get("status") or {}).get("observedGeneration")
         ]
 
@@ -148,12 +150,12 @@ class Readiness:
             return
         self._looked = now
         for kind in WORKLOADS:
-            for workload in self._board.all(kind):
+            for workload in self._watch_cache.all(kind):
                 self._failed_create(workload)
 
     def _failed_create(self, workload: Object) -> None:
         namespace, name = workload["metadata"]["namespace"], workload["metadata"]["name"]
-        there = sum(_app(pod) == name for pod in self._board.all("Pod", namespace))
+        there = sum(_app(pod) == name for pod in self._watch_cache.all("Pod", namespace))
         # some pods are made one after the other
         some = there and time.monotonic() - self._begun < self._patience
         if some or there >= _desired(workload) or (namespace, name) in self.forbidden:

@@ -11,12 +11,12 @@ from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Changed
 
 if TYPE_CHECKING:
-    from kubereach.kube.watch_cache import Board
+    from kubereach.kube.watch_cache import WatchCache
     from kubereach.world.world import World
 
 #: (kind, namespace, name)
 _Key = tuple[str, str, str]
-#: kinds that the board follows: of others it is not known when they are gone
+#: kinds that the watch cache follows: of others it is not known when they are gone
 _SEEN = frozenset({"Service", "EndpointSlice", "Deployment", "StatefulSet", "DaemonSet", "Pod"})
 
 
@@ -37,7 +37,7 @@ def renew(world: World, changes: Sequence[Changed]) -> str:
             return f"the check changed {change.object}, which it does not own"
     try:
         _take_back(world, made)
-        if world.board.wait(lambda: not _left(world, made), world.context.settings.world_deadline):
+        if world.watch_cache.wait(lambda: not _left(world, made), world.context.settings.world_deadline):
             return ""
     except (ApiError, CannotMeasure) as error:
         return f"undoing it failed: {error}"
@@ -58,32 +58,36 @@ def _is_pod_of(key: _Key, made: Collection[_Key]) -> bool:
 
 def _take_back(world: World, made: Collection[_Key]) -> None:
     for (namespace, pod, label), service in list(world.lent.items()):
-        if ("Service", namespace, service) in made and _bears(world.board, namespace, pod, label):
+        if ("Service", namespace, service) in made and _bears(world.watch_cache, namespace, pod, label):
             world.api.patch(path_of(("v1", "Pod"), namespace, pod), {"metadata": {"labels": {label: None}}})
 
 
-def _bears(board: Board, namespace: str, pod: str, label: str) -> bool:
-    found = board.get("Pod", namespace, pod)
+def _bears(watch_cache: WatchCache, namespace: str, pod: str, label: str) -> bool:
+    found = watch_cache.get("Pod", namespace, pod)
     return found is not None and label in (found["metadata"].get("labels") or {})
 
 
 def _left(world: World, made: Collection[_Key]) -> list[str]:
     """What is still there of what was made, what came of it, and labels that were lent."""
-    board = world.board
+    watch_cache = world.watch_cache
     there = [
-        f"{kind} {namespace}/{name}" for kind, namespace, name in made if board.get(kind, namespace, name)
+        f"{kind} {namespace}/{name}"
+        for kind, namespace, name in made
+        if watch_cache.get(kind, namespace, name)
     ]
-    pods = [("Pod", p["metadata"].get("namespace", ""), p["metadata"]["name"]) for p in board.all("Pod")]
+    pods = [
+        ("Pod", p["metadata"].get("namespace", ""), p["metadata"]["name"]) for p in watch_cache.all("Pod")
+    ]
     there += [
         f"Pod {namespace}/{name}" for _, namespace, name in pods if _is_pod_of(("Pod", namespace, name), made)
     ]
-    for part in board.all("EndpointSlice"):
+    for part in watch_cache.all("EndpointSlice"):
         namespace = str(part["metadata"].get("namespace", ""))
         if ("Service", namespace, service_of(part)) in made:
             there.append(f"EndpointSlice {namespace}/{part['metadata']['name']}")
     there += [
         f"label {label} of Pod {namespace}/{pod}"
         for (namespace, pod, label), service in list(world.lent.items())
-        if ("Service", namespace, service) in made and _bears(board, namespace, pod, label)
+        if ("Service", namespace, service) in made and _bears(watch_cache, namespace, pod, label)
     ]
     return sorted(set(there))

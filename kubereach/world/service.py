@@ -52,7 +52,7 @@ class Service:
         self._context = connection.context
         self._objects = objects
         self._last_change = change = LastChange(connection.context, settled)
-        self.object = ServiceObject(connection.board, created)
+        self.object = ServiceObject(connection.watch_cache, created)
         self.spec = ServiceSpec(self.object, connection.context.ip_version)
         self.names = ServiceNames(connection, self.object, self.spec)
         self.load_balancer = ServiceLoadBalancer(connection, objects.balancer, self.object, change)

@@ -139,7 +139,7 @@ class ServiceLoadBalancer:
         own_class = self._object.latest["spec"].get("loadBalancerClass")
         return sorted(
             service["metadata"]["name"]
-            for service in self._connection.board.all("Service")
+            for service in self._connection.watch_cache.all("Service")
             if service["spec"].get("type") == "LoadBalancer"
             and service["spec"].get("loadBalancerClass") == own_class
             and ingress_of(service)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubereach.kube.client import Object
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 
 
 class ServiceObject:
     """The object of one Service, by its uid: one of the same name that was made before or after is another."""
 
-    def __init__(self, board: Board, created: Object) -> None:
-        self._board = board
+    def __init__(self, watch_cache: WatchCache, created: Object) -> None:
+        self._watch_cache = watch_cache
         self._last = created
 
     @property
@@ -30,7 +30,7 @@ class ServiceObject:
 
     def _live(self) -> Object | None:
         meta = self._last["metadata"]
-        found = self._board.get("Service", meta["namespace"], meta["name"])
+        found = self._watch_cache.get("Service", meta["namespace"], meta["name"])
         return found if found and found["metadata"]["uid"] == meta["uid"] else None
 
     def remember(self) -> Object:
@@ -40,7 +40,7 @@ class ServiceObject:
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait until a watch shows that `done()`; False: out of time. Raises `CannotMeasure` when the run ends."""
-        return self._board.wait(done, seconds)
+        return self._watch_cache.wait(done, seconds)
 
     def wait_until_shown(self, seconds: float) -> bool:
         """Wait until a watch shows it, right after it was made; False: out of time."""

@@ -45,18 +45,20 @@ class ServicePods:
 
     def serving(self) -> list[Object]:
         """Those that must serve."""
-        return serving(self._object.latest, self._connection.board.all("Pod", self._object.namespace))
+        return serving(self._object.latest, self._connection.watch_cache.all("Pod", self._object.namespace))
 
     def vantages(self, names: Iterable[str]) -> VantageGroup:
         """Vantages inside the named pods, ready or not."""
         wanted = set(names)
-        every = self._connection.board.all("Pod", self._object.namespace)
+        every = self._connection.watch_cache.all("Pod", self._object.namespace)
         chosen = [pod for pod in every if pod["metadata"]["name"] in wanted]
         return self._vantages.in_pods(chosen, POD, labelled=True)
 
     def mismatches(self) -> list[str]:
         """Which labels keep pods from being its endpoints, in lines; see `kubereach.world.selector_mismatch`."""
-        return differences(self._spec.selector, self._connection.board.all("Pod", self._object.namespace))
+        return differences(
+            self._spec.selector, self._connection.watch_cache.all("Pod", self._object.namespace)
+        )
 
     def take_in(self, *names: str) -> None:
         """Give pods the labels that the Service's selector asks for."""
@@ -75,7 +77,7 @@ class ServicePods:
             self._connection.changed("patch", "Pod", namespace, name)
 
         def labelled() -> bool:
-            pods = [self._connection.board.get("Pod", namespace, name) for name in names]
+            pods = [self._connection.watch_cache.get("Pod", namespace, name) for name in names]
             have = [(pod["metadata"].get("labels") or {}) if pod else {} for pod in pods]
             return all({k: v for k, v in one.items() if k in labels} == wanted for one in have)
 
@@ -94,7 +96,7 @@ class ServicePods:
             self._connection.changed("ready" if on else "unready", "Pod", namespace, vantage.pod)
 
         def noticed() -> bool:
-            pods = [self._connection.board.get("Pod", namespace, name) for name in names]
+            pods = [self._connection.watch_cache.get("Pod", namespace, name) for name in names]
             return all(pod is not None and is_ready(pod) == on for pod in pods)
 
         self._wait(noticed, f"{'ready' if on else 'unready'} condition of {', '.join(names)}")

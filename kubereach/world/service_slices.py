@@ -59,7 +59,7 @@ class ServiceSlices:
         limit = self._connection.context.settings.converge_deadline
 
         def watched() -> list[Object]:
-            slices = self._connection.board.all("EndpointSlice", namespace)
+            slices = self._connection.watch_cache.all("EndpointSlice", namespace)
             return [part for part in slices if service_of(part) == name]
 
         if self._object.wait(lambda: not self._mislisted(watched()), limit):
@@ -85,7 +85,7 @@ class ServiceSlices:
                 is_called_ready = (endpoint.get("conditions") or {}).get("ready") is not False
                 (ready if is_called_ready else others).update(endpoint["addresses"])
         # pods that are not ready, or on their way out, may be listed as such
-        pods = self._connection.board.all("Pod", self._object.namespace)
+        pods = self._connection.watch_cache.all("Pod", self._object.namespace)
         ours = {address for pod in pods for address in addresses_of(pod)}
         if ready == self._endpoints().addresses and others <= ours:
             return ""

@@ -12,7 +12,7 @@ from kubereach.model.check import OTHER_NAMESPACE as SECOND_NAMESPACE
 from kubereach.model.check import OUTSIDE as OUTSIDE_FEATURE
 from kubereach.model.ip import first_of
 from kubereach.probe import Vantage, VantageGroup
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.program import FOLDER
 from kubereach.probe.remote import CommandVantage, further_outsides
 from kubereach.probe.streams import ExecStream, ProcessStream, Stream
@@ -31,7 +31,7 @@ class Vantages:
         self._context = connection.context
         self._namespaces = namespaces
         self._access = access
-        self._wire: Wire | None = None
+        self._multiplexer: Multiplexer | None = None
         #: by the pods' uids
         self._opened: dict[str, Vantage] = {}
         self.pods = self.other_pods = self.nodes = VantageGroup(())
@@ -42,17 +42,17 @@ class Vantages:
 
     def open(self, forbidden: Mapping[tuple[str, str], str]) -> None:
         """Open all streams. `forbidden` has the reasons why workloads, by namespace and name, have no pods."""
-        wire = Wire()
-        self._wire = wire
+        multiplexer = Multiplexer()
+        self._multiplexer = multiplexer
         settings = self._context.settings
         program = [sys.executable, "-u", str(FOLDER), "probe", "--in-flight", str(settings.in_flight)]
         via = self._access.outside_via
         here = (
-            CommandVantage(via, wire, self._context, label=OUTSIDE)
+            CommandVantage(via, multiplexer, self._context, label=OUTSIDE)
             if via
-            else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), wire, self._context)
+            else OutsideVantage(OUTSIDE, "", lambda: ProcessStream(program), multiplexer, self._context)
         )
-        outsides = further_outsides(settings.outside_via, wire, self._context)
+        outsides = further_outsides(settings.outside_via, multiplexer, self._context)
         if not self._access.no_outside:
             outsides.insert(0, here)
         for vantage in outsides:
@@ -77,14 +77,14 @@ class Vantages:
 
     def close(self) -> None:
         """Whoever waits for a probe gets `CannotMeasure`; may be called twice."""
-        if self._wire is not None:
-            self._wire.stop()
-            self._wire = None
+        if self._multiplexer is not None:
+            self._multiplexer.stop()
+            self._multiplexer = None
 
     def _group(self, namespace: str, app: str, kind: str) -> VantageGroup:
         pods = [
             p
-            for p in self._connection.board.all("Pod", namespace)
+            for p in self._connection.watch_cache.all("Pod", namespace)
             if (p["metadata"].get("labels") or {}).get("app") == app
         ]
         return self.in_pods(pods, kind)
@@ -115,13 +115,13 @@ class Vantages:
             timeout = self._context.settings.exec_timeout / Vantage.attempts
             return ExecStream(self._connection.api.exec(namespace, name, CONTAINER, command, timeout))
 
-        wire = self._wire
-        assert wire is not None
+        multiplexer = self._multiplexer
+        assert multiplexer is not None
         return Vantage(
             kind,
             node,
             open_stream,
-            wire,
+            multiplexer,
             self._context,
             pod=name,
             namespace=namespace,

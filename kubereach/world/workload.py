@@ -48,7 +48,7 @@ class Workload:
         app = self._spec.selector.get("app", self._object.name)
         return [
             pod
-            for pod in self._connection.board.all("Pod", self._object.namespace)
+            for pod in self._connection.watch_cache.all("Pod", self._object.namespace)
             if (pod["metadata"].get("labels") or {}).get("app") == app
         ]
 
@@ -81,7 +81,7 @@ class Workload:
             return all(pod["metadata"].get("deletionTimestamp") for pod in self.pods)
 
         self._await(ending, "end of all pods")
-        self._connection.board.wait(
+        self._connection.watch_cache.wait(
             lambda: not self._called_ready(), self._connection.context.settings.converge_deadline
         )
         return frozenset(pod["metadata"]["name"] for pod in self.pods)
@@ -90,7 +90,7 @@ class Workload:
         """Whether an EndpointSlice of the Service says that one of its endpoints is ready."""
         return any(
             (endpoint.get("conditions") or {}).get("ready") is not False
-            for part in self._connection.board.all("EndpointSlice", self._object.namespace)
+            for part in self._connection.watch_cache.all("EndpointSlice", self._object.namespace)
             if service_of(part) == self._object.name
             for endpoint in part.get("endpoints") or ()
         )

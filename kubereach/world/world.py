@@ -13,7 +13,7 @@ from kubereach.kube.client import Api
 from kubereach.kube.cluster import Cluster
 from kubereach.kube.ranges import documentation_address
 from kubereach.kube.service_proxy import Proxies
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.events import Bus, Changed, ClusterKnown, Note, WorldReady
 from kubereach.model.settings import Settings
 from kubereach.probe import Vantage, VantageGroup
@@ -68,9 +68,9 @@ class World:
         return self._connection.cluster
 
     @property
-    def board(self) -> Board:
+    def watch_cache(self) -> WatchCache:
         """The run's objects as watches have last shown them."""
-        return self._connection.board
+        return self._connection.watch_cache
 
     @property
     def slice_lag(self) -> SliceLag:
@@ -147,7 +147,7 @@ class World:
         self.vantages.open(readiness.forbidden)
         self._take_dns_from_pods()
         self._complete_context()
-        pods = self.board.all("Pod")
+        pods = self.watch_cache.all("Pod")
         if injected := sidecars.injection_note(pods):
             self.context.bus.emit(Note("", injected))
         names = tuple(vantage.name for vantage in self.vantages.all)

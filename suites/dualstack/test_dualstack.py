@@ -15,7 +15,7 @@ def test_addresses(world, cluster):
     The first family is the one of `clusterIP`, and cannot be changed later. A Service that says nothing has the
     cluster's first family alone.
     """
-    first, second = cluster.offers.families
+    first, second = cluster.capabilities.families
 
     def asking(name, **spec):
         return world.create("over-backend", name=name, spec=spec)

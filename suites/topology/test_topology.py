@@ -49,7 +49,7 @@ def test_prefer_same_zone(world, spare, other_pods, cluster):
     lost its endpoints has none at all. Look for hints (forZones) in the EndpointSlices, and for the nodes' labels
     topology.kubernetes.io/zone (KEP-4444).
     """
-    spec = {"trafficDistribution": cluster.offers.same_zone}
+    spec = {"trafficDistribution": cluster.capabilities.same_zone}
     with world.create("over-spares", name="close-by", spec=spec) as service:
         first, *others = topology.one_of_each_zone(spare, cluster).values()
         service.take_in(first, *others)

@@ -8,25 +8,25 @@ from typing import Any, cast
 import pytest
 
 from kubereach.kube.client import Api
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.world.endpointslice_lag import SliceLag
 
 Object = dict[str, Any]
 
 
 class Scene:
-    """A board that is told what happens, and a clock that stands still."""
+    """A watch cache that is told what happens, and a clock that stands still."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.board = Board(cast("Api", None), "")
-        self.lag = SliceLag(self.board, lambda: self.now)
-        self.board.noticed = self.lag.noticed
+        self.watch_cache = WatchCache(cast("Api", None), "")
+        self.lag = SliceLag(self.watch_cache, lambda: self.now)
+        self.watch_cache.noticed = self.lag.noticed
         self.tell("Service", "web", spec={"selector": {"app": "web"}, "ipFamilies": ["IPv4"]})
 
     def tell(self, kind: str, name: str, labels: Object | None = None, **more: Any) -> None:
         meta = {"namespace": "n", "name": name, "labels": labels or {}}
-        self.board._note("MODIFIED", {"kind": kind, "metadata": meta, **more})
+        self.watch_cache._note("MODIFIED", {"kind": kind, "metadata": meta, **more})
 
     def pod(self, name: str, ip: str, ready: bool = True, app: str = "web") -> None:
         conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
@@ -85,7 +85,7 @@ def test_pods_that_come_and_go_and_are_each_listed_soon(scene: Scene) -> None:
 def test_what_a_watch_saw_before_the_last_change_does_not_count(scene: Scene) -> None:
     """The watches of pods and of slices are threads of their own: the one that looks first may come to write last."""
     looked, listed = threading.Event(), threading.Event()
-    found = scene.board.all
+    found = scene.watch_cache.all
 
     def look(kind: str, namespace: str = "") -> list[Object]:
         objects = found(kind, namespace)
@@ -94,7 +94,7 @@ def test_what_a_watch_saw_before_the_last_change_does_not_count(scene: Scene) ->
             listed.wait(0.5)
         return objects
 
-    scene.board.all = look  # type: ignore[method-assign]
+    scene.watch_cache.all = look  # type: ignore[method-assign]
     late = threading.Thread(target=scene.pod, args=("a", "10.0.0.1"))
     late.start()
     assert looked.wait(5)

@@ -14,7 +14,7 @@ from odd_servers import unused_port
 
 from kubereach.expect import barrier, expect, must_stay_silent
 from kubereach.model.address import Address
-from kubereach.model.convergence import CREATED, Settling
+from kubereach.model.convergence import CREATED, ConvergenceDeadline
 from kubereach.model.errors import NotConforming
 
 #: seconds for which nobody serves any Service
@@ -75,7 +75,7 @@ class World:
         self.made.append((stem, name, spec, more))
         port = unused_port()
         self.proxy.serve(port, LATE)
-        yield Younger(port, frozenset({self.proxy.backend.pod}), Settling.after(CREATED, 10.0))
+        yield Younger(port, frozenset({self.proxy.backend.pod}), ConvergenceDeadline.after(CREATED, 10.0))
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def proxy(serve):
 
 
 def older():
-    return Address("clusterip", "http", "127.0.0.1", unused_port(), settled=Settling.after(CREATED, 2.0))
+    return Address(
+        "clusterip", "http", "127.0.0.1", unused_port(), settled=ConvergenceDeadline.after(CREATED, 2.0)
+    )
 
 
 def test_a_service_that_is_served_late_though_it_must_not_be(vantage, proxy):

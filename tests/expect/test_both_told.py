@@ -29,7 +29,7 @@ from kubereach.model.outcome import (
     SeriesResult,
 )
 from kubereach.probe.path import Path
-from kubereach.probe.running_series import Ongoing
+from kubereach.probe.running_series import RunningSeries
 from kubereach.probe.vantage import StreamBroke
 
 LACKING = Answer(LOCAL, detail="no local port")
@@ -202,7 +202,7 @@ class Cut(Staged):
     def begin(self, series):
         broken = Future()
         broken.set_exception(StreamBroke(f"the stream to {self.name} broke: reset"))
-        return Ongoing(lambda **_: None, broken, series, self)
+        return RunningSeries(lambda **_: None, broken, series, self)
 
     def ended(self, future, series, waited=0.0):
         return future.result()
@@ -214,7 +214,7 @@ class Going(Staged):
     def begin(self, series):
         done = Future()
         done.set_result(played(replace(series, count=3), self.script(series)))
-        return Ongoing(lambda **_: None, done, series, self)
+        return RunningSeries(lambda **_: None, done, series, self)
 
     def ended(self, future, series, waited=0.0):
         return future.result()

@@ -12,7 +12,7 @@ from staged import Staged
 from test_dns_answers import NAME, SERVER, UNKNOWN, reply
 
 from kubereach.expect.caching import Question, forgetting
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.probe.path import Path
 
@@ -36,7 +36,7 @@ def path(context, clock):
 
         vantage = Staged(context, clock, script, node=node)
         vantage.read_file = lambda _: "search x.\nnameserver 10.96.0.99\nnameserver 10.96.0.11\n"
-        settled = Settling.after(CHANGED, 1) if settled is None else settled
+        settled = ConvergenceDeadline.after(CHANGED, 1) if settled is None else settled
         return Path(vantage, replace(address, settled=settled))
 
     return make

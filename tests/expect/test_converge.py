@@ -8,7 +8,7 @@ import pytest
 from staged import ADDRESS, CONTROL, Staged, ok, played
 
 from kubereach.expect.converge import IMPATIENT, SLOW, converge, latest, remaining
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.path import Path
@@ -146,7 +146,7 @@ def test_its_time_ends_at_the_deadline(path):
 
 def test_convergence_is_measured_from_the_change(path, clock):
     clock.now += 5
-    settled = Settling.after(CHANGED, 30)
+    settled = ConvergenceDeadline.after(CHANGED, 30)
     clock.now += 2
     one = path(settled=settled)
     converge([one], asking(), as_wanted)
@@ -156,7 +156,7 @@ def test_convergence_is_measured_from_the_change(path, clock):
 def followed_after(path, clock, seconds, settled=None):
     """How long a path took to follow a change that is obeyed so many seconds after it."""
     begun = clock.now
-    settled = Settling.after(CHANGED, 30) if settled is None else settled
+    settled = ConvergenceDeadline.after(CHANGED, 30) if settled is None else settled
     one = path(lambda _: [ok() if clock.now >= begun + seconds else REFUSAL], settled=settled)
     converge([one], asking(), as_wanted)
     return one.converged
@@ -166,7 +166,7 @@ def test_the_slowest_change_of_all(path, clock, context):
     """And the slowest that was seen to be followed: at the first attempt nobody knows since when it had been."""
     clock.now += 1
     assert followed_after(path, clock, 0.0) == 0.0
-    settled = Settling.after(CHANGED, 30)
+    settled = ConvergenceDeadline.after(CHANGED, 30)
     clock.now += 9
     assert followed_after(path, clock, 0.0, settled) == pytest.approx(9.0)
     assert (context.slowest, context.followed) == (pytest.approx(9.0), 0.0)
@@ -181,7 +181,7 @@ def test_the_slowest_change_of_all(path, clock, context):
     context.slowest = context.followed = 0.0
     assert followed_after(path, clock, 0.01) == context.followed == context.slowest > 0.0
     # what no service proxy serves says nothing of service proxies
-    begun, named = clock.now, replace(ADDRESS, way="dns", settled=Settling.after(CHANGED, 30))
+    begun, named = clock.now, replace(ADDRESS, way="dns", settled=ConvergenceDeadline.after(CHANGED, 30))
     one = path(lambda _: [ok() if clock.now >= begun + 7 else REFUSAL], settled=named.settled)
     one.address = named
     converge([one], asking(), as_wanted)
@@ -193,7 +193,7 @@ def test_the_slowest_change_of_all(path, clock, context):
 
 
 def test_a_change_that_has_had_its_time_is_not_measured_from(path, clock, context):
-    settled = Settling.after(CHANGED, 1)
+    settled = ConvergenceDeadline.after(CHANGED, 1)
     clock.now += 2
     one = path(settled=settled)
     converge([one], asking(), as_wanted)

@@ -20,7 +20,7 @@ from kubereach.expect.reach import CONVERGED, STOP_AFTER
 from kubereach.expect.resolver import UNKNOWN_NAME, not_resolve, to_find, to_resolve
 from kubereach.expect.srv import one_address, srv_targets
 from kubereach.model.address import Address
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
@@ -880,5 +880,5 @@ def test_where_something_is_broken_servers_are_waited_for_half_as_long(vantage, 
 
 def test_a_change_is_named(vantage, clock, events):
     clock.now += 1
-    resolved(vantage([found("10.96.0.1")]), "10.96.0.1", settled=Settling.after(CHANGED, 9))
+    resolved(vantage([found("10.96.0.1")]), "10.96.0.1", settled=ConvergenceDeadline.after(CHANGED, 9))
     assert probed(events)[0].change == CHANGED

@@ -17,7 +17,7 @@ from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.tally import Tally, must_go_on
 from kubereach.probe.path import Path
-from kubereach.probe.running_series import Ongoing
+from kubereach.probe.running_series import RunningSeries
 
 ADDRESS = Address("clusterip", "http", "10.96.0.1", 80)
 NAME = "name.example."
@@ -56,7 +56,7 @@ class Scripted:
         return self.submit(series).result()
 
     def begin(self, series):
-        return Ongoing(lambda **_: None, self.submit(series), series, self)
+        return RunningSeries(lambda **_: None, self.submit(series), series, self)
 
     def is_own(self, answer):
         return True

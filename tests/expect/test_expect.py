@@ -19,7 +19,7 @@ from odd_servers import Odd, close, dns_server, unused_port
 from kubereach.expect import OWN, Query, current_check, expect, hold_length, informing
 from kubereach.kube.cluster_dns import DnsReplica
 from kubereach.model.address import Address
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Probed
 from kubereach.model.settings import Settings
@@ -132,8 +132,8 @@ def test_another_target_port_fails(serve, vantage):
     assert failure.expected == "connections to the target port: a on 1"
 
 
-def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vantage, wire, context):
-    group = VantageGroup([vantage, local_vantage(wire, context, node="two")])
+def test_a_broken_path_fails_fast_and_all_failures_are_told_together(serve, vantage, multiplexer, context):
+    group = VantageGroup([vantage, local_vantage(multiplexer, context, node="two")])
     silent = Address("clusterip", "http", "127.0.0.1", Odd(lambda _: None).port)
     begun = time.monotonic()
     found = failures(lambda: expect(group).to_reach([serve("a").address(), silent]))
@@ -346,7 +346,7 @@ def caching(ages, seconds=2):
 @pytest.mark.parametrize("seconds", [1, 2, 4])
 def test_what_a_cache_may_still_hold_is_waited_for(vantage, events, seconds):
     """Also where it forgets before its answer was seen to age."""
-    settled = Settling.after(CHANGED, 0.5)
+    settled = ConvergenceDeadline.after(CHANGED, 0.5)
     server = caching(ages=True, seconds=seconds)
     expect(vantage).to_get_records(Query("A", "new.x."), {"192.0.2.1"}, by=server, settled=settled)
     (probed,) = [event for event in events if isinstance(event, Probed)]
@@ -355,7 +355,7 @@ def test_what_a_cache_may_still_hold_is_waited_for(vantage, events, seconds):
 
 def test_a_server_that_does_not_follow_is_not_taken_for_a_cache(vantage):
     begun = time.monotonic()
-    settled, query, server = Settling.after(CHANGED, 0.5), Query("A", "new.x."), caching(False, 9)
+    settled, query, server = ConvergenceDeadline.after(CHANGED, 0.5), Query("A", "new.x."), caching(False, 9)
     (failure,) = failures(
         lambda: expect(vantage).to_get_records(query, {"192.0.2.1"}, by=server, settled=settled)
     )
@@ -366,7 +366,7 @@ def test_a_server_that_does_not_follow_is_not_taken_for_a_cache(vantage):
 def test_a_cache_is_not_waited_for_longer_than_for_a_change(vantage, context):
     context.settings = replace(context.settings, converge_deadline=1.0)
     begun = time.monotonic()
-    settled = Settling.after(CHANGED, 0.5)
+    settled = ConvergenceDeadline.after(CHANGED, 0.5)
     server = caching(ages=True, seconds=20)
     assert failures(
         lambda: expect(vantage).to_get_records(
@@ -452,9 +452,9 @@ main.main(["probe"])
 """
 
 
-def test_a_lost_query_is_not_hidden_by_a_resolver_that_soon_sends_it_again(context, wire):
+def test_a_lost_query_is_not_hidden_by_a_resolver_that_soon_sends_it_again(context, multiplexer):
     command = [sys.executable, "-uc", _MUSL]
-    musl = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
+    musl = Vantage(POD, "one", lambda: ProcessStream(command), multiplexer, context)
     (failure,) = failures(lambda: expect(musl).to_resolve("web", {"192.0.2.1"}))
     assert musl.resends_after == 0.5
     assert (failure.expected, failure.got) == ("192.0.2.1", "2 answered, 1 timed out")

@@ -262,8 +262,11 @@ def test_as_many_tries_as_chance_needs():
     assert tries(endpoints=4, clients=1, nodes=3) == 16
 
 
-def test_clients_of_one_node_are_told_apart(wire, context):
-    vantages = [local_vantage(wire, context, POD, "one"), local_vantage(wire, context, NODE, "one")]
+def test_clients_of_one_node_are_told_apart(multiplexer, context):
+    vantages = [
+        local_vantage(multiplexer, context, POD, "one"),
+        local_vantage(multiplexer, context, NODE, "one"),
+    ]
     names = [vantage.name for vantage in vantages]
     services = [f"service {number}" for number in range(15)]
     together = {(name, service): "a" for name in names for service in services}

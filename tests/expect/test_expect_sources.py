@@ -36,8 +36,8 @@ def test_no_answer_is_no_source(vantage):
     assert failure.expected == "12 answers in a row"
 
 
-def test_vantages_that_agree(serve, wire, context, events):
-    both = VantageGroup([local_vantage(wire, context, kind) for kind in (POD, NODE)])
+def test_vantages_that_agree(serve, multiplexer, context, events):
+    both = VantageGroup([local_vantage(multiplexer, context, kind) for kind in (POD, NODE)])
     expect(both).to_agree(serve("a").address())
     expect(both).to_agree(NOBODY)
     assert told(events) == [
@@ -46,8 +46,8 @@ def test_vantages_that_agree(serve, wire, context, events):
     ]
 
 
-def test_vantages_that_do_not_agree(serve, wire, context):
-    both = VantageGroup([local_vantage(wire, context, kind) for kind in (POD, NODE)])
+def test_vantages_that_do_not_agree(serve, multiplexer, context):
+    both = VantageGroup([local_vantage(multiplexer, context, kind) for kind in (POD, NODE)])
     here = serve("a").address()
     (failure,) = failures(lambda: expect(both).to_agree([here, Address("clusterip", "http", here.host, 9)]))
     assert failure.evidence[0].startswith("answers at")
@@ -58,9 +58,9 @@ def test_what_is_only_reported_never_fails(serve, vantage, events):
     assert [line.rpartition(": ")[2] for line in told(events)] == ["answered", "refused"]
 
 
-def test_backends_by_the_node_of_the_vantage(serve, wire, context):
+def test_backends_by_the_node_of_the_vantage(serve, multiplexer, context):
     here = serve("a")
-    vantage = local_vantage(wire, context, POD, "one")
+    vantage = local_vantage(multiplexer, context, POD, "one")
     expect(vantage).to_reach(here.address(), backends={"one": {"a"}, "two": {"b"}})
     (failure,) = failures(lambda: expect(vantage).to_reach(here.address(), backends={"two": {"a"}}))
     assert failure.got == "also answers from a"
@@ -81,8 +81,8 @@ class _Context:
         refusal_interval, refusal_burst = 1.0, 5
 
 
-def test_the_own_address_is_the_local_one_where_no_other_is_known(serve, wire, context):
-    vantage = local_vantage(wire, context)
+def test_the_own_address_is_the_local_one_where_no_other_is_known(serve, multiplexer, context):
+    vantage = local_vantage(multiplexer, context)
     vantage.address = ""
     expect(vantage).to_reach(serve("a").address(), source=OWN)
 

@@ -18,7 +18,7 @@ from test_expect import balancer, failures
 
 from kubereach.expect import expect, hold, hold_length
 from kubereach.expect.hold import held, spent
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.events import Note
 from kubereach.model.outcome import OK, TIMEOUT, Answer, Probe, SeriesResult
@@ -70,7 +70,7 @@ def test_a_path_that_loses_packets_is_overlooked_no_more_often_than_promised(mon
 
 
 def settling(address, seconds):
-    return replace(address, settled=Settling.after(CHANGED, seconds))
+    return replace(address, settled=ConvergenceDeadline.after(CHANGED, seconds))
 
 
 def test_an_older_owner_of_an_address_may_answer_until_the_path_has_settled(serve, vantage, events):
@@ -131,12 +131,12 @@ def test_what_others_answered_before_needs_none(serve, vantage, younger):
     assert not younger.made
 
 
-def test_a_change_that_no_younger_service_follows_could_not_be_measured(serve, vantage, younger, wire):
+def test_a_change_that_no_younger_service_follows_could_not_be_measured(serve, vantage, younger, multiplexer):
     address = serve("a").address()
     closed = socket.socket()  # bound, so that nobody else gets its port, and nobody listens
     closed.bind(("127.0.0.1", 0))
     younger.address[0] = replace(address, port=closed.getsockname()[1])
-    both = VantageGroup([vantage, local_vantage(wire, vantage.context, NODE)])
+    both = VantageGroup([vantage, local_vantage(multiplexer, vantage.context, NODE)])
     expect(both).to_reach(address)
     with pytest.raises(
         CannotMeasure, match=r"pod@one does not reach a Service that was created after .*: refused"

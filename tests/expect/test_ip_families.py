@@ -38,7 +38,7 @@ class FakeConnection:
     def __init__(self, api="fd00:10:96::1", *pods):
         self.cluster = Cluster("v1.36.2", "", (BOTH,), "cluster.local", None, (), (api, 443))
         self.context = RunContext(Settings(), Bus(), "", ip_version=self.cluster.ip_version)
-        self.board = FakeBoard(*pods)
+        self.watch_cache = FakeBoard(*pods)
 
 
 def service(world, **spec):

@@ -100,9 +100,9 @@ def test_what_nobodys_address_is_answered_too_is_the_middleboxs(serve, vantage, 
     assert [event.outcomes for event in events if isinstance(event, Probed)] == [{"foreign": 4}] * 2
 
 
-def test_each_vantage_tells_of_its_middlebox(serve, wire, context, network, events):
+def test_each_vantage_tells_of_its_middlebox(serve, multiplexer, context, network, events):
     box = network(dict.fromkeys((TARGET, TEST_NET, UNALLOCATED), NOT_FOUND))
-    both = VantageGroup([local_vantage(wire, context, kind) for kind in (POD, NODE)])
+    both = VantageGroup([local_vantage(multiplexer, context, kind) for kind in (POD, NODE)])
     expect(both).not_to_be_answered(box.address(), control=serve("a").address())
     assert [text.partition(" from ")[2][:8] for text in told(events)] == ["pod@one:", "node@one"]
 

@@ -11,7 +11,7 @@ from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.expect.hold import hold_length, longer, spent
 from kubereach.expect.reach import CONVERGED, OWN, STOP_AFTER, over, series_for, to_reach
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
@@ -242,7 +242,7 @@ def test_how_long_within_leaves_to_converge_again(vantage, clock):
 def test_what_is_told_of_when_a_path_converged(vantage, clock, events):
     misses(vantage([REFUSAL]))
     clock.now += 1
-    settled = Settling.after(CHANGED, 30)
+    settled = ConvergenceDeadline.after(CHANGED, 30)
     clock.now += 0.5
     expected(vantage(), replace(ADDRESS, settled=settled))
     clock.now += 2.0
@@ -426,14 +426,14 @@ def younger(context):
     @contextmanager
     def make(node_port, _):
         made.append(node_port)
-        yield replace(ADDRESS, host="10.96.7.7", settled=Settling.after(CHANGED, 5)), 0
+        yield replace(ADDRESS, host="10.96.7.7", settled=ConvergenceDeadline.after(CHANGED, 5)), 0
 
     context.younger = make
     return made
 
 
 def changed():
-    return replace(ADDRESS, settled=Settling.after(CHANGED, 30))
+    return replace(ADDRESS, settled=ConvergenceDeadline.after(CHANGED, 30))
 
 
 def test_what_answered_before_a_change_proves_nothing(vantage, clock, younger, context):
@@ -513,7 +513,9 @@ def test_where_something_did_not_converge_none_is_made(vantage, clock, younger):
 def test_what_did_not_converge_needs_no_younger_service(vantage, clock, younger):
     expected(vantage(), backends={"a"})
     clock.now += 1
-    misses(vantage([REFUSAL]), replace(ADDRESS, settled=Settling.after(CHANGED, 0.01)), backends={"a"})
+    misses(
+        vantage([REFUSAL]), replace(ADDRESS, settled=ConvergenceDeadline.after(CHANGED, 0.01)), backends={"a"}
+    )
     assert not younger
 
 

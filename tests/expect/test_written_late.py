@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.kube.endpointslices import SERVICE
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import NotConforming
 from kubereach.model.finding import API
 from kubereach.model.settings import Settings
@@ -44,8 +44,8 @@ def slice_of(*listed, of="web"):
     }
 
 
-class Later(Board):
-    """A board whose next change comes when somebody waits for it."""
+class Later(WatchCache):
+    """A watch cache whose next change comes when somebody waits for it."""
 
     def __init__(self, *objects, later=()):
         super().__init__(None, "")
@@ -73,16 +73,16 @@ class Api:
         return self.slices
 
 
-def service(board, api=None, **spec):
+def service(watch_cache, api=None, **spec):
     context = SimpleNamespace(settings=Settings(converge_deadline=7), settled=0.0, ip_version=4)
-    connection = SimpleNamespace(board=board, api=api or Api(), context=context)
+    connection = SimpleNamespace(watch_cache=watch_cache, api=api or Api(), context=context)
     obj = {
         "kind": "Service",
         "metadata": META,
         "spec": {"selector": {"app": "web"}, "clusterIPs": ["10.96.0.7"], **spec},
     }
-    if board.get("Service", "a", "web") is None:
-        board._note("ADDED", obj)
+    if watch_cache.get("Service", "a", "web") is None:
+        watch_cache._note("ADDED", obj)
     return Service(connection, SimpleNamespace(balancer=None), None, obj, 0.0)
 
 
@@ -100,9 +100,9 @@ def test_slices_that_say_what_the_pods_say():
 def test_slices_that_are_a_moment_behind_are_waited_for():
     pods = (pod("10.0.0.1"), pod("10.0.0.2"))
     behind, right = slice_of(endpoints("10.0.0.1")), slice_of(endpoints("10.0.0.1", "10.0.0.2"))
-    board = Later(*pods, behind, later=[slice_of(endpoints("10.0.0.2")), right])
-    service(board, Api(behind)).slices.must_list_ready_pods()
-    assert not board.later
+    watch_cache = Later(*pods, behind, later=[slice_of(endpoints("10.0.0.2")), right])
+    service(watch_cache, Api(behind)).slices.must_list_ready_pods()
+    assert not watch_cache.later
 
 
 @pytest.mark.parametrize(
@@ -160,16 +160,16 @@ def balanced(*given, **spec):
 
 def test_an_address_of_the_second_family_that_comes_later_is_waited_for():
     first = balanced("192.0.2.7")
-    board = Later(first, later=[balanced("192.0.2.7", "2001:db8::7")])
-    assert service(board).load_balancer.address_of_family(6) == "2001:db8::7"
-    assert service(board).load_balancer.address_of_family(4) == "192.0.2.7"
+    watch_cache = Later(first, later=[balanced("192.0.2.7", "2001:db8::7")])
+    assert service(watch_cache).load_balancer.address_of_family(6) == "2001:db8::7"
+    assert service(watch_cache).load_balancer.address_of_family(4) == "192.0.2.7"
     with pytest.raises(NotConforming, match="a load-balancer address of IPv6"):
         InFamily(service(Later(first), type="LoadBalancer", ports=[{"port": 80}]), "IPv6").ingress()
 
 
 def test_an_address_that_was_asked_for_by_annotation_is_waited_for():
-    board = Later(balanced("192.0.2.7"), later=[balanced("192.0.2.9")])
-    found = service(board)
+    watch_cache = Later(balanced("192.0.2.7"), later=[balanced("192.0.2.9")])
+    found = service(watch_cache)
     must_have(found, "192.0.2.9")
     assert found.settled > 0
     with pytest.raises(NotConforming, match=r"192\.0\.2\.7"):

@@ -10,7 +10,7 @@ from backends import NONCE
 from staged import ADDRESS, Staged, ok
 
 from kubereach.expect.younger import await_younger, proves_nothing, remember
-from kubereach.model.convergence import CHANGED, Settling
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.outcome import OK, REFUSED, Answer, Probe, SeriesResult
 from kubereach.probe.path import Path
@@ -23,7 +23,7 @@ PORT = 32000
 @pytest.fixture
 def path(context, clock):
     def make(*pods, script=lambda _: [ok()], settled=None, attempts=1, address=ADDRESS, **more):
-        settled = Settling.after(CHANGED, 30) if settled is None else settled
+        settled = ConvergenceDeadline.after(CHANGED, 30) if settled is None else settled
         made = Path(Staged(context, clock, script, **more), replace(address, settled=settled))
         made.result = SeriesResult(tuple(Probe(ok(pod), 0.01) for pod in pods), 0.1)
         made.attempts = attempts
@@ -107,7 +107,7 @@ def made(context):
     @contextmanager
     def younger(node_port, version):
         found.append((node_port, version))
-        yield replace(YOUNGER, settled=Settling.after(CHANGED, 30)), PORT
+        yield replace(YOUNGER, settled=ConvergenceDeadline.after(CHANGED, 30)), PORT
         found.append("gone")
 
     context.younger = younger
@@ -205,7 +205,11 @@ def test_it_has_the_time_of_its_own_change(path, clock, kind):
     way = replace(ADDRESS, way="nodeport")
     begun = clock.now
     blind = path(
-        "a", script=lambda _: [Answer(REFUSED)], kind=kind, address=way, settled=Settling.after(CHANGED, 2)
+        "a",
+        script=lambda _: [Answer(REFUSED)],
+        kind=kind,
+        address=way,
+        settled=ConvergenceDeadline.after(CHANGED, 2),
     )
     with pytest.raises(CannotMeasure):
         await_younger([blind])
@@ -215,11 +219,11 @@ def test_it_has_the_time_of_its_own_change(path, clock, kind):
 @pytest.mark.parametrize("way", ["headless", "dns", "pod", "health-check"])
 def test_what_no_service_proxy_serves_needs_none(path, clock, way):
     """Neither a name nor a pod's own address follows what service proxies do."""
-    served = path("a", settled=Settling.after(CHANGED, 10))
+    served = path("a", settled=ConvergenceDeadline.after(CHANGED, 10))
     served.attempts = 1
     remember(served)
     clock.now += 1
-    served.address = replace(served.address, settled=Settling.after(CHANGED, 10))
+    served.address = replace(served.address, settled=ConvergenceDeadline.after(CHANGED, 10))
     assert proves_nothing(served, frozenset({"a"}))
     served.address = replace(served.address, way=way)
     assert not proves_nothing(served, frozenset({"a"}))
@@ -229,7 +233,7 @@ def test_what_no_service_proxy_serves_needs_none(path, clock, way):
 def test_one_that_answers_at_once_has_been_served_nobody_knows_how_long(path, clock, context, kind):
     @contextmanager
     def younger(*_):
-        settled = Settling.after(CHANGED, 30)
+        settled = ConvergenceDeadline.after(CHANGED, 30)
         clock.now += 5
         yield replace(YOUNGER, settled=settled), PORT
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kubereach.kube.client import ApiError
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.errors import CannotMeasure, Unreachable
 
 
@@ -36,11 +36,11 @@ class Api:
 
 
 @pytest.fixture
-def board():
+def watch_cache():
     made = []
 
     def make(*does, patience=60.0):
-        made.append(Board(Api(*does), "", patience))
+        made.append(WatchCache(Api(*does), "", patience))
         return made[-1]
 
     yield make
@@ -49,8 +49,8 @@ def board():
         one._api.over.set()
 
 
-def test_watches_that_end_at_once_are_begun_anew_in_growing_pauses(board):
-    made = board(["x"])
+def test_watches_that_end_at_once_are_begun_anew_in_growing_pauses(watch_cache):
+    made = watch_cache(["x"])
     made.follow("/pods")
     time.sleep(2)
     # after 0, 0.2, 0.6 and 1.4 s
@@ -58,9 +58,9 @@ def test_watches_that_end_at_once_are_begun_anew_in_growing_pauses(board):
     assert made.get("Pod", "a", "x")
 
 
-def test_a_watch_that_lasted_is_begun_anew_at_once(board, monkeypatch):
+def test_a_watch_that_lasted_is_begun_anew_at_once(watch_cache, monkeypatch):
     monkeypatch.setattr("kubereach.kube.watch_cache._LASTED", 0.0)
-    made = board(["x"])
+    made = watch_cache(["x"])
     made.follow("/pods")
     time.sleep(0.2)
     assert made._api.watches > 5
@@ -69,15 +69,15 @@ def test_a_watch_that_lasted_is_begun_anew_at_once(board, monkeypatch):
 @pytest.mark.parametrize(
     "error", [Unreachable("the API server cannot be reached"), ApiError(503, "", "busy", "GET /pods")]
 )
-def test_an_api_server_that_restarts_comes_back(board, error):
-    made = board(["x"], error, error, ["x", "y"])
+def test_an_api_server_that_restarts_comes_back(watch_cache, error):
+    made = watch_cache(["x"], error, error, ["x", "y"])
     made.follow("/pods")
     assert made.wait(lambda: made.get("Pod", "a", "y") is not None, 10)
 
 
-def test_one_that_does_not_is_told_after_its_time_and_forgiven_when_it_does(board):
+def test_one_that_does_not_is_told_after_its_time_and_forgiven_when_it_does(watch_cache):
     error = Unreachable("the API server cannot be reached", "Is it up?")
-    made = board(["x"], error, patience=0.5)
+    made = watch_cache(["x"], error, patience=0.5)
     made.follow("/pods")
     assert not made.wait(lambda: False, 0.2), "not yet"
     with pytest.raises(CannotMeasure, match="lost the watch of /pods: the API server cannot be reached"):
@@ -93,25 +93,25 @@ def test_one_that_does_not_is_told_after_its_time_and_forgiven_when_it_does(boar
             time.sleep(0.1)
 
 
-def test_what_is_forbidden_is_told_at_once(board):
+def test_what_is_forbidden_is_told_at_once(watch_cache):
     forbidden = ApiError(403, "Forbidden", "pods is forbidden", "GET /pods")
     with pytest.raises(CannotMeasure, match=r"not allowed to watch the run's objects: .*pods is forbidden"):
-        board(forbidden).follow("/pods")
-    made = board(["x"], forbidden)
+        watch_cache(forbidden).follow("/pods")
+    made = watch_cache(["x"], forbidden)
     made.follow("/pods")
     with pytest.raises(CannotMeasure, match="not allowed to watch"):
         made.wait(lambda: False, 10)
 
 
-def test_a_mistake_of_ours_is_told_and_not_silent(board):
-    made = board(["x"], KeyError("items"))
+def test_a_mistake_of_ours_is_told_and_not_silent(watch_cache):
+    made = watch_cache(["x"], KeyError("items"))
     made.follow("/pods")
     with pytest.raises(CannotMeasure, match="lost the watch of /pods: KeyError: 'items'"):
         made.wait(lambda: False, 10)
 
 
-def test_who_looks_on_does_not_keep_the_board_from_its_work(board):
-    made = board(["x"], ["x", "y"])
+def test_who_looks_on_does_not_keep_the_board_from_its_work(watch_cache):
+    made = watch_cache(["x"], ["x", "y"])
 
     def fail(*_):
         raise KeyError("ours")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kubereach.model.convergence import CHANGED, Settling, not_before, origin
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline, not_before, origin
 
 
 def test_a_change_stays_known_where_all_else_takes_longer() -> None:
-    settled = Settling.after(CHANGED, 8)
+    settled = ConvergenceDeadline.after(CHANGED, 8)
     later = settled + 2
     found = not_before(settled, later)
     assert found == later

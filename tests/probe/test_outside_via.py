@@ -12,7 +12,7 @@ import pytest
 from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.probe.context import RunContext
 from kubereach.probe.elsewhere import elsewhere
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.remote import CommandVantage, further_outsides
 from kubereach.probe.series import Series
 from kubereach.run.options import RunOptions
@@ -46,9 +46,11 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 @pytest.mark.usefixtures("ssh")
-def test_probes_start_wherever_the_command_leads(command, serve, wire: Wire, context: RunContext) -> None:
+def test_probes_start_wherever_the_command_leads(
+    command, serve, multiplexer: Multiplexer, context: RunContext
+) -> None:
     backend = serve("a")
-    vantage = CommandVantage(command, wire, context)
+    vantage = CommandVantage(command, multiplexer, context)
     assert reach(vantage, backend.ports["http"]) == ["ok"] * 20
 
 
@@ -65,29 +67,29 @@ def test_probes_start_wherever_the_command_leads(command, serve, wire: Wire, con
     ],
 )
 def test_a_command_that_fails_cannot_measure(
-    command: str, message: str, wire: Wire, context: RunContext
+    command: str, message: str, multiplexer: Multiplexer, context: RunContext
 ) -> None:
     with pytest.raises(CannotMeasure, match=message) as error:
-        CommandVantage(command, wire, context).open()
+        CommandVantage(command, multiplexer, context).open()
     assert error.value.remedy
 
 
-def test_a_command_that_ends_under_way_says_why(serve, wire: Wire, context: RunContext) -> None:
+def test_a_command_that_ends_under_way_says_why(serve, multiplexer: Multiplexer, context: RunContext) -> None:
     vantage = CommandVantage(
         f"""sh -c 'timeout 1 {PYTHON} "$@"; echo "Connection to edge1 closed." >&2; exit 255' sh""",
-        wire,
+        multiplexer,
         context,
     )
     with pytest.raises(CannotMeasure, match=r"Connection to edge1 closed\."):
         vantage.run(Series("http", "127.0.0.1", serve("a").ports["http"], count=3, spacing=2.0))
 
 
-def test_names_say_where_and_differ(wire: Wire, context: RunContext) -> None:
+def test_names_say_where_and_differ(multiplexer: Multiplexer, context: RunContext) -> None:
     commands = ("ssh a python3", "ssh a python3", "ssh b python3", "lab=sh -c 'exec python3'")
-    made = further_outsides(commands, wire, context)
+    made = further_outsides(commands, multiplexer, context)
     names = ["outside@a", "outside@a #2", "outside@b", "outside@lab"]
     assert [vantage.name for vantage in made] == names
-    assert further_outsides((), wire, context) == []
+    assert further_outsides((), multiplexer, context) == []
 
 
 @pytest.mark.parametrize(
@@ -122,9 +124,11 @@ def test_a_name_is_never_a_secret(command: str, name: str) -> None:
         f"{PYTHON} -c 'import time; time.sleep(0.2)' hunter2",
     ],
 )
-def test_a_command_that_fails_is_not_shown(command: str, wire: Wire, context: RunContext) -> None:
+def test_a_command_that_fails_is_not_shown(
+    command: str, multiplexer: Multiplexer, context: RunContext
+) -> None:
     with pytest.raises(CannotMeasure) as error:
-        CommandVantage(command, wire, context).run(Series("http", "127.0.0.1", 1))
+        CommandVantage(command, multiplexer, context).run(Series("http", "127.0.0.1", 1))
     assert "hunter2" not in str(error.value)
 
 

@@ -413,8 +413,8 @@ def test_what_routers_say_is_not_our_own_failure(name):
     assert outcome_of(getattr(errno, name)) == "unreachable"
 
 
-def test_an_ordinary_client_is_not_held_up_by_a_body_without_end(wire, context, stranger):
-    outside = local_vantage(wire, context, cls=OutsideVantage)
+def test_an_ordinary_client_is_not_held_up_by_a_body_without_end(multiplexer, context, stranger):
+    outside = local_vantage(multiplexer, context, cls=OutsideVantage)
     port = stranger(http(b"x" * 1000, length=b"99999999999"), closes=False).port
     assert outside.second_opinion(f"http://127.0.0.1:{port}/who", 1.0) == ""
     assert outside.second_opinion(f"http://127.0.0.1:{stranger(b'hello').port}/who", 1.0) != ""

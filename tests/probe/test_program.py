@@ -57,10 +57,10 @@ def test_the_package_itself_runs_nothing():
 
 
 @pytest.fixture(params=["folder", "bundle"])
-def shipped(request, tmp_path, wire, context):
+def shipped(request, tmp_path, multiplexer, context):
     """A vantage whose prober came through a command, or as plain files, laid out as the kubelet does a ConfigMap's."""
     if request.param == "bundle":
-        return CommandVantage(sys.executable, wire, context)
+        return CommandVantage(sys.executable, multiplexer, context)
     mount = tmp_path / "any-name.at-all"
     (mount / "..2026_12_01").mkdir(parents=True)
     (mount / "..data").symlink_to("..2026_12_01")
@@ -68,7 +68,7 @@ def shipped(request, tmp_path, wire, context):
         (mount / "..data" / name).write_text(text)
         (mount / name).symlink_to(f"..data/{name}")
     command = [sys.executable, "-u", "-I", str(mount), "probe"]
-    return Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
+    return Vantage(POD, "one", lambda: ProcessStream(command), multiplexer, context)
 
 
 def test_it_has_all_that_it_needs_for_each_kind_of_series(shipped, serve, tmp_path):

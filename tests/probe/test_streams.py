@@ -16,7 +16,7 @@ from websocket import ABNF, WebSocket
 
 from kubereach.model.errors import CannotMeasure, Unreachable
 from kubereach.probe import Series, Vantage
-from kubereach.probe.multiplexer import Wire
+from kubereach.probe.multiplexer import Multiplexer
 from kubereach.probe.streams import MOST_WAITING, Broken, ExecStream, ProcessStream
 from kubereach.probe.vantage import POD
 
@@ -29,62 +29,62 @@ def prober_that(first):
     return [sys.executable, "-u", "-c", code]
 
 
-def vantage_with(command, wire, context, node="odd"):
-    return Vantage(POD, node, lambda: ProcessStream(command), wire, context)
+def vantage_with(command, multiplexer, context, node="odd"):
+    return Vantage(POD, node, lambda: ProcessStream(command), multiplexer, context)
 
 
 @pytest.fixture
-def other(wire, context):
+def other(multiplexer, context):
     """A vantage that must notice nothing."""
-    made = local_vantage(wire, context, node="other")
+    made = local_vantage(multiplexer, context, node="other")
     made.open()
     yield made
     assert made.run(SERIES).outcomes == {"ok": 1}
 
 
 @pytest.mark.usefixtures("other")
-def test_lines_that_are_no_objects_are_chatter(wire, context):
+def test_lines_that_are_no_objects_are_chatter(multiplexer, context):
     command = prober_that("print('42\\n[1]\\nnull\\n\"a\"\\nWelcome!', flush=True)")
-    assert vantage_with(command, wire, context).run(SERIES).outcomes == {"ok": 1}
+    assert vantage_with(command, multiplexer, context).run(SERIES).outcomes == {"ok": 1}
 
 
 @pytest.mark.usefixtures("other")
 @pytest.mark.parametrize("line", ['{"id": []}', "[" * 9999])
-def test_nonsense_costs_the_stream_that_it_came_by(line, wire, context):
+def test_nonsense_costs_the_stream_that_it_came_by(line, multiplexer, context):
     code = f"import sys; print('{{\"hello\": 1}}'); input(); print({line!r}, flush=True); sys.stdin.read()"
-    odd = vantage_with([sys.executable, "-u", "-c", code], wire, context)
+    odd = vantage_with([sys.executable, "-u", "-c", code], multiplexer, context)
     with pytest.raises(CannotMeasure, match="the stream to pod@odd broke: invalid answer of a prober"):
         odd.run(SERIES)
 
 
 @pytest.mark.usefixtures("other")
-def test_a_listener_that_fails_costs_itself(wire):
+def test_a_listener_that_fails_costs_itself(multiplexer):
     def fail(_):
         raise KeyError("ours")
 
     ended = threading.Event()
     stream = ProcessStream([sys.executable, "-c", "print(1)"])
-    wire.attach(stream, fail, lambda _: ended.set())
+    multiplexer.attach(stream, fail, lambda _: ended.set())
     assert ended.wait(10)
     stream = ProcessStream([sys.executable, "-c", ""])
-    wire.attach(stream, lambda _: None, fail)
+    multiplexer.attach(stream, lambda _: None, fail)
 
 
 def test_nothing_is_written_to_descriptors_of_others_after_the_end(tmp_path, context):
-    wire = Wire()
-    vantage = local_vantage(wire, context)
+    multiplexer = Multiplexer()
+    vantage = local_vantage(multiplexer, context)
     vantage.open()
     stream = vantage._prober.stream
-    wire.stop()
+    multiplexer.stop()
     files = [(tmp_path / str(number)).open("w+b") for number in range(64)]
-    wire.send(stream, b"x")
-    wire.detach(stream, "x")
-    wire.stop()
+    multiplexer.send(stream, b"x")
+    multiplexer.detach(stream, "x")
+    multiplexer.stop()
     with pytest.raises(CannotMeasure, match="the run has ended"):
         vantage.run(SERIES)
     ended = []
     late = ProcessStream([sys.executable, "-c", "input()"])
-    wire.attach(late, lambda _: None, ended.append)
+    multiplexer.attach(late, lambda _: None, ended.append)
     for _ in range(1000):
         if ended:
             break
@@ -99,8 +99,8 @@ def test_nothing_is_written_to_descriptors_of_others_after_the_end(tmp_path, con
 def test_threads_that_use_a_wire_while_it_is_stopped(context):
     """As check threads do at an interrupt; nothing hangs, nothing is raised but what says so."""
     for _ in range(5):
-        wire = Wire()
-        vantages = [local_vantage(wire, context, node=str(number)) for number in range(3)]
+        multiplexer = Multiplexer()
+        vantages = [local_vantage(multiplexer, context, node=str(number)) for number in range(3)]
         errors = []
 
         def use(vantage, errors=errors):
@@ -116,14 +116,14 @@ def test_threads_that_use_a_wire_while_it_is_stopped(context):
         for thread in threads:
             thread.start()
         time.sleep(0.2)
-        wire.stop()
+        multiplexer.stop()
         for thread in threads:
             thread.join(30)
             assert not thread.is_alive()
         assert not errors
 
 
-def test_descriptors_beyond_1023(wire, context):
+def test_descriptors_beyond_1023(multiplexer, context):
     """select() does not know them."""
     import resource
 
@@ -133,7 +133,7 @@ def test_descriptors_beyond_1023(wire, context):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1400), hard))
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
-        vantage = local_vantage(wire, context)
+        vantage = local_vantage(multiplexer, context)
         assert vantage.run(SERIES).outcomes == {"ok": 1}
         assert vantage._prober.stream.fileno() > 1023
     finally:
@@ -142,10 +142,10 @@ def test_descriptors_beyond_1023(wire, context):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_stream_that_takes_nothing_holds_up_no_other(other, wire, context, monkeypatch):
+def test_a_stream_that_takes_nothing_holds_up_no_other(other, multiplexer, context, monkeypatch):
     monkeypatch.setattr("kubereach.probe.multiplexer.STALL", 2.0)
     code = "import time; print('{\"hello\": 1}', flush=True); time.sleep(60)"
-    deaf = vantage_with([sys.executable, "-u", "-c", code], wire, context, "deaf")
+    deaf = vantage_with([sys.executable, "-u", "-c", code], multiplexer, context, "deaf")
     deaf.open()
     futures = [deaf.submit(Series("file", more={"path": "x" * 100_000})) for _ in range(20)]
     begun = time.monotonic()
@@ -155,28 +155,28 @@ def test_a_stream_that_takes_nothing_holds_up_no_other(other, wire, context, mon
         futures[0].result(20)
 
 
-def test_what_waits_for_a_stream_is_bounded(wire, context):
+def test_what_waits_for_a_stream_is_bounded(multiplexer, context):
     code = "import time; print('{\"hello\": 1}', flush=True); time.sleep(60)"
-    deaf = vantage_with([sys.executable, "-u", "-c", code], wire, context, "deaf")
+    deaf = vantage_with([sys.executable, "-u", "-c", code], multiplexer, context, "deaf")
     future = [deaf.submit(Series("file", more={"path": "x" * (MOST_WAITING // 3)})) for _ in range(4)][-1]
     with pytest.raises(CannotMeasure, match="the prober does not read its input"):
         future.result(20)
 
 
-def test_a_stream_that_does_not_answer_is_replaced(wire, context):
+def test_a_stream_that_does_not_answer_is_replaced(multiplexer, context):
     """Half-open: it greeted, and then nothing comes any more."""
     first = [sys.executable, "-u", "-c", "import time; print('{\"hello\": 1}', flush=True); time.sleep(9)"]
     context.settings = context.settings.overridden(["answer_margin=0.5"])
     commands = [first, prober_that("0")]
-    vantage = Vantage(POD, "odd", lambda: ProcessStream(commands.pop(0)), wire, context)
+    vantage = Vantage(POD, "odd", lambda: ProcessStream(commands.pop(0)), multiplexer, context)
     assert vantage.run(Series("resolve", "localhost", timeout=0.2)).outcomes == {"ok": 1}
     assert not commands
 
 
-def test_an_exec_that_hangs_ends_and_holds_up_nobody(other, wire, context):
+def test_an_exec_that_hangs_ends_and_holds_up_nobody(other, multiplexer, context):
     context.settings = context.settings.overridden(["exec_timeout=1"])
     hung = threading.Event()
-    vantage = Vantage(POD, "hung", lambda: hung.wait(60), wire, context)
+    vantage = Vantage(POD, "hung", lambda: hung.wait(60), multiplexer, context)
     begun = time.monotonic()
 
     def wait():
@@ -193,7 +193,7 @@ def test_an_exec_that_hangs_ends_and_holds_up_nobody(other, wire, context):
     hung.set()
 
 
-def test_a_prober_that_does_not_greet_is_not_used(wire, context):
+def test_a_prober_that_does_not_greet_is_not_used(multiplexer, context):
     context.settings = context.settings.overridden(["exec_timeout=9"])
     silent = [sys.executable, "-c", "import time; time.sleep(60)"]
     commands = [silent, prober_that("0")]
@@ -203,13 +203,13 @@ def test_a_prober_that_does_not_greet_is_not_used(wire, context):
         streams.append(ProcessStream(commands.pop(0)))
         return streams[-1]
 
-    vantage = Vantage(POD, "odd", start, wire, context)
+    vantage = Vantage(POD, "odd", start, multiplexer, context)
     vantage.open()
     assert vantage.run(SERIES).outcomes == {"ok": 1}
     assert len(streams) == 2 and vantage._prober.stream is streams[1]
 
 
-def test_an_exec_that_breaks_is_attempted_again(wire, context):
+def test_an_exec_that_breaks_is_attempted_again(multiplexer, context):
     outcomes = [Unreachable("exec failed: reset"), Unreachable("exec failed: 503"), None]
 
     def start():
@@ -217,17 +217,17 @@ def test_an_exec_that_breaks_is_attempted_again(wire, context):
             raise error
         return ProcessStream(prober_that("0"))
 
-    assert Vantage(POD, "odd", start, wire, context).run(SERIES).outcomes == {"ok": 1}
+    assert Vantage(POD, "odd", start, multiplexer, context).run(SERIES).outcomes == {"ok": 1}
     refused = [CannotMeasure("exec is forbidden"), None]
     outcomes[:] = refused
     with pytest.raises(CannotMeasure, match="forbidden"):
-        Vantage(POD, "odd", start, wire, context).open()
+        Vantage(POD, "odd", start, multiplexer, context).open()
     assert outcomes == [None], "a refusal is not asked for twice"
 
 
-def test_the_end_of_an_old_stream_is_not_the_new_ones(wire, context):
+def test_the_end_of_an_old_stream_is_not_the_new_ones(multiplexer, context):
     """An old stream that ends slowly must not fail the greeting, or a series, of the one after it."""
-    vantage = local_vantage(wire, context)
+    vantage = local_vantage(multiplexer, context)
     vantage.open()
     old = vantage._prober
     reason = old._broken

@@ -43,15 +43,15 @@ def test_what_goes_on_while_something_changes_is_not_made_anew(serve, vantage):
         ongoing.stop()
 
 
-def test_a_program_that_is_no_prober(wire, context):
+def test_a_program_that_is_no_prober(multiplexer, context):
     command = [sys.executable, "-c", "import sys; sys.exit('no peer here')"]
-    broken = Vantage(POD, "one", lambda: ProcessStream(command), wire, context)
+    broken = Vantage(POD, "one", lambda: ProcessStream(command), multiplexer, context)
     with pytest.raises(CannotMeasure, match="no peer here"):
         broken.open()
 
 
-def test_many_vantages_at_the_same_time(wire, context):
-    group = VantageGroup([local_vantage(wire, context, node=name) for name in "abc"])
+def test_many_vantages_at_the_same_time(multiplexer, context):
+    group = VantageGroup([local_vantage(multiplexer, context, node=name) for name in "abc"])
     group.open()
     series = Series("http", "127.0.0.1", unused_port(), spacing=0.2, count=3)
     begun = time.monotonic()
@@ -69,8 +69,8 @@ def test_a_group_that_the_cluster_does_not_allow():
         list(VantageGroup((), "pods with hostNetwork are not allowed"))
 
 
-def test_second_opinion(serve, wire, context):
-    outside = OutsideVantage("outside", "", lambda: None, wire, context)
+def test_second_opinion(serve, multiplexer, context):
+    outside = OutsideVantage("outside", "", lambda: None, multiplexer, context)
     assert outside.second_opinion(serve("a").address().url + "/who", 2) == ""
     assert "ConnectError" in outside.second_opinion(f"http://127.0.0.1:{unused_port()}/", 2)
 

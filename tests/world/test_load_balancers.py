@@ -60,11 +60,13 @@ def service(families=("IPv4",), **spec):
 def pending(*others):
     """What is told of a Service without an address, an event or a finalizer, beside these other Services."""
     api = SimpleNamespace(find=lambda _, **__: {"items": []})
-    board = SimpleNamespace(
+    watch_cache = SimpleNamespace(
         all=lambda _: [service(), *others], get=lambda *_: None, wait=lambda done, _: done()
     )
-    connection = SimpleNamespace(api=api, board=board, context=SimpleNamespace(settings=Settings()))
-    asking = ServiceObject(board, service())
+    connection = SimpleNamespace(
+        api=api, watch_cache=watch_cache, context=SimpleNamespace(settings=Settings())
+    )
+    asking = ServiceObject(watch_cache, service())
     ServiceLoadBalancer(connection, SelfBalancer(Settings()), asking, None).address()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.kube.watch_cache import Board, is_ready
+from kubereach.kube.watch_cache import WatchCache, is_ready
 from kubereach.model.errors import CannotMeasure
 from kubereach.world.readiness import NEVER_READY, Readiness
 
@@ -40,10 +40,10 @@ def workload(kind, name, replicas=None, desired=None, **spec):
 
 
 def judge(*objects, events=(), begun=None, made=()):
-    board = Board(None, "")
+    watch_cache = WatchCache(None, "")
     for obj in objects:
-        board._note("ADDED", obj)
-    readiness = Readiness(board, Events(*events), made)
+        watch_cache._note("ADDED", obj)
+    readiness = Readiness(watch_cache, Events(*events), made)
     if begun is not None:
         readiness._begun -= begun
     return readiness
@@ -72,7 +72,7 @@ def test_what_a_late_watch_has_not_told_of_is_not_ready():
     assert judge(bare).counts() == (1, 1)
     late = judge(bare, made=[bare, daemons, {"kind": "Service", "metadata": {"name": "s", "namespace": "a"}}])
     assert late.counts() == (1, 2)
-    late._board._note("ADDED", daemons)
+    late._watch_cache._note("ADDED", daemons)
     assert late.counts() == (1, 2), "its pod is still missing"
 
 
@@ -96,7 +96,7 @@ def test_each_step_on_the_way_to_ready_pods_is_told_once():
     def wait(done, *_):
         return done() or done()
 
-    readiness._board.wait = wait
+    readiness._watch_cache.wait = wait
     with pytest.raises(CannotMeasure, match="1 of 2 pods are ready after 0 s; waiting for web-2"):
         readiness.wait_for_all(0.1, told.append)
     assert told == ["waiting for 2 pods: 1 ready"]
@@ -168,7 +168,7 @@ def test_who_finds_a_node_after_all_has_all_its_seconds_again():
     look(readiness)
     readiness._unschedulable["web-1"] -= 60
     for reason in ("", "Unschedulable"):
-        readiness._board._note("MODIFIED", one(reason))
+        readiness._watch_cache._note("MODIFIED", one(reason))
         look(readiness)
 
 
@@ -236,9 +236,9 @@ def test_a_quota_says_nothing_of_the_host_network():
 
 
 def test_a_new_list_replaces_what_was_there():
-    board = Board(None, "")
-    board._note("ADDED", pod("a"))
-    board._note("LISTED", {"kind": "PodList", "items": [pod("b")]})
-    assert [p["metadata"]["name"] for p in board.all("Pod")] == ["b"]
-    board._note("DELETED", pod("b"))
-    assert board.all("Pod") == []
+    watch_cache = WatchCache(None, "")
+    watch_cache._note("ADDED", pod("a"))
+    watch_cache._note("LISTED", {"kind": "PodList", "items": [pod("b")]})
+    assert [p["metadata"]["name"] for p in watch_cache.all("Pod")] == ["b"]
+    watch_cache._note("DELETED", pod("b"))
+    assert watch_cache.all("Pod") == []

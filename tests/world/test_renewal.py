@@ -8,7 +8,7 @@ import pytest
 
 from kubereach.kube.client import ApiError
 from kubereach.kube.endpointslices import SERVICE
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.events import Changed
 from kubereach.model.settings import Settings
 from kubereach.world.renewal import renew
@@ -18,8 +18,8 @@ def obj(kind, name, **labels):
     return {"kind": kind, "metadata": {"name": name, "namespace": "a", "labels": labels}}
 
 
-class Slow(Board):
-    """A board from which something goes, or a label, each time that somebody waits."""
+class Slow(WatchCache):
+    """A watch cache from which something goes, or a label, each time that somebody waits."""
 
     def __init__(self, *objects):
         super().__init__(None, "")
@@ -37,21 +37,23 @@ class Slow(Board):
 
 
 class Api:
-    def __init__(self, board, refuses=False):
-        self.board, self.refuses, self.patched = board, refuses, []
+    def __init__(self, watch_cache, refuses=False):
+        self.watch_cache, self.refuses, self.patched = watch_cache, refuses, []
 
     def patch(self, path, change):
         if self.refuses:
             raise ApiError(403, "Forbidden", "no", f"PATCH {path}")
         self.patched.append((path, change))
         name = path.rpartition("/")[2]
-        self.board._note("MODIFIED", obj("Pod", name))
+        self.watch_cache._note("MODIFIED", obj("Pod", name))
 
 
 def world_of(*objects, lent=(), refuses=False):
-    board = Slow(*objects)
+    watch_cache = Slow(*objects)
     context = SimpleNamespace(settings=Settings(world_deadline=60))
-    return SimpleNamespace(board=board, api=Api(board, refuses), context=context, lent=dict(lent))
+    return SimpleNamespace(
+        watch_cache=watch_cache, api=Api(watch_cache, refuses), context=context, lent=dict(lent)
+    )
 
 
 def changed(*texts):
@@ -77,9 +79,9 @@ def test_what_it_made_has_to_go_with_what_came_of_it():
         "the deletion of Deployment a/web, EndpointSlice a/web-x1, Pod a/web-5d9c-abcde, Service "
         "a/web did not finish"
     )
-    world.board.going = there
+    world.watch_cache.going = there
     assert renew(world, made) == ""
-    assert world.board.waited == [60, 60]
+    assert world.watch_cache.waited == [60, 60]
 
 
 def test_labels_that_it_lent_are_taken_back():

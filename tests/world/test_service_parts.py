@@ -8,7 +8,7 @@ import pytest
 
 from kubereach.expect.where import addresses_of, servers_of
 from kubereach.kube.cluster_dns import DnsReplica
-from kubereach.kube.watch_cache import Board
+from kubereach.kube.watch_cache import WatchCache
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Bus, Changed
@@ -43,15 +43,15 @@ class Connection:
         bus = Bus()
         bus.subscribe(self.events.append)
         self.context = RunContext(Settings(world_deadline=1), bus, "")
-        self.board = Board(None, "")
+        self.watch_cache = WatchCache(None, "")
         for obj in objects:
-            self.board._note("ADDED", obj)
+            self.watch_cache._note("ADDED", obj)
         self.api, self.later = self, list(later)
 
     def delete(self, path, **options):
-        self.board._note("DELETED", self.board.get("Pod", "a", path.rpartition("/")[2]))
+        self.watch_cache._note("DELETED", self.watch_cache.get("Pod", "a", path.rpartition("/")[2]))
         if self.later:
-            self.board._note("ADDED", self.later.pop(0))
+            self.watch_cache._note("ADDED", self.later.pop(0))
 
     def changed(self, action, kind, namespace, name):
         self.context.bus.emit(Changed(action, f"{kind} {namespace}/{name}"))
@@ -86,7 +86,7 @@ def test_what_was_taken_down_before_a_change_stays_what_it_was():
     connection = Connection(pod("a"), pod("b"))
     made = service(connection)
     before = made.endpoints
-    connection.board._note("MODIFIED", pod("b", ready=False))
+    connection.watch_cache._note("MODIFIED", pod("b", ready=False))
     assert (before, made.endpoints) == ({"a", "b"}, {"a"})
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kubereach.world.world import World
 
 
-class OnCall:
+class LazyDoctor:
     """Stands in for `kubereach.diagnosis.doctor.Doctor` until the first path fails; may be used by several threads."""
 
     def __init__(self, world: World) -> None:
