@@ -25,7 +25,7 @@ SHARE = 0.05
 #: what is much work has not stalled if its machine was late by this share of the time that it may go without progress
 _TURNS = 0.25
 #: kinds of probes whose answers come from somebody else than backends of ours
-_TELL_NOTHING = frozenset({"dns", "resolve", "tls"})
+_REPORT_NO_LATENESS = frozenset({"dns", "resolve", "tls"})
 #: misses that an answer which comes too late looks like
 _LATE_ANSWERS = frozenset({LOST, NO_REFUSAL, FLOW})
 
@@ -77,7 +77,7 @@ def _explains_silence(path: Path, miss: str, late: Late) -> bool:
     """Whether somebody who tells nothing of himself may have been late, if another machine of the run was as late."""
     outcomes = path.result.outcomes
     silent = outcomes[TIMEOUT] and not outcomes.keys() - {OK, TIMEOUT}
-    if miss in _LATE_ANSWERS and silent and not path.astray and path.address.kind in _TELL_NOTHING:
+    if miss in _LATE_ANSWERS and silent and not path.astray and path.address.kind in _REPORT_NO_LATENESS:
         return late.longest >= _timeout(path)
     return (
         bool(path.attempts)

@@ -125,7 +125,7 @@ class SeriesResult:
     #: hundred exceeded in its last minute: its machine was overloaded, or stood still. 0: not more than `protocol.LATE`
     late: float = 0.0
     late_p99: float = 0.0
-    #: the same of the backends, the latest of them; 0: none was later than `protocol.TELL_LATE`
+    #: the same of the backends, the latest of them; 0: none was later than `protocol.REPORT_LATE`
     backend_late: float = 0.0
     #: what kept it from being told; then its only probe is one that could not be made
     error: KubereachError | None = field(default=None, compare=False)

@@ -222,8 +222,8 @@ def _stopped(ended: Ended) -> Judgement:
     problems.add("a verdict on the network", failed)
     detected = ended.code == 3 and row.stopped in error
     if not detected:
-        said = f"exit code {ended.code}, {error or 'no error'}"
-        problems.found.append(f"did not stop with exit code 3 and {row.stopped!r}: {said}")
+        ending = f"exit code {ended.code}, {error or 'no error'}"
+        problems.found.append(f"did not stop with exit code 3 and {row.stopped!r}: {ending}")
     located = problems.locate(report, ended.trial.fault)
     return Judgement(
         ended.trial.fault,

@@ -57,12 +57,12 @@ class Screen:
     def shared(self, names: Sequence[str], seconds: float, problems: Sequence[str]) -> None:
         """A run with several faults is over; if anything in it is not as expected, each will be run alone."""
         self._done += 1
-        said = ", ".join(names)
+        listed = ", ".join(names)
         if problems:
             self._total += len(names)
-            self._problems(f"  {said}: not as expected together, running each alone", problems)
+            self._problems(f"  {listed}: not as expected together, running each alone", problems)
         elif not self._live:
-            self.say(f"{self._marks.reached} {said}  {seconds:.0f} s")
+            self.say(f"{self._marks.reached} {listed}  {seconds:.0f} s")
 
     def _problems(self, title: str, problems: Sequence[str]) -> None:
         lines = [title]

@@ -34,7 +34,7 @@ def test_kept_and_dead_namespaces(run_suite: Runner) -> None:
     parts = dict(part.split("\n", 1) for part in result.output.split("== ")[1:])
     assert "other-run: left by a dead run, will be deleted" in parts["dry"]
     assert parts["dry"].count(": kept on purpose\n") == 3
-    assert parts["clean"].endswith("gone: other-run\n")
+    assert parts["clean"].endswith("deleted: other-run\n")
     there = parts["there"].split()
     assert sum(name.startswith("namespace/kubereach-") for name in there) == 3
     assert "namespace/theirs" in there

@@ -67,7 +67,7 @@ def test_given_namespaces_keep_what_is_not_ours(run_suite: Runner) -> None:
     assert "4 passed" in result.output.partition("== three")[0], result.output
     three = parts["three"].splitlines()
     assert theirs | always == {line for line in three if line.partition("/")[0] in ("one", "two", "three")}
-    assert "clusterip.cross-namespace  unsupported: --namespace names one alone" in parts["three"]
+    assert "clusterip.cross-namespace  unsupported: --namespace names only one" in parts["three"]
     assert "2 passed, 2 unsupported" in parts["three"]
     assert "code 0" in parts["kept"]
     assert "namespace two is in use by the run" in parts["refused"] and "which was kept" in parts["refused"]

@@ -50,7 +50,7 @@ def test_proxies_are_those_that_kubectl_would_take(tmp_path: Path, run_suite: Ru
         asked = [line for line in parts[name].splitlines() if line.startswith("CONNECT")]
         assert len(asked) > 5 and set(asked) == {"CONNECT 172.18.0.2:6443"}
     for name in ("dead", "wrong"):
-        assert "cannot be reached" in parts[name] and "code 3" in parts[name]
+        assert "cannot reach the API server" in parts[name] and "code 3" in parts[name]
     assert "(through the proxy http://127.0.0.1:9)" in parts["dead"]
     assert "407" in parts["wrong"]
     assert "the proxy socks5://127.0.0.1:3129 cannot be used" in parts["socks"] and "code 2" in parts["socks"]

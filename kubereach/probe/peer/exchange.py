@@ -48,8 +48,8 @@ def begin(attempt: Attempt, ports: LocalPorts) -> Row | None:
     code = sock.connect_ex(address)
     if code not in (0, errno.EINPROGRESS):
         # said by the call itself, before there was any packet: by routes, or by who translates at the socket
-        said = f"connect() gave {errno.errorcode.get(code, code)}: {os.strerror(code)}"
-        return empty_row(outcome_of(code), "", said)
+        detail = f"connect() gave {errno.errorcode.get(code, code)}: {os.strerror(code)}"
+        return empty_row(outcome_of(code), "", detail)
     if series.datagrams:
         try:
             sock.send(series.payload if series.kind == "dns" else attempt.token)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from .outcomes import empty_row, shown
-from .protocol import HEAD, LONG, TELL_LATE
+from .protocol import HEAD, LONG, REPORT_LATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Identity:
         #: how each answer begins
         self._who = self._plain
 
-    def tell_late(self, late: float) -> None:
+    def report_late(self, late: float) -> None:
         """From now on, say that timers were `late` seconds late, if that is much."""
-        self._who = self._plain + (f', "late": {late:.3f}' if late > TELL_LATE else "")
+        self._who = self._plain + (f', "late": {late:.3f}' if late > REPORT_LATE else "")
 
     def answer(self, client: tuple[Any, ...], port: int, more: str = "") -> bytes:
         """The JSON object that says who answered, whom it saw, and on which port."""

@@ -18,7 +18,7 @@ TICK = 0.05
 TICKS = 1200
 NEVER = float("inf")
 #: seconds for which a backend tells of its lateness
-TELL_FOR = 10.0
+REPORT_FOR = 10.0
 #: seconds after the last request for which a backend goes on to measure
 QUIET = 1.0
 
@@ -58,11 +58,11 @@ class Timer:
 class Watch:
     """Measures how late a backend wakes up, while there are requests, in a thread: no request takes longer for it.
 
-    `tell` is called with the greatest lateness of the last `TELL_FOR` seconds whenever that changes.
+    `report` is called with the greatest lateness of the last `REPORT_FOR` seconds whenever that changes.
     """
 
-    def __init__(self, tell: Callable[[float], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self._report = report
         #: the wake-ups for requests so far
         self._woken = 0
         #: whether they are so few that nobody measures
@@ -97,6 +97,6 @@ class Watch:
 
     def note(self, late: float, now: float) -> None:
         """It was `late` seconds late at `now` (time.monotonic())."""
-        if late >= self._late or now - self._late_at > TELL_FOR:
+        if late >= self._late or now - self._late_at > REPORT_FOR:
             self._late, self._late_at = late, now
-            self._tell(late)
+            self._report(late)

@@ -155,8 +155,8 @@ class Probes:
                 if waiting and exchange.is_patient(attempt):
                     soonest = min(soonest, attempt.deadline())
                 elif waiting or attempt in self._threaded:
-                    asked = attempt.state == 1 and not attempt.series.datagrams
-                    reason = NO_ADDRESS if attempt.state == -1 else "connected" if asked else ""
+                    request_sent = attempt.state == 1 and not attempt.series.datagrams
+                    reason = NO_ADDRESS if attempt.state == -1 else "connected" if request_sent else ""
                     self._done(attempt, empty_row("timeout", "", reason))
             else:
                 soonest = min(soonest, attempt.deadline())

@@ -33,7 +33,7 @@ An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, de
     late          seconds by which a timer of the prober fired late at most while the series ran; more than LATE
     late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
     lapses        [[index, seconds]] of misses: the greatest of those of the prober while that probe was under way
-    backend_late  the greatest lateness that a backend has told of, which it does when it is more than TELL_LATE
+    backend_late  the greatest lateness that a backend has told of, which it does when it is more than REPORT_LATE
 
 The outcomes are those of `outcomes`.
 """
@@ -60,7 +60,7 @@ LONG = 1e7
 #: seconds after a time-out's moment at which it is judged, by a process that could run; more means that it could not
 LATE = 0.05
 #: seconds of lateness above which a backend tells of it
-TELL_LATE = 0.2
+REPORT_LATE = 0.2
 #: what the detail of a probe says whose series has a name without an address
 NO_ADDRESS = "the name did not resolve"
 #: time-outs that a backend gets to answer in once a question is known to have come to it: our backends ask for so

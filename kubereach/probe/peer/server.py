@@ -31,7 +31,7 @@ class Server:
         self.limit = limit
         self.identity = Identity(pod, node, nonce)
         self.handlers = Handlers(self.identity, ready, secret)
-        self.watch = Watch(self.identity.tell_late)
+        self.watch = Watch(self.identity.report_late)
         self.poller = Poller()
         self.listeners: dict[int, tuple[socket.socket, str, int]] = {}
         self.connections: dict[int, Connection] = {}

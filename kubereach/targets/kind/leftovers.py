@@ -85,7 +85,7 @@ def _state(held: HeldNote, engine: Engine) -> str:
         return DEAD if {one for one, _ in there} <= set(note.nodes) else OTHER
     # Killed before it could look what kind had made, maybe before it had heard that kind makes them; kind went with it.
     begin = (note.begun or note.asked) - _SLACK
-    end = note.begun + _PREPARED if note.begun else held.seen + TICK + _SLACK
+    end = note.begun + _PREPARED if note.begun else held.last_touched + TICK + _SLACK
     return DEAD if all(begin <= _seconds(created) <= end for _, created in there) else OTHER
 
 

@@ -58,7 +58,7 @@ class HeldNote:
             os.utime(self._fd)
 
     @property
-    def seen(self) -> float:
+    def last_touched(self) -> float:
         """When its run was last known to go on, in seconds since the epoch."""
         return os.fstat(self._fd).st_mtime
 

@@ -102,7 +102,7 @@ def test_the_next_run_deletes_what_a_killed_one_has_made(tools: Tools) -> None:
     killed_with_its_cluster(tools)
     assert CLUSTER in tools.state["clusters"]
     target = tools.target()
-    assert "made for the run" in target.open().description
+    assert "created for the run" in target.open().description
     assert any("left by a dead run" in line for line in tools.said)
     assert len(tools.calls("kind", "create", "cluster")) == 2
     target.close()

@@ -53,7 +53,7 @@ def test_a_quick_run_from_the_first_command_to_the_last(tools: Tools) -> None:
     done, report = run(tools, *_QUICK, "--quick")
     assert done.returncode == 0, done.stdout
     assert report["target"]["name"] == "kind"
-    assert "kind cluster pytest-kind, made for the run" in json.dumps(report["target"])
+    assert "kind cluster pytest-kind, created for the run" in json.dumps(report["target"])
     assert not [
         check for check in report["checks"] if check["verdict"] not in ("pass", "unsupported", "noted")
     ]
