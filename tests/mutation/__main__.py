@@ -23,7 +23,7 @@ from functools import partial
 
 import pytest
 from explained import explained
-from modules import MODULES, REPOSITORY, all_mutants, source_of
+from modules import MODULES, REPOSITORY, all_mutants, held_by, source_of
 from mutations import Mutant
 from swapped import swap
 
@@ -57,10 +57,7 @@ class Judge:
             return True
         begun = time.monotonic()
         for number, mutant in enumerate(self.mutants, 1):
-            first = MODULES[mutant.module]
-            items = sorted(session.items, key=lambda item: _rank(item, first))
-            items = [item for item in items if item.path.name in first]
-            alive = self._passes(session, items, mutant)
+            alive = self._passes(session, held_by(session.items, MODULES[mutant.module]), mutant)
             if alive:
                 self.survivors.append(mutant)
             if alive or self.verbose:
@@ -103,10 +100,6 @@ class Judge:
                 self.endless += 1
                 return False
             time.sleep(0.005)
-
-
-def _rank(item: pytest.Item, files: tuple[str, ...]) -> int:
-    return files.index(item.path.name) if item.path.name in files else len(files)
 
 
 def _run(session: pytest.Session, items: list[pytest.Item]) -> None:

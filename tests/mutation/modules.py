@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mutations import Mutant, mutants
+
+if TYPE_CHECKING:
+    import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,3 +44,14 @@ def source_of(module: str) -> str:
 
 def all_mutants() -> list[Mutant]:
     return [mutant for module in MODULES for mutant in mutants(module, source_of(module))]
+
+
+def held_by(items: Sequence[pytest.Item], files: tuple[str, ...]) -> list[pytest.Item]:
+    """The tests of these files of tests/, in the files' order.
+
+    Raises `LookupError` where there are none: a mutant that nobody looks for would count as killed.
+    """
+    found = [item for name in files for item in items if item.path == REPOSITORY / "tests" / name]
+    if not found:
+        raise LookupError(f"no test of {', '.join(files)} was collected")
+    return found

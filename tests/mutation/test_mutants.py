@@ -6,10 +6,11 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from explained import explained
-from modules import MODULES, REPOSITORY, all_mutants
+from modules import MODULES, REPOSITORY, all_mutants, held_by
 from mutations import mutants
 from swapped import swap
 
@@ -183,3 +184,14 @@ def test_mutants_are_killed() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.stdout.endswith("kubereach.model.tally: 3 of 3 killed\nin all: 3 of 3 killed, 100.0%\n"), done
     assert done.returncode == 0
+
+
+def test_every_module_has_tests_that_look_for_its_mutants() -> None:
+    """By the path of their file: one that is not found would leave its module without any, and all mutants killed."""
+    names = sorted({name for names in MODULES.values() for name in names})
+    items = [SimpleNamespace(path=REPOSITORY / "tests" / name) for name in reversed(names)]
+    for files in MODULES.values():
+        found = [item.path.relative_to(REPOSITORY / "tests").as_posix() for item in held_by(items, files)]
+        assert found == list(files)
+    with pytest.raises(LookupError, match=r"no test of expect/test_gone\.py"):
+        held_by(items, ("expect/test_gone.py",))

@@ -90,9 +90,6 @@ import os, signal, time
 import pytest
 from kubereach import check, CORE, EXT, INFO, DISR, DOCS
 from kubereach import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
-from kubereach.model.errors import CannotMeasure, Failure, NotConforming, Unsupported, UsageError
-from kubereach.model.check import check, CORE, EXT, INFO, DISR, DOCS
-from kubereach.model.check import HOST_NETWORK, LOADBALANCER, MULTI_NODE, OUTSIDE
 from kubereach.model.errors import CannotMeasure, Failure, InstrumentBroke, NotConforming, Unsupported, UsageError
 from kubereach.expect import verify
 """

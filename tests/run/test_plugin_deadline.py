@@ -39,7 +39,7 @@ def test_a_check_that_does_not_end_is_an_error_and_the_run_goes_on(
     assert time.monotonic() - begun < 30
     assert project.verdicts == {"demo.hangs": "error", "demo.works": "pass"}
     assert project.report["checks"][0]["message"].startswith(
-        "did not end within 0.5 s: it is at test_checks.py:12 "
+        "did not end within 0.5 s: it waits at test_checks.py:12 "
     )
 
 
