@@ -14,6 +14,7 @@ from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
 from kubereach.model.misses import BACKENDS, FLOW
 from kubereach.model.outcome import OK, WORDS, Probe, SeriesResult, in_words
+from kubereach.model.plural import plural
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import known
 from kubereach.probe.path import Path
@@ -127,7 +128,7 @@ def _outcomes(probes: Sequence[Probe]) -> dict[str, int]:
 
 def _when(probe: Probe, result: SeriesResult) -> str:
     answer = probe.answer
-    what = f"{probe.retransmits} retransmissions ({result.how_counted})"
+    what = f"{plural(probe.retransmits, 'retransmission')} ({result.how_counted})"
     if answer.outcome != OK:
         what = f"{WORDS.get(answer.outcome, answer.outcome)} {answer.detail}".strip()
     return f"the first one {probe.at:.2f} s after the start: {what}"

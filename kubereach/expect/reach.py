@@ -15,6 +15,7 @@ from kubereach.expect.younger import await_younger, proves_nothing, remember
 from kubereach.model import misses as missed
 from kubereach.model.errors import Failure
 from kubereach.model.outcome import OK, SeriesResult, in_words, ranked
+from kubereach.model.plural import plural
 from kubereach.probe import Series, Vantage
 from kubereach.probe.context import RunContext
 from kubereach.probe.group import run_each
@@ -246,7 +247,8 @@ def _misses(
         miss(
             missed.LOST,
             "no packet lost",
-            f"{len(again)} of {len(result.probes)} connections needed {total} retransmissions ({result.how_counted})",
+            f"{len(again)} of {len(result.probes)} connections needed {plural(total, 'retransmission')} "
+            f"({result.how_counted})",
             f"the slowest of them took {max(probe.seconds for probe in again):.2f} s",
         )
     if wanted is not None:

@@ -14,6 +14,7 @@ from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, in_words
+from kubereach.model.plural import plural
 from kubereach.probe import Vantage
 from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
@@ -50,7 +51,9 @@ def _words(path: Path, errors: int, in_flight: int) -> str:
     # how busy the places for probes were: near 1 the prober, or what it probes, could take no more
     busy = sum(probe.seconds for probe in result.probes) / max(result.seconds * in_flight, 1e-6)
     again = sum(probe.retransmits for probe in result.probes)
-    traffic = f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {again} retransmissions"
+    traffic = (
+        f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {plural(again, 'retransmission')}"
+    )
     saturation = f"saturation {min(busy, 1.0):.0%} of {in_flight} concurrent requests"
     if len(result.latencies) < 2:
         return f"{traffic}, {saturation}"

@@ -58,7 +58,7 @@ def test_a_full_table_of_connections() -> None:
 
 
 def test_tracking_that_cannot_be_seen() -> None:
-    with pytest.raises(Unsupported, match="cannot be seen"):
+    with pytest.raises(Unsupported, match="cannot read the conntrack table"):
         tracking.to_have_room_for_connections(nodes(Told()))
 
 
@@ -110,6 +110,6 @@ def test_signals_in_words() -> None:
     path = SimpleNamespace(result=SeriesResult(probes, 0.5))
     words = signals._words(path, 3, 4)
     assert words == (
-        "latency p50 10.0, p99 10.0 ms, traffic 200/s, errors 3 of 100, 1 packets sent again, "
-        "saturation 50% of 4 at a time"
+        "latency p50 10.0, p99 10.0 ms, traffic 200/s, errors 3 of 100, 1 retransmission, "
+        "saturation 50% of 4 concurrent requests"
     )
