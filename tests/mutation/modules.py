@@ -26,13 +26,29 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.expect.overload": ("expect/test_overload.py",),
     "kubereach.expect.reach": ("expect/test_reach.py",),
     "kubereach.expect.negative": ("expect/test_negative.py",),
-    "kubereach.expect.dns_hold": ("expect/test_dns_answers.py",),
-    "kubereach.expect.resolver": ("expect/test_dns_answers.py",),
-    "kubereach.expect.dns": ("expect/test_dns_answers.py",),
-    "kubereach.expect.srv": ("expect/test_dns_answers.py",),
+    "kubereach.expect.dns_hold": (
+        "expect/test_dns_answers.py",
+        "expect/test_dns_asked.py",
+        "expect/test_both_told.py",
+    ),
+    "kubereach.expect.resolver": (
+        "expect/test_dns_answers.py",
+        "expect/test_dns_asked.py",
+        "expect/test_both_told.py",
+    ),
+    "kubereach.expect.dns": (
+        "expect/test_dns_answers.py",
+        "expect/test_dns_asked.py",
+        "expect/test_both_told.py",
+    ),
+    "kubereach.expect.srv": (
+        "expect/test_dns_answers.py",
+        "expect/test_dns_asked.py",
+        "expect/test_both_told.py",
+    ),
     "kubereach.expect.middlebox": ("expect/test_negative.py",),
-    "kubereach.expect.affinity": ("expect/test_stick.py",),
-    "kubereach.expect.health": ("expect/test_stick.py",),
+    "kubereach.expect.affinity": ("expect/test_stick.py", "expect/test_both_told.py"),
+    "kubereach.expect.health": ("expect/test_stick.py", "expect/test_both_told.py"),
     "kubereach.expect.caching": ("expect/test_caching.py",),
 }
 
