@@ -24,8 +24,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kubereach.expect.hold": ("expect/test_held.py",),
     "kubereach.expect.younger": ("expect/test_younger.py",),
     "kubereach.expect.overload": ("expect/test_overload.py",),
-    "kubereach.expect.reach": ("expect/test_reach.py",),
-    "kubereach.expect.negative": ("expect/test_negative.py",),
+    "kubereach.expect.reach": ("expect/test_reach.py", "expect/test_both_told.py"),
+    "kubereach.expect.negative": ("expect/test_negative.py", "expect/test_both_told.py"),
     "kubereach.expect.dns_hold": (
         "expect/test_dns_answers.py",
         "expect/test_dns_asked.py",
