@@ -9,7 +9,7 @@ import pytest
 from staged import ADDRESS, CONTROL, Staged, noting, ok, played
 
 from kubereach.expect import affinity, flows, health, load, reach, signals, sources
-from kubereach.expect.negative import negative
+from kubereach.expect.negative import negative, not_to_be_answered, to_be_refused
 from kubereach.expect.overload import overloaded
 from kubereach.expect.resolver import not_to_resolve, to_resolve
 from kubereach.expect.settle import measurable, settle, was_measured
@@ -47,7 +47,7 @@ HOLDS = {
     "not_to_be_answered": lambda who: negative(
         who, [ADDRESS], frozenset({TIMEOUT, UNREACHABLE}), [CONTROL], None
     ),
-    "to_be_refused": lambda who: negative(who, [ADDRESS], None, [CONTROL], None),
+    "to_be_refused": lambda who: to_be_refused(who, ADDRESS, control=CONTROL),
 }
 
 
@@ -269,3 +269,20 @@ def test_a_lost_series_is_like_no_other():
     assert (lost.outcomes, lost.backends, lost.latencies) == ({LOCAL: 1}, {}, ())
     with pytest.raises(CannotMeasure, match="no stream"):
         measurable(Path(None, ADDRESS, lost))
+
+
+def test_a_path_is_tried_by_a_few_probes_before_it_is_held(context, clock):
+    one = Staged(context, clock, lambda _: [ok()])
+    reach.to_reach([one], replace(ADDRESS, settled=clock.now + 9))
+    first, *_ = one.asked
+    assert first.count == reach.CONVERGED
+
+
+def test_nobody_answers_where_nobody_must(context, clock):
+    def meets(*answers):
+        return Staged(context, clock, lambda s: [ok()] if s.host == CONTROL.host else list(answers))
+
+    for answer in (REFUSED, TIMEOUT, UNREACHABLE):
+        not_to_be_answered([meets(Answer(answer))], ADDRESS, control=CONTROL)
+    (failure,) = fails(lambda: not_to_be_answered([meets(ok())], ADDRESS, control=CONTROL))
+    assert failure.miss == ANSWERED

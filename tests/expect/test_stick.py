@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from staged import ADDRESS, Staged, noting, ok, played
@@ -17,7 +18,7 @@ from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.model.events import Note, Probed
 from kubereach.model.lateness import Lateness
 from kubereach.model.misses import LOST, SPREAD, STATUS
-from kubereach.model.outcome import OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
+from kubereach.model.outcome import LOCAL, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.tally import Tally
 
 SILENT, REFUSAL = Answer(TIMEOUT), Answer(REFUSED)
@@ -321,7 +322,38 @@ def test_where_luck_may_have_them_alike_nothing_is_proved(vantage):
         few(15, *[vantage(node=f"n{n}", kind=kind) for n in range(2) for kind in ("pod", "node")])
 
 
+def test_fifty_connections_show_whether_a_client_stays(vantage):
+    one = vantage([ok()])
+    to_stick([one], ADDRESS)
+    assert one.asked[-1].count == 50
+
+
 # --- health checks
+
+
+def test_a_wrong_status_is_wrong_though_another_request_could_not_be_made(vantage):
+    one = vantage([Answer(OK, detail="503"), Answer(LOCAL, detail="no local port")])
+    assert misses(lambda: health.statuses([one], [ADDRESS], [ADDRESS.host])) == [STATUS]
+
+
+def test_nodes_with_endpoints_are_to_be_called_healthy_and_others_not(vantage):
+    hosts = {"one": ADDRESS.host, "two": "10.96.0.2"}
+
+    def checked(*by_node):
+        addresses = SimpleNamespace(health_check_on=lambda node: replace(ADDRESS, host=hosts[node.name]))
+        return SimpleNamespace(addresses=addresses, endpoints=SimpleNamespace(by_node=by_node))
+
+    def script(series):
+        return [Answer(OK, detail="200" if series.host == ADDRESS.host else "503")]
+
+    nodes = [SimpleNamespace(name=name) for name in hosts]
+    health.to_get_health_checks([vantage(script)], checked("one"), nodes=nodes)
+    for by_node in ((), ("two",), ("one", "two")):
+        assert misses(
+            lambda by_node=by_node: health.to_get_health_checks(
+                [vantage(script)], checked(*by_node), nodes=nodes
+            )
+        )
 
 
 def check_health(vantage, good=(ADDRESS.host,), address=ADDRESS):
