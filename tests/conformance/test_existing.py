@@ -212,11 +212,12 @@ def test_a_pull_secret_goes_where_the_pods_are(run_suite: Runner) -> None:
     assert 'secrets "nobodys" not found' in parts_of(result.output)["none"]
 
 
+# a check that takes a while: the namespace must be there for as long as kubectl takes to start, thrice
 _HELD = """
-RUN --set stop_deadline=2 clusterip.from-pod & run=$!
-until name=$(kubectl get namespaces -o name | grep -- '-a$'); do sleep 0.1; done
+RUN --set stop_deadline=2 clusterip.idle-connection & run=$!
+until ! kill -0 $run || name=$(kubectl get namespaces -o name | grep -- '-a$'); do sleep 0.1; done
 name=${name#namespace/}
-until kubectl -n $name create configmap held --from-literal=a=b; do sleep 0.1; done
+until ! kill -0 $run || kubectl -n $name create configmap held --from-literal=a=b; do sleep 0.1; done
 kubectl -n $name patch configmap held --type merge -p '{"metadata": {"finalizers": ["example.com/hold"]}}'
 wait $run; echo "code $?"
 """
