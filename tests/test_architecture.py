@@ -35,3 +35,11 @@ def test_files_and_folders_that_are_named_are_there(name: str) -> None:
 @pytest.mark.parametrize("package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
 def test_each_package_has_a_folder_of_tests(package: str) -> None:
     assert list((ROOT / "tests" / package).rglob("test_*.py"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(set(re.findall(r"`((?:\w+/)+\w+)\.\w+`", (ROOT / "docs" / "verdicts.md").read_text()))),
+)
+def test_what_holds_a_verdict_is_where_its_page_says(name: str) -> None:
+    assert (PACKAGE / f"{name}.py").exists() or (ROOT / f"{name}.py").exists()
