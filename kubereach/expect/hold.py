@@ -47,8 +47,8 @@ def hold_length(settings: Settings, endpoints: int = 0, miss: float | None = Non
     chance = settings.loss_miss if miss is None else miss
     length = math.floor(math.log(chance) / math.log(1 - settings.loss)) + 1
     if endpoints > 1:
-        all_paths = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
-        length = max(length, math.floor(all_paths) + 1)
+        needed = math.log(settings.endpoint_miss / endpoints) / math.log(1 - 1 / endpoints)
+        length = max(length, math.floor(needed) + 1)
     return length
 
 

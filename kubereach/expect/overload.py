@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from kubereach.model.convergence import origin
 from kubereach.model.errors import CannotMeasure
-from kubereach.model.misses import FLOW, LOST, NO_REFUSAL
+from kubereach.model.misses import ANSWERED, FLOW, LOST, NO_REFUSAL
 from kubereach.model.outcome import OK, TIMEOUT
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RETRANSMISSION = 0.2
 #: what is not a question of one answer is judged at the end of a deadline: a machine that is late by this share of it
 #: may not have done in time what it had to
-SHARE = 0.05
+SHARE = 0.1
 #: what is much work has not stalled if its machine was late by this share of the time that it may go without progress
 _TURNS = 0.25
 #: kinds of probes whose answers come from somebody else than backends of ours
@@ -74,16 +75,22 @@ def _explains(path: Path, miss: str, late: Late) -> bool:
 
 
 def _explains_silence(path: Path, miss: str, late: Late) -> bool:
-    """Whether somebody who tells nothing of himself may have been late, if another machine of the run was as late."""
+    """Whether a machine that reports no lateness may have been late, if another machine of the run was as late.
+
+    That is a server that is no backend of ours, and whoever leads to a change's being followed. An answer that must
+    not come is nobody's being late, and a change that is not open any more needs nobody.
+    """
     outcomes = path.result.outcomes
-    silent = outcomes[TIMEOUT] and not outcomes.keys() - {OK, TIMEOUT}
-    if miss in _LATE_ANSWERS and silent and not path.astray and path.address.kind in _REPORT_NO_LATENESS:
+    if path.astray or miss == ANSWERED or outcomes.keys() - {OK, TIMEOUT}:
+        return False
+    lost = outcomes[TIMEOUT] > 0
+    if path.address.kind in _REPORT_NO_LATENESS and miss in _LATE_ANSWERS and lost:
         return late.longest >= _timeout(path)
-    return (
-        bool(path.attempts)
-        and path.converged < 0
-        and late.longest >= SHARE * path.vantage.context.settings.converge_deadline
-    )
+    if outcomes[OK] and lost:  # backends that have answered have told
+        return False
+    change, _ = origin(path.address.settled, path.began)
+    deadline = path.vantage.context.settings.converge_deadline
+    return bool(change and path.attempts) and path.converged < 0 and late.longest >= SHARE * deadline
 
 
 def _is_long(path: Path) -> bool:

@@ -117,13 +117,15 @@ class Workload:
         """
         before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods}
         old = {before[name] for name in names or before}
+        # whoever was on its way out, or not ready, is not waited for
+        ready = sum(is_ready(pod) for pod in self.pods if not pod["metadata"].get("deletionTimestamp"))
         for name in names or before:
             self._connection.api.delete(path_of(("v1", "Pod"), self._object.namespace, name))
             self._connection.changed("delete", "Pod", self._object.namespace, name)
 
         def replaced() -> bool:
             now = {pod["metadata"]["uid"]: is_ready(pod) for pod in self.pods}
-            return sum(now.values()) == len(before) and not old & now.keys()
+            return sum(now.values()) >= ready and not old & now.keys()
 
         self._await(replaced, "replacement of deleted pods")
         return frozenset(pod["metadata"]["name"] for pod in self._pods.serving())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from kubereach.expect.overload import overloaded
 from kubereach.expect.settle import settle
 from kubereach.model.address import Address
+from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Probed
 from kubereach.model.lateness import Lateness
@@ -58,11 +60,11 @@ def path(vantage, found, miss=LOST, kind="http"):
         (result(OK, TIMEOUT, TIMEOUT, late=2.0, lapses=[0.0, 2.0, 0.1]), LOST, "http", False),
         (result(OK, TIMEOUT, TIMEOUT, late=2.0, lapses=[0.0, 2.0, 0.3]), LOST, "http", True),
         (result(OK, TIMEOUT, late=0.3, lapses=[0.0, 0.0]), FLOW, "udp", True),
-        (result(OK, REFUSED, late=1.4), LOST, "http", False),
-        (result(OK, FOREIGN, late=1.4), LOST, "http", False),
-        (result(OK, OK, late=1.4), BACKENDS, "http", False),
-        (result(OK, OK, late=1.6), BACKENDS, "http", True),
-        (result(OK, OK, late=1.4), ANSWERED, "http", False),
+        (result(OK, REFUSED, late=2.0), LOST, "http", False),
+        (result(OK, FOREIGN, late=2.0), LOST, "http", False),
+        (result(OK, OK, late=2.9), BACKENDS, "http", False),
+        (result(OK, OK, late=3.1), BACKENDS, "http", True),
+        (result(OK, OK, late=2.9), ANSWERED, "http", False),
     ],
 )
 def test_only_what_so_late_a_machine_explains_is_not_the_networks(vantage, found, miss, kind, explained):
@@ -74,10 +76,10 @@ def test_only_what_so_late_a_machine_explains_is_not_the_networks(vantage, found
     [
         # an answer that is not the right one, a change that is never followed, a flow that is still answered
         (result(OK, OK, late=0.4), LOST, False),
-        (result(OK, OK, late=1.4), FLOW, False),
-        (result(OK, OK, backend_late=1.4), LOST, False),
-        (result(OK, OK, late=1.5), LOST, True),
-        (result(OK, OK, late=1.5), BACKENDS, True),
+        (result(OK, OK, late=2.9), FLOW, False),
+        (result(OK, OK, backend_late=2.9), LOST, False),
+        (result(OK, OK, late=3.0), LOST, True),
+        (result(OK, OK, late=3.0), BACKENDS, True),
         (result(OK, OK), LOST, False),
         (result(OK, OK, retransmits=1, late=0.2), LOST, True),
         (result(OK, OK, TIMEOUT, late=0.25), LOST, True),
@@ -151,15 +153,36 @@ def test_another_vantage_speaks_for_those_who_tell_nothing(vantage, found, kind,
     assert overloaded(failed) == (why if explained else "")
 
 
+def following(vantage, found, miss, *, opened=True, converged=-1.0, attempts=9, kind="http"):
+    """A path that is tried for as long as a change may take, or long after it."""
+    failed = path(vantage, found, miss, kind)
+    failed.converged, failed.attempts = converged, attempts
+    settled = ConvergenceDeadline.after(CHANGED, 30) if opened else time.monotonic() - 1
+    failed.address = replace(failed.address, settled=settled)
+    return failed
+
+
 @pytest.mark.parametrize(
-    ("converged", "attempts", "late", "explained"),
-    [(-1.0, 9, 1.6, True), (-1.0, 9, 1.4, False), (0.1, 9, 1.6, False), (-1.0, 0, 1.6, False)],
+    ("found", "miss", "more", "late", "explained"),
+    [
+        ((OK, OK), BACKENDS, {}, 3.1, True),
+        ((OK, OK), BACKENDS, {}, 2.9, False),
+        ((TIMEOUT, TIMEOUT), LOST, {}, 3.1, True),
+        ((OK, OK), BACKENDS, {"converged": 0.1}, 9.0, False),
+        ((OK, OK), BACKENDS, {"attempts": 0}, 9.0, False),
+        ((OK, OK), BACKENDS, {"opened": False}, 9.0, False),
+        ((TIMEOUT, TIMEOUT), LOST, {"opened": False}, 9.0, False),
+        # an answer that must not come, of whomever; backends that have answered have told
+        ((OK, OK), ANSWERED, {}, 9.0, False),
+        ((OK, FOREIGN), BACKENDS, {}, 9.0, False),
+        ((OK, REFUSED), LOST, {}, 9.0, False),
+        ((OK, TIMEOUT), LOST, {}, 9.0, False),
+    ],
 )
 def test_a_change_may_be_followed_late_for_a_machine_that_is_not_on_the_path(
-    vantage, converged, attempts, late, explained
+    vantage, found, miss, more, late, explained
 ):
-    failed = path(vantage, result(OK, OK), BACKENDS)
-    failed.converged, failed.attempts = converged, attempts
+    failed = following(vantage, result(*found), miss, **more)
     vantage.context.lateness.note("pod@other", result(OK, backend_late=late))
     assert bool(overloaded(failed)) is explained
     assert overloaded(failed).startswith("timers of a backend that answered pod@other") is explained
