@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 def _clean_kind(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Delete kind clusters that dead runs left; those that were to be kept are nobody's leftovers."""
-    from kubereach.targets.kind import leftovers as kind_leftovers
+    from kubereach.targets.kind import leftovers as kind_leftovers  # for kind alone
 
     for option in ("context", "kubeconfig", "namespace", "kept"):
         if getattr(arguments, option):

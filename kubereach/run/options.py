@@ -157,7 +157,7 @@ class RunOptions:
 
     def settings(self) -> Settings:
         """The table of settings with --set and the options that have a setting applied. Raises `UsageError`."""
-        from kubereach.model.settings import Settings
+        from kubereach.model.settings import Settings  # with all its fields: not for --help
 
         # a lab has as many nodes as it was asked for
         first = ["sample_nodes=0"] if self.target == "lab" else []

@@ -148,7 +148,7 @@ class ParallelRunner:
             return None
 
     def _run(self, waiting: list[_Work]) -> None:
-        from kubereach.expect import checking
+        from kubereach.expect import checking  # heavy: not before the first check runs
 
         while (work := self._next(waiting)) is not None:
             check = check_of(work.item)
@@ -301,7 +301,8 @@ def _set_up(item: pytest.Function) -> _Work | None:
     if check is None or option.usepdb or option.trace or inspect.iscoroutinefunction(item.obj):
         return None
     function = item.obj
-    names = [name for name in inspect.signature(function).parameters if name in item.funcargs]
+    # as pytest has it, a parameter with a default is no fixture
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     given = {name: item.funcargs[name] for name in names}
     return _Work(item, lambda: function(**given), frozenset(names), frozenset(check.changes))
 

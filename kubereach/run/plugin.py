@@ -1,6 +1,7 @@
 """The pytest plugin. Loaded wherever kubereach is installed, it stays idle until it sees a check.
 
-Options are in `kubereach.run.options`, fixtures in `kubereach.run.fixtures`, a run's life in `kubereach.run.session`.
+What a run needs is imported with the first check: other projects pay for none of it. Options are in
+`kubereach.run.options`, fixtures in `kubereach.run.fixtures`, a run's life in `kubereach.run.session`.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class CheckRunner:
         check = check_of(item)
         if check is None:
             return (yield)
-        from kubereach.expect import checking
+        from kubereach.expect import checking  # heavy: not before the first check runs
 
         properties = {"check": check.id, "level": check.level, "requirement": check.requirement}
         item.user_properties += list(properties.items())

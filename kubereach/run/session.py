@@ -54,9 +54,9 @@ class Run:
         self._description = ""
         self._world: WorldLike | None = None
         self._runner = CheckRunner(self._bus, frozenset())
-        self._beside = ParallelRunner(self._bus)
-        self._runner.withdraw = self._beside.withdraw
-        self.deadline = Deadline(0, self._beside.has_result, self._beside.stop)
+        self._parallel = ParallelRunner(self._bus)
+        self._runner.withdraw = self._parallel.withdraw
+        self.deadline = Deadline(0, self._parallel.has_result, self._parallel.stop)
         #: the run's, once it has been judged
         self.exit_code: int | None = None
         #: the options are pytest's own, with their names there
@@ -152,7 +152,9 @@ class Run:
         self._open_output(session, checks)
         if self._error is None:
             self._catch_signals()
-            self.deadline = Deadline(self._settings.run_deadline, self._beside.has_result, self._beside.stop)
+            self.deadline = Deadline(
+                self._settings.run_deadline, self._parallel.has_result, self._parallel.stop
+            )
             self._config.pluginmanager.register(self.deadline, "kubereach deadline")
             self.deadline.start()
             try:
@@ -195,7 +197,7 @@ class Run:
             services=services,
         )
         if world is None:
-            from kubereach.world import World
+            from kubereach.world import World  # not where a project has a world of its own
 
             world = real = World(access, self._settings, self._bus, self._manifests, services)
             real.context.examine = LazyDoctor(real).examine
@@ -207,8 +209,8 @@ class Run:
         self._bus.emit(RunStarted(self._target.name, ids, cluster.describe()))
         self._world = world  # from here on there may be objects to remove, even if the start fails half way
         world.start()
-        config.pluginmanager.register(self._beside, "kubereach slow checks")
-        self._beside.start(session.items, world, self._runner.wants, self._settings.check_deadline)
+        config.pluginmanager.register(self._parallel, "kubereach parallel checks")
+        self._parallel.start(session.items, world, self._runner.wants, self._settings.check_deadline)
 
     def _open_output(self, session: pytest.Session, checks: list[Check]) -> None:
         self._record = Record({check.id: check for check in checks})
@@ -371,7 +373,7 @@ class Run:
             self._fail(as_known(error, doing))
 
     def _remove(self) -> None:
-        self._beside.stop()
+        self._parallel.stop()
         if self._world is not None:
             if self._lost:
                 self._world.abandon()
