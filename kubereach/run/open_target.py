@@ -8,11 +8,16 @@ from pathlib import Path
 from kubereach.model.settings import Settings
 from kubereach.run.catalogue import suites_folder
 from kubereach.run.options import RunOptions
+from kubereach.targets.kind.installed import require_pytest_kind
 from kubereach.targets.target import Target
 
 
 def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Callable[[str], None]) -> Target:
-    """A target that is not open yet; `say` gets the steps of one that takes its time, for people."""
+    """A target that is not open yet; `say` gets the steps of one that takes its time, for people.
+
+    Raises:
+        CannotMeasure: the target is kind, and pytest-kind is not installed.
+    """
     if options.target == "lab":
         from kubereach.targets.lab import LabTarget
 
@@ -25,6 +30,7 @@ def target_of(options: RunOptions, settings: Settings, manifests: Path, say: Cal
             version=options.kubernetes_version,
         )
     if options.target == "kind":
+        require_pytest_kind()
         from kubereach.targets.kind.target import KindTarget
 
         default = manifests / "kind.yaml"
