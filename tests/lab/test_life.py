@@ -285,13 +285,17 @@ def test_missing_nft_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(LabError, match="needs the program 'nft'") as caught:
         started()
     assert "apt-get install nftables" in caught.value.remedy
+    assert "--context" not in caught.value.remedy, "`kubereach lab` has no such option"
 
 
 def test_missing_packages_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_PACKAGES", ("json", "no_such_package"))
     with pytest.raises(LabError, match="packages that are not installed: no_such_package") as caught:
         started()
-    assert "kubereach[lab]" in caught.value.remedy
+    assert "pip install '.[lab]'" in caught.value.remedy
+    # an index may have something else by that name
+    assert "kubereach[lab]" not in caught.value.remedy
+    assert "--context" not in caught.value.remedy
 
 
 #: what is built on pytest-kind, and imported for --target kind alone
