@@ -1,5 +1,6 @@
 # kubereach for runs inside a cluster, and for machines without Python: docker build -t kubereach:0.1.0 .
-# The lab is not what this image is for: it needs nftables, and rights that a container seldom has.
+# The lab is not what this image is for: it needs nftables, and rights that a container seldom has. Nor is kind, which
+# needs a container engine: neither extra is installed.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./

@@ -38,6 +38,10 @@ class LabError(Exception):
         super().__init__(f"{message}\n  {remedy}" if remedy else message)
 
 
+class NotInstalled(LabError):
+    """What the lab needs is not installed on this machine."""
+
+
 class Lab:
     """A running lab: a Kubernetes cluster made of network namespaces. Use it as a context manager.
 
@@ -94,19 +98,10 @@ class Lab:
         The thread that calls it must be there as long as the lab, which dies with it.
 
         Raises:
-            LabError: `nft` is missing, or IPv6 is asked for and not there.
+            NotInstalled: the program `nft` or a Python package is missing.
+            LabError: IPv6 is asked for and not there.
         """
-        if shutil.which("nft", path=SYSTEM_PATH) is None:
-            raise LabError(
-                "the lab needs the program 'nft', which is not installed",
-                "install it (Debian, Ubuntu: apt-get install nftables), or test a real cluster with --context NAME",
-            )
-        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise LabError(
-                f"the lab needs Python packages that are not installed: {', '.join(missing)}",
-                "pip install 'kubereach[lab]', or test a real cluster with --context NAME",
-            )
+        _require_installed()
         if self.config.has_ipv6 and not Path("/proc/sys/net/ipv6").exists():
             raise LabError(
                 "--dual-stack and --ip-family ipv6 need IPv6, which this kernel lacks",
@@ -227,6 +222,21 @@ class Lab:
         process = self._process
         if process is not None:
             process.wait()
+
+
+def _require_installed() -> None:
+    """Raise `NotInstalled` where a program or a package that every lab needs is missing."""
+    if shutil.which("nft", path=SYSTEM_PATH) is None:
+        raise NotInstalled(
+            "the lab needs the program 'nft', which is not installed",
+            "install it (Debian, Ubuntu: apt-get install nftables)",
+        )
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"the lab needs Python packages that are not installed: {', '.join(missing)}",
+            "`pip install '.[lab]'` in a checkout, `pip install 'FILE.whl[lab]'` from a wheel",
+        )
 
 
 def _import_path() -> str:

@@ -229,16 +229,9 @@ def _run(namespace: argparse.Namespace, pytest_arguments: list[str]) -> int:
     suites = suites_folder()
     target = None
     if chosen.target == "lab" and not {"--collect-only", "--co"} & set(pytest_arguments):
-        from kubereach.targets.lab import LabTarget
+        from kubereach.run.open_target import lab_of
 
-        target = LabTarget(
-            chosen.nodes,
-            chosen.faults,
-            dual_stack=chosen.dual_stack,
-            ip_family=chosen.ip_family,
-            proxy_mode=chosen.proxy_mode,
-            version=chosen.kubernetes_version,
-        )
+        target = lab_of(chosen)
         target.begin()  # it comes up while this process loads what it needs
     code = CannotMeasure.exit_code
     try:

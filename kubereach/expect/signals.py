@@ -5,7 +5,6 @@ Source: https://sre.google/sre-book/monitoring-distributed-systems/#xref_monitor
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from kubereach.expect.reach import series_for
 from kubereach.expect.settle import paths, settle, was_measured
 from kubereach.expect.where import Where
 from kubereach.model.outcome import OK, in_words
+from kubereach.model.percentile import percentile
 from kubereach.model.plural import plural
 from kubereach.probe import Vantage
 from kubereach.probe.group import run_each
@@ -55,7 +55,7 @@ def _words(path: Path, errors: int, in_flight: int) -> str:
         f"traffic {rate:.0f}/s, errors {errors} of {len(result.probes)}, {plural(again, 'retransmission')}"
     )
     saturation = f"saturation {min(busy, 1.0):.0%} of {in_flight} concurrent requests"
-    if len(result.latencies) < 2:
+    p50, p99 = (percentile(result.latencies, share) for share in (0.5, 0.99))
+    if p50 is None or p99 is None:
         return f"{traffic}, {saturation}"
-    cuts = statistics.quantiles(result.latencies, n=100)
-    return f"latency p50 {1000 * cuts[49]:.1f}, p99 {1000 * cuts[98]:.1f} ms, {traffic}, {saturation}"
+    return f"latency p50 {1000 * p50:.1f}, p99 {1000 * p99:.1f} ms, {traffic}, {saturation}"

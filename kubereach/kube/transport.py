@@ -122,6 +122,10 @@ class Transport:
     def attempts(self) -> Retrying:
         """Attempts of one request, with pauses, until `patience` is over; two at least, for one may hang as long."""
 
+        # Why the loop is tenacity's, and urllib3's Retry only reads Retry-After: Retry counts attempts and knows no
+        # deadline, its pause is time.sleep, which no other thread ends, and it sends the same headers again, where each
+        # attempt of ours takes the credentials anew: a token may have been renewed meanwhile. And between the attempts
+        # of a POST, `Api.create` has to know that one went before: it may have succeeded, and is looked up then.
         interrupted = self._interrupted
 
         def enough(state: RetryCallState) -> bool:

@@ -11,7 +11,7 @@ class Option:
     """An option of a run: ``--NAME`` of `kubereach run`, ``--kubereach-NAME`` of pytest.
 
     `kind` is ``value``, ``list`` (repeatable, commas separate) or ``flag``. `shared` is an option that pytest-kind has
-    too, as ``--NAME``: in pytest its value counts as well.
+    too, as ``--NAME``: in pytest its value counts as well, where that plugin is loaded.
     """
 
     name: str

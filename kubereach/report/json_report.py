@@ -20,9 +20,10 @@ from kubereach.model.check import Check
 from kubereach.model.errors import KubereachError
 from kubereach.model.features import FeatureState
 from kubereach.model.known_defects import KnownDefect
+from kubereach.model.percentile import percentile
 from kubereach.model.settings import Settings
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
-from kubereach.report.record import CheckRecord, Record, percentile
+from kubereach.report.record import CheckRecord, Record
 from kubereach.report.record import Path as ProbedPath
 
 SCHEMA = "kubereach.io/report/v1"

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kubereach.model.check import INFO
+from kubereach.model.percentile import percentile
 from kubereach.model.verdicts import FAIL, NOTED, PASS, UNSUPPORTED
-from kubereach.report.record import Path, Record, percentile, pooled
+from kubereach.report.record import Path, Record, pooled
 from kubereach.report.symbols import STYLES, Symbols
 
 #: the order of columns and rows; what is not named here comes after, as it was met

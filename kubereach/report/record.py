@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubereach.diagnosis.causes import Cause, causes
@@ -22,6 +21,7 @@ from kubereach.model.events import (
     WorldReady,
 )
 from kubereach.model.known_defects import KnownDefect
+from kubereach.model.percentile import percentile
 from kubereach.model.verdicts import FAIL, NOTED
 
 OK = "ok"
@@ -179,14 +179,6 @@ class Record:
 
     def with_verdict(self, *verdicts: str) -> list[CheckRecord]:
         return [result for result in self.results if result.verdict in verdicts]
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The nearest-rank percentile; None of no values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 def pooled(paths: Iterable[Path]) -> tuple[float, ...]:

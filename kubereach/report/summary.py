@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from kubereach.model.percentile import percentile
 from kubereach.model.plural import plural
 from kubereach.model.verdicts import (
     CONFORMANT,
@@ -21,7 +22,7 @@ from kubereach.model.verdicts import (
 )
 from kubereach.report import diagnosis, failures, matrix
 from kubereach.report.json_report import Surroundings
-from kubereach.report.record import Record, percentile
+from kubereach.report.record import Record
 from kubereach.report.symbols import Symbols
 
 _STYLES = {CONFORMANT: "bold green", PARTIAL: "bold yellow", NOT_CONFORMANT: "bold red"}

@@ -193,8 +193,13 @@ def add_to_pytest(parser: pytest.Parser) -> None:
 
 
 def of_pytest(config: pytest.Config) -> Callable[[str], Any]:
-    """The value of each option by its `dest`, as pytest was given it: for `validated`."""
-    theirs = {option.dest: option.pytest_kind_dest for option in OPTIONS if option.shared}
+    """The value of each option by its `dest`, as pytest was given it: for `validated`.
+
+    Without pytest-kind, an option that has the name of one of its own is somebody else's and means nothing here.
+    """
+    plugins = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
+    there = "pytest_kind.plugin" in plugins
+    theirs = {option.dest: option.pytest_kind_dest for option in OPTIONS if option.shared and there}
 
     def value_of(dest: str) -> Any:
         value = config.getoption(dest, None)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kubereach.model.check import CORE, Check
-from kubereach.model.errors import UsageError
+from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.model.plural import plural
 from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.document import document
@@ -23,6 +23,7 @@ from kubereach.selftest.pool import Pool
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
 from kubereach.selftest.trial import Ended, Trial, apart, often, trials
+from kubereach_lab import Lab, LabConfig, LabError
 from kubereach_lab.faults import FAULTS, check_faults
 
 _DESCRIPTION = (
@@ -43,7 +44,7 @@ _EPILOG = (
     "\n"
     "The exit code is 1 for a fault that is not detected, an unrelated failure, a wrong "
     "layer, a core or ext check that no\n"
-    "fault makes fail, and a failure on a healthy lab.\n"
+    "fault makes fail, and a failure on a healthy lab. It is 3 where no lab can start.\n"
 )
 #: what the page is called, from the working folder
 PAGE = Path("docs/faults.md")
@@ -91,9 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> int:
-    """Run ``kubereach selftest``; returns 0, or 1 for what is wrong. Raises `UsageError`.
+    """Run ``kubereach selftest``; returns 0, or 1 for what is wrong.
 
     `run_command` is the command line: what runs one list of arguments and gives its exit code.
+    Raises `UsageError`, and `CannotMeasure` where no lab can start.
     """
     faults = tuple(name for given in args.fault for name in given.split(",") if name)
     try:
@@ -109,6 +111,7 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
     checks = read_checks(suites_folder())
     if args.write:
         return _write(checks)
+    _require_lab()
     with ExitStack() as stack:
         if args.report_dir:
             folder = Path(args.report_dir).expanduser()
@@ -118,6 +121,15 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
         if args.report_dir:
             _keep(judgements, folder / "selftest.json")
     return 1 if any(one.problems for one in judgements) or static_problems(checks) else 0
+
+
+def _require_lab() -> None:
+    """Start the smallest lab and end it. Where that fails every run would, and nothing is told of any fault by that."""
+    try:
+        with Lab(LabConfig(nodes=1)):
+            pass
+    except LabError as error:
+        raise CannotMeasure(error.message, error.remedy) from error
 
 
 def static_problems(checks: Sequence[Check]) -> list[str]:

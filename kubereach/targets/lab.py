@@ -11,6 +11,7 @@ from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach_lab import Lab, LabConfig, LabError, versions
 from kubereach_lab.config import IP_FAMILIES, PROXY_MODES
 from kubereach_lab.faults import Faults
+from kubereach_lab.launch import NotInstalled
 
 
 class LabTarget:
@@ -69,6 +70,10 @@ class LabTarget:
             self._lab.enter()
         except ValueError as error:
             raise UsageError(str(error)) from error
+        except NotInstalled as error:
+            self.close()
+            remedy = f"{error.remedy}, or test a real cluster with --context NAME"
+            raise CannotMeasure(error.message, remedy) from error
         except LabError as error:
             self.close()
             raise CannotMeasure(error.message, error.remedy) from error

@@ -113,3 +113,14 @@ def test_signals_in_words() -> None:
         "latency p50 10.0, p99 10.0 ms, traffic 200/s, errors 3 of 100, 1 retransmission, "
         "saturation 50% of 4 concurrent requests"
     )
+
+
+def test_signals_have_the_percentiles_of_the_report() -> None:
+    probes = tuple(Probe(Answer(OK), seconds, 0) for seconds in (0.010, 0.020, 0.030, 0.500))
+    words = signals._words(SimpleNamespace(result=SeriesResult(probes, 0.5)), 0, 1)
+    assert words.startswith("latency p50 20.0, p99 500.0 ms, traffic")  # interpolated, p50 is 25.0
+
+
+def test_signals_of_no_answer_have_no_latency() -> None:
+    words = signals._words(SimpleNamespace(result=SeriesResult((), 0.5)), 0, 1)
+    assert words.startswith("traffic 0/s, errors 0 of 0")

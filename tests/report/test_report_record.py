@@ -27,7 +27,7 @@ from kubereach.model.settings import Settings
 from kubereach.report import failures, json_report, matrix, summary
 from kubereach.report.json_report import Surroundings
 from kubereach.report.progress import LiveProgress, PlainProgress
-from kubereach.report.record import Record, percentile
+from kubereach.report.record import Record
 from kubereach.report.symbols import ASCII, UNICODE, symbols_for
 
 ONE = Check("demo.one", CORE, (), DOCS, "One works.", "", Path("test_demo.py"))
@@ -144,13 +144,6 @@ def test_large_clusters_show_failing_nodes_only() -> None:
     paths = [probed("pod", node, "clusterip", node != "n7") for node in nodes]
     lines = text_of(record_of(CheckStarted("demo.one"), *paths))
     assert [line.split()[0] for line in lines[1:]] == ["pod", "n7"]
-
-
-def test_percentiles_are_nearest_rank() -> None:
-    values = [float(value) for value in range(1, 101)]
-    assert [percentile(values, share) for share in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
-    assert percentile([], 0.5) is None
-    assert percentile([3.0], 0.01) == 3.0
 
 
 def test_a_probe_belongs_to_the_running_case_of_its_check() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 
 from kubereach.run.options import OPTIONS
+from tests.uninstalled import packages_without
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +52,44 @@ def test_their_options_are_theirs(
     )
     assert result.ret == 0, result.outlines
     result.assert_outcomes(passed=1)
+
+
+_FOREIGN_CONFTEST = """
+def pytest_addoption(parser):
+    parser.addoption("--kubeconfig", default="theirs")
+    parser.addoption("--keep-cluster", default="theirs")
+"""
+
+_FOREIGN_TEST = """
+from kubereach.run import options
+
+def test_options(pytestconfig):
+    assert not pytestconfig.pluginmanager.hasplugin("pytest-kind")
+    assert pytestconfig.getoption("kubeconfig") == "mine"
+    value_of = options.of_pytest(pytestconfig)
+    assert options.validated(value_of).target == "lab"
+    assert value_of("kubereach_kubeconfig") is None
+    assert value_of("kubereach_keep_cluster") is False
+    assert value_of("kubereach_cluster_name") == "ours"
+"""
+
+
+def test_without_pytest_kind_its_names_are_theirs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest(_FOREIGN_CONFTEST)
+    file = pytester.makepyfile(_FOREIGN_TEST)
+    monkeypatch.setenv("PYTHONPATH", packages_without("pytest_kind", pytester.path / "packages"))
+    options = ["--kubeconfig=mine", "--kubereach-cluster-name=ours"]
+    result = pytester.run(sys.executable, "-S", "-m", "pytest", "-p", "no:cacheprovider", file, *options)
+    assert result.ret == 0, result.outlines
+    result.stdout.fnmatch_lines(["*1 passed*"])
+
+
+def test_only_the_extra_kind_brings_pytest_kind() -> None:
+    """It adds options without a prefix to every pytest of the environment."""
+    needed = [one for one in requires("kubereach") or [] if one.startswith("pytest-kind")]
+    assert {re.sub(r".*; extra == .(kind|dev).$", r"\1", one) for one in needed} == {"kind", "dev"}
 
 
 def test_every_option_has_the_prefix(pytester: pytest.Pytester) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tools import ROOT, Tools
 
 from kubereach_lab import LabConfig
+from tests.uninstalled import packages_without
 
 PYTHON = [sys.executable, "-m"]
 #: where a lab keeps what its kubeconfig is made of
@@ -95,6 +96,61 @@ def test_plain_pytest_shares_the_options_with_pytest_kind(tools: Tools) -> None:
     assert done.returncode == 0, done.stdout
     assert "kind cluster shared, kept after the run" in json.dumps(report["target"])
     assert list(tools.state["clusters"]) == ["shared"]
+
+
+def test_plain_pytest_has_these_options_without_pytest_kinds(tools: Tools) -> None:
+    suite = str(ROOT / "suites/clusterip")
+    options = [
+        "--kubereach-target=kind",
+        "--kubereach-check=clusterip.from-pod",
+        "--kubereach-cluster-name=ours",
+        "--kubereach-keep-cluster",
+    ]
+    done, report = run(tools, "pytest", suite, "-p", "no:cacheprovider", "-p", "no:pytest-kind", *options)
+    assert done.returncode == 0, done.stdout
+    assert "kind cluster ours, kept after the run" in json.dumps(report["target"])
+    assert list(tools.state["clusters"]) == ["ours"]
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (_QUICK, "--target"),
+        (
+            ["pytest", str(ROOT / "suites/clusterip"), "-p", "no:cacheprovider", "--kubereach-target=kind"],
+            "--kubereach-target",
+        ),
+    ],
+)
+def test_without_pytest_kind_the_message_says_how_to_install_it(
+    tools: Tools, words: list[str], target: str
+) -> None:
+    done = _without_pytest_kind(words)
+    assert done.returncode == 3, done.stdout
+    assert f"{target} kind needs pytest-kind, which is not installed" in done.stdout
+    assert "pip install '.[kind]'" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert tools.calls() == []
+
+
+@pytest.mark.usefixtures("tools")
+def test_clean_needs_no_pytest_kind() -> None:
+    done = _without_pytest_kind(["kubereach", "clean", "--target", "kind"])
+    assert (done.returncode, done.stdout) == (0, "nothing to clean up\n")
+
+
+def _without_pytest_kind(words: list[str]) -> subprocess.CompletedProcess[str]:
+    path = packages_without("pytest_kind", Path.cwd() / "packages")
+    return subprocess.run(
+        [sys.executable, "-S", "-m", *words],
+        env={**os.environ, "PYTHONPATH": path, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def _why_no_engine() -> str:
