@@ -165,9 +165,9 @@ class ServiceAllocator:
 
     def _take(self, spec: Object, old: Object, taken: list[Callable[[], None]]) -> list[Cause]:
         if needs_cluster_ip(spec) and not is_headless(spec):
-            asked = [*(spec.get("clusterIPs") or []), "", ""]
+            requested = [*(spec.get("clusterIPs") or []), "", ""]
             given: list[str] = []
-            for wanted, family in zip(asked, spec["ipFamilies"], strict=False):
+            for wanted, family in zip(requested, spec["ipFamilies"], strict=False):
                 allocator = self.addresses[family]
                 address = wanted
                 if not wanted:

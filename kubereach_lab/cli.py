@@ -146,10 +146,10 @@ def _list_faults(*, as_json: bool) -> int:
     return 0
 
 
-def _images(told: Iterable[str]) -> dict[str, list[str]]:
+def _images(options: Iterable[str]) -> dict[str, list[str]]:
     """What ``--image`` says. Raises `ValueError`."""
     images = {}
-    for text in told:
+    for text in options:
         name, _, command = text.partition("=")
         words = shlex.split(command)
         if not name or not words:

@@ -27,8 +27,8 @@ def refusal(rules: str) -> str:
         context = _context(library)
         failed = library.nft_run_cmd_from_buffer(context, rules.encode())
         # to be read each time: that empties it, warnings too
-        said = bytes(library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").strip()
-        return (said or "no reason given") if failed else ""
+        message = bytes(library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").strip()
+        return (message or "no reason given") if failed else ""
 
 
 @functools.cache

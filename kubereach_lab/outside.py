@@ -70,8 +70,8 @@ class Outside(Host):
         dns = self._config.dns_address
         node = self._config.node_addresses[0]
         # a packet needs a route before it can be translated
-        asked = {s for s in _RESOLVER.findall(_RESOLV_CONF.read_text()) if not s.startswith("127.")}
-        for server in {dns, *asked}:
+        configured = {s for s in _RESOLVER.findall(_RESOLV_CONF.read_text()) if not s.startswith("127.")}
+        for server in {dns, *configured}:
             ip.route("replace", dst=f"{server}/32", gateway=node)
         sysctl(f"ipv4/conf/{_BRIDGE}/route_localnet", "1")
         nft(f"""

@@ -58,12 +58,12 @@ class EventRecorder:
         about = involved["metadata"]
         namespace = about.get("namespace") or "default"
         subject = (about.get("uid", ""), field_path, type, reason, source)
-        told = self._messages.setdefault(subject, set())
-        told.add(message)
+        messages = self._messages.setdefault(subject, set())
+        messages.add(message)
         words = message
-        if len(told) >= _SIMILAR:
+        if len(messages) >= _SIMILAR:
             # so that one event stands for all further ones
-            told.pop()
+            messages.pop()
             words, message = _COMBINED, f"{_COMBINED}: {message}"
         key = (*subject, words)
         if key in self._events:
@@ -110,8 +110,8 @@ class EventRecorder:
     def _forget(self) -> None:
         """Remove what is too old."""
         while self._events:
-            key, (namespace, name, told) = next(iter(self._events.items()))
-            if told > time.monotonic() - _KEPT:
+            key, (namespace, name, last_recorded) = next(iter(self._events.items()))
+            if last_recorded > time.monotonic() - _KEPT:
                 return
             del self._events[key]
             self._messages.pop(key[:-1], None)

@@ -124,16 +124,16 @@ class LabServer:
 
     async def _system_ready(self) -> None:
         """Wait until the DNS replicas are endpoints of their Service."""
-        seen = asyncio.Event()
-        unsubscribe = self.registry.subscribe(lambda *_: seen.set())
+        changed = asyncio.Event()
+        unsubscribe = self.registry.subscribe(lambda *_: changed.set())
         try:
             while True:
-                seen.clear()
+                changed.clear()
                 slices = slices_of(self.registry, "kube-system", "kube-dns")
                 ready = [e for s in slices for e in s.get("endpoints") or [] if e["conditions"]["ready"]]
                 if len(ready) == 2:
                     break
-                await seen.wait()
+                await changed.wait()
         finally:
             unsubscribe()
         await asyncio.gather(*(proxy.settled() for proxy in self.proxies))

@@ -93,7 +93,7 @@ class Store:
         self.revision += 1
         metadata["resourceVersion"] = str(self.revision)
         space[metadata["name"]] = obj
-        self._tell(Change(self.revision, MODIFIED if old else ADDED, resource, obj, old))
+        self._notify(Change(self.revision, MODIFIED if old else ADDED, resource, obj, old))
         return obj
 
     def drop(self, resource: str, namespace: str, name: str) -> Object | None:
@@ -104,7 +104,7 @@ class Store:
             return None
         self.revision += 1
         last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(self.revision)}}
-        self._tell(Change(self.revision, DELETED, resource, last, old))
+        self._notify(Change(self.revision, DELETED, resource, last, old))
         return last
 
     def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
@@ -131,7 +131,7 @@ class Store:
             newer.append(change)
         return reversed(newer)
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         # A listener may change objects itself. Its change waits until every listener has seen this one, so that all
         # of them see the same order.
         self.history.append(change)

@@ -110,12 +110,12 @@ def control_after(all_paths: Sequence[Path], control: Callable[[], _Result]) -> 
     except CannotMeasure as error:
         answered = [path for path in all_paths if path.miss in _PROVED_BY_ANSWER]
         if answered:
-            _tell_besides(answered[0], error)
+            _note_unmeasured(answered[0], error)
             settle(answered)
         raise
 
 
-def _tell_besides(path: Path, error: KubereachError) -> None:
+def _note_unmeasured(path: Path, error: KubereachError) -> None:
     """Put into the report what could not be measured beside something that failed."""
     path.vantage.context.bus.emit(Note(current_check.get(), f"also not measured: {error.message}"))
 
@@ -164,7 +164,7 @@ def settle(all_paths: Sequence[Path]) -> None:
     for path, error in lacking:
         if not failures:
             raise error
-        _tell_besides(path, error)
+        _note_unmeasured(path, error)
     if failures:
         raise NotConforming(failures)
 

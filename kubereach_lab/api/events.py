@@ -23,8 +23,8 @@ def _renamed(obj: Object, names: dict[str, str], api_version: str) -> Object:
 
 def from_core(obj: Object) -> Object:
     """A stored Event as events.k8s.io/v1."""
-    told = {key: value for key, value in obj.items() if key != "reportingInstance" or value}
-    return _renamed(told, dict(_RENAMED), "events.k8s.io/v1")
+    fields = {key: value for key, value in obj.items() if key != "reportingInstance" or value}
+    return _renamed(fields, dict(_RENAMED), "events.k8s.io/v1")
 
 
 def to_core(obj: Object) -> Object:

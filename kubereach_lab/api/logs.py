@@ -76,8 +76,8 @@ def render(line: bytes, options: _Options) -> bytes:
 def _tail(file: BinaryIO, count: int) -> None:
     """Moves to the beginning of the last `count` lines."""
     end = file.seek(0, os.SEEK_END)
-    position, seen = end, 0
-    while position > 0 and seen <= count:
+    position, newlines = end, 0
+    while position > 0 and newlines <= count:
         size = min(_BLOCK, position)
         position -= size
         file.seek(position)
@@ -87,8 +87,8 @@ def _tail(file: BinaryIO, count: int) -> None:
         while (index := block.rfind(b"\n", 0, index)) >= 0:
             if position + index + 1 == end:
                 continue
-            seen += 1
-            if seen == count:
+            newlines += 1
+            if newlines == count:
                 file.seek(position + index + 1)
                 return
     file.seek(0)

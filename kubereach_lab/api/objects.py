@@ -263,9 +263,9 @@ class Objects:
 
         def mutate(current: Object) -> None:
             result = self.apply_patch(resource, current, patch, media_type)
-            told = left_by_merging(patch) if media_type == _STRATEGIC else patch
+            applied = left_by_merging(patch) if media_type == _STRATEGIC else patch
             decoded, found = self._decode_patched(
-                resource, result, Body(told, body.problems), options.field_validation
+                resource, result, Body(applied, body.problems), options.field_validation
             )
             warnings.extend(found)
             _check_name(decoded, target)

@@ -45,8 +45,8 @@ async def port_forward(request: web.BaseRequest, context: Context, target: Targe
 
 
 async def _by_channels(request: web.BaseRequest, dial: Dial) -> web.StreamResponse:
-    asked = ",".join(request.query.getall("ports", [])).split(",")
-    ports = [int(port) for port in asked if port.isdigit()]
+    requested = ",".join(request.query.getall("ports", [])).split(",")
+    ports = [int(port) for port in requested if port.isdigit()]
     if not ports:
         return plain('query parameter "port" is required', 400)
     socket = await upgrade.websocket(request, _CHANNEL_PROTOCOLS)

@@ -33,8 +33,10 @@ def review(
             cause = status.invalid_value("spec.resourceAttributes", spec.get("resourceAttributes"), why)
             raise status.invalid("", "", [cause], resource.group)
         body["spec"] = spec
-        asked = spec.get("resourceAttributes") or {}
-        allowed = may(asked.get("verb", ""), asked.get("resource", ""), asked.get("namespace"), faults)
+        attributes = spec.get("resourceAttributes") or {}
+        allowed = may(
+            attributes.get("verb", ""), attributes.get("resource", ""), attributes.get("namespace"), faults
+        )
         body["status"] = {"allowed": allowed}
         if allowed:
             body["status"]["reason"] = f"{ADMIN_GROUP} may do everything"

@@ -122,7 +122,7 @@ class Subresources:
         dry_run = options.dry_run or query.get("dryRun") == "All"
         self._check_budgets(pod)
         if not dry_run:
-            self.registry.update("pods", target.namespace, target.name, _say_evicted, subresource="status")
+            self.registry.update("pods", target.namespace, target.name, _mark_evicted, subresource="status")
         self.registry.delete(
             "pods",
             target.namespace,
@@ -186,9 +186,9 @@ def _created() -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def _say_evicted(pod: Object) -> None:
+def _mark_evicted(pod: Object) -> None:
     conditions = pod["status"].setdefault("conditions", [])
-    told = {
+    disruption_target = {
         "type": "DisruptionTarget",
         "status": "True",
         "lastProbeTime": None,
@@ -196,4 +196,7 @@ def _say_evicted(pod: Object) -> None:
         "reason": "EvictionByEvictionAPI",
         "message": "Eviction API: evicting",
     }
-    pod["status"]["conditions"] = [*(c for c in conditions if c["type"] != told["type"]), told]
+    pod["status"]["conditions"] = [
+        *(c for c in conditions if c["type"] != disruption_target["type"]),
+        disruption_target,
+    ]

@@ -109,7 +109,7 @@ class DeploymentController(Controller):
         annotate(made, deployment, _newest(sets) + 1)
         current = self.registry.create("replicasets", made)
         if spec["replicas"]:
-            self._tell_scaled(deployment, current, 0)
+            self._record_scaling(deployment, current, 0)
         message = f'Created new replica set "{current["metadata"]["name"]}"'
 
         def mutate(obj: Object) -> None:
@@ -198,9 +198,9 @@ class DeploymentController(Controller):
 
         resized = self.registry.update("replicasets", *name_of(replica_set), mutate)
         if size != before:
-            self._tell_scaled(deployment, resized, before)
+            self._record_scaling(deployment, resized, before)
 
-    def _tell_scaled(self, deployment: Object, replica_set: Object, before: int) -> None:
+    def _record_scaling(self, deployment: Object, replica_set: Object, before: int) -> None:
         size, name = replica_set["spec"]["replicas"], replica_set["metadata"]["name"]
         way = "up" if size > before else "down"
         message = f"Scaled {way} replica set {name} from {before} to {size}"
@@ -225,8 +225,8 @@ class DeploymentController(Controller):
         word = "paused" if paused else "resumed"
 
         def mutate(obj: Object) -> None:
-            told = f"Deployment is {word}"
-            _set_condition(obj["status"], "Progressing", "Unknown", f"Deployment{word.capitalize()}", told)
+            message = f"Deployment is {word}"
+            _set_condition(obj["status"], "Progressing", "Unknown", f"Deployment{word.capitalize()}", message)
 
         return self._write_status(deployment, mutate)
 
@@ -248,14 +248,14 @@ class DeploymentController(Controller):
             f"Deployment {'has' if enough else 'does not have'} minimum availability.",
         )
         if current is not None and _has_deadline(deployment):
-            self._tell_progress(deployment, status, f'ReplicaSet "{current["metadata"]["name"]}"')
+            self._set_progressing(deployment, status, f'ReplicaSet "{current["metadata"]["name"]}"')
         self._write_status(deployment, lambda obj: obj.update(status=status))
 
-    def _tell_progress(self, deployment: Object, status: Object, subject: str) -> None:
-        told = condition(deployment, "Progressing")
+    def _set_progressing(self, deployment: Object, status: Object, subject: str) -> None:
+        progressing = condition(deployment, "Progressing")
         before = deployment.get("status") or {}
         count = status.get
-        if count("replicas") == count("updatedReplicas") and told.get("reason") == _AVAILABLE:
+        if count("replicas") == count("updatedReplicas") and progressing.get("reason") == _AVAILABLE:
             return
         if _complete(deployment, status):
             _set_condition(
@@ -264,8 +264,8 @@ class DeploymentController(Controller):
         elif _progresses(before, status):
             message = f"{subject} is progressing."
             _set_condition(status, "Progressing", "True", "ReplicaSetUpdated", message, again=True)
-        elif told and told["reason"] not in (_AVAILABLE, _TIMED_OUT):
-            since = datetime.fromisoformat(told["lastUpdateTime"].replace("Z", "+00:00"))
+        elif progressing and progressing["reason"] not in (_AVAILABLE, _TIMED_OUT):
+            since = datetime.fromisoformat(progressing["lastUpdateTime"].replace("Z", "+00:00"))
             left = deployment["spec"]["progressDeadlineSeconds"]
             left -= (datetime.now(timezone.utc) - since).total_seconds()
             if left > 0:
@@ -287,9 +287,9 @@ def _current(deployment: Object, sets: list[Object]) -> Object | None:
 def _is_scaling(deployment: Object, sets: list[Object]) -> bool:
     """Whether a set that has pods was sized for another number of replicas."""
     key = "deployment.kubernetes.io/desired-replicas"
-    asked = str(deployment["spec"]["replicas"])
+    desired = str(deployment["spec"]["replicas"])
     return any(
-        s["spec"]["replicas"] and (s["metadata"].get("annotations") or {}).get(key, asked) != asked
+        s["spec"]["replicas"] and (s["metadata"].get("annotations") or {}).get(key, desired) != desired
         for s in sets
     )
 

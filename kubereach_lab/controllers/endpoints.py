@@ -51,7 +51,9 @@ class EndpointSliceController(Controller):
     def keys(self, verb: str, resource: str, new: Object, old: Object | None) -> Iterable[Key]:
         if resource == "services":
             yield name_of(new)
-        elif resource == "pods" and (verb != "MODIFIED" or old is None or _told(new) != _told(old)):
+        elif resource == "pods" and (
+            verb != "MODIFIED" or old is None or _endpoint_fields(new) != _endpoint_fields(old)
+        ):
             for service in self.registry.list("services", new["metadata"]["namespace"]):
                 if any(_selects(service, pod) for pod in (new, old) if pod is not None):
                     yield name_of(service)
@@ -234,7 +236,7 @@ def _selects(service: Object, pod: Object) -> bool:
     return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
-def _told(pod: Object) -> tuple[object, ...]:
+def _endpoint_fields(pod: Object) -> tuple[object, ...]:
     """What endpoints tell of a pod; its phase is not of it, and nothing is written for that alone."""
     status, spec, metadata = pod.get("status", {}), pod["spec"], pod["metadata"]
     place = (status.get("podIPs"), spec.get("nodeName"), spec.get("hostname"), spec.get("subdomain"))

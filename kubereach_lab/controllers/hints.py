@@ -27,13 +27,13 @@ def add_hints(service: Object, endpoint: Object) -> None:
 
     An endpoint for its node is for its zone too: a proxy whose node has none falls back to the zone.
     """
-    asked = service["spec"].get("trafficDistribution")
-    if asked not in _NEAR or not endpoint["conditions"]["ready"]:
+    distribution = service["spec"].get("trafficDistribution")
+    if distribution not in _NEAR or not endpoint["conditions"]["ready"]:
         return
     hints: Object = {}
     if endpoint.get("zone"):
         hints["forZones"] = [{"name": endpoint["zone"]}]
-    if endpoint.get("nodeName") and asked == "PreferSameNode":
+    if endpoint.get("nodeName") and distribution == "PreferSameNode":
         hints["forNodes"] = [{"name": endpoint["nodeName"]}]
     if hints:
         endpoint["hints"] = hints

@@ -34,16 +34,16 @@ class _Pool:
         self._addresses = [str(address) for address in plan.load_balancers.hosts()]
         self._next = 0
 
-    def take(self, key: Key, asked: str) -> str | None:
+    def take(self, key: Key, requested: str) -> str | None:
         """The address of this Service; None if that asked for ("" is any) cannot be had."""
         if key in self.held:
             return self.held[key]
         taken = set(self.held.values())
-        if asked:
-            if asked not in self._addresses or asked in taken:
+        if requested:
+            if requested not in self._addresses or requested in taken:
                 return None
-            self.held[key] = asked
-            return asked
+            self.held[key] = requested
+            return requested
         for _ in self._addresses:
             # walked round, so that an address that was given up is not somebody else's a moment later
             candidate = self._addresses[self._next]
@@ -104,10 +104,12 @@ class LoadBalancerController(Controller):
         addresses = {}
         for family in families:
             pool = self._pools[family]
-            asked = next(iter(pool.plan.own(self._asked(service))), "")
-            address = self._take(pool, (namespace, name), asked)
+            requested = next(iter(pool.plan.own(self._requested(service))), "")
+            address = self._take(pool, (namespace, name), requested)
             if address is None:
-                message = f"{asked} cannot be had" if asked else "no address is left in the lab's pool"
+                message = (
+                    f"{requested} cannot be had" if requested else "no address is left in the lab's pool"
+                )
                 self._take_charge(service)
                 self.registry.events.record(
                     service, "Warning", "SyncLoadBalancerFailed", message, "service-controller"
@@ -127,18 +129,18 @@ class LoadBalancerController(Controller):
     def _is_our_class(self, spec: Object) -> bool:
         return not spec.get("loadBalancerClass") or self._faults.lb.class_ignored
 
-    def _asked(self, service: Object) -> list[str]:
+    def _requested(self, service: Object) -> list[str]:
         """The addresses asked for: by MetalLB's annotation, or by the deprecated field."""
         if self._faults.lb.requested_address_ignored:
             return []
-        asked = (service["metadata"].get("annotations") or {}).get(_ADDRESSES, "")
-        asked = asked or service["spec"].get("loadBalancerIP", "")
-        return [address.strip() for address in asked.split(",") if address.strip()]
+        requested = (service["metadata"].get("annotations") or {}).get(_ADDRESSES, "")
+        requested = requested or service["spec"].get("loadBalancerIP", "")
+        return [address.strip() for address in requested.split(",") if address.strip()]
 
-    def _take(self, pool: _Pool, key: Key, asked: str) -> str | None:
-        if self._faults.lb.pool_empty or (asked and self._faults.lb.requested_address_refused):
+    def _take(self, pool: _Pool, key: Key, requested: str) -> str | None:
+        if self._faults.lb.pool_empty or (requested and self._faults.lb.requested_address_refused):
             return None
-        return pool.take(key, asked)
+        return pool.take(key, requested)
 
     def _take_charge(self, service: Object) -> None:
         if _FINALIZER not in (service["metadata"].get("finalizers") or []):

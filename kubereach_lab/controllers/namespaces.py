@@ -112,17 +112,19 @@ def _conditions(left: Counter[str], finalizers: Counter[str]) -> list[tuple[str,
     ]
     conditions = [(f"NamespaceDeletion{kind}", "False", reason, message) for kind, reason, message in found]
     if left:
-        told = ", ".join(
+        remaining = ", ".join(
             f"{resource} has {count} resource instances" for resource, count in sorted(left.items())
         )
-        message = f"Some resources are remaining: {told}"
+        message = f"Some resources are remaining: {remaining}"
         conditions.append(("NamespaceContentRemaining", "True", "SomeResourcesRemain", message))
     else:
         message = "All content successfully removed"
         conditions.append(("NamespaceContentRemaining", "False", "ContentRemoved", message))
     if finalizers:
-        told = ", ".join(f"{one} in {count} resource instances" for one, count in sorted(finalizers.items()))
-        message = f"Some content in the namespace has finalizers remaining: {told}"
+        remaining = ", ".join(
+            f"{one} in {count} resource instances" for one, count in sorted(finalizers.items())
+        )
+        message = f"Some content in the namespace has finalizers remaining: {remaining}"
         conditions.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message))
     else:
         message = "All content-preserving finalizers finished"

@@ -49,8 +49,8 @@ def annotate(replica_set: Object, deployment: Object, revision: int, *, sizes: b
     """Write the Deployment's annotations, the revision and, with `sizes`, the sizes that the set was made for."""
     replicas = deployment["spec"]["replicas"]
     annotations = replica_set["metadata"].setdefault("annotations", {})
-    told = deployment["metadata"].get("annotations") or {}
-    annotations.update({key: value for key, value in told.items() if key not in _OWN})
+    inherited = deployment["metadata"].get("annotations") or {}
+    annotations.update({key: value for key, value in inherited.items() if key not in _OWN})
     before = annotations.get(REVISION)
     if int(before or 0) < revision:
         annotations[REVISION] = str(revision)

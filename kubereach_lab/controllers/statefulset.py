@@ -52,7 +52,7 @@ class StatefulSetController(RevisionedController):
         pod["spec"]["hostname"] = name
         if stateful_set["spec"].get("serviceName"):
             pod["spec"]["subdomain"] = stateful_set["spec"]["serviceName"]
-        self._tell(stateful_set, "create", self.registry.create("pods", pod))
+        self._record_success(stateful_set, "create", self.registry.create("pods", pod))
 
     def _update(self, stateful_set: Object, pods: list[Object], revision: str) -> None:
         strategy = stateful_set["spec"].get("updateStrategy") or {}
@@ -91,9 +91,9 @@ class StatefulSetController(RevisionedController):
 
     def _delete(self, stateful_set: Object, pod: Object) -> None:
         self.registry.delete("pods", *name_of(pod))
-        self._tell(stateful_set, "delete", pod)
+        self._record_success(stateful_set, "delete", pod)
 
-    def _tell(self, stateful_set: Object, verb: str, pod: Object) -> None:
+    def _record_success(self, stateful_set: Object, verb: str, pod: Object) -> None:
         name = stateful_set["metadata"]["name"]
         message = f"{verb} Pod {pod['metadata']['name']} in StatefulSet {name} successful"
         self.registry.events.record(

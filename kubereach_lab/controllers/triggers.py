@@ -15,22 +15,22 @@ class TriggerTimes:
     """Remembers, for each Service, the times of the changes that were seen."""
 
     def __init__(self) -> None:
-        self._seen: dict[Key, dict[str, str]] = {}
+        self._last_times: dict[Key, dict[str, str]] = {}
 
     def latest(self, service: Object, pods: list[Object]) -> str:
         """The earliest time, RFC 3339, among the changes since the last call for this Service; "" if there is none."""
-        before = self._seen.get(name_of(service), {})
+        before = self._last_times.get(name_of(service), {})
         # a pod's readiness changes it, a Service its being made
         times = {
             pod["metadata"]["name"]: condition(pod, "Ready").get("lastTransitionTime", "") for pod in pods
         }
         times[""] = service["metadata"]["creationTimestamp"]
-        self._seen[name_of(service)] = {name: time for name, time in times.items() if time}
+        self._last_times[name_of(service)] = {name: time for name, time in times.items() if time}
         return min((time for name, time in times.items() if time > before.get(name, "")), default="")
 
     def forget(self, key: Key) -> None:
         """A Service is gone."""
-        self._seen.pop(key, None)
+        self._last_times.pop(key, None)
 
 
 def annotate(obj: Object, time: str) -> None:

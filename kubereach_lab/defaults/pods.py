@@ -140,13 +140,13 @@ class PodStrategy(Strategy):
         # being scheduled is no change of what the pod is to be
         return super().is_another(new, old) and new["spec"].get("nodeName") == old["spec"].get("nodeName")
 
-    def grace(self, obj: Object, asked: int | None) -> int:
+    def grace(self, obj: Object, requested: int | None) -> int:
         """How long a pod may take to stop: not at all if it never started or has ended."""
         if not obj["spec"].get("nodeName") or obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             return 0
-        if asked is None:
+        if requested is None:
             return int(obj["spec"].get("terminationGracePeriodSeconds", 30))
-        return 1 if asked < 0 else asked
+        return 1 if requested < 0 else requested
 
 
 def _check_update(spec: Object, old: Object) -> list[Cause]:

@@ -89,8 +89,8 @@ class Strategy:
         """Whether a change is one of what the object is to be, which its generation counts."""
         return any(new.get(key) != old.get(key) for key in self.resource.spec_fields)
 
-    def grace(self, obj: Object, asked: int | None) -> int:
-        """The seconds that an object has to end; `asked` are those of the request."""
+    def grace(self, obj: Object, requested: int | None) -> int:
+        """The seconds that an object has to end; `requested` are those of the request."""
         return 0
 
     def mark(self, obj: Object, seconds: int) -> None:

@@ -33,8 +33,8 @@ def environment(worker: PodWorker, spec: Object) -> dict[str, str]:
         **service_links(kubelet.registry, pod),
     }
     known = worker.pod_addresses() | worker.host_addresses()
-    seen = pod | {"status": pod.get("status", {}) | known}
-    return container_environment(kubelet.registry, seen, spec, base)
+    with_addresses = pod | {"status": pod.get("status", {}) | known}
+    return container_environment(kubelet.registry, with_addresses, spec, base)
 
 
 def sandbox(worker: PodWorker, spec: Object) -> Sandbox:
@@ -95,6 +95,6 @@ def last_word(worker: PodWorker, spec: Object, log: Path, code: int) -> str:
     text = path.read_bytes()[:_MESSAGE_BYTES] if path.exists() else b""
     if not text and code and spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
         lines = log.read_bytes().splitlines() if log.exists() else []
-        said = [line.split(b" ", 3)[3] for line in lines[-_LOG_LINES:]]
-        text = b"".join(line + b"\n" for line in said)[-_LOG_BYTES:]
+        messages = [line.split(b" ", 3)[3] for line in lines[-_LOG_LINES:]]
+        text = b"".join(line + b"\n" for line in messages)[-_LOG_BYTES:]
     return text.decode(errors="replace")

@@ -27,7 +27,7 @@ async def check(network: NodeNetwork, host: str, port: int, service: str) -> str
     reader, writer = await asyncio.open_connection(sock=connection)
     http = H2Connection(H2Configuration(client_side=True))
     try:
-        _ask(http, f"{host}:{port}", service)
+        _request(http, f"{host}:{port}", service)
         return await _answer(http, reader, writer)
     except ProtocolError as error:
         return f"{_FAILED} the server does not speak HTTP/2: {error}"
@@ -35,7 +35,7 @@ async def check(network: NodeNetwork, host: str, port: int, service: str) -> str
         writer.close()
 
 
-def _ask(http: H2Connection, authority: str, service: str) -> None:
+def _request(http: H2Connection, authority: str, service: str) -> None:
     headers = [
         (":method", "POST"),
         (":scheme", "http"),

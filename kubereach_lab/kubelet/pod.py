@@ -55,7 +55,7 @@ class PodWorker:
         self.news = asyncio.Event()
         self._making: asyncio.Future[Path] | None = None
         self._status_written = False
-        self._addresses_told = False
+        self._addresses_published = False
         #: nothing of it runs any more, so that its phase may be told
         self._over = False
         #: reason and message of its failure, if it is not its containers'
@@ -160,7 +160,7 @@ class PodWorker:
 
     def pod_addresses(self) -> Object:
         """The pod's own addresses as its status has them, nothing before they are known."""
-        if not self.addresses or not self._addresses_told:
+        if not self.addresses or not self._addresses_published:
             return {}
         return {"podIP": self.addresses[0], "podIPs": [{"ip": address} for address in self.addresses]}
 
@@ -207,7 +207,7 @@ class PodWorker:
         await self._make_sandbox()
         self.write_status()
         # a kubelet tells that there is a sandbox before it has read its addresses
-        self._addresses_told = True
+        self._addresses_published = True
         sidecars = []
         try:
             for container in self.init:
@@ -235,16 +235,16 @@ class PodWorker:
 
     async def _make_volumes(self) -> None:
         """Fill the volumes, waiting for what is missing as a kubelet does."""
-        kubelet, said = self.kubelet, False
+        kubelet, reported = self.kubelet, False
         while True:
             try:
                 self.volumes = make_volumes(
                     kubelet.registry, self.pod, self.folder / "volumes", kubelet.token, kubelet.ca
                 )
             except VolumeError as error:
-                if not said:
+                if not reported:
                     self.event("Warning", "FailedMount", f"MountVolume.SetUp failed for {error}")
-                    said = True
+                    reported = True
                 await asyncio.sleep(_VOLUME_SECONDS)
             else:
                 return
@@ -289,9 +289,9 @@ class PodWorker:
         if not self._over:
             # that it was seen to be deleted is told if stopping takes a while, since statuses are not written at once
             loop = asyncio.get_running_loop()
-            seen = loop.call_later(NEXT_LOOK, self.write_status)
+            status_write = loop.call_later(NEXT_LOOK, self.write_status)
             await self._stop_containers()
-            seen.cancel()
+            status_write.cancel()
             await self._remove_sandbox()
             self._over = True
             self.write_status()

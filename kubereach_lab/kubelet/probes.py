@@ -45,8 +45,8 @@ async def probe_once(
             # here, since h2 takes every lab's start 15 ms, and few pods have such a probe
             from kubereach_lab.kubelet import grpc_probe
 
-            asked = grpc_probe.check(network, host, port, action.get("service", ""))
-            return await asyncio.wait_for(asked, timeout)
+            call = grpc_probe.check(network, host, port, action.get("service", ""))
+            return await asyncio.wait_for(call, timeout)
         return await asyncio.wait_for(_http(network, action, host, port), timeout)
     except asyncio.TimeoutError:
         if "httpGet" in probe:

@@ -69,7 +69,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
             # after translation, as in filter-forward: a node's own traffic to an address under a Local policy is
             # short-cut to the endpoints of other nodes, and only what was not is dropped
             type filter hook output priority -90;
-            {mode.told_on_node} {endpoint_check}
+            {mode.reject_on_node} {endpoint_check}
             ct state new jump cluster-ips-check
         }}
         chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}

@@ -22,8 +22,8 @@ class Mode:
     at_node: str
     #: rules for what goes to the service range, but to no port that a Service declares
     undeclared: str
-    #: what a node's own packet must match for the lack of endpoints to be told
-    told_on_node: str
+    #: what a node's own packet must match to be refused where a Service has no endpoints
+    reject_on_node: str
     #: rules for what comes in to the node itself
     incoming: str = ""
     #: cluster IPs, load-balancer addresses and external IPs are addresses of every node (of kube-ipvs0)
@@ -54,7 +54,7 @@ def mode_of(name: str, plan: AddressPlan, node_address: str = "") -> Mode:
         return Mode(
             f"{plan.nft} daddr @nodeport-ips",
             undeclared="",
-            told_on_node="",
+            reject_on_node="",
             incoming=refused,
             binds=True,
             choice="inc",

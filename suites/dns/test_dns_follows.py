@@ -15,18 +15,18 @@ def test_follows(world, other_pods, cluster):
     The time that it takes is reported. A name that lags behind leads to an address that may be another Service's.
     """
 
-    def told(rdtype: str, name: str, *records: str, rcode: str = "NOERROR") -> None:
+    def expect_records(rdtype: str, name: str, *records: str, rcode: str = "NOERROR") -> None:
         expect(other_pods).to_get_records(
             Query(rdtype, name, rcode=rcode), records, by=cluster, settled=service.settled
         )
 
     with world.create("with-ports", name="followed", ports=[WEB]) as service:
         rdtype = service.rdtype
-        told(rdtype, service.fqdn, *service.names.records(rdtype))
-        told("SRV", service.names.srv("http"), f"8500 {service.fqdn}")
+        expect_records(rdtype, service.fqdn, *service.names.records(rdtype))
+        expect_records("SRV", service.names.srv("http"), f"8500 {service.fqdn}")
 
         service.set_ports({**WEB, "port": 8501})
-        told("SRV", service.names.srv("http"), f"8501 {service.fqdn}")
+        expect_records("SRV", service.names.srv("http"), f"8501 {service.fqdn}")
 
         service.delete()
-        told(rdtype, service.fqdn, rcode="NXDOMAIN")
+        expect_records(rdtype, service.fqdn, rcode="NXDOMAIN")

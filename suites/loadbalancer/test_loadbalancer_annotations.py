@@ -21,6 +21,6 @@ def test_annotations(world, other_pods, outside):
     """
     with cases_of(world) as cases:
         for case in cases:
-            asked = {"annotations": case.annotations, "spec": case.spec}
-            with world.create("over-backend", name=case.name, tcp=True, **asked) as service:
+            fields = {"annotations": case.annotations, "spec": case.spec}
+            with world.create("over-backend", name=case.name, tcp=True, **fields) as service:
                 must_show(case, service, inside=other_pods, outside=outside)

@@ -84,7 +84,7 @@ def _state(held: HeldNote, engine: Engine) -> str:
     if note.nodes:
         return DEAD if {one for one, _ in there} <= set(note.nodes) else OTHER
     # Killed before it could look what kind had made, maybe before it had heard that kind makes them; kind went with it.
-    begin = (note.begun or note.asked) - _SLACK
+    begin = (note.begun or note.requested_at) - _SLACK
     end = note.begun + _PREPARED if note.begun else held.last_touched + TICK + _SLACK
     return DEAD if all(begin <= _seconds(created) <= end for _, created in there) else OTHER
 

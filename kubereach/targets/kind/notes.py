@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+#: what `Note.requested_at` is called in the file, which runs of other versions read too
+_REQUESTED_AT = "asked"
+
 
 @dataclass
 class Note:
@@ -30,8 +33,8 @@ class Note:
     files: list[str] = field(default_factory=list)
     #: the run's process, for people
     pid: int = 0
-    #: when kind was asked for the cluster, in seconds since the epoch
-    asked: float = 0.0
+    #: when kind was told to make the cluster, in seconds since the epoch
+    requested_at: float = 0.0
     #: when kind said that it makes the nodes, in seconds since the epoch; 0: not yet
     begun: float = 0.0
     #: ids of the nodes' containers, as soon as all are there
@@ -48,7 +51,9 @@ class HeldNote:
 
     def write(self) -> None:
         """Write down what the note says now. A file is never seen half written: one call writes it all."""
-        text = json.dumps(asdict(self.note)).encode()
+        content = asdict(self.note)
+        content[_REQUESTED_AT] = content.pop("requested_at")
+        text = json.dumps(content).encode()
         os.pwrite(self._fd, text + b"\n", 0)
         os.ftruncate(self._fd, len(text) + 1)
 
@@ -140,6 +145,7 @@ def _locked(path: Path, *, create: bool = False) -> int | None:
 def _read(path: Path) -> Note | None:
     """None for what is no note."""
     try:
-        return Note(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Note(requested_at=content.pop(_REQUESTED_AT, 0.0), **content)
+    except (ValueError, TypeError, AttributeError):
         return None

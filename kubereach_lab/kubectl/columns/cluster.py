@@ -53,9 +53,9 @@ def _event(obj: Object) -> list[Any]:
     first = obj.get("firstTimestamp") or obj.get("deprecatedFirstTimestamp") or obj.get("eventTime")
     last = obj.get("lastTimestamp") or obj.get("deprecatedLastTimestamp") or first
     count = obj.get("count") or obj.get("deprecatedCount") or 1
-    seen = since(last) if count == 1 else f"{since(last)} (x{count} over {since(first)})"
+    last_seen = since(last) if count == 1 else f"{since(last)} (x{count} over {since(first)})"
     return [
-        seen,
+        last_seen,
         obj.get("type", ""),
         obj.get("reason", ""),
         f"{about.get('kind', '').lower()}/{about.get('name', '')}",

@@ -104,10 +104,10 @@ def _restarts(status: Object, count: int) -> str:
 
 def _pod_conditions(pod: Object) -> list[Object]:
     phase = (pod.get("status") or {}).get("phase")
-    told = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
-    if phase not in told:
+    messages = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
+    if phase not in messages:
         return []
-    return [{"type": "Completed", "status": "True", "reason": phase, "message": told[phase]}]
+    return [{"type": "Completed", "status": "True", "reason": phase, "message": messages[phase]}]
 
 
 def _deployment(obj: Object) -> list[Any]:
