@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import kubereach
 from kubereach.model.check import FEATURES, LEVELS, Check
 from kubereach.model.errors import CannotMeasure, KubereachError, UsageError
+from kubereach.model.plural import plural
 from kubereach.report import stdio
 from kubereach.run import options
 from kubereach.run.catalogue import read_checks, suggestion, suites_folder
@@ -341,7 +342,9 @@ def _list(namespace: argparse.Namespace) -> int:
             _say()
         topic = check.topic
         _say(f"{check.id:{width}}  {check.level:4}  {check.requirement}")
-    _say(f"\n{len(checks)} checks. `kubereach explain ID` shows why a check matters and its source.")
+    _say(
+        f"\n{plural(len(checks), 'check')}. `kubereach explain ID` shows why a check matters and its source."
+    )
     return 0
 
 
