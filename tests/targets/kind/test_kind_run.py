@@ -59,7 +59,7 @@ def test_a_quick_run_from_the_first_command_to_the_last(tools: Tools) -> None:
         check for check in report["checks"] if check["verdict"] not in ("pass", "unsupported", "noted")
     ]
     assert len(report["checks"]) > 30
-    assert "our own" in report["features"]["loadbalancer"]["evidence"]
+    assert "kubereach assigns" in report["features"]["loadbalancer"]["evidence"]
     assert tools.state["clusters"] == {}
     assert not Path("report/kind-logs").exists()
 
