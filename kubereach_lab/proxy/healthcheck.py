@@ -109,7 +109,7 @@ class HealthChecks:
     def _service_check(self, key: Key) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def answer(_request: web.BaseRequest) -> web.StreamResponse:
             local = self._local.get(key)
-            if local is None:  # a request that was under way when the Service went: kube-proxy answers it with nothing
+            if local is None:  # it was under way when the Service went: kube-proxy answers with nothing
                 return web.Response()
             body = {
                 "service": {"namespace": key[0], "name": key[1]},
