@@ -23,6 +23,7 @@ WATCH = Scenario(
     "golden-watch",
     prepare=_remember_the_beginning,
     closes=dict.fromkeys((3, 4, 5, 6, 7, 8, 11, 12, 14, 16, 17), _CHANGES),
+    races={8: "the end of the request's time, and the client that goes"},
     exceptions={34: "the recorded request lacks the version and the selector that its answer shows"},
     parts={13: Part("not the bookmark that comes once a minute", frozenset({"BOOKMARK"}))},
 )
