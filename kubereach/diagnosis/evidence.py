@@ -1,0 +1,76 @@
+"""Evidence: what was measured, as rows of one table that hypotheses are held against.
+
+A row is the probes of one kind from one place to one address. It says which ways they may have taken, as far as that is
+known: an endpoint of a Service is known of a probe that was answered, and one of several for a probe that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+#: ways of a row that no service proxy serves: straight to a pod, and to a node's own address
+DIRECT, NODE_ADDRESS = "pod", "node-address"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One endpoint that probes of a row may get to: its pod and the pod's node, and how many it `answered`.
+
+    `hosted`: it is on its node's own network, so that what goes to it does not pass the pod network.
+    """
+
+    pod: str
+    node: str
+    answered: int = 0
+    hosted: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Probes of one kind over one path: `lost` of them were not as they must be for this very path.
+
+    `client` is the vantage's name, `kind` what it is (``pod``, ``node``, ...), `node` where it is: empty outside.
+    `packets` tells kinds of probes apart that the network may treat in different ways: ``tcp``, ``udp 8000 bytes``.
+    `owner` is the node whose own address was probed; `translator` the node whose service proxy translated, empty where
+    none did or it is not known which.
+    """
+
+    client: str
+    kind: str
+    node: str
+    way: str
+    host: str
+    packets: str
+    routes: tuple[Route, ...]
+    lost: int
+    owner: str = ""
+    translator: str = ""
+    service: str = ""
+    namespace: str = ""
+    port: int = 0
+    #: what was seen, for people
+    text: str = field(default="", compare=False)
+
+    @property
+    def answered(self) -> int:
+        return sum(route.answered for route in self.routes)
+
+    @property
+    def sent(self) -> int:
+        return self.answered + self.lost
+
+    @property
+    def enters(self) -> str:
+        """The node where its packets get into the pod network: the translator's, else the client's."""
+        return self.translator or self.node
+
+    @property
+    def own_pods(self) -> bool:
+        """Whether it is a pod's own packets that pass the pod network, with that pod's address as their source."""
+        return self.kind not in ("node", "outside") and not self.owner
+
+
+def lossy(rows: Sequence[Row]) -> list[Row]:
+    """The rows of which something was lost."""
+    return [row for row in rows if row.lost]

@@ -1,0 +1,169 @@
+"""Hypotheses: the components that may be broken, and which routes pass them.
+
+A component is a kind and up to two names: the service proxy of a node, the way from one node to another, a pod. What a
+fault of it does to which kinds of packets is not said here: that is fitted to the evidence (`score`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from kubereach.diagnosis.evidence import DIRECT, NODE_ADDRESS, Route, Row
+
+# The pod network: what gets in at one node and out at another, and what stays on one
+FROM_TO, BETWEEN, FROM, TO, NODE, WITHIN, NETWORK = "from-to", "between", "from", "to", "node", "within", "network"
+#: the same of pods' own packets alone: those that are translated to a node's address may be another matter
+PODS_FROM_TO, PODS_BETWEEN, PODS_FROM, PODS_TO = "pods-from-to", "pods-between", "pods-from", "pods-to"
+#: nodes' own processes as clients; an endpoint; one client; the clients of a namespace
+PROCESSES, POD, CLIENT, NAMESPACE = "processes", "pod", "client", "namespace"
+# What service proxies do: on one node or on all, for everything, one Service, one endpoint, or one way of reaching
+PROXY, PROXIES, SERVICE, SERVICE_ON, ENDPOINT_ON = "proxy", "proxies", "service", "service-on", "endpoint-on"
+WAY, WAY_ON, ADDRESS = "way", "way-on", "address"
+# Nodes' own addresses: one from everywhere, one from one node, all others from one node (and from its pods alone)
+OWN_ADDRESS, FROM_TO_ADDRESS, TO_ADDRESSES, PODS_TO_ADDRESSES = (
+    "own-address", "from-to-address", "to-addresses", "pods-to-addresses",
+)  # fmt: skip
+
+#: kind -> which of its names are nodes', and the nats that it takes to be believed beside its number of names. What is
+#: rarer or says less costs more, so that of two that explain the same the simpler and commoner one is believed.
+KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
+    FROM_TO: ((True, True), 1.0),
+    BETWEEN: ((True, True), 1.0),
+    FROM: ((True, False), 1.0),
+    TO: ((True, False), 1.0),
+    NODE: ((True, False), 1.0),
+    WITHIN: ((True, False), 1.0),
+    NETWORK: ((False, False), 1.0),
+    PODS_FROM_TO: ((True, True), 2.0),
+    PODS_BETWEEN: ((True, True), 2.0),
+    PODS_FROM: ((True, False), 2.0),
+    PODS_TO: ((True, False), 2.0),
+    PROCESSES: ((True, False), 2.0),
+    POD: ((False, False), 1.0),
+    CLIENT: ((False, False), 3.0),
+    NAMESPACE: ((False, False), 3.0),
+    PROXY: ((True, False), 1.0),
+    PROXIES: ((False, False), 1.5),
+    SERVICE: ((False, False), 1.5),
+    SERVICE_ON: ((False, True), 2.0),
+    ENDPOINT_ON: ((False, True), 2.5),
+    WAY: ((False, False), 2.0),
+    WAY_ON: ((False, True), 2.0),
+    ADDRESS: ((False, False), 2.5),
+    OWN_ADDRESS: ((True, False), 1.0),
+    FROM_TO_ADDRESS: ((True, True), 1.5),
+    TO_ADDRESSES: ((True, False), 1.5),
+    PODS_TO_ADDRESSES: ((True, False), 2.0),
+}
+
+
+class Component(NamedTuple):
+    """What may be broken: one of `KINDS`, of the names that it takes."""
+
+    kind: str
+    first: str = ""
+    second: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that it names."""
+        named, _ = KINDS[self.kind]
+        return tuple(name for name, is_node in zip(self[1:], named, strict=True) if is_node)
+
+
+def components(row: Row, route: Route) -> Iterator[Component]:
+    """Every component that a probe of `row` passes if it goes by `route`."""
+    start, end, owner, node = row.enters, route.node, row.owner, row.node
+    if row.way == NODE_ADDRESS:
+        pass
+    elif start and end and start != end:
+        one, other = sorted((start, end))
+        yield Component(FROM_TO, start, end)
+        yield Component(BETWEEN, one, other)
+        yield Component(FROM, start)
+        yield Component(TO, end)
+        yield Component(NODE, start)
+        yield Component(NODE, end)
+        yield Component(NETWORK)
+        if row.own_pods:
+            yield Component(PODS_FROM_TO, start, end)
+            yield Component(PODS_BETWEEN, one, other)
+            yield Component(PODS_FROM, start)
+            yield Component(PODS_TO, end)
+    elif start == end and start and row.way == DIRECT:
+        yield Component(WITHIN, start)
+    if row.way not in (DIRECT, NODE_ADDRESS):
+        yield from _of_proxies(row, route)
+    if owner:
+        yield Component(OWN_ADDRESS, owner)
+        if node:
+            yield Component(FROM_TO_ADDRESS, node, owner)
+            if node != owner:
+                yield Component(TO_ADDRESSES, node)
+                if row.kind != "node":
+                    yield Component(PODS_TO_ADDRESSES, node)
+    if row.kind == "node":
+        yield Component(PROCESSES, node)
+    if route.pod:
+        yield Component(POD, route.pod)
+    yield Component(CLIENT, row.client)
+    if row.namespace:
+        yield Component(NAMESPACE, row.namespace)
+
+
+def _of_proxies(row: Row, route: Route) -> Iterator[Component]:
+    yield Component(PROXIES)
+    yield Component(WAY, row.way)
+    yield Component(SERVICE, row.service)
+    if not row.owner:
+        yield Component(ADDRESS, row.host)
+    if row.translator:
+        yield Component(PROXY, row.translator)
+        yield Component(WAY_ON, row.way, row.translator)
+        yield Component(SERVICE_ON, row.service, row.translator)
+        yield Component(ENDPOINT_ON, route.pod, row.translator)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A component that losses may be put down to, its price in nats, and what the table has of it."""
+
+    component: Component
+    price: float
+    #: probes that passed it and were answered, by kind of packets
+    answered: Mapping[str, int]
+    #: rows with a loss, and their routes that pass it: number of a row -> numbers of routes
+    lossy: Mapping[int, tuple[int, ...]]
+    #: others of which the table has exactly the same: no probe tells them apart
+    alike: tuple[Component, ...] = field(default=())
+
+
+def candidates(rows: Sequence[Row]) -> list[Candidate]:
+    """Every component that some loss may be put down to, the cheapest of those that no probe tells apart."""
+    answered: dict[Component, dict[str, int]] = {}
+    lossy: dict[Component, dict[int, tuple[int, ...]]] = {}
+    for number, row in enumerate(rows):
+        packets = row.packets
+        for at, route in enumerate(row.routes):
+            for component in components(row, route):
+                counts = answered.setdefault(component, {})
+                counts[packets] = counts.get(packets, 0) + route.answered
+                if row.lost:
+                    passed = lossy.setdefault(component, {})
+                    passed[number] = (*passed.get(number, ()), at)
+    number_of = Counter(component.kind for component in answered)
+    same: dict[tuple[tuple[object, ...], ...], list[Candidate]] = {}
+    for component, passed in lossy.items():
+        price = KINDS[component.kind][1] + math.log(number_of[component.kind])
+        one = Candidate(component, price, answered[component], passed)
+        same.setdefault((tuple(sorted(one.answered.items())), tuple(passed.items())), []).append(one)
+    found = []
+    for group in same.values():
+        first, *others = sorted(group, key=lambda one: one.price)
+        alike = tuple(one.component for one in others)
+        found.append(Candidate(first.component, first.price, first.answered, first.lossy, alike))
+    return found
