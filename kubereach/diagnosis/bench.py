@@ -23,15 +23,18 @@ class Bench:
         self._recent: dict[tuple[str, str], tuple[float, SeriesResult]] = {}
         self._lock = threading.Lock()
 
-    def run(self, wanted: Sequence[tuple[Vantage, Series]]) -> list[SeriesResult]:
-        """The results in order; all that are not known yet are made at the same time. Raises `CannotMeasure`."""
+    def run(self, wanted: Sequence[tuple[Vantage, Series]], *, fresh: bool = False) -> list[SeriesResult]:
+        """The results in order; all that are not known yet are made at the same time. Raises `CannotMeasure`.
+
+        `fresh`: what is known is not enough, all are made.
+        """
         now = time.monotonic()
         keys = [(vantage.name, _key(series)) for vantage, series in wanted]
         with self._lock:
             known = {
                 key: recent[1]
                 for key in keys
-                if (recent := self._recent.get(key)) and now - recent[0] < _FRESH
+                if not fresh and (recent := self._recent.get(key)) and now - recent[0] < _FRESH
             }
         missing = {key: pair for key, pair in zip(keys, wanted, strict=True) if key not in known}
         known.update(zip(missing, run_all(list(missing.values())), strict=True))

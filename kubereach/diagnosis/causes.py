@@ -51,7 +51,7 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
 
     A failure without any `Failure` is about what the API has: nothing was probed.
     """
-    found: dict[tuple[str, str], Cause] = {}
+    found: dict[tuple[str, str, bool], Cause] = {}
     left: list[tuple[str, Failure]] = []
     for check, message, failures in failed:
         listed = list(failures)
@@ -73,7 +73,7 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
         if failure.expected:
             observed = f"{failure.address}: expected {failure.expected}, got {failure.got}"
         cause = found.setdefault(
-            (layer, _OBJECTS.get(layer, layer)), Cause(layer, _OBJECTS.get(layer, layer))
+            (layer, _OBJECTS.get(layer, layer), False), Cause(layer, _OBJECTS.get(layer, layer))
         )
         cause.explains(check)
         if len(cause.what) < _MOST:
@@ -101,13 +101,15 @@ _OBJECTS = {
 }  # fmt: skip
 
 
-def _add(found: dict[tuple[str, str], Cause], check: str, finding: Finding) -> None:
-    cause = found.setdefault((finding.layer, finding.object), Cause(finding.layer, finding.object))
+def _add(found: dict[tuple[str, str, bool], Cause], check: str, finding: Finding) -> None:
+    """What is broken on some nodes is one cause, and what is broken on every node another."""
+    everywhere = _EVERY in finding.nodes
+    cause = found.setdefault(
+        (finding.layer, finding.object, everywhere), Cause(finding.layer, finding.object, finding.nodes)
+    )
     cause.examined += 1
     cause.explains(check)
-    if _EVERY in (*cause.nodes, *finding.nodes):
-        cause.nodes = (_EVERY,)
-    else:
+    if not everywhere:
         cause.nodes = tuple(sorted({*cause.nodes, *finding.nodes}))
     for more, to in (
         (finding.evidence, cause.evidence),

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis import dns, network, proxy
 from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.conclusion import finding_of
+from kubereach.diagnosis.evidence import DIRECT, Row
+from kubereach.diagnosis.experiments import Experiments
 from kubereach.diagnosis.misled import misled
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
+from kubereach.diagnosis.table import Table
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.workload import hints_wrong, hostnames_wrong, pods_wrong, slices_late, slices_wrong
 from kubereach.expect.reach import series_for
 from kubereach.kube.endpoints import addresses_of
 from kubereach.model import misses
-from kubereach.model.finding import NODE, WORKLOAD, Finding
+from kubereach.model.finding import NODE, Finding
 from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
-from kubereach.probe import Series, Vantage
+from kubereach.probe import Vantage
 from kubereach.probe.path import Path
 from kubereach.probe.peer.protocol import NO_ADDRESS
-from kubereach.probe.vantage import NODE as NODE_VANTAGE
 from kubereach.probe.vantage import OUTSIDE, POD
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 _NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
 #: misses that say nothing of what is beneath the service proxy: somebody answered who must not
 _ABOVE = frozenset({misses.ANSWERED, misses.NO_REFUSAL, misses.STATUS})
+#: misses that are a number of probes: where they are not met again, nothing is blamed for that alone
+_NOT_MET_AGAIN = frozenset({misses.LOST, misses.BACKENDS, misses.PORT})
+#: times that what failed is measured anew before it is said not to recur
+_ROUNDS = 2
 #: of a connection that is held open, and how many seconds it is silent between them at most
 _PINGS, _SILENCE = 2, 8.0
 #: such connections
@@ -46,8 +52,8 @@ class Doctor:
         self._world = world
         self._bench = Bench()
         self._spent = 0.0
-        #: pairs of nodes between which pods do not reach one another, and what that was found to be
-        self._broken: list[tuple[frozenset[tuple[str, str]], Finding]] = []
+        #: what earlier examinations have measured of the network itself
+        self._known: list[Row] = []
         self._lock = threading.Lock()
         self._short = {node.name: node.short or node.name for node in world.cluster.nodes}
 
@@ -86,14 +92,43 @@ class Doctor:
             wrong = wrong or hints_wrong(subject)
         if wrong is not None:
             return wrong
-        unreachable = proxy.unreachable_node(world, bench, path) if path.miss == misses.LOST else None
-        if unreachable is not None:
-            return unreachable
         if above or not subject.endpoints:
             return proxy.proxy_finding(world, bench, path, subject, ())
-        return self._below_proxy(path, subject) or proxy.proxy_finding(
-            world, bench, path, subject, self._sound(path, subject)
-        )
+        if path.miss == misses.SOURCE:
+            # what pods see of one another: a node has several addresses of its own
+            pods = network.direct(bench, world.pods, subject.endpoints, probing(path))
+            found = network.snat(pods, self._short)
+        elif path.series is not None and path.series.burst:
+            found = self._limited(path, subject) or self._inferred(path, subject)
+        elif not proxy.by_balancer(world, bench, path, subject):
+            found = self._inferred(path, subject)
+        else:
+            found = None
+        if found is None and path.miss == misses.FLOW:
+            found = self._idle_broken(path)
+        if found is None and path.miss in _NOT_MET_AGAIN and not _follows_change(path):
+            return None
+        return found or proxy.proxy_finding(world, bench, path, subject, self._sound(path, subject))
+
+    def _inferred(self, path: Path, subject: Subject) -> Finding | None:
+        """What explains all that fails and all that passes; None where what failed does not fail any more."""
+        experiments = Experiments(self._world, self._bench, path, subject)
+        own = experiments.own()
+        table = Table([*own, *experiments.about()], self._known)
+        mine = table.explanation_of(own)
+        for _ in range(_ROUNDS):
+            if mine is not None or not any(row.lost for row in own):
+                break
+            table.add(experiments.again())
+            mine = table.explanation_of(own)
+        if mine is None:
+            return None
+        if any(row.lost and row.way == DIRECT for row in table.rows):
+            table.add(experiments.other_packets())
+            mine = table.explanation_of(own) or mine
+        with self._lock:
+            self._known = table.of_network()
+        return finding_of(table.rows, table.cover, mine, experiments.short)
 
     def _records_wrong(self, path: Path, subject: Subject | None) -> Finding | None:
         """What is wrong with the EndpointSlices of a headless Service, which its records are made of."""
@@ -118,33 +153,44 @@ class Doctor:
     def _without_service(self, path: Path) -> Finding | None:
         """A pod's own address, or a Service that is gone."""
         if path.address.way == "pod":
-            endpoints = self._pod_endpoints(path)
-            if not endpoints:
+            subject = self._workload_of(path)
+            if subject is None:
                 return None
-            cells = network.direct(self._bench, self._group(path), endpoints, probing(path))
-            return network.locate(cells, self._short, probing(path)) or network.snat(cells, self._short)
+            cells = network.direct(self._bench, self._group(path), subject.endpoints, probing(path))
+            if path.miss == misses.SOURCE:
+                return network.snat(cells, self._short)
+            return self._inferred(path, subject)
         if path.miss in _ABOVE:
             return proxy.proxy_finding(self._world, self._bench, path, None, ())
         return None
 
-    def _pod_endpoints(self, path: Path) -> list[Endpoint]:
+    def _workload_of(self, path: Path) -> Subject | None:
         """The pods of the workload that the address' pod is of, at the same port: a pattern takes several."""
         found = None
         for pod in self._world.watch_cache.all("Pod"):
             if path.address.host in addresses_of(pod):
                 found = pod
         if found is None:
-            return []
+            return None
         app = (found["metadata"].get("labels") or {}).get("app")
         family = ":" in path.address.host
-        return [
-            Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), path.address.port)
+        endpoints = [
+            Endpoint(
+                ip,
+                pod["metadata"]["name"],
+                pod["spec"].get("nodeName", ""),
+                path.address.port,
+                hosted=bool(pod["spec"].get("hostNetwork")),
+            )
             for pod in self._world.watch_cache.all("Pod", found["metadata"]["namespace"])
             if (pod["metadata"].get("labels") or {}).get("app") == app
             and not pod["metadata"].get("deletionTimestamp")
             for ip in addresses_of(pod)
             if (":" in ip) == family
         ]
+        meta = {"namespace": found["metadata"]["namespace"], "name": app or found["metadata"]["name"]}
+        listed = {endpoint.address: endpoint for endpoint in endpoints}
+        return Subject({"metadata": meta, "spec": {}}, {"port": path.address.port}, (), {}, listed)
 
     def _group(self, path: Path) -> list[Vantage]:
         """The vantages that tell on which nodes a path fails: one for each node, of the same kind where there are."""
@@ -154,45 +200,6 @@ class Doctor:
                 if len(group) and path.vantage in list(group):
                     return list(group)
         return list(world.pods)
-
-    def _below_proxy(self, path: Path, subject: Subject) -> Finding | None:
-        """What is broken between the node that translates and the endpoints."""
-        series = probing(path)
-        sources = proxy.translating(self._world, path)
-        cells = network.direct(self._bench, sources, subject.endpoints, series)
-        if path.miss == misses.SOURCE:
-            # what pods see of one another: a node has several addresses of its own
-            pods = network.direct(self._bench, self._world.pods, subject.endpoints, series)
-            return network.snat(pods, self._short)
-        if all(cell.good for cell in cells):
-            return self._idle_broken(path) if path.miss == misses.FLOW else None
-        if series.burst:
-            # fewer at a time get through?
-            few = network.direct(self._bench, sources, subject.endpoints, replace(series_for(path), count=12))
-            if all(cell.good for cell in few):
-                return self._limited(path, cells)
-        return self._located(path, cells, subject.endpoints, series)
-
-    def _located(
-        self, path: Path, cells: list[network.Cell], endpoints: Sequence[Endpoint], series: Series
-    ) -> Finding | None:
-        """What the pattern of all nodes says, unless it is one that is known already."""
-        pairs = frozenset((c.vantage.node, c.endpoint.node) for c in cells if not c.good)
-        for broken, finding in self._broken:
-            if pairs <= broken:
-                return finding
-        known = {cell.vantage for cell in cells}
-        everybody = network.direct(self._bench, self._group(path), endpoints, series)
-        whole = [*cells, *(cell for cell in everybody if cell.vantage not in known)]
-        if path.vantage.kind == NODE_VANTAGE and self._world.pods.members:
-            # a node does not forward its own packets: where those of pods fail too, they tell more
-            pods = network.direct(self._bench, self._world.pods, endpoints, series)
-            whole = whole if all(cell.good for cell in pods) else pods
-        found = network.locate(whole, self._short, series)
-        if found is not None and found.layer != WORKLOAD:
-            bad = frozenset((c.vantage.node, c.endpoint.node) for c in whole if not c.good)
-            self._broken.append((bad, found))
-        return found
 
     def _idle_broken(self, path: Path) -> Finding | None:
         """A connection that breaks of silence alone: nothing that is changed meanwhile can be to blame."""
@@ -215,7 +222,13 @@ class Doctor:
         )
         return Finding(NODE, "connection tracking", what, (node,) if node else (), lines, see)
 
-    def _limited(self, path: Path, cells: list[network.Cell]) -> Finding:
+    def _limited(self, path: Path, subject: Subject) -> Finding | None:
+        """A limit on simultaneous connections: many at a time do not all get through to the pods, and few do."""
+        sources = proxy.translating(self._world, path)
+        cells = network.direct(self._bench, sources, subject.endpoints, probing(path))
+        few = network.direct(self._bench, sources, subject.endpoints, replace(series_for(path), count=12))
+        if all(cell.good for cell in cells) or not all(cell.good for cell in few):
+            return None
         count = path.series.count if path.series else 0
         what = (
             f"some of {count} simultaneous connections of one client are refused or lost, also "
@@ -243,6 +256,11 @@ class Doctor:
             else "its endpoint answers"
         )
         return [f"{many} directly ({counted([cell.result for cell in cells])})"]
+
+
+def _follows_change(path: Path) -> bool:
+    """Whether the path was to follow a change: that it works by now does not mean that nothing was wrong."""
+    return bool(path.change) or path.address.settled > path.began
 
 
 def _name_failed(path: Path) -> bool:

@@ -7,7 +7,7 @@ known: an endpoint of a Service is known of a probe that was answered, and one o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: ways of a row that no service proxy serves: straight to a pod, and to a node's own address
 DIRECT, NODE_ADDRESS = "pod", "node-address"
@@ -48,7 +48,11 @@ class Row:
     translator: str = ""
     service: str = ""
     namespace: str = ""
+    #: the client's pod
+    pod: str = ""
     port: int = 0
+    #: how many of the lost ones were refused: somebody has answered that nobody listens
+    refused: int = 0
     #: what was seen, for people
     text: str = field(default="", compare=False)
 
@@ -71,6 +75,17 @@ class Row:
         return self.kind not in ("node", "outside") and not self.owner
 
 
-def lossy(rows: Sequence[Row]) -> list[Row]:
-    """The rows of which something was lost."""
-    return [row for row in rows if row.lost]
+def by_endpoint(rows: Sequence[Row]) -> list[Row]:
+    """Rows for the question whether each endpoint is met at all, in place of whether each probe is answered.
+
+    Of a row in which one endpoint of several has not answered, as many answers are lacking as its share would be.
+    """
+    found = []
+    for row in rows:
+        share = row.answered // len(row.routes)
+        if len(row.routes) == 1 or not share:
+            found.append(row)
+            continue
+        for route in row.routes:
+            found.append(replace(row, routes=(route,), lost=0 if route.answered else share))
+    return found

@@ -15,18 +15,35 @@ from typing import NamedTuple
 from kubereach.diagnosis.evidence import DIRECT, NODE_ADDRESS, Route, Row
 
 # The pod network: what gets in at one node and out at another, and what stays on one
-FROM_TO, BETWEEN, FROM, TO, NODE, WITHIN, NETWORK = "from-to", "between", "from", "to", "node", "within", "network"
-#: the same of pods' own packets alone: those that are translated to a node's address may be another matter
+FROM_TO, BETWEEN, FROM, TO, NODE, WITHIN, NETWORK = (
+    "from-to",
+    "between",
+    "from",
+    "to",
+    "node",
+    "within",
+    "network",
+)
+# The same of pods' own packets alone: those that are translated to a node's address may be another matter
 PODS_FROM_TO, PODS_BETWEEN, PODS_FROM, PODS_TO = "pods-from-to", "pods-between", "pods-from", "pods-to"
-#: nodes' own processes as clients; an endpoint; one client; the clients of a namespace
-PROCESSES, POD, CLIENT, NAMESPACE = "processes", "pod", "client", "namespace"
+# What a node forwards: packets of its pods and to its pods, not those of its own processes
+FORWARDING = "forwarding"
+# Nodes' own processes as clients; one client; the clients of a namespace
+PROCESSES, CLIENT, NAMESPACE = "processes", "client", "namespace"
+# An endpoint, and all endpoints of a Service, whoever asks and how
+POD, WORKLOAD = "pod", "workload"
 # What service proxies do: on one node or on all, for everything, one Service, one endpoint, or one way of reaching
-PROXY, PROXIES, SERVICE, SERVICE_ON, ENDPOINT_ON = "proxy", "proxies", "service", "service-on", "endpoint-on"
+PROXY, PROXIES, SERVICE, SERVICE_ON = "proxy", "proxies", "service", "service-on"
+ENDPOINT, ENDPOINT_ON = "endpoint", "endpoint-on"
 WAY, WAY_ON, ADDRESS = "way", "way-on", "address"
-# Nodes' own addresses: one from everywhere, one from one node, all others from one node (and from its pods alone)
-OWN_ADDRESS, FROM_TO_ADDRESS, TO_ADDRESSES, PODS_TO_ADDRESSES = (
-    "own-address", "from-to-address", "to-addresses", "pods-to-addresses",
+# A pod by a Service to itself
+HAIRPIN, HAIRPIN_ON = "hairpin", "hairpin-on"
+# Nodes' own addresses: one from everywhere, one from one node, all others from one node, all others from everywhere
+OWN_ADDRESS, FROM_TO_ADDRESS, TO_ADDRESSES, ADDRESSES = (
+    "own-address", "from-to-address", "to-addresses", "addresses",
 )  # fmt: skip
+# The same of pods alone: they pass where the node's own processes do not, or the other way round
+PODS_TO_ADDRESSES, PODS_ADDRESSES = "pods-to-addresses", "pods-addresses"
 
 #: kind -> which of its names are nodes', and the nats that it takes to be believed beside its number of names. What is
 #: rarer or says less costs more, so that of two that explain the same the simpler and commoner one is believed.
@@ -36,6 +53,7 @@ KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
     FROM: ((True, False), 1.0),
     TO: ((True, False), 1.0),
     NODE: ((True, False), 1.0),
+    FORWARDING: ((True, False), 1.0),
     WITHIN: ((True, False), 1.0),
     NETWORK: ((False, False), 1.0),
     PODS_FROM_TO: ((True, True), 2.0),
@@ -44,20 +62,26 @@ KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
     PODS_TO: ((True, False), 2.0),
     PROCESSES: ((True, False), 2.0),
     POD: ((False, False), 1.0),
+    WORKLOAD: ((False, False), 1.5),
     CLIENT: ((False, False), 3.0),
     NAMESPACE: ((False, False), 3.0),
     PROXY: ((True, False), 1.0),
     PROXIES: ((False, False), 1.5),
     SERVICE: ((False, False), 1.5),
     SERVICE_ON: ((False, True), 2.0),
+    ENDPOINT: ((False, False), 2.0),
     ENDPOINT_ON: ((False, True), 2.5),
     WAY: ((False, False), 2.0),
     WAY_ON: ((False, True), 2.0),
     ADDRESS: ((False, False), 2.5),
+    HAIRPIN: ((False, False), 1.5),
+    HAIRPIN_ON: ((True, False), 1.5),
     OWN_ADDRESS: ((True, False), 1.0),
     FROM_TO_ADDRESS: ((True, True), 1.5),
     TO_ADDRESSES: ((True, False), 1.5),
+    ADDRESSES: ((False, False), 1.5),
     PODS_TO_ADDRESSES: ((True, False), 2.0),
+    PODS_ADDRESSES: ((False, False), 2.0),
 }
 
 
@@ -77,50 +101,77 @@ class Component(NamedTuple):
 
 def components(row: Row, route: Route) -> Iterator[Component]:
     """Every component that a probe of `row` passes if it goes by `route`."""
-    start, end, owner, node = row.enters, route.node, row.owner, row.node
+    start, end = row.enters, route.node
     if row.way == NODE_ADDRESS:
         pass
     elif start and end and start != end:
-        one, other = sorted((start, end))
-        yield Component(FROM_TO, start, end)
-        yield Component(BETWEEN, one, other)
-        yield Component(FROM, start)
-        yield Component(TO, end)
-        yield Component(NODE, start)
-        yield Component(NODE, end)
-        yield Component(NETWORK)
-        if row.own_pods:
-            yield Component(PODS_FROM_TO, start, end)
-            yield Component(PODS_BETWEEN, one, other)
-            yield Component(PODS_FROM, start)
-            yield Component(PODS_TO, end)
+        yield from _of_network(row, route)
     elif start == end and start and row.way == DIRECT:
         yield Component(WITHIN, start)
     if row.way not in (DIRECT, NODE_ADDRESS):
         yield from _of_proxies(row, route)
-    if owner:
-        yield Component(OWN_ADDRESS, owner)
-        if node:
-            yield Component(FROM_TO_ADDRESS, node, owner)
-            if node != owner:
-                yield Component(TO_ADDRESSES, node)
-                if row.kind != "node":
-                    yield Component(PODS_TO_ADDRESSES, node)
+    if row.owner:
+        yield from _of_addresses(row, row.node, row.owner)
+    if route.hosted and start and end:
+        yield from _of_addresses(row, start, end)
     if row.kind == "node":
-        yield Component(PROCESSES, node)
+        yield Component(PROCESSES, row.node)
     if route.pod:
         yield Component(POD, route.pod)
+    if row.service:
+        yield Component(WORKLOAD, row.service)
     yield Component(CLIENT, row.client)
     if row.namespace:
         yield Component(NAMESPACE, row.namespace)
+
+
+def _of_network(row: Row, route: Route) -> Iterator[Component]:
+    start, end = row.enters, route.node
+    one, other = sorted((start, end))
+    yield Component(FROM_TO, start, end)
+    yield Component(BETWEEN, one, other)
+    yield Component(FROM, start)
+    yield Component(TO, end)
+    yield Component(NODE, start)
+    yield Component(NODE, end)
+    yield Component(NETWORK)
+    if row.kind != "node" or row.owner not in ("", row.node):
+        yield Component(FORWARDING, start)
+    if route.hosted:
+        return
+    yield Component(FORWARDING, end)
+    if row.own_pods:
+        yield Component(PODS_FROM_TO, start, end)
+        yield Component(PODS_BETWEEN, one, other)
+        yield Component(PODS_FROM, start)
+        yield Component(PODS_TO, end)
+
+
+def _of_addresses(row: Row, start: str, end: str) -> Iterator[Component]:
+    """What passes on the way to a node's own address `end`; `start` is empty outside."""
+    yield Component(OWN_ADDRESS, end)
+    if not start:
+        return
+    yield Component(FROM_TO_ADDRESS, start, end)
+    if start == end:
+        return
+    yield Component(TO_ADDRESSES, start)
+    yield Component(ADDRESSES)
+    if row.kind != "node":
+        yield Component(PODS_TO_ADDRESSES, start)
+        yield Component(PODS_ADDRESSES)
 
 
 def _of_proxies(row: Row, route: Route) -> Iterator[Component]:
     yield Component(PROXIES)
     yield Component(WAY, row.way)
     yield Component(SERVICE, row.service)
+    yield Component(ENDPOINT, route.pod)
     if not row.owner:
         yield Component(ADDRESS, row.host)
+    if route.pod == row.pod:
+        yield Component(HAIRPIN)
+        yield Component(HAIRPIN_ON, row.node)
     if row.translator:
         yield Component(PROXY, row.translator)
         yield Component(WAY_ON, row.way, row.translator)

@@ -11,11 +11,10 @@ from kubereach.diagnosis.subject import Subject
 from kubereach.diagnosis.template import probing
 from kubereach.diagnosis.wording import describe
 from kubereach.model import misses
-from kubereach.model.finding import BALANCER, NETWORK, NODE, PROXY, Finding
-from kubereach.model.outcome import OK, REFUSED, RESET, SeriesResult
+from kubereach.model.finding import BALANCER, NETWORK, PROXY, Finding
+from kubereach.model.outcome import OK, SeriesResult
 from kubereach.probe import Series, Vantage
 from kubereach.probe.path import Path
-from kubereach.probe.vantage import NODE as NODE_VANTAGE
 from kubereach.probe.vantage import OUTSIDE
 from kubereach.world.load_balancer_own import CLEANUP, OWN_CLASS
 
@@ -42,44 +41,6 @@ def translating(world: World, path: Path) -> list[Vantage]:
     return [path.vantage]
 
 
-def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
-    """A node that sends nothing back at all, not even a refusal, so that its node ports say nothing."""
-    name = address_node(world, path)
-    if not name or path.vantage.node == name:
-        return None
-    closed = Series("tcp", path.address.host, 1, timeout=path.vantage.context.settings.connect_timeout)
-    (result,) = bench.run([(path.vantage, closed)])
-    if result.outcomes.keys() & {OK, REFUSED, RESET}:
-        return None
-    short = _short(world, name)
-    what = f"no reply to {path.vantage.name} at all, not even a refusal from a closed port"
-    if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE):
-        others = [(v, closed) for v in world.nodes if v.node != name] if len(world.nodes) else []
-        if any(one.outcomes.keys() & {OK, REFUSED, RESET} for one in bench.run(others)):
-            return _no_egress(path, counted([result]))
-    see = (
-        f"ping {path.address.host}",
-        f"kubectl describe node {name}",
-        "the firewall between the two",
-    )
-    return Finding(NODE, "node", what, (short,), (f"tcp port 1: {counted([result])}",), see)
-
-
-def _no_egress(path: Path, counts: str) -> Finding:
-    """A node that answers other nodes and not the pods."""
-    what = (
-        f"pods on this node cannot reach {path.address.host}, other nodes can "
-        f"({path.vantage.name} gets no reply)"
-    )
-    see = (
-        f"ip route get {path.address.host}  # in a pod",
-        "nft list ruleset | grep -i -e masquerade -e drop  # on the pod's node",
-        "kubectl -n kube-system get pods -o wide  # the CNI's agents",
-    )
-    node = path.vantage.name.rpartition("@")[2]
-    return Finding(NETWORK, "pod network", what, (node,) if node else (), (f"tcp port 1: {counts}",), see)
-
-
 def proxy_finding(
     world: World, bench: Bench, path: Path, subject: Subject | None, working: Sequence[str]
 ) -> Finding:
@@ -93,7 +54,7 @@ def proxy_finding(
     if working:
         what += f"; {working[0]}"
     own = f"{path.vantage.name}: {counted([path.result])}"
-    alternatives = _other_nodes(world, path)
+    alternatives = _other_nodes(world, path, subject)
     lines = [own, *working]
     places = [address_node(world, path) or path.vantage.node]
     if alternatives and path.miss in _REPEATED:
@@ -147,6 +108,11 @@ def _foreign_controller(subject: Subject | None) -> Finding | None:
     return Finding(BALANCER, "load balancer", what, (), lines, _service_commands(subject))
 
 
+def by_balancer(world: World, bench: Bench, path: Path, subject: Subject) -> bool:
+    """Whether it is a load balancer's address from outside, and what fails there does not fail inside."""
+    return path.vantage.kind == OUTSIDE and _balancers(world, bench, path, subject)
+
+
 def _balancers(world: World, bench: Bench, path: Path, subject: Subject | None) -> bool:
     """Whether the way to the cluster is at fault, not what the cluster does: the same is not missed inside."""
     if path.address.way != "loadbalancer":
@@ -173,8 +139,22 @@ def _hides_clients(world: World, bench: Bench, path: Path, subject: Subject) -> 
     return any(not path.vantage.is_own(answer) for answer in answers)
 
 
-def _other_nodes(world: World, path: Path) -> list[tuple[Vantage, str, str]]:
-    """The same way of reaching over other nodes: vantage, host and the node that serves it."""
+def _other_nodes(world: World, path: Path, subject: Subject | None) -> list[tuple[Vantage, str, str]]:
+    """The same way of reaching over other nodes, where the same is right: vantage, host and the node that serves it."""
+    at_home = (
+        {endpoint.node for endpoint in subject.endpoints} if subject and _is_local(path, subject) else set()
+    )
+    answers = path.miss not in (misses.ANSWERED, misses.NO_REFUSAL)
+    return [way for way in _ways(world, path) if not at_home or (way[2] in at_home) is answers]
+
+
+def _is_local(path: Path, subject: Subject) -> bool:
+    """Whether each node is to use endpoints of its own alone."""
+    outer = path.address.way in ("nodeport", "health-check") or path.vantage.kind == OUTSIDE
+    return bool(subject.service["spec"].get(f"{'external' if outer else 'internal'}TrafficPolicy") == "Local")
+
+
+def _ways(world: World, path: Path) -> list[tuple[Vantage, str, str]]:
     if path.address.way in ("nodeport", "health-check") and address_node(world, path):
         return [(path.vantage, node.address, node.name) for node in world.cluster.nodes]
     if path.vantage.kind == OUTSIDE or path.address.way == "pod":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from kubereach.world.world import World
 
 
+_NO_POD: Object = {"metadata": {"name": ""}, "spec": {}}
+#: the label of Services that are left to another service proxy
+_NOT_OURS = "service.kubernetes.io/service-proxy-name"
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One address of a pod as an EndpointSlice lists it, or as it should; `number` is the port there, 0 if unknown."""
@@ -33,6 +38,8 @@ class Endpoint:
     #: as an EndpointSlice has it: the name that it gives to DNS, and whether it says for whom it is
     hostname: str = ""
     hinted: bool = False
+    #: on its node's own network: the address is the node's
+    hosted: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ class Subject:
     def name(self) -> str:
         meta = self.service["metadata"]
         return f"{meta['namespace']}/{meta['name']}"
+
+    @property
+    def node_port(self) -> int:
+        """The node port of the port that was tried; 0 without one."""
+        return int(self.port.get("nodePort") or 0)
 
     @property
     def selects(self) -> bool:
@@ -96,6 +108,27 @@ def subjects_at(world: World, name: str) -> list[Subject]:
     return [one for one in found if address in one.expected or address in one.listed]
 
 
+def subjects_like(world: World, subject: Subject, address: Address) -> Iterator[Subject]:
+    """Other Services of ours with endpoints of their own, open to anybody by a cluster IP of the same family."""
+    family = address.version
+    for service in world.watch_cache.all("Service", world.namespaces.services):
+        spec, meta = service["spec"], service["metadata"]
+        if f"{meta['namespace']}/{meta['name']}" == subject.name or meta.get("deletionTimestamp"):
+            continue
+        plain = spec.get("internalTrafficPolicy", "Cluster") == "Cluster" and not meta.get("labels", {}).get(
+            _NOT_OURS
+        )
+        plain = plain and spec.get("sessionAffinity", "None") == "None" and bool(selector_of(service))
+        address_of = str(spec.get("clusterIP") or "None")
+        if not plain or address_of == "None" or (":" in address_of) != (family == 6):
+            continue
+        for port in spec.get("ports") or ():
+            found = _look(world, service, port, family)
+            if port.get("protocol", "TCP") == "TCP" and len(found.endpoints) > 1:
+                yield found
+                break
+
+
 def datagram_endpoints(world: World) -> list[Endpoint]:
     """The ready pods of ours that echo datagrams, at the port where they do."""
     found = []
@@ -131,7 +164,13 @@ def _look(world: World, service: Object, port: Object, family: int) -> Subject:
     namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
     pods = selected(service, world.watch_cache.all("Pod", namespace))
     expected = {
-        ip: Endpoint(ip, pod["metadata"]["name"], pod["spec"].get("nodeName", ""), port_at(pod, port))
+        ip: Endpoint(
+            ip,
+            pod["metadata"]["name"],
+            pod["spec"].get("nodeName", ""),
+            port_at(pod, port),
+            hosted=bool(pod["spec"].get("hostNetwork")),
+        )
         for pod in serving(service, pods)
         for ip in addresses_of(pod)
         if (":" in ip) == (family == 6)
@@ -142,11 +181,7 @@ def _look(world: World, service: Object, port: Object, family: int) -> Subject:
 
 
 def _listed(world: World, namespace: str, name: str, port: str | None, family: int) -> dict[str, Endpoint]:
-    names = {
-        address: pod["metadata"]["name"]
-        for pod in world.watch_cache.all("Pod", namespace)
-        for address in addresses_of(pod)
-    }
+    pods = {address: pod for pod in world.watch_cache.all("Pod", namespace) for address in addresses_of(pod)}
     found = {}
     for part in slices_of(world.api, namespace, name):
         if part.get("addressType") != ("IPv6" if family == 6 else "IPv4"):
@@ -156,9 +191,16 @@ def _listed(world: World, namespace: str, name: str, port: str | None, family: i
             ready = (endpoint.get("conditions") or {}).get("ready", True)
             pod = (endpoint.get("targetRef") or {}).get("name", "")
             for address in endpoint["addresses"]:
-                node = endpoint.get("nodeName") or ""
-                # what was written by hand may name no pod, though the address is one's
-                number, hostname = numbers[0] if numbers else 0, endpoint.get("hostname") or ""
-                named, hinted = pod or names.get(address, ""), bool(endpoint.get("hints"))
-                found[address] = Endpoint(address, named, node, number, ready, hostname, hinted)
+                # what was written by hand may name neither pod nor node, though the address is a pod's
+                its = pods.get(address, _NO_POD)
+                found[address] = Endpoint(
+                    address,
+                    pod or its["metadata"]["name"],
+                    endpoint.get("nodeName") or its["spec"].get("nodeName", ""),
+                    numbers[0] if numbers else 0,
+                    ready,
+                    endpoint.get("hostname") or "",
+                    bool(endpoint.get("hints")),
+                    bool(its["spec"].get("hostNetwork")),
+                )
     return found

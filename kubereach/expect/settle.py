@@ -15,7 +15,7 @@ from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Note, Probed
 from kubereach.model.finding import DNS, Finding
-from kubereach.model.misses import ANSWERED, RECORDS
+from kubereach.model.misses import ANSWERED, BACKENDS, FLOW, LOST, MISSING, PORT, RECORDS
 from kubereach.model.outcome import LOCAL
 from kubereach.model.tally import Tally, current_tally, judged, must_go_on
 from kubereach.probe import Vantage
@@ -42,8 +42,10 @@ def checking(check: str, informs: bool, tally: Tally) -> Iterator[None]:
         yield
 
 
-#: paths of one expectation that are examined when they fail
-_EXAMINED = 2
+#: paths of one expectation that are examined when they fail, and how many at least before one is put down to another
+_EXAMINED, _ALIKE = 6, 2
+#: misses of which each path has to be examined itself: who loses probes, and where, is not the same for all
+_EACH_ITS_OWN = frozenset({LOST, MISSING, BACKENDS, PORT, FLOW})
 
 #: misses that are an answer, and no silence
 _PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
@@ -190,7 +192,8 @@ def _examine(all_paths: Sequence[Path]) -> None:
         key = (path.vantage.name, path.address.way, path.miss)
         if key not in found:
             try:
-                found[key] = examine(path) if len(found) < _EXAMINED else _same_on_own_node(found, key)
+                most = _EXAMINED if path.miss in _EACH_ITS_OWN else _ALIKE
+                found[key] = examine(path) if len(found) < most else _same_on_own_node(found, key)
             except Exception as error:
                 found[key] = None
                 why = str(error).partition("\n")[0] if isinstance(error, KubereachError) else repr(error)

@@ -1,7 +1,7 @@
 """A cluster on paper: what probes meet on it where some of its components are broken.
 
-It knows nothing of how hypotheses are scored. A fault is a predicate over a probe: who sends it, of which packets, which
-node translates it, and to which endpoint it goes; and a share of those that it loses.
+It knows nothing of how hypotheses are scored. A fault is a predicate over a probe: who sends it, of which packets,
+which node translates it, and to which endpoint it goes; and a share of those that it loses.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Fault:
     packets: frozenset[str] = frozenset(PACKETS)
     share: float = 1.0
 
+    def __str__(self) -> str:
+        return f"{self.where}: {self.share:.0%} of {', '.join(sorted(self.packets))}"
+
     def loses(self, row: Row, route: Route) -> float:
         return self.share if row.packets in self.packets and self.hits(row, route) else 0.0
 
@@ -58,7 +61,15 @@ class Simulated:
             for packets in PACKETS:
                 if kind == "pod" or packets in ("tcp", "udp"):
                     for route in self.routes:
-                        yield Row(name, kind, node, DIRECT, route.pod, packets, (route,), 0, namespace=namespace)
+                        yield Row(
+                            name, kind, node, DIRECT, route.pod, packets, (route,), 0, namespace=namespace
+                        )
+            if kind == "pod":
+                own = next(route.pod for route in self.routes if route.node == node)
+                yield Row(
+                    f"{own}@{node}", kind, node, "clusterip", "first", "tcp", self.routes, 0,
+                    translator=node, service="first", namespace=namespace, pod=own,
+                )  # fmt: skip
             for service in ("first", "second"):
                 yield Row(
                     name, kind, node, "clusterip", service, "tcp", self.routes, 0,
@@ -101,6 +112,12 @@ def served(row: Row) -> bool:
     return row.way not in (DIRECT, NODE_ADDRESS)
 
 
+def forwarded(row: Row, route: Route, node: str) -> bool:
+    """Whether a node forwards it, and neither sends it itself nor takes it."""
+    comes = row.enters == node and (row.kind != "node" or row.owner not in ("", row.node))
+    return crosses(row, route) and (route.node == node or comes)
+
+
 def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
     """A fault: place, kinds of packets and share are drawn."""
     a, b = rng.sample(list(nodes), 2)
@@ -108,11 +125,18 @@ def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
     fault = rng.choice(
         [
             Fault(f"from {a} to {b}", lambda w, r: crosses(w, r) and (w.enters, r.node) == (a, b), frozenset({a, b})),
-            Fault(f"between {a} and {b}", lambda w, r: crosses(w, r) and {w.enters, r.node} == {a, b}, frozenset({a, b})),
+            Fault(
+                f"between {a} and {b}",
+                lambda w, r: crosses(w, r) and {w.enters, r.node} == {a, b},
+                frozenset({a, b}),
+            ),
             Fault(f"from {a}", lambda w, r: crosses(w, r) and w.enters == a, frozenset({a})),
             Fault(f"to {a}", lambda w, r: crosses(w, r) and r.node == a, frozenset({a})),
             Fault(f"node {a}", lambda w, r: crosses(w, r) and a in (w.enters, r.node), frozenset({a})),
+            Fault(f"forwarding of {a}", lambda w, r: forwarded(w, r, a), frozenset({a})),
             Fault("the network", crosses),
+            Fault("hairpin", lambda w, r: served(w) and w.pod == r.pod),
+            Fault(f"hairpin on {a}", lambda w, r: served(w) and w.pod == r.pod and w.node == a, frozenset({a})),
             Fault(f"pod {pod}", lambda _, r: r.pod == pod, pod=pod),
             Fault(f"proxy of {a}", lambda w, _: served(w) and w.translator == a, frozenset({a})),
             Fault("proxies", lambda w, _: served(w)),
@@ -138,10 +162,10 @@ def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
         ]
     )  # fmt: skip
     packets = rng.choice([PACKETS, PACKETS, ("tcp", "tcp 1 MiB"), ("tcp 1 MiB", "udp 8000 bytes"), ("udp",)])
-    if served_only(fault.where):
-        packets = PACKETS  # Services are probed by TCP here
+    if not fault.where.startswith(_BENEATH):
+        packets = PACKETS  # Services and nodes' addresses are probed by TCP alone
     return replace(fault, packets=frozenset(packets), share=rng.choice([1.0, 1.0, 0.5, 0.3, 0.1, 0.05]))
 
 
-def served_only(where: str) -> bool:
-    return not where.startswith(("from", "to ", "between", "node ", "the network", "pod "))
+#: beginnings of the words of faults that lie beneath Services
+_BENEATH = ("from", "to ", "between", "node ", "forwarding", "the network", "pod ")
