@@ -229,9 +229,6 @@ REVIEWS: tuple[Resource, ...] = (
 )
 
 BY_NAME: dict[str, Resource] = {resource.name: resource for resource in RESOURCES}
-BY_KIND: dict[tuple[str, str], Resource] = {
-    (resource.group, resource.kind): resource for resource in (*RESOURCES, EVENTS_V1)
-}
 #: by path: (group, version, plural)
 BY_PATH: dict[tuple[str, str, str], Resource] = {
     (resource.group, resource.version, resource.name): resource

@@ -12,7 +12,7 @@ import dns.reversename
 
 from kubereach.kube.client import Object
 from kubereach.kube.endpoints import addresses_of, port_at, selected, selector_of, serving
-from kubereach.kube.endpointslices import slices_of
+from kubereach.kube.endpointslices import is_called_ready, slices_of
 from kubereach.kube.watch_cache import is_ready
 from kubereach.model.address import Address
 from kubereach.world.load_balancer_own import ingress_of
@@ -188,7 +188,7 @@ def _listed(world: World, namespace: str, name: str, port: str | None, family: i
             continue
         numbers = [p["port"] for p in part.get("ports") or () if (p.get("name") or "") == (port or "")]
         for endpoint in part.get("endpoints") or ():
-            ready = (endpoint.get("conditions") or {}).get("ready", True)
+            ready = is_called_ready(endpoint)
             pod = (endpoint.get("targetRef") or {}).get("name", "")
             for address in endpoint["addresses"]:
                 # what was written by hand may name neither pod nor node, though the address is a pod's

@@ -42,17 +42,15 @@ def overloaded(path: Path, miss: str = "", since: float = 0.0) -> str:
     """
     moment, lateness = max(since, path.began), path.vantage.context.lateness
     missed = {miss} if miss else {failure.miss for failure in path.failures}
-    late = lateness.since(path.vantage.name, moment)
-    if late.longest and all(_explains(path, one, late) for one in missed):
-        own = late.prober >= late.backends
-        return _words(path.vantage.name if own else f"a backend that answered {path.vantage.name}", late)
-    name, worst = lateness.worst_since(moment)
-    if worst.longest and all(_explains_silence(path, one, worst) for one in missed):
-        return _words(name if worst.prober >= worst.backends else f"a backend that answered {name}", worst)
+    own = path.vantage.name, lateness.since(path.vantage.name, moment)
+    for (name, late), explains in ((own, _explains), (lateness.worst_since(moment), _explains_silence)):
+        if late.longest and all(explains(path, one, late) for one in missed):
+            return _words(name, late)
     return ""
 
 
-def _words(who: str, late: Late) -> str:
+def _words(name: str, late: Late) -> str:
+    who = name if late.prober >= late.backends else f"a backend that answered {name}"
     return f"timers of {who} fired up to {late.longest:.2f} s late"
 
 
@@ -68,7 +66,7 @@ def _explains(path: Path, miss: str, late: Late) -> bool:
     silent = timeout / 2 if result.outcomes[OK] else timeout
     for probe in missed:
         # a ping of a flow, and a piece of a transfer, do not say when their machine was late
-        own = late.prober if miss == FLOW or _is_long(path) else probe.late
+        own = late.prober if miss == FLOW or _progress(path) else probe.late
         if max(own, late.backends) < (RETRANSMISSION if probe.answer.outcome == OK else silent):
             return False
     return True
@@ -93,9 +91,14 @@ def _explains_silence(path: Path, miss: str, late: Late) -> bool:
     return bool(change and path.attempts) and path.converged < 0 and late.longest >= SHARE * deadline
 
 
-def _is_long(path: Path) -> bool:
-    """Whether one probe of the path is much work: a transfer, or one of very many connections at once."""
-    return path.series is not None and (path.series.kind == "transfer" or path.series.burst)
+def _progress(path: Path) -> float:
+    """Seconds that much work, as a transfer or a burst of connections, may go without progress; else 0."""
+    settings = path.vantage.context.settings
+    if path.series is not None and path.series.kind == "transfer":
+        return settings.stall_timeout
+    if path.series is not None and path.series.burst:
+        return settings.burst_timeout
+    return 0.0
 
 
 def _timeout(path: Path) -> float:
@@ -103,11 +106,9 @@ def _timeout(path: Path) -> float:
 
     What is much work takes many turns of the processor: each of them may be late.
     """
+    if progress := _progress(path):
+        return _TURNS * progress
     settings = path.vantage.context.settings
-    if path.series is not None and path.series.kind == "transfer":
-        return _TURNS * settings.stall_timeout
-    if path.series is not None and path.series.burst:
-        return _TURNS * settings.burst_timeout
     by_kind = {"udp": settings.udp_timeout, "dns": settings.dns_timeout, "resolve": settings.dns_timeout}
     return by_kind.get(path.address.kind, settings.connect_timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from kubereach.expect.caching import Question
 from kubereach.expect.dns_hold import difference, hold, miss_of, wrong_ones
@@ -107,21 +108,25 @@ def not_resolve(
 ) -> None:
     """No name of `wanted` is found, with one of the outcomes that are `accepted`."""
     all_paths = paths(vantages, [resolving(name, settled) for name in wanted])
+
+    def right(_: Path, answer: Answer) -> bool:
+        return answer.outcome in accepted
+
     for path in all_paths:
-        path.judged = lambda answer: answer.outcome in accepted
+        path.judged = partial(right, path)
     version = vantages[0].context.ip_version
     _control(vantages, control, "before")
     count = min(3, vantages[0].context.settings.resolve_hold)
     hold(
         all_paths,
         lambda path, n: resolver_series(path, version, n),
-        lambda _, answer: answer.outcome in accepted,
+        right,
         count,
         None,
         Question("AAAA" if version == 6 else "A", lambda found: found.rcode == "NXDOMAIN"),
     )
     for path in all_paths:
-        for answer in wrong_ones(path, lambda _, answer: answer.outcome in accepted)[:1]:
+        for answer in wrong_ones(path, right)[:1]:
             found = f"it resolves to {answer.detail}" if answer.outcome == OK else answer.detail
             evidence = [found] if found else []
             path.fail(
@@ -153,15 +158,13 @@ def to_find(vantages: Sequence[Vantage], name: str) -> None:
     """The vantage's own resolver finds the name, whatever its addresses, which are in the report."""
     all_paths = paths(vantages, [resolving(name, 0.0)])
     count = vantages[0].context.settings.resolve_hold
-    hold(
-        all_paths,
-        lambda p, n: resolver_series(p, ANY, n),
-        lambda _, answer: answer.outcome == OK,
-        count,
-        None,
-    )
+
+    def right(_: Path, answer: Answer) -> bool:
+        return answer.outcome == OK
+
+    hold(all_paths, lambda path, n: resolver_series(path, ANY, n), right, count, None)
     for path in all_paths:
-        for answer in wrong_ones(path, lambda _, answer: answer.outcome == OK)[:1]:
+        for answer in wrong_ones(path, right)[:1]:
             path.fail("an address", in_words(path.result.outcomes), miss=miss_of(answer))
         if path.failures or path.unmeasured:
             continue

@@ -210,8 +210,7 @@ def _same_on_own_node(
     name, *missed = key
     for (other, *same), finding in found.items():
         # a DNS replica that is on the node of who asked it is there for all others too
-        own = finding and finding.layer != DNS and finding.nodes == (_node(other),)
-        if finding and own and same == missed:
+        if finding and same == missed and finding.layer != DNS and finding.nodes == (_node(other),):
             return replace(finding, nodes=(_node(name),))
     return None
 

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 import yaml
 
 from kubereach.kube.client import Api, ApiError, Object
-from kubereach.kube.endpointslices import slices_of
+from kubereach.kube.endpointslices import is_called_ready, slices_of
 from kubereach.kube.resolv_conf import ResolvConf
 from kubereach.model.settings import Settings
 
@@ -195,7 +195,7 @@ def _replicas(part: Mapping[str, object]) -> list[DnsReplica]:
     ports = [p["port"] for p in part.get("ports") or [] if p.get("protocol") == "UDP"]  # type: ignore[attr-defined]
     found = []
     for endpoint in part.get("endpoints") or []:  # type: ignore[attr-defined]
-        if ports and (endpoint.get("conditions") or {}).get("ready") is not False:
+        if ports and is_called_ready(endpoint):
             pod = (endpoint.get("targetRef") or {}).get("name", "")
             node = endpoint.get("nodeName") or ""
             found += [DnsReplica(pod, address, ports[0], node) for address in endpoint["addresses"]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 
 from kubereach.kube.client import Object
 from kubereach.kube.endpoints import addresses_of, selected, selector_of, serving
-from kubereach.kube.endpointslices import service_of
+from kubereach.kube.endpointslices import belonging_to, is_called_ready, service_of
 from kubereach.kube.watch_cache import WatchCache
 
 #: (namespace, name) of a Service
@@ -93,9 +93,8 @@ def _serving(service: Object, pods: list[Object]) -> frozenset[str]:
 def _listed(slices: list[Object], name: str) -> frozenset[str]:
     return frozenset(
         address
-        for part in slices
-        if service_of(part) == name
+        for part in belonging_to(name, slices)
         for endpoint in part.get("endpoints") or ()
-        if (endpoint.get("conditions") or {}).get("ready", True)
+        if is_called_ready(endpoint)
         for address in endpoint["addresses"]
     )

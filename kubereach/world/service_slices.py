@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from kubereach.kube.client import Object, path_of
 from kubereach.kube.endpoints import addresses_of
-from kubereach.kube.endpointslices import SERVICE, service_of, slices_of
+from kubereach.kube.endpointslices import SERVICE, belonging_to, is_called_ready, slices_of
 from kubereach.model.convergence import ENDPOINTS
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.model.finding import API, Finding
@@ -59,8 +59,7 @@ class ServiceSlices:
         limit = self._connection.context.settings.converge_deadline
 
         def watched() -> list[Object]:
-            slices = self._connection.watch_cache.all("EndpointSlice", namespace)
-            return [part for part in slices if service_of(part) == name]
+            return belonging_to(name, self._connection.watch_cache.all("EndpointSlice", namespace))
 
         if self._object.wait(lambda: not self._mislisted(watched()), limit):
             return
@@ -81,9 +80,7 @@ class ServiceSlices:
         others: set[str] = set()
         for part in slices:
             for endpoint in part.get("endpoints") or ():
-                # unset means ready: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ready
-                is_called_ready = (endpoint.get("conditions") or {}).get("ready") is not False
-                (ready if is_called_ready else others).update(endpoint["addresses"])
+                (ready if is_called_ready(endpoint) else others).update(endpoint["addresses"])
         # pods that are not ready, or on their way out, may be listed as such
         pods = self._connection.watch_cache.all("Pod", self._object.namespace)
         ours = {address for pod in pods for address in addresses_of(pod)}

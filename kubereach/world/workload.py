@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from kubereach.kube.client import Object, path_of
-from kubereach.kube.endpointslices import service_of
+from kubereach.kube.endpointslices import belonging_to, is_called_ready
 from kubereach.kube.watch_cache import is_ready
 from kubereach.model.convergence import ENDPOINTS
 from kubereach.model.errors import CannotMeasure
@@ -88,10 +88,10 @@ class Workload:
 
     def _called_ready(self) -> bool:
         """Whether an EndpointSlice of the Service says that one of its endpoints is ready."""
+        slices = self._connection.watch_cache.all("EndpointSlice", self._object.namespace)
         return any(
-            (endpoint.get("conditions") or {}).get("ready") is not False
-            for part in self._connection.watch_cache.all("EndpointSlice", self._object.namespace)
-            if service_of(part) == self._object.name
+            is_called_ready(endpoint)
+            for part in belonging_to(self._object.name, slices)
             for endpoint in part.get("endpoints") or ()
         )
 

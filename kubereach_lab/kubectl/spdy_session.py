@@ -151,10 +151,6 @@ class Session:
         except ConnectionError:
             self._closed = True
 
-    async def go_away(self) -> None:
-        """Says that no further stream will be taken, which makes clients close the connection."""
-        await self.send_if_open(Frame(Kind.GOAWAY, self._last))
-
     def forget_if_over(self, stream: Stream) -> None:
         if stream.over:
             self._streams.pop(stream.number, None)

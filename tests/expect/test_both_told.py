@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ from kubereach.model.outcome import (
 )
 from kubereach.probe.path import Path
 from kubereach.probe.running_series import RunningSeries
-from kubereach.probe.vantage import StreamBroke
+from kubereach.probe.vantage import OUTSIDE, StreamBroke
 
 LACKING = Answer(LOCAL, detail="no local port")
 SILENT = Answer(TIMEOUT)
@@ -187,6 +188,50 @@ def test_what_keeps_a_path_from_being_measured_is_kept(context, clock):
         settle([good, no_sctp])
     good.fail("an answer", "none", miss=LOST)
     assert len(fails(lambda: settle([no_sctp, good, bad]))) == 1
+    # of several reasons the first is told
+    first = bad.unmeasured
+    bad.result = no_sctp.result
+    assert not was_measured(bad)
+    assert first is not None
+    assert bad.unmeasured is first
+
+
+def test_what_could_not_be_measured_was_no_answer_for_later_and_is_asked_of_nobody_else(context, clock):
+    """It is not remembered as a path that was as expected, and no ordinary client has to get through."""
+
+    def reached(*answers):
+        who = Staged(context, clock, lambda _: list(answers), kind=OUTSIDE)
+        who.opinion = "refused"
+        return who
+
+    lacking = reached(ok("a"), LACKING)
+    with pytest.raises(CannotMeasure, match="no local port"):
+        reach.to_reach([lacking], ADDRESS)
+    assert (context.answered, lacking.opinions) == ({}, [])
+    good = reached(ok("a"))
+    assert len(fails(lambda: reach.to_reach([good], ADDRESS))) == 1
+    assert len(context.answered) == len(good.opinions) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries"), [([SILENT], 2), ([SILENT, LACKING], 1)], ids=["silent", "partly silent"]
+)
+def test_only_what_could_be_measured_is_tried_again_with_patience(context, clock, answers, tries):
+    """A backend was later than the silence that was waited for."""
+    context.lateness = Lateness()
+    context.settings = replace(context.settings, connect_timeout=2.0)
+
+    def script(series):
+        if series.host == CONTROL.host:
+            return [ok()]
+        context.lateness.note("pod@one", SeriesResult((), 0.0, backend_late=0.9))
+        return answers
+
+    who = Staged(context, clock, script)
+    with pytest.raises(CannotMeasure, match="no local port") if LACKING in answers else nullcontext():
+        not_to_be_answered([who], ADDRESS, control=CONTROL)
+    asked = [series.timeout for series in who.asked if series.host == ADDRESS.host]
+    assert asked == [0.5, 2.0][:tries]
 
 
 # --- streams that break

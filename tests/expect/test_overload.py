@@ -14,7 +14,7 @@ from kubereach.model.convergence import CHANGED, ConvergenceDeadline
 from kubereach.model.errors import CannotMeasure, NotConforming
 from kubereach.model.events import Probed
 from kubereach.model.lateness import Lateness
-from kubereach.model.misses import ANSWERED, BACKENDS, FLOW, LOST, NO_REFUSAL
+from kubereach.model.misses import ANSWERED, BACKENDS, FLOW, LOST, NO_REFUSAL, RECORDS
 from kubereach.model.outcome import FOREIGN, OK, REFUSED, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.path import Path
@@ -138,7 +138,11 @@ def test_what_was_late_before_the_expectation_began_explains_nothing(vantage):
         ((OK, TIMEOUT), "http", LOST, 9.0, False),
         ((TIMEOUT, TIMEOUT), "http", LOST, 9.0, False),
         ((OK, TIMEOUT), "dns", LOST, 0.6, True),
+        ((OK, TIMEOUT), "dns", LOST, 0.5, True),
         ((OK, TIMEOUT), "dns", LOST, 0.4, False),
+        # an answer that came is nobody's being late: one that is wrong, beside one that is lost, or all there are
+        ((OK, TIMEOUT), "dns", RECORDS, 9.0, False),
+        ((OK, OK), "dns", LOST, 9.0, False),
         ((OK, TIMEOUT), "resolve", LOST, 0.6, True),
         ((OK, REFUSED), "dns", LOST, 9.0, False),
         ((OK, OK), "http", BACKENDS, 9.0, False),
@@ -166,9 +170,11 @@ def following(vantage, found, miss, *, opened=True, converged=-1.0, attempts=9, 
     ("found", "miss", "more", "late", "explained"),
     [
         ((OK, OK), BACKENDS, {}, 3.1, True),
+        ((OK, OK), BACKENDS, {}, 3.0, True),
         ((OK, OK), BACKENDS, {}, 2.9, False),
         ((TIMEOUT, TIMEOUT), LOST, {}, 3.1, True),
         ((OK, OK), BACKENDS, {"converged": 0.1}, 9.0, False),
+        ((OK, OK), BACKENDS, {"converged": 0.0}, 9.0, False),
         ((OK, OK), BACKENDS, {"attempts": 0}, 9.0, False),
         ((OK, OK), BACKENDS, {"opened": False}, 9.0, False),
         ((TIMEOUT, TIMEOUT), LOST, {"opened": False}, 9.0, False),
@@ -188,6 +194,21 @@ def test_a_change_may_be_followed_late_for_a_machine_that_is_not_on_the_path(
     assert overloaded(failed).startswith("timers of a backend that answered pod@other") is explained
 
 
+@pytest.mark.parametrize(("late", "explained"), [(2.9, False), (3.0, True)])
+def test_an_answer_that_must_not_come_takes_more_than_a_late_timer(vantage, late, explained):
+    failed = path(vantage, result(OK, TIMEOUT, late=late))
+    failed.astray = True
+    assert bool(overloaded(failed)) is explained
+
+
+def test_for_an_answer_that_must_not_come_speaks_nobody_else(vantage):
+    failed = path(vantage, result(OK, TIMEOUT), kind="dns")
+    vantage.context.lateness.note("pod@other", result(OK, late=9.0))
+    assert overloaded(failed)
+    failed.astray = True
+    assert not overloaded(failed)
+
+
 @pytest.mark.parametrize(
     ("kind", "burst", "late", "explained"),
     [
@@ -200,6 +221,23 @@ def test_a_change_may_be_followed_late_for_a_machine_that_is_not_on_the_path(
 )
 def test_what_is_much_work_takes_many_turns_each_of_which_may_be_late(vantage, kind, burst, late, explained):
     failed = path(vantage, result(TIMEOUT, late=late))
+    failed.series = Series(kind, burst=burst)
+    assert bool(overloaded(failed)) is explained
+
+
+@pytest.mark.parametrize(
+    ("kind", "burst", "late", "explained"),
+    [
+        ("transfer", False, 1.0, True),
+        ("transfer", False, 0.9, False),
+        ("http", True, 2.5, True),
+        ("http", True, 2.4, False),
+        ("http", False, 9.0, False),
+    ],
+)
+def test_what_is_much_work_does_not_say_when_its_machine_was_late(vantage, kind, burst, late, explained):
+    """Any lateness of its series counts; of a single question, only what was late while it was under way."""
+    failed = path(vantage, result(TIMEOUT, late=late, lapses=[0.0]))
     failed.series = Series(kind, burst=burst)
     assert bool(overloaded(failed)) is explained
 

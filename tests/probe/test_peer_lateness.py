@@ -11,6 +11,7 @@ import time
 import pytest
 from backends import NONCE
 
+from kubereach.model import outcome
 from kubereach.model.outcome import SeriesResult
 from kubereach.probe import Series
 from kubereach.probe.peer import exchange, lateness, series, sockets
@@ -181,6 +182,11 @@ def test_off_linux_a_slow_connection_has_lost_a_packet(serve, monkeypatch):
         ("ok", 1)
     ]  # and it stopped
     assert "connecting took more than 0.9 s" in result.how_counted
+
+
+def test_what_is_told_of_a_slow_connection_is_what_was_measured():
+    """The prober's own program imports nothing of the model, so that each says it."""
+    assert outcome.SLOW_CONNECT == SLOW_CONNECT
 
 
 def test_off_linux_a_quick_connection_has_lost_none(serve, monkeypatch):
