@@ -6,7 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kubereach.model.errors import Failure
-from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD, Finding, on
+from kubereach.model.finding import (
+    API,
+    BALANCER,
+    DNS,
+    INTERMITTENT,
+    NETWORK,
+    NODE,
+    PROXY,
+    WORKLOAD,
+    Finding,
+    on,
+)
 from kubereach.model.misses import LOST, RECORDS
 
 #: what lies deeper comes first: it may explain what lies above
@@ -52,14 +63,27 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
     A failure without any `Failure` is about what the API has: nothing was probed.
     """
     found: dict[tuple[str, str, bool], Cause] = {}
+    found_now: list[tuple[str, Finding]] = []
+    #: what was not met again: it may be the same, at another time
+    passing: list[tuple[str, Finding]] = []
     left: list[tuple[str, Failure]] = []
     for check, message, failures in failed:
         listed = list(failures)
         findings = [failure.finding for failure in listed if failure.finding]
         for finding in findings:
-            _add(found, check, finding)
+            (passing if finding.object == INTERMITTENT else found_now).append((check, finding))
         if not findings:
             left.append((check, listed[0] if listed else Failure("API", check, "", message)))
+    for check, finding in found_now:
+        _add(found, check, finding)
+    for check, finding in passing:
+        same = [
+            cause for cause in found.values() if cause.layer == finding.layer and cause.object != INTERMITTENT
+        ]
+        if same:
+            max(same, key=lambda one: one.examined).explains(check)
+        else:
+            _add(found, check, finding)
     for check, failure in left:
         layer = _layer(check, failure)
         # what was not examined and got no answer either has the cause that was found most often

@@ -43,6 +43,8 @@ def place_of(component: Component, short: Callable[[str], str]) -> Place:
             return Place(NETWORK, network, (first,), "{} from other nodes to it fail")
         case kinds.NODE | kinds.FORWARDING:
             return Place(NODE, "node", (first,), "{} fail in both directions, from its pods and to them")
+        case kinds.WHOLE_NODE:
+            return Place(NODE, "node", (first,), "{} from it, to it and within it fail")
         case kinds.WITHIN:
             return Place(NODE, "node", (first,), "{} on the same node fail")
         case kinds.NETWORK:
@@ -114,7 +116,7 @@ def finding_of(
         ):
             nodes |= set(also.nodes)
     layer = place.layer
-    if component.kind in (kinds.NODE, kinds.FORWARDING) and _large_alone(own):
+    if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) and _large_alone(own):
         layer, place = NETWORK, Place(NETWORK, "pod network", place.nodes, place.what)
     what = place.what.format(_probes(own)) + _beside(own)
     if component.kind in (kinds.POD, kinds.WORKLOAD) and (port := _unheard(rows, own)):
@@ -218,7 +220,7 @@ def _next(rows: Sequence[Row], own: Explanation) -> tuple[str, ...]:
     size = ("ping -M do -s 1372 " + row.host,) if _large_alone(own) else ()
     forwarding = ("sysctl net.ipv4.ip_forward", "sysctl net.netfilter.nf_conntrack_count")
     return (
-        *(forwarding if component.kind in (kinds.NODE, kinds.FORWARDING) else ()),
+        *(forwarding if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) else ()),
         f"ip route get {row.host}  # on {row.node or 'the client'}",
         *size,
         f"tcpdump -ni any host {row.host}  # on {there}",

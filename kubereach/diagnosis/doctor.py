@@ -13,6 +13,7 @@ from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.conclusion import finding_of
 from kubereach.diagnosis.evidence import DIRECT, Row
 from kubereach.diagnosis.experiments import Experiments
+from kubereach.diagnosis.intermittent import intermittent
 from kubereach.diagnosis.misled import misled
 from kubereach.diagnosis.subject import Endpoint, Subject, subject_named, subject_of, subjects_at
 from kubereach.diagnosis.table import Table
@@ -22,7 +23,7 @@ from kubereach.expect.reach import series_for
 from kubereach.kube.endpoints import addresses_of
 from kubereach.model import misses
 from kubereach.model.finding import NODE, Finding
-from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL
+from kubereach.model.outcome import NODATA, NXDOMAIN, OK, SERVFAIL, TIMEOUT, UNREACHABLE
 from kubereach.probe import Vantage
 from kubereach.probe.path import Path
 from kubereach.probe.peer.protocol import NO_ADDRESS
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 _NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
 #: misses that say nothing of what is beneath the service proxy: somebody answered who must not
 _ABOVE = frozenset({misses.ANSWERED, misses.NO_REFUSAL, misses.STATUS})
-#: misses that are a number of probes: where they are not met again, nothing is blamed for that alone
-_NOT_MET_AGAIN = frozenset({misses.LOST, misses.BACKENDS, misses.PORT})
+#: misses that are met again if what is broken stays so: where they are not, nothing is blamed for that alone
+_MET_AGAIN = frozenset({misses.LOST, misses.BACKENDS, misses.PORT})
 #: times that what failed is measured anew before it is said not to recur
 _ROUNDS = 2
 #: of a connection that is held open, and how many seconds it is silent between them at most
@@ -84,7 +85,7 @@ class Doctor:
         if subject is None:
             return self._without_service(path)
         # where nobody is to answer, pods that are not ready are as they should be
-        above = path.miss in _ABOVE
+        above = path.miss in _ABOVE and not (path.miss == misses.STATUS and _silent(path))
         of_pods = not above and path.address.way != "health-check"
         wrong = slices_wrong(subject) or slices_late(world, subject)
         wrong = wrong or (pods_wrong(world, subject) if of_pods else None)
@@ -106,8 +107,8 @@ class Doctor:
             found = None
         if found is None and path.miss == misses.FLOW:
             found = self._idle_broken(path)
-        if found is None and path.miss in _NOT_MET_AGAIN and not _follows_change(path):
-            return None
+        if found is None and path.miss in _MET_AGAIN and not _follows_change(path):
+            return intermittent(world, path, subject)
         return found or proxy.proxy_finding(world, bench, path, subject, self._sound(path, subject))
 
     def _inferred(self, path: Path, subject: Subject) -> Finding | None:
@@ -116,7 +117,7 @@ class Doctor:
         own = experiments.own()
         table = Table([*own, *experiments.about()], self._known)
         mine = table.explanation_of(own)
-        for _ in range(_ROUNDS):
+        for _ in range(0 if _follows_change(path) else _ROUNDS):
             if mine is not None or not any(row.lost for row in own):
                 break
             table.add(experiments.again())
@@ -259,8 +260,13 @@ class Doctor:
 
 
 def _follows_change(path: Path) -> bool:
-    """Whether the path was to follow a change: that it works by now does not mean that nothing was wrong."""
-    return bool(path.change) or path.address.settled > path.began
+    """Whether the path was to follow a change and did not in time: that it works by now is no wonder then."""
+    return path.converged < 0 and (bool(path.change) or path.address.settled > path.began)
+
+
+def _silent(path: Path) -> bool:
+    """Whether nothing came back at all, right or wrong."""
+    return path.result.outcomes.keys() <= {TIMEOUT, UNREACHABLE}
 
 
 def _name_failed(path: Path) -> bool:

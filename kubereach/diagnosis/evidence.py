@@ -87,5 +87,7 @@ def by_endpoint(rows: Sequence[Row]) -> list[Row]:
             found.append(row)
             continue
         for route in row.routes:
-            found.append(replace(row, routes=(route,), lost=0 if route.answered else share))
+            none = "" if route.answered else f", none by {route.pod}"
+            lost = 0 if route.answered else share
+            found.append(replace(row, routes=(route,), lost=lost, text=row.text + none))
     return found

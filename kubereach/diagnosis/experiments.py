@@ -25,10 +25,14 @@ from kubereach.probe.vantage import NODE, OUTSIDE
 if TYPE_CHECKING:
     from kubereach.world.world import World
 
+#: the way of a Service's health check node port
+_HEALTH = "health-check"
 #: vantages, endpoints and nodes that are tried with one another
 MOST = 6
 #: probes of a row where nothing is asked of the path that failed itself
 _BESIDE = 60
+#: probes that are made slowly, and seconds between them: some five seconds together
+_SLOW_COUNT, _SLOWLY = 100, 0.05
 #: a TCP port that nobody listens on (tcpmux): a node that is reached refuses it
 _CLOSED = 1
 _CLOSED_TRIES = 4
@@ -47,6 +51,8 @@ class Cell:
     owner: str = ""
     translator: str = ""
     service: str = ""
+    #: what is wrong with answers that are
+    astray: str = "by others"
 
     def rows(self, result: SeriesResult, short: Callable[[str], str]) -> list[Row]:
         """What came of it. A loss on a known route, such as a retransmission, has a row of its own."""
@@ -61,6 +67,10 @@ class Cell:
             only = self.endpoints[0].pod
             answered, lost = Counter({only: answered.total()}), Counter({only: lost.total()})
         text = f"{self.vantage.name} to {self._place(short)}: {counted([result])}"
+        if astray := sum(
+            self.wrong(p) for p in result.probes if p.answer.outcome == OK and not p.retransmits
+        ):
+            text += f", {astray} of them {self.astray}"
         unknown = sum(count for pod, count in lost.items() if pod not in known)
         rows = [replace(self._row(self.endpoints, answered, unknown, text), refused=refused)]
         rows += [self._row((known[pod],), Counter(), n, text) for pod, n in lost.items() if pod in known]
@@ -132,9 +142,10 @@ class Experiments:
         return self._run([*self._ways(), *self._direct(self._like), *self._addresses(), *self._beside()])
 
     def again(self) -> list[Row]:
-        """The path that failed and the endpoints behind it, measured anew."""
+        """The path that failed, from everywhere, measured anew and for longer: what comes and goes is to come again."""
         path = self._path
-        cells = [self._served(v, self._subject, path.address.host, self._like) for v in self._group()]
+        slowly = replace(self._like, count=min(self._like.count, _SLOW_COUNT), spacing=_SLOWLY)
+        cells = [self._served(v, self._subject, path.address.host, slowly) for v in self._group()]
         return self._run([cell for cell in cells if cell], fresh=True)
 
     def other_packets(self) -> list[Row]:
@@ -169,7 +180,7 @@ class Experiments:
         """The failed address from everywhere; a node port on every node."""
         path, way = self._path, self._path.address.way
         hosts = [path.address.host]
-        if way in ("nodeport", "health-check") and path.address.host in self._node_of:
+        if way in ("nodeport", _HEALTH) and path.address.host in self._node_of:
             version = path.address.version
             hosts += [node.address_of(version) for node in self._world.cluster.nodes[:MOST]]
         if way == DIRECT:
@@ -250,11 +261,15 @@ class Experiments:
         endpoints = subject.endpoints
         if way == DIRECT:
             endpoints = [endpoint for endpoint in endpoints if endpoint.address == host]
-        if policy == "Local" and way != DIRECT:
+        if policy == "Local" and way not in (DIRECT, _HEALTH):
             endpoints = [endpoint for endpoint in endpoints if endpoint.node == translator]
         if not endpoints:
             return None
-        port = subject.node_port if owner and subject.node_port else self._path.address.port
+        if way == _HEALTH:  # the node itself answers, whatever its answer is
+            endpoints = [Endpoint(host, "", owner, self._path.address.port, hosted=True)]
+        port = (
+            subject.node_port if owner and subject.node_port and way != _HEALTH else self._path.address.port
+        )
         if way == "clusterip":
             port = int(subject.port["port"])
         wrong = self._wrong(endpoints) if subject is self._subject else _lost
@@ -268,6 +283,8 @@ class Experiments:
         if miss == misses.BACKENDS:
             own = {endpoint.pod for endpoint in endpoints}
             return lambda probe: probe.answer.outcome == OK and probe.answer.pod not in own
+        if self._path.address.way == _HEALTH:
+            return _no_reply
         if miss == misses.PORT:
             targets = dict(self._path.address.targets)
             return lambda probe: (

@@ -26,8 +26,8 @@ FROM_TO, BETWEEN, FROM, TO, NODE, WITHIN, NETWORK = (
 )
 # The same of pods' own packets alone: those that are translated to a node's address may be another matter
 PODS_FROM_TO, PODS_BETWEEN, PODS_FROM, PODS_TO = "pods-from-to", "pods-between", "pods-from", "pods-to"
-# What a node forwards: packets of its pods and to its pods, not those of its own processes
-FORWARDING = "forwarding"
+# What a node forwards: packets of its pods and to its pods, not those of its own processes; and all that it meets
+FORWARDING, WHOLE_NODE = "forwarding", "whole-node"
 # Nodes' own processes as clients; one client; the clients of a namespace
 PROCESSES, CLIENT, NAMESPACE = "processes", "client", "namespace"
 # An endpoint, and all endpoints of a Service, whoever asks and how
@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
     TO: ((True, False), 1.0),
     NODE: ((True, False), 1.0),
     FORWARDING: ((True, False), 1.0),
+    WHOLE_NODE: ((True, False), 1.0),
     WITHIN: ((True, False), 1.0),
     NETWORK: ((False, False), 1.0),
     PODS_FROM_TO: ((True, True), 2.0),
@@ -114,6 +115,8 @@ def components(row: Row, route: Route) -> Iterator[Component]:
         yield from _of_addresses(row, row.node, row.owner)
     if route.hosted and start and end:
         yield from _of_addresses(row, start, end)
+    for node in {row.node, start, end, row.owner} - {""}:
+        yield Component(WHOLE_NODE, node)
     if row.kind == "node":
         yield Component(PROCESSES, row.node)
     if route.pod:

@@ -13,6 +13,9 @@ BALANCER = "load-balancer"
 NODE = "node"
 API = "api"
 
+#: the object of what was lost and not met again: nothing is blamed
+INTERMITTENT = "intermittent loss"
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -87,20 +87,35 @@ class Simulated:
                 )  # fmt: skip
 
     def _probed(self, row: Row) -> Row:
-        answered = [0] * len(row.routes)
-        lost = 0
-        for _ in range(COUNT):
-            at = self.rng.randrange(len(row.routes))
+        """What comes of a row: each probe takes any of its routes, and the row ends at the third miss."""
+        chances = []
+        for route in row.routes:
             kept = 1.0 - STRAY
             for fault in self.faults:
-                kept *= 1.0 - fault.loses(row, row.routes[at])
-            if self.rng.random() < kept:
-                answered[at] += 1
-            else:
+                kept *= 1.0 - fault.loses(row, route)
+            chances.append(1.0 - kept)
+        number = len(row.routes)
+        if max(chances) < 2 * STRAY:  # nothing is broken on any of them
+            share, more = divmod(COUNT, number)
+            answered = [share + (at < more) for at in range(number)]
+            return self._row(row, answered, 0)
+        answered, lost = [0] * number, 0
+        for _ in range(COUNT):
+            at = self.rng.randrange(number)
+            if self.rng.random() < chances[at]:
                 lost += 1
                 if lost == STOP_AFTER:
                     break
-        routes = tuple(replace(r, answered=n) for r, n in zip(row.routes, answered, strict=True))
+            else:
+                answered[at] += 1
+        return self._row(row, answered, lost)
+
+    @staticmethod
+    def _row(row: Row, answered: Sequence[int], lost: int) -> Row:
+        routes = tuple(
+            Route(route.pod, route.node, n, route.hosted)
+            for route, n in zip(row.routes, answered, strict=True)
+        )
         return replace(row, routes=routes, lost=lost)
 
 
@@ -134,6 +149,7 @@ def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
             Fault(f"to {a}", lambda w, r: crosses(w, r) and r.node == a, frozenset({a})),
             Fault(f"node {a}", lambda w, r: crosses(w, r) and a in (w.enters, r.node), frozenset({a})),
             Fault(f"forwarding of {a}", lambda w, r: forwarded(w, r, a), frozenset({a})),
+            Fault(f"all of {a}", lambda w, r: a in (w.node, w.enters, w.owner, r.node), frozenset({a})),
             Fault("the network", crosses),
             Fault("hairpin", lambda w, r: served(w) and w.pod == r.pod),
             Fault(f"hairpin on {a}", lambda w, r: served(w) and w.pod == r.pod and w.node == a, frozenset({a})),
@@ -168,4 +184,4 @@ def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
 
 
 #: beginnings of the words of faults that lie beneath Services
-_BENEATH = ("from", "to ", "between", "node ", "forwarding", "the network", "pod ")
+_BENEATH = ("all of", "from", "to ", "between", "node ", "forwarding", "the network", "pod ")
