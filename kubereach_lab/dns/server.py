@@ -37,6 +37,8 @@ _DAY = 86400
 _CACHED_ANSWERS = 4096
 #: seconds for which a stale server goes on answering what it has answered
 _STALE = 60.0
+#: seconds after which a slow replica answers
+_SLOW = 3.0
 #: share of queries over UDP that a server loses that drops some
 _DROPPED = 0.05
 
@@ -59,6 +61,8 @@ class DnsServer:
         self._empty = False
         #: dns.one-replica-stale: this replica hears of nothing that is gone or is another now
         self._behind = False
+        #: dns.one-replica-slow: this replica takes its time
+        self._slow = False
         #: of a replica that is behind: the records of each Service
         self._known: dict[str, list[tuple[str, str, str]]] = {}
 
@@ -72,6 +76,7 @@ class DnsServer:
             if "zone" in message:
                 self._faults = Faults(message["faults"])
                 self._empty, self._behind = bool(message.get("empty")), bool(message.get("behind"))
+                self._slow = bool(message.get("slow"))
                 self._zone = Zone(message["zone"], message["address"], self._faults)
             if "service" in message and not self._empty:
                 self._learn(message["service"], [tuple(record) for record in message["records"]])
@@ -192,7 +197,9 @@ class DnsServer:
                     if key.fileobj is udp:
                         data, client = udp.recvfrom(65535)
                         reply = self.reply(data, 512)
-                        if reply is not None:
+                        if reply is not None and self._slow:
+                            threading.Timer(_SLOW, udp.sendto, (reply, client)).start()
+                        elif reply is not None:
                             udp.sendto(reply, client)
                         continue
                     data = control.recv(1 << 16)
@@ -212,6 +219,8 @@ class DnsServer:
                 reply = self.reply(stream.read(struct.unpack("!H", header)[0]), None)
                 if reply is None:
                     return
+                if self._slow:
+                    time.sleep(_SLOW)
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
 
     def _serve_health(self, connection: socket.socket) -> None:
