@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from random import random
+from random import choice, random
 from typing import Any
 
 import dns.exception
@@ -35,6 +35,8 @@ TTL = 30
 _CACHED = 12
 _DAY = 86400
 _CACHED_ANSWERS = 4096
+#: orders of an answer's records that are kept: enough for who takes the first one to get all of few, in the long run
+_ORDERS = 8
 #: seconds for which a stale server goes on answering what it has answered
 _STALE = 60.0
 #: seconds after which a slow replica answers
@@ -54,6 +56,8 @@ class DnsServer:
         # Answers of one record are the same every time but for the query's id: worth keeping until the records change.
         self._cache: dict[bytes, bytes] = {}
         self._cached_since = time.monotonic()
+        #: of answers of several records, which come in another order each time: a few orders of each
+        self._orders: dict[bytes, list[bytes]] = {}
         #: by name and type: what a server with a cache goes on answering, and when it was first answered
         self._kept: dict[tuple[str, str], tuple[Answer, float]] = {}
         self._faults = HEALTHY
@@ -69,6 +73,7 @@ class DnsServer:
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
         with self._lock:
+            self._orders.clear()
             if not self._faults.dns.stale or time.monotonic() > self._cached_since + _STALE:
                 self._cache.clear()
                 self._cached_since = time.monotonic()
@@ -99,7 +104,8 @@ class DnsServer:
         if limit and self._faults.dns.drops_5_percent and random() < _DROPPED:
             return None
         key = data[2:] if limit else b"tcp" + data[2:]
-        cached = self._cache.get(key)
+        orders = self._orders.get(key, ())
+        cached = choice(orders) if len(orders) >= _ORDERS else self._cache.get(key)
         if cached is not None:
             return data[:2] + cached
         try:
@@ -113,6 +119,8 @@ class DnsServer:
             wire = self._to_wire(query, reply, limit)
             if (repeatable or self._faults.dns.stale) and len(self._cache) < _CACHED_ANSWERS:
                 self._cache[key] = wire[2:]
+            elif not self._faults.dns.caches and len(self._orders) < _CACHED_ANSWERS:
+                self._orders.setdefault(key, []).append(wire[2:])
         return wire
 
     def _answer(self, query: dns.message.Message) -> tuple[dns.message.Message, bool]:
