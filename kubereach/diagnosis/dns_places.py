@@ -74,7 +74,7 @@ def unanswered(
     name, place = named(replicas, asking.world.cluster.dns_replicas, asking.short)
     what = kind.beside(f"it does not answer {kind.queries} from any node")
     if not kind.works and (late := _late(asking, replicas)):
-        what = f"it answers queries only after {min(probe.seconds for probe in late.probes):.1f} s"
+        what = f"it answers queries only after about {min(probe.seconds for probe in late.probes):.0f} s"
         seconds = asking.vantage.context.settings.dns_timeout
         lines = [*lines, f"asked without the time-out of {seconds:g} s: {counted([late])}"]
     return Finding(DNS, name, what, place, tuple(lines), see)
