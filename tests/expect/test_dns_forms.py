@@ -173,3 +173,20 @@ def test_one_of_two_that_is_lost_fails(vantage):
 def test_one_of_two_that_is_wrong_fails(vantage, answer, got):
     (failure,) = failures(lambda: pairs(vantage(answer)))
     assert (failure.miss, failure.got) == (RECORDS, got)
+
+
+# --- how it is told
+
+
+def test_an_answer_of_just_the_size_is_taken(vantage):
+    whole = reply(*ADDRESSES)
+    size = len(base64.b64decode(whole.detail))
+    asked(vantage(whole), size)
+    (failure,) = failures(lambda: asked(vantage(whole), size - 1))
+    assert failure.got.endswith(f"in {size} bytes, of which the client takes {size - 1}")
+
+
+def test_a_query_over_tcp_is_told_as_such(vantage):
+    assert str(Query("A", NAME)) == f"A {NAME}"
+    (failure,) = failures(lambda: asked(vantage(SILENT), 0, transport="tcp"))
+    assert failure.expected.startswith(f"A {NAME} over TCP: NOERROR")
