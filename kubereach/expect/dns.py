@@ -22,8 +22,6 @@ from kubereach.probe.path import Path
 
 #: outcomes that a server told: `TOLD`, in order
 _TOLD = (OK, NODATA, NXDOMAIN)
-#: lines that tell which servers give less than they could
-_NOTED = 4
 #: bytes of an answer that every client takes over UDP (RFC 1035, section 4.2.1)
 _LEAST = 512
 
@@ -144,7 +142,7 @@ def _note_less(
                 lines.add(f"{path.address} knows no EDNS: it answers {query} with {found.rcode}")
             elif found is not None and found.truncated:
                 lines.add(f"{path.address} truncates its answer to {query}, at {found.size} bytes")
-    for line in sorted(lines)[:_NOTED]:
+    for line in sorted(lines):
         add_note(all_paths[0].vantage, line)
 
 
