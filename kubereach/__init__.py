@@ -25,6 +25,7 @@ from kubereach.model.check import (
     SAME_ZONE,
     SCTP,
     SOURCE_IP,
+    TASKS,
     VIRTUAL_IPS,
     check,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "SAME_ZONE",
     "SCTP",
     "SOURCE_IP",
+    "TASKS",
     "VIRTUAL_IPS",
     "check",
 ]

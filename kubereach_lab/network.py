@@ -291,6 +291,7 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
         limited = f"ct state new meta l4proto tcp add @tracked {{ {flow} }} accept; ct state new meta l4proto tcp drop"
     leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
     no_egress = f"{leaving} drop" if faults.net.no_egress else ""
+    dns = _lost_dns(config, plan, number)
     return f"""
         table {ip} kubereach-pod-network {{
             chain postrouting {{
@@ -302,12 +303,16 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
                 type ipv{plan.version}_addr . inet_service . ipv{plan.version}_addr . inet_service
                 flags dynamic; timeout {_TRACKED_SECONDS}s; size {_TRACKED}
             }}
+            set asked {{
+                type ipv{plan.version}_addr . inet_service; flags dynamic; timeout 1s; size 65535;
+            }}
             set clients {{ type ipv{plan.version}_addr; flags dynamic; size 65535; }}
             chain forward {{
                 type filter hook forward priority filter + 10;
                 {between_nodes}
                 {limited}
                 {no_egress}
+                {dns}
             }}
             chain output {{
                 type filter hook output priority filter + 10;
@@ -315,6 +320,22 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
             }}
         }}
     """
+
+
+def _lost_dns(config: LabConfig, plan: AddressPlan, number: int) -> str:
+    """The rules by which node number `number` loses packets of DNS, if faults ask for it; a UDP header has 8 bytes."""
+    ip, faults, last = plan.nft, config.faults, number == config.nodes - 1
+    rules = []
+    if faults.dns.tcp_lost:
+        rules.append("tcp dport 53 drop")
+    if faults.net.large_dns_answers_lost:
+        rules.append("udp sport 53 udp length > 520 drop")
+    if faults.net.large_dns_answers_lost_on_one_node and last:
+        rules.append('oifname "veth*" udp sport 53 udp length > 520 drop')
+    if faults.node.dns_second_query_lost and last:
+        often = "limit rate over 200/second burst 1 packets"
+        rules.append(f'iifname "veth*" udp dport 53 update @asked {{ {ip} saddr . udp sport {often} }} drop')
+    return "\n                ".join(rules)
 
 
 def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
+from kubereach.diagnosis.dns_kinds import Kind, Server, kind_of
+from kubereach.diagnosis.dns_pairs import is_pair, one_of_two, right_alone, wrong_alone
+from kubereach.diagnosis.dns_places import Asking, on_some_nodes, unanswered
 from kubereach.diagnosis.network import direct, locate
 from kubereach.diagnosis.replicas import REPLIES, TRIES, about, behind, correct_answers, named
-from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints
+from kubereach.diagnosis.subject import Subject, datagram_endpoints
 from kubereach.expect.reach import series_for
 from kubereach.kube.cluster_dns import is_link_local
 from kubereach.kube.resolv_conf import ResolvConf
 from kubereach.model.address import Address
 from kubereach.model.finding import DNS, NODE, PROXY, Finding
 from kubereach.model.misses import RECORDS
-from kubereach.model.outcome import TIMEOUT, Answer, SeriesResult
+from kubereach.model.outcome import SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
 from kubereach.probe import Series, Vantage, dns_message
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE as NODE_VANTAGE
@@ -36,8 +40,13 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     found = _configured(world, path)
     if found is not None:
         return found
-    message, right = question(world, path, subject)
     replicas = world.cluster.dns.replicas if world.cluster.dns else ()
+    message, right = question(world, path, subject)
+    if is_pair(path):
+        message = wrong_alone(bench, path)
+        right = partial(right_alone, path, message)
+        if not message:
+            return one_of_two(world, bench, path, replicas, short)
     vantage = path.vantage if path.vantage.kind != OUTSIDE else world.pods[0]
     series = Series(
         "dns",
@@ -73,8 +82,15 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         about(world, "logs --tail=50 --prefix"),
         "kubectl -n kube-system get configmap coredns -o yaml",
     )  # fmt: skip
+    asking, kind = Asking(world, bench, short, vantage, series, right), Kind()
+    if wrong and not any(_answers(one) for r, one in zip(replicas, results, strict=True) if r in wrong):
+        servers = [Server(f"replica {r.pod}", r.address, r.port) for r in wrong]
+        kind = kind_of(bench, vantage, series, servers)
+        lines += kind.evidence
     if silent:
-        return _silent(world, bench, silent, series, lines, see, short)
+        return unanswered(asking, silent, kind, lines, see)
+    if wrong and (found := on_some_nodes(asking, wrong, kind, path.failures[0].got)):
+        return replace(found, evidence=(*found.evidence, *lines), next=see)
     if wrong or not replicas:
         way = (
             _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in results) else None
@@ -82,9 +98,12 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         if way is not None:
             return way
         what = "its answers differ from the API objects"
+        if kind.works:
+            refused = next(one for r, one in zip(replicas, results, strict=True) if r in wrong)
+            what = kind.beside(f"it does not answer {kind.queries} ({in_words(refused.outcomes)})")
         if not replicas:
             what = "it has no endpoints"
-        elif any(one.outcomes.keys() - REPLIES for one in results):
+        elif not kind.works and any(one.outcomes.keys() - REPLIES for one in results):
             what = "it answers some queries and not others"
         name, nodes = named(wrong, replicas, short)
         lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
@@ -93,8 +112,12 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
     if path.miss == RECORDS and (late := behind(bench, path, vantage, at, series, right, replicas, short)):
         return replace(late, evidence=(*late.evidence, *lines), next=see)
     # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
-    what = (
-        f"queries to the DNS Service {at} fail, while each of its {len(replicas)} replicas answers correctly"
+    (through,) = bench.run([(vantage, replace(series, host=at, port=_port(path)))])
+    if not _answers(through):
+        kind = kind_of(bench, vantage, series, [Server(f"the DNS Service {at}", at, _port(path))])
+        lines += kind.evidence
+    what = kind.beside(
+        f"{kind.queries} to the DNS Service {at} fail, while each of its {len(replicas)} replicas answers correctly"
     )
     look = (f"nft list ruleset | grep {at}", f"conntrack -L -d {at}", *see[:1])
     place = (short.get(path.vantage.node, path.vantage.node),) if path.vantage.node else ()
@@ -180,6 +203,15 @@ def _truncated(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
     return len(replies) == len(result.probes) and all(reply and reply.truncated for reply in replies)
 
 
+def _answers(result: SeriesResult) -> bool:
+    """Whether a server answered any query with what it is there for: not SERVFAIL, or an error."""
+    return bool(result.outcomes.keys() & (REPLIES - {SERVFAIL}))
+
+
+def _port(path: Path) -> int:
+    return path.address.port if path.address.kind == "dns" else 53
+
+
 def _lossy(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
     """Whether nothing is wrong but that some questions are not answered."""
     return _replied(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
@@ -198,32 +230,6 @@ def _way(
     cells = direct(bench, world.pods, echoes, like)
     lost = any(not c.good and c.vantage.node == vantage.node and c.endpoint.node in nodes for c in cells)
     return locate(cells, short, like) if lost else None
-
-
-def _silent(
-    world: World, bench: Bench, silent: list[DnsReplica], series: Series, lines: list[str],
-    see: tuple[str, ...], short: dict[str, str],
-) -> Finding:  # fmt: skip
-    """Replicas that say nothing: is it they, or the way to them?"""
-    nodes = _dns_nodes(world)
-    endpoints = [Endpoint(r.address, r.pod, nodes.get(r.pod, ""), r.port) for r in silent]
-    group: list[Vantage] = list(world.pods)
-    cells = direct(bench, group, endpoints, replace(series, count=3))
-    answered = [cell for cell in cells if _replied(cell.result)]
-    if answered:
-        located = locate(cells, short, series)
-        if located is not None and located.layer != "workload":
-            return located
-    name, place = named(silent, world.cluster.dns_replicas, short)
-    what = "it does not answer queries from any node"
-    return Finding(
-        DNS,
-        name,
-        what,
-        place,
-        tuple(lines),
-        (about(world, "get pods -o wide"), *see),
-    )
 
 
 def _dns_nodes(world: World) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,17 +15,25 @@ from kubereach.expect.settle import names, paths, patience, settle
 from kubereach.expect.where import Server, servers_of
 from kubereach.model.address import Address
 from kubereach.model.misses import RECORDS
-from kubereach.model.outcome import LOCAL, NODATA, NXDOMAIN, OK, TIMEOUT, Answer, in_words
+from kubereach.model.outcome import LOCAL, NODATA, NXDOMAIN, OK, PROTOCOL, TIMEOUT, Answer, in_words
 from kubereach.model.settings import Settings
 from kubereach.probe import Series, Vantage, dns_message
 from kubereach.probe.path import Path
+
+#: outcomes that a server told: `TOLD`, in order
+_TOLD = (OK, NODATA, NXDOMAIN)
+#: bytes of an answer that every client takes over UDP (RFC 1035, section 4.2.1)
+_LEAST = 512
 
 
 @dataclass(frozen=True)
 class Query:
     """A DNS query, and what the reply must be besides its records.
 
-    `transport` is udp or tcp. `truncated`: the answer must say that it is incomplete, as one over UDP may be.
+    `transport` is udp or tcp. `truncated`: the answer must say that it is incomplete, as one over UDP may be. `payload`
+    is how many bytes of UDP the client takes, which it tells by EDNS(0); 0: no EDNS, which means 512. What a server
+    that knows no EDNS says (FORMERR, RFC 6891) conforms then, and so does an answer that is truncated though it would
+    fit; both are noted.
     """
 
     rdtype: str
@@ -33,9 +41,31 @@ class Query:
     rcode: str = "NOERROR"
     transport: str = "udp"
     truncated: bool = False
+    payload: int = 0
 
     def __str__(self) -> str:
-        return f"{self.rdtype} {self.name}"
+        takes = f" (EDNS, {self.payload} bytes)" if self.payload else ""
+        return f"{self.rdtype} {self.name}{takes}" + (" over TCP" if self.transport == "tcp" else "")
+
+    def is_answered(self, found: dns_message.Reply, wanted: frozenset[str]) -> bool:
+        """Whether a reply is one that this query may get, where there are just the records `wanted`."""
+        if self.is_unknown(found):
+            return True
+        too_large = self.transport == "udp" and found.size > max(_LEAST, self.payload)
+        if found.rcode != self.rcode or found.repeated or too_large or not self.is_asked(found):
+            return False
+        # a truncated answer holds what fits: it must not hold anything else
+        if found.truncated and (self.truncated or self.payload):
+            return found.records <= wanted
+        return found.truncated == self.truncated and found.records == wanted
+
+    def is_asked(self, found: dns_message.Reply) -> bool:
+        """Whether a reply repeats this question, in the same case: resolvers that mix it drop one that does not."""
+        return found.asked.rstrip(".") in ("", self.name.rstrip("."))
+
+    def is_unknown(self, found: dns_message.Reply) -> bool:
+        """Whether a server says that it does not know EDNS, which this query has (RFC 6891, section 7)."""
+        return bool(self.payload) and found.rcode in ("FORMERR", "NOTIMP") and not found.edns
 
 
 def to_get_records(
@@ -46,18 +76,21 @@ def to_get_records(
     by: Server,
     settled: float = 0.0,
     thorough: bool = False,
+    repeat: int = 0,
 ) -> None:
     """A DNS server answers a query with exactly these records of the type asked for.
 
     `by` is the cluster (its DNS Service), a replica, or several. Records are texts as in
     `kubereach.probe.dns_message`: addresses, names with their final dot, ``port target`` for SRV. No records mean
     that there are none (NODATA). `settled`: ``service.settled``. `thorough`: as many queries in a row as probes of a
-    path, so that loss is noticed.
+    path, so that loss is noticed. `repeat`: so many, where the question is whether such packets pass at all.
     """
     all_paths = paths(vantages, _servers(vantages, by, settled))
     settings = vantages[0].context.settings
     wanted = frozenset(record.lower() for record in records)
-    message = dns_message.query(query.name, query.rdtype)
+    message = dns_message.query(query.name, query.rdtype, query.payload)
+    # that it knows no EDNS is an answer, too
+    told = (*_TOLD, PROTOCOL) if query.payload else _TOLD
 
     def series(path: Path, count: int) -> Series:
         return Series(
@@ -67,7 +100,7 @@ def to_get_records(
             count=count,
             in_flight=settings.hold_in_flight,
             timeout=patience(path, settings.dns_timeout),
-            wanted=(OK, NODATA, NXDOMAIN),
+            wanted=told,
             stop_after=STOP_AFTER,
             more={"message": message, "transport": query.transport},
         )
@@ -80,28 +113,37 @@ def to_get_records(
         return read[answer.detail]
 
     def right(_: Path, answer: Answer) -> bool:
-        found = reply(answer) if answer.outcome in (OK, NODATA, NXDOMAIN) else None
-        if (
-            found is None
-            or found.rcode != query.rcode
-            or found.truncated != query.truncated
-            or found.repeated
-        ):
-            return False
-        # a truncated answer holds what fits: it must not hold anything else
-        return found.records <= wanted if query.truncated else found.records == wanted
+        found = reply(answer) if answer.outcome in told else None
+        return found is not None and query.is_answered(found, wanted)
 
     def is_final(found: dns_message.Reply) -> bool:
         return found.rcode == query.rcode and found.records == wanted
 
-    length = hold_length(settings) if thorough else settings.resolve_hold
+    length = hold_length(settings) if thorough else repeat or settings.resolve_hold
     hold(all_paths, series, right, length, None, Question(query.rdtype, is_final, query.name))
     for path in all_paths:
         wrong = wrong_ones(path, right)
         path.series, path.judged = series(path, 1), partial(right, path)
         if wrong:
             _wrong(path, wrong[0], reply(wrong[0]), query, wanted)
+    _note_less([path for path in all_paths if not path.failures], reply, query)
     settle(all_paths)
+
+
+def _note_less(
+    all_paths: Sequence[Path], reply: Callable[[Answer], dns_message.Reply | None], query: Query
+) -> None:
+    """Note which servers give less than what fits, though they may."""
+    lines = set()
+    for path in all_paths if query.payload else ():
+        for answer in {probe.answer.detail: probe.answer for probe in path.result.probes}.values():
+            found = reply(answer)
+            if found is not None and query.is_unknown(found):
+                lines.add(f"{path.address} knows no EDNS: it answers {query} with {found.rcode}")
+            elif found is not None and found.truncated:
+                lines.add(f"{path.address} truncates its answer to {query}, at {found.size} bytes")
+    for line in sorted(lines):
+        add_note(all_paths[0].vantage, line)
 
 
 def _wrong(
@@ -115,6 +157,10 @@ def _wrong(
         path.fail(expected, in_words(path.result.outcomes), *([why] if why else []), miss=miss_of(answer))
         return
     got = found.rcode + (", truncated" if found.truncated else "") + f", {names(found.records)}"
+    if query.transport == "udp" and found.size > max(_LEAST, query.payload):
+        got += f", in {found.size} bytes, of which the client takes {max(_LEAST, query.payload)}"
+    if not query.is_asked(found):
+        got += f", for the name {found.asked}"
     if found.repeated:
         got += ", some of them duplicated"
     path.fail(expected, got, *difference(wanted, found.records), miss=RECORDS)

@@ -6,6 +6,7 @@ from kubereach.expect import (
     affinity,
     balance,
     dns,
+    dns_pair,
     flows,
     health,
     load,
@@ -86,5 +87,6 @@ class Expectation(tuple[Vantage, ...]):
 
     # DNS servers
     to_get_records = dns.to_get_records
+    to_get_both = dns_pair.to_get_both
     to_report_records = dns.to_report_records
     to_have_srv_targets = srv.to_have_srv_targets

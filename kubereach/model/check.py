@@ -59,6 +59,7 @@ POD_LIFECYCLE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycl
 VIRTUAL_IPS = "https://kubernetes.io/docs/reference/networking/virtual-ips/"
 SOURCE_IP = "https://kubernetes.io/docs/tutorials/services/source-ip/"
 LABELS = "https://kubernetes.io/docs/reference/labels-annotations-taints/"
+TASKS = "https://kubernetes.io/docs/tasks/"
 DNS_SPEC = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
 #: the attribute of a test function that holds its `Check`

@@ -45,6 +45,11 @@ def reverse(address: str) -> str:
     return ipaddress.ip_address(address).reverse_pointer + "."
 
 
+def mixed_case(name: str) -> str:
+    """The same name with every other character in upper case, as resolvers write it that tell forged answers by it."""
+    return "".join(one.upper() if at % 2 else one for at, one in enumerate(name))
+
+
 def search_list(namespace: str, domain: str) -> tuple[str, ...]:
     """The search list that dnsPolicy ClusterFirst gives to pods of a namespace."""
     return (f"{namespace}.svc.{domain}", f"svc.{domain}", domain)

@@ -36,8 +36,8 @@ class Series:
     secret: str = field(default="", repr=False)
     #: the refusals that it may get have been taken from its vantage's ration already
     paced: bool = False
-    #: fields of one kind: message and transport of dns, family of resolve, ca and server_name of tls, path of file,
-    #: size of udp, transport of flow, size and stall of transfer, on of ready, path and status of http
+    #: fields of one kind: message, beside and transport of dns, family of resolve, ca and server_name of tls, path of
+    #: file, size of udp, transport of flow, size and stall of transfer, on of ready, path and status of http
     more: Mapping[str, object] = field(default_factory=dict)
 
     def request(self, number: int) -> dict[str, object]:

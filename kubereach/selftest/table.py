@@ -86,12 +86,12 @@ TABLE: dict[str, Row] = {
     "dns.cross-namespace-leak": by("dns.no-leak"),
     "dns.default-policy-empty": by("dns.resolv-conf"),
     "dns.down": by(
-        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-leak", "dns.no-such-family",
-        "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv", "dns.tcp", "externalname.changed",
-        "externalname.cname", "externalname.to-service", "headless.all-pods", "headless.follows",
-        "headless.hostname-subdomain", "headless.manual-endpoints", "headless.many", "headless.not-ready",
-        "headless.srv", "headless.stateful-names", "lifecycle.recreated", "lifecycle.type-changes",
-        "loadbalancer.includes-node-port", "nodeport.includes-clusterip",
+        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.large-answers", "dns.no-leak",
+        "dns.no-such-family", "dns.parallel-queries", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
+        "dns.tcp", "externalname.changed", "externalname.cname", "externalname.to-service", "headless.all-pods",
+        "headless.follows", "headless.hostname-subdomain", "headless.manual-endpoints", "headless.many",
+        "headless.not-ready", "headless.srv", "headless.stateful-names", "lifecycle.recreated",
+        "lifecycle.type-changes", "loadbalancer.includes-node-port", "nodeport.includes-clusterip",
         error=["dns.no-such-service"],
         noted=["dns.case-and-ttl", "dns.pod-record", "dns.schema-version"],
     ),
@@ -104,16 +104,16 @@ TABLE: dict[str, Row] = {
     "dns.empty-ignored": by("dns.no-leak"),
     "dns.headless-not-ready-included": by("headless.not-ready"),
     "dns.headless-one-address": by(
-        "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
-        "headless.not-ready",
+        "dns.large-answers", "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints",
+        "headless.many", "headless.not-ready",
     ),
     "dns.headless-vip": by(
-        "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints", "headless.many",
-        "headless.not-ready",
+        "dns.large-answers", "dns.tcp", "headless.all-pods", "headless.follows", "headless.manual-endpoints",
+        "headless.many", "headless.not-ready",
     ),
     "dns.kept-long": by(noted=["dns.case-and-ttl"]),
     "dns.known-outside": by(noted=["dns.internal-only"]),
-    "dns.manual-ignored": by("dns.tcp", "headless.manual-endpoints", "headless.many"),
+    "dns.manual-ignored": by("dns.large-answers", "dns.tcp", "headless.manual-endpoints", "headless.many"),
     "dns.no-cname": by(
         "externalname.changed", "externalname.cname", "externalname.to-service", "lifecycle.type-changes"
     ),
@@ -124,6 +124,12 @@ TABLE: dict[str, Row] = {
     "dns.no-srv": by("dns.follows", "dns.srv", "headless.srv"),
     "dns.no-upstream": by("dns.external", options=["--external-name=public.example"]),
     "dns.nxdomain-as-nodata": by("dns.follows", "dns.no-such-service"),
+    "dns.one-replica-slow": by(
+        "dns.every-replica", "dns.exact-address", "dns.large-answers", "dns.parallel-queries",
+        overlooked="0.5^405 = 1e-122: dns.parallel-queries asks 3 times 14 pairs of questions or more",
+        noted=["dns.case-and-ttl"],
+        perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
+    ),
     "dns.one-replica-stale": by(
         "dns.follows", "externalname.changed", "headless.follows", "headless.stateful-names",
         "lifecycle.recreated", "lifecycle.type-changes",
@@ -131,23 +137,28 @@ TABLE: dict[str, Row] = {
         perhaps=["dns.ptr", "headless.*"],
     ),
     "dns.one-replica-wrong": by(
-        "dns.every-replica", "dns.exact-address", "dns.ptr", "dns.qualified", "dns.short-name", "dns.srv",
-        "headless.all-pods",
+        "dns.every-replica", "dns.exact-address", "dns.large-answers", "dns.parallel-queries", "dns.ptr",
+        "dns.qualified", "dns.short-name", "dns.srv", "headless.all-pods",
         overlooked="0.5^56 = 1e-17: dns.exact-address asks 4 times 14 questions or more, of either replica by chance",
         perhaps=["dns.*", "externalname.*", "headless.*", "lifecycle.*", "*.includes-*"],
     ),
-    "dns.refuses-tcp": by("dns.every-replica", "dns.tcp", "headless.many", "headless.srv"),
+    "dns.refuses-tcp": by(
+        "dns.every-replica", "dns.tcp", "headless.many", "headless.srv", noted=["dns.case-and-ttl"]
+    ),
     "dns.search-missing": by(
         "dns.qualified", "dns.resolv-conf", "dns.short-name", error=["dns.no-leak"]
     ),
-    "dns.servfail-aaaa": by("dns.exact-address", "dns.no-such-family"),
+    "dns.servfail-aaaa": by("dns.exact-address", "dns.no-such-family", "dns.parallel-queries"),
     "dns.stale": by(
         "dns.follows", "externalname.changed", "headless.follows", "headless.manual-endpoints",
         "headless.srv", "headless.stateful-names",
     ),
+    "dns.tcp-lost": by(
+        "dns.every-replica", "dns.tcp", "headless.many", "headless.srv", noted=["dns.case-and-ttl"]
+    ),
     "dns.wrong-address": by(
-        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-leak", "dns.ptr", "dns.qualified",
-        "dns.short-name", "dns.tcp", "externalname.changed", "externalname.to-service",
+        "dns.every-replica", "dns.exact-address", "dns.follows", "dns.no-leak", "dns.parallel-queries", "dns.ptr",
+        "dns.qualified", "dns.short-name", "dns.tcp", "externalname.changed", "externalname.to-service",
         "lifecycle.recreated", "lifecycle.type-changes", "loadbalancer.includes-node-port",
         "nodeport.includes-clusterip", noted=["dns.case-and-ttl"],
     ),
@@ -225,6 +236,8 @@ TABLE: dict[str, Row] = {
         "loadbalancer.released", "loadbalancer.source-ranges-outside", "loadbalancer.udp-outside",
     ),
     "lb.wrong-node": by("loadbalancer.external-local"),
+    "net.large-dns-answers-lost": by("dns.large-answers"),
+    "net.large-dns-answers-lost-on-one-node": by("dns.large-answers"),
     "net.loss-5-percent": by(
         "clusterip.from-pod", "nodes.mesh", "nodes.no-snat",
         full_length=True,
@@ -249,6 +262,7 @@ TABLE: dict[str, Row] = {
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
     "node.conntrack-small": by("nodes.mesh", perhaps=["*"]),
+    "node.dns-second-query-lost": by("dns.parallel-queries"),
     "node.forwarding-off": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),

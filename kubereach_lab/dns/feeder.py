@@ -28,11 +28,14 @@ class DnsFeeder:
         self._attached += 1
         faults = self._config.faults
         empty = faults.dns.one_replica_wrong and self._attached == 2
+        slow = faults.dns.one_replica_slow and self._attached == 2
         behind = faults.dns.one_replica_stale and self._attached == 2
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         zone = {"zone": self._config.cluster_domain, "address": self._config.dns_address}
-        self._send(writer, zone | {"faults": sorted(faults.names), "empty": empty, "behind": behind})
+        self._send(
+            writer, zone | {"faults": sorted(faults.names), "empty": empty, "behind": behind, "slow": slow}
+        )
         self._send(writer, self._namespaces())
         for service in self._registry.list("services"):
             meta = service["metadata"]

@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from random import random
+from random import choice, random
 from typing import Any
 
 import dns.exception
@@ -35,8 +35,12 @@ TTL = 30
 _CACHED = 12
 _DAY = 86400
 _CACHED_ANSWERS = 4096
+#: orders of an answer's records that are kept: enough for who takes the first one to get all of few, in the long run
+_ORDERS = 8
 #: seconds for which a stale server goes on answering what it has answered
 _STALE = 60.0
+#: seconds after which a slow replica answers
+_SLOW = 3.0
 #: share of queries over UDP that a server loses that drops some
 _DROPPED = 0.05
 
@@ -52,6 +56,8 @@ class DnsServer:
         # Answers of one record are the same every time but for the query's id: worth keeping until the records change.
         self._cache: dict[bytes, bytes] = {}
         self._cached_since = time.monotonic()
+        #: of answers of several records, which come in another order each time: a few orders of each
+        self._orders: dict[bytes, list[bytes]] = {}
         #: by name and type: what a server with a cache goes on answering, and when it was first answered
         self._kept: dict[tuple[str, str], tuple[Answer, float]] = {}
         self._faults = HEALTHY
@@ -59,12 +65,15 @@ class DnsServer:
         self._empty = False
         #: dns.one-replica-stale: this replica hears of nothing that is gone or is another now
         self._behind = False
+        #: dns.one-replica-slow: this replica takes its time
+        self._slow = False
         #: of a replica that is behind: the records of each Service
         self._known: dict[str, list[tuple[str, str, str]]] = {}
 
     def apply(self, message: dict[str, Any]) -> None:
         """Take a message of the lab's server: ``zone``, ``service``, ``namespaces`` or ``synced``."""
         with self._lock:
+            self._orders.clear()
             if not self._faults.dns.stale or time.monotonic() > self._cached_since + _STALE:
                 self._cache.clear()
                 self._cached_since = time.monotonic()
@@ -72,6 +81,7 @@ class DnsServer:
             if "zone" in message:
                 self._faults = Faults(message["faults"])
                 self._empty, self._behind = bool(message.get("empty")), bool(message.get("behind"))
+                self._slow = bool(message.get("slow"))
                 self._zone = Zone(message["zone"], message["address"], self._faults)
             if "service" in message and not self._empty:
                 self._learn(message["service"], [tuple(record) for record in message["records"]])
@@ -94,7 +104,8 @@ class DnsServer:
         if limit and self._faults.dns.drops_5_percent and random() < _DROPPED:
             return None
         key = data[2:] if limit else b"tcp" + data[2:]
-        cached = self._cache.get(key)
+        orders = self._orders.get(key, ())
+        cached = choice(orders) if len(orders) >= _ORDERS else self._cache.get(key)
         if cached is not None:
             return data[:2] + cached
         try:
@@ -108,6 +119,8 @@ class DnsServer:
             wire = self._to_wire(query, reply, limit)
             if (repeatable or self._faults.dns.stale) and len(self._cache) < _CACHED_ANSWERS:
                 self._cache[key] = wire[2:]
+            elif not self._faults.dns.caches and len(self._orders) < _CACHED_ANSWERS:
+                self._orders.setdefault(key, []).append(wire[2:])
         return wire
 
     def _answer(self, query: dns.message.Message) -> tuple[dns.message.Message, bool]:
@@ -192,7 +205,9 @@ class DnsServer:
                     if key.fileobj is udp:
                         data, client = udp.recvfrom(65535)
                         reply = self.reply(data, 512)
-                        if reply is not None:
+                        if reply is not None and self._slow:
+                            threading.Timer(_SLOW, udp.sendto, (reply, client)).start()
+                        elif reply is not None:
                             udp.sendto(reply, client)
                         continue
                     data = control.recv(1 << 16)
@@ -212,6 +227,8 @@ class DnsServer:
                 reply = self.reply(stream.read(struct.unpack("!H", header)[0]), None)
                 if reply is None:
                     return
+                if self._slow:
+                    time.sleep(_SLOW)
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
 
     def _serve_health(self, connection: socket.socket) -> None:

@@ -34,6 +34,7 @@ class Dns(Group):
     no_srv = Fault("there are no SRV records", DNS)
     no_upstream = Fault("cluster DNS cannot reach upstream name servers", DNS)
     nxdomain_as_nodata = Fault("DNS answers NODATA instead of NXDOMAIN for names that do not exist", DNS)
+    one_replica_slow = Fault("one DNS replica answers each query after 3 s", DNS)
     one_replica_stale = Fault(
         "one DNS replica returns stale answers, as one that has lost its watch",
         DNS,
@@ -43,4 +44,5 @@ class Dns(Group):
     search_missing = Fault("resolv.conf has no search list", NODE)
     servfail_aaaa = Fault("DNS answers AAAA queries with SERVFAIL", DNS)
     stale = Fault("DNS returns stale answers for 60 s", DNS, "kubernetes #127259, coredns #3432")
+    tcp_lost = Fault("packets to port 53 over TCP are lost", DNS)
     wrong_address = Fault("DNS returns another address for a Service than its cluster IP", DNS)

@@ -34,6 +34,10 @@ class Network(Group):
 
     prefix = "net"
 
+    large_dns_answers_lost = Fault("UDP answers of DNS over 512 bytes are lost", NETWORK)
+    large_dns_answers_lost_on_one_node = Fault(
+        "UDP answers of DNS over 512 bytes to pods on the last node are lost", NETWORK, nodes=(-1,)
+    )
     loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
     middlebox = Fault(
         "a transparent proxy answers connections to unassigned addresses that leave the nodes",
@@ -56,6 +60,12 @@ class Node(Group):
     conntrack_forgets = Fault("conntrack drops TCP connections that are idle for one second", NODE)
     conntrack_small = Fault(
         "the conntrack table of the last node has room for 200 TCP connections", NODE, nodes=(-1,)
+    )
+    dns_second_query_lost = Fault(
+        "the last node drops the second of two DNS queries that leave one port of a pod within 5 ms",
+        NODE,
+        "kubernetes #56903",
+        nodes=(-1,),
     )
     forwarding_off = Fault("the last node does not forward packets", NODE, nodes=(-1,))
     full = Fault("no node has CPU left for further pods", NODE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubereach import CORE, DNS_SPEC, check
+from kubereach import CORE, DNS_SPEC, TASKS, check
 from kubereach.expect import Query, dns_names, expect
 
 
@@ -58,8 +58,8 @@ def test_ptr(clusterip, stateful, pods, cluster):
 def test_tcp(clusterip, many, pods, cluster):
     """DNS answers over TCP as over UDP; what is too large for UDP is marked as truncated and complete over TCP.
 
-    Sixty endpoints do not fit into 512 bytes. A resolver that is not told so takes the part for the whole, and one that
-    cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
+    So many endpoints do not fit into 512 bytes. A resolver that is not told so takes the part for the whole, and one
+    that cannot use TCP has no answer at all: look for port 53/TCP in the DNS Service, and in network policies.
     """
     rdtype = clusterip.rdtype
     expect(pods).to_get_records(
@@ -71,6 +71,35 @@ def test_tcp(clusterip, many, pods, cluster):
     expect(pods).to_get_records(
         Query(many.rdtype, many.fqdn, transport="tcp"), many.endpoints.addresses, by=cluster
     )
+
+
+@check("dns.large-answers", level=CORE, source="https://www.rfc-editor.org/rfc/rfc6891#section-6.2.3")
+def test_large_answers(many, pods, cluster):
+    """An answer over 512 bytes arrives over UDP where the client takes it, and is truncated where it does not.
+
+    With EDNS(0) resolvers say how much they take: 1232 bytes, as Go and Unbound do, or 4096. A firewall that knows only
+    the 512 bytes of old drops such answers, and those resolvers alone wait until their time is over. A server may
+    truncate earlier, or know no EDNS; that is noted. The answer here has some 1000 bytes: it takes no fragments.
+    """
+    addresses = many.endpoints.addresses
+    for servers in (cluster, cluster.dns_replicas):
+        for payload in (1232, 4096):
+            query = Query(many.rdtype, many.fqdn, payload=payload)
+            expect(pods).to_get_records(query, addresses, by=servers, repeat=4)
+    # by way of the Service that is for dns.tcp
+    query = Query(many.rdtype, many.fqdn, truncated=True)
+    expect(pods).to_get_records(query, addresses, by=cluster.dns_replicas, repeat=4)
+
+
+@check("dns.parallel-queries", level=CORE, source=TASKS + "administer-cluster/nodelocaldns/#motivation")
+def test_parallel_queries(clusterip, pods, cluster):
+    """Of an A and an AAAA query that leave one UDP port at the same time both are answered, every time.
+
+    So ask glibc and musl for every connection. Where two packets of one flow race through connection tracking, the
+    kernel drops one (kubernetes #56903), and the lookup takes 5 s: `conntrack -S` counts insert_failed.
+    """
+    records = {rdtype: clusterip.names.records(rdtype) for rdtype in ("A", "AAAA")}
+    expect(pods).to_get_both(clusterip.fqdn, records, by=cluster)
 
 
 @check("dns.every-replica", level=CORE, source=DNS_SPEC)

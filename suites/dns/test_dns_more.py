@@ -20,14 +20,16 @@ def test_external(world, pods):
 def test_case_and_ttl(clusterip, pods, cluster):
     """Names match in any case, and answers may be kept for no longer than five minutes; for how long is reported.
 
-    Some resolvers mix the case on purpose, against forged answers. Answers that are kept long lead to addresses that
-    are gone.
+    Some resolvers mix the case on purpose, against forged answers, and drop an answer whose question has another case:
+    each replica must repeat it, over UDP and TCP. Answers that are kept long lead to addresses that are gone.
     """
     rdtype = clusterip.rdtype
-    expect(pods).to_get_records(
-        Query(rdtype, clusterip.fqdn.upper()), clusterip.names.records(rdtype), by=cluster
-    )
     expect(pods).to_report_records(Query(rdtype, clusterip.fqdn), by=cluster, longest=300)
+    mixed = dns_names.mixed_case(clusterip.fqdn)
+    for servers in (cluster, cluster.dns_replicas):
+        for transport in ("udp", "tcp"):
+            query = Query(rdtype, mixed, transport=transport)
+            expect(pods).to_get_records(query, clusterip.names.records(rdtype), by=servers)
 
 
 @check("dns.pod-record", level=INFO, source=DOCS + "dns-pod-service/#a-aaaa-records")

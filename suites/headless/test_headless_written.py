@@ -48,9 +48,9 @@ def test_manual_endpoints(world, spare, other_pods, cluster):
 
 @check("headless.many", level=EXT, source=DNS_SPEC + "#241---aaaaa-record")
 def test_many(many, pods):
-    """Sixty addresses of one headless Service are all found by the pods' own resolvers.
+    """Dozens of addresses of one headless Service are all found by the pods' own resolvers.
 
-    They fit into no answer over UDP, so that the resolver has to ask again over TCP. One that does not sees some of the
-    addresses, or none.
+    They do not fit into 512 bytes over UDP, so that the resolver has to ask again over TCP. One that does not sees some
+    of the addresses, or none.
     """
     expect(pods).to_resolve(many.fqdn, many.endpoints.addresses)

@@ -38,9 +38,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "kubereach.expect.dns": (
         "expect/test_dns_answers.py",
+        "expect/test_dns_forms.py",
         "expect/test_dns_asked.py",
         "expect/test_both_told.py",
     ),
+    "kubereach.expect.dns_pair": ("expect/test_dns_forms.py",),
     "kubereach.expect.srv": (
         "expect/test_dns_answers.py",
         "expect/test_dns_asked.py",

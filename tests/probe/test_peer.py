@@ -25,7 +25,7 @@ from kubereach.probe.peer import flows, probes
 from kubereach.probe.peer import series as requests
 from kubereach.probe.peer.outcomes import outcome_of
 from kubereach.probe.peer.prober import Prober
-from kubereach.probe.peer.protocol import NO_ADDRESS, PATIENCE
+from kubereach.probe.peer.protocol import FIRST_LOST, NO_ADDRESS, PATIENCE, SECOND_LOST
 from kubereach.probe.peer.resolver import libc, resends_after, resolver_options
 from kubereach.probe.program import FOLDER
 
@@ -205,6 +205,53 @@ def test_dns(vantage, transport, rcode, records, word):
     found = outcome(vantage, "dns", dns_server(answer), more=more)
     assert found.outcome == word
     assert dns.message.from_wire(base64.b64decode(found.detail)).rcode() == rcode
+
+
+def pair(answers):
+    """The series' fields of two queries of a name `answers`, whose ids are 1 and 2, and a server that answers them.
+
+    `answers` are the ids of the answers that it gives, once both queries have come.
+    """
+    queries = [dns.message.make_query("a.", rdtype) for rdtype in ("A", "AAAA")]
+    queries[0].id, queries[1].id = 1, 2
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def serve():
+        received = [server.recvfrom(4096) for _ in queries]
+        assert {client for _, client in received} == {received[0][1]}
+        for number in answers:
+            server.sendto(dns.message.make_response(queries[number - 1]).to_wire(), received[0][1])
+
+    threading.Thread(target=serve, daemon=True).start()
+    message, beside = (base64.b64encode(query.to_wire()).decode() for query in queries)
+    return server.getsockname()[1], {"message": message, "beside": beside}
+
+
+@pytest.mark.parametrize("answers", [(1, 2), (2, 1), (1, 1, 2), (2, 2, 1)])
+def test_two_queries_from_one_port_are_both_answered(vantage, answers):
+    port, more = pair(answers)
+    found = outcome(vantage, "dns", port, more=more)
+    assert found.outcome == "ok"
+    assert [dns.message.from_wire(base64.b64decode(one)).id for one in found.detail.split()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("answers", "detail"), [((), ""), ((1,), SECOND_LOST), ((2,), FIRST_LOST), ((2, 2), FIRST_LOST)]
+)
+def test_one_answer_to_two_queries_is_none(vantage, answers, detail):
+    port, more = pair(answers)
+    found = outcome(vantage, "dns", port, more=more, timeout=0.3)
+    assert (found.outcome, found.detail) == ("timeout", detail)
+
+
+def test_a_pair_has_two_ids_and_goes_over_udp():
+    one, other = (base64.b64encode(bytes([0, number]) + bytes(15)).decode() for number in (1, 2))
+    request = {"id": 1, "kind": "dns", "host": "127.0.0.1", "message": one, "beside": other}
+    assert requests.Series(request).prepare()
+    for wrong in ({"transport": "tcp"}, {"beside": one}, {"beside": "AAAA"}):
+        with pytest.raises(ValueError, match="a second question"):
+            requests.Series({**request, **wrong}).prepare()
 
 
 # --- series

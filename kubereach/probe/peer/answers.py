@@ -6,7 +6,7 @@ import struct
 
 from .identity import backend_lateness, is_beginning, not_ours, row_of, who_in
 from .outcomes import empty_row, shown
-from .protocol import HEAD
+from .protocol import FIRST_LOST, HEAD, SECOND_LOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,11 +104,9 @@ def _identity(attempt: Attempt, body: bytes) -> Row | None:
 
 
 def _dns(attempt: Attempt, data: bytes) -> Row | None:
-    import base64  # few series need it
-
     series = attempt.series
-    sock = attempt.sock
-    assert sock is not None
+    if series.beside:
+        return _both(attempt, data)
     question = series.payload
     tcp = series.request.get("transport") == "tcp"
     if tcp:
@@ -119,6 +117,37 @@ def _dns(attempt: Attempt, data: bytes) -> Row | None:
         question = question[2:]
     if len(data) < 12 or data[:2] != question[:2] or not data[2] & 0x80:
         return empty_row("protocol", "", "the answer is for another question") if tcp else None
+    return _dns_row(attempt, data)
+
+
+def _both(attempt: Attempt, data: bytes) -> Row | None:
+    """Of two questions: over when both are answered."""
+    import base64  # few series need it
+
+    series, sock = attempt.series, attempt.sock
+    assert sock is not None
+    questions = (series.payload[:2], series.beside[:2])
+    if len(data) < 12 or data[:2] not in questions or not data[2] & 0x80:
+        return None
+    if attempt.data[:2] in (b"", data[:2]):
+        attempt.data = data
+        return None
+    both = (attempt.data, data) if attempt.data[:2] == questions[0] else (data, attempt.data)
+    return empty_row("ok", sock.getsockname()[0], " ".join(base64.b64encode(one).decode() for one in both))
+
+
+def lost_of_two(attempt: Attempt) -> str:
+    """Of two questions, which one alone was not answered; empty if neither was, or if there is one question."""
+    if not attempt.series.beside or not attempt.data:
+        return ""
+    return SECOND_LOST if attempt.data[:2] == attempt.series.payload[:2] else FIRST_LOST
+
+
+def _dns_row(attempt: Attempt, data: bytes) -> Row:
+    import base64  # few series need it
+
+    sock = attempt.sock
+    assert sock is not None
     code = data[3] & 15
     if code == 0:
         outcome = "ok" if data[6:8] != b"\0\0" else "nodata"

@@ -53,6 +53,8 @@ def begin(attempt: Attempt, ports: LocalPorts) -> Row | None:
     if series.datagrams:
         try:
             sock.send(series.payload if series.kind == "dns" else attempt.token)
+            if series.beside:
+                sock.send(series.beside)
         except OSError as error:
             return empty_row(outcome_of(error.errno or 0), "", str(error))
         attempt.state = 1
@@ -93,8 +95,8 @@ def _go_on(attempt: Attempt, events: int, poller: Poller) -> Row | None:
         except BlockingIOError:
             return None
         row = read(attempt, data)
-        # a connection's data and its end may have come at once, and that is told once
-        if series.datagrams or row is not None:
+        # a connection's data and its end may have come at once, and that is told once; so may two datagrams
+        if row is not None:
             return row
 
 

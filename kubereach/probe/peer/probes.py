@@ -6,6 +6,7 @@ import os
 import time
 
 from . import exchange
+from .answers import lost_of_two
 from .lateness import NEVER
 from .outcomes import empty_row, failed
 from .ports import LocalPorts
@@ -156,7 +157,8 @@ class Probes:
                     soonest = min(soonest, attempt.deadline())
                 elif waiting or attempt in self._threaded:
                     request_sent = attempt.state == 1 and not attempt.series.datagrams
-                    reason = NO_ADDRESS if attempt.state == -1 else "connected" if request_sent else ""
+                    reason = "connected" if request_sent else lost_of_two(attempt)
+                    reason = NO_ADDRESS if attempt.state == -1 else reason
                     self._done(attempt, empty_row("timeout", "", reason))
             else:
                 soonest = min(soonest, attempt.deadline())

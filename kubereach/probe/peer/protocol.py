@@ -14,7 +14,11 @@ A request: ``{"id", "kind", ...}``
     burst       true: the series may have more probes under way than all series together otherwise have
     patient     true: where others were answered, a datagram's answer is waited for PATIENCE time-outs
     times       true: the answer tells when each probe began ("at", seconds since the series began)
-    dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
+    dns: message (base64), transport (udp, tcp); beside: a second message (base64, with another id), sent right after
+        the first from the same UDP socket; the probe is ok when both have been answered, whatever they say, and its
+        detail is both answers, in the order of the questions, with a space between. Of one that timed out the detail is
+        FIRST_LOST or SECOND_LOST where that answer alone is missing
+    resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
     http: path (/who); status: true: who answers does not matter, ``detail`` is the status
     udp: size (bytes of the datagram, padded)
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
@@ -63,6 +67,8 @@ LATE = 0.05
 REPORT_LATE = 0.2
 #: what the detail of a probe says whose series has a name without an address
 NO_ADDRESS = "the name did not resolve"
+#: what the detail of a probe of two questions says of which one answer is missing
+FIRST_LOST, SECOND_LOST = "the first was not answered", "the second was not answered"
 #: time-outs that a backend gets to answer in once a question is known to have come to it: our backends ask for so
 #: little CPU that on a machine whose processors are all in use their turn may be seconds away
 PATIENCE = 3

@@ -49,6 +49,8 @@ class Series:
         self.to: list[tuple[int, tuple[Any, ...]]] = []  # (address family, socket address), in turn
         #: what a probe of dns or http asks
         self.payload = b""
+        #: of dns: what it asks besides, from the same socket
+        self.beside = b""
         self.begun = time.monotonic()
         self.next_at = self.begun + float(between(0, request.get("delay", 0), LONG))
         self.started = 0
@@ -138,6 +140,9 @@ class Series:
             between(12, len(message), 65000)
             tcp = self.request.get("transport") == "tcp"
             self.payload = struct.pack("!H", len(message)) + message if tcp else message
+            self.beside = base64.b64decode(self.request.get("beside", ""))
+            if self.beside and (tcp or len(self.beside) < 12 or self.beside[:2] == message[:2]):
+                raise ValueError("a second question is one over UDP, with an id of its own")
         elif self.kind == "http":
             named = f"[{host}]" if ":" in host else host
             path = self.request.get("path", "/who")
