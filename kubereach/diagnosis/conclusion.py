@@ -45,6 +45,10 @@ def place_of(component: Component, short: Callable[[str], str]) -> Place:
             return Place(NODE, "node", (first,), "{} fail in both directions, from its pods and to them")
         case kinds.WHOLE_NODE:
             return Place(NODE, "node", (first,), "{} from it, to it and within it fail")
+        case kinds.AT:
+            return Place(NODE, "node", (first,), "{} to its pods fail, also from itself")
+        case kinds.EVERYTHING:
+            return Place(NETWORK, network, (), "{} fail everywhere, also on the same node")
         case kinds.WITHIN:
             return Place(NODE, "node", (first,), "{} on the same node fail")
         case kinds.NETWORK:
@@ -119,8 +123,9 @@ def finding_of(
     if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) and _large_alone(own):
         layer, place = NETWORK, Place(NETWORK, "pod network", place.nodes, place.what)
     what = place.what.format(_probes(own)) + _beside(own)
-    if component.kind in (kinds.POD, kinds.WORKLOAD) and (port := _unheard(rows, own)):
+    if component.kind in _OF_PODS and (port := _unheard(rows, own)):
         what = f"no process listens on {port}"
+        layer, place, nodes = WORKLOAD, Place(WORKLOAD, "pods", (), ""), set()
     doubt = _doubt(own, place, short)
     if doubt:
         what += f"; not told apart from {doubt}"
@@ -158,7 +163,8 @@ def _unheard(rows: Sequence[Row], own: Explanation) -> str:
     direct = [rows[number] for number in own.candidate.lossy if rows[number].way == DIRECT]
     if not direct or any(row.answered for row in direct):
         return ""
-    if not all(row.refused == row.lost or (row.refused and row.packets.startswith("udp")) for row in direct):
+    datagrams = all(row.packets.startswith("udp") for row in direct)
+    if not (any if datagrams else all)(row.refused == row.lost for row in direct):
         return ""
     return f"port {direct[0].port} of pod {direct[0].routes[0].pod} ({direct[0].host})"
 
@@ -233,6 +239,7 @@ def _namespaced(service: str) -> tuple[str, ...]:
     return (f"kubectl -n {namespace} describe service {name}",) if name else ()
 
 
+_OF_PODS = frozenset({kinds.POD, kinds.WORKLOAD, kinds.AT, kinds.EVERYTHING})
 _OF_PROXIES = frozenset(
     {
         kinds.PROXY, kinds.PROXIES, kinds.SERVICE, kinds.SERVICE_ON, kinds.ENDPOINT, kinds.ENDPOINT_ON, kinds.WAY,

@@ -9,8 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from kubereach.probe import Series
+
+#: bytes above which a datagram is told apart
+_LARGE = 1000
 #: ways of a row that no service proxy serves: straight to a pod, and to a node's own address
 DIRECT, NODE_ADDRESS = "pod", "node-address"
+
+
+def packets_of(series: Series) -> str:
+    """What kind of packets a series sends, as far as the network may tell them apart: ``tcp``, ``udp 8000 bytes``."""
+    more = series.more
+    kind = (
+        "udp"
+        if series.kind in ("udp", "sctp") or (series.kind, more.get("transport")) == ("dns", "udp")
+        else "tcp"
+    )
+    size = int(str(more.get("size") or 0))
+    if series.kind == "transfer":
+        return f"{kind} {size // 1024} KiB"
+    return f"{kind} {size} bytes" if size > _LARGE else kind
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
-from kubereach.diagnosis.evidence import DIRECT, NODE_ADDRESS, Route, Row, by_endpoint
+from kubereach.diagnosis.evidence import DIRECT, NODE_ADDRESS, Route, Row, by_endpoint, packets_of
 from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints, subjects_like
 from kubereach.diagnosis.template import probing
 from kubereach.expect.reach import series_for
@@ -105,15 +105,6 @@ class Cell:
             return f"a closed port of {short(self.owner)}"
         host = f"{self.way} {self.series.host}:{self.series.port}"
         return f"{host} ({short(self.owner)})" if self.owner else host
-
-
-def packets_of(series: Series) -> str:
-    """What kind of packets a series sends, as far as the network may tell them apart: ``tcp``, ``udp 8000 bytes``."""
-    kind = "udp" if series.kind in ("udp", "sctp", "dns") else "tcp"
-    size = int(str(series.more.get("size") or 0))
-    if series.kind == "transfer":
-        return f"{kind} {size // 1024} KiB"
-    return f"{kind} {size} bytes" if size > 1000 else kind
 
 
 class Experiments:

@@ -28,6 +28,8 @@ FROM_TO, BETWEEN, FROM, TO, NODE, WITHIN, NETWORK = (
 PODS_FROM_TO, PODS_BETWEEN, PODS_FROM, PODS_TO = "pods-from-to", "pods-between", "pods-from", "pods-to"
 # What a node forwards: packets of its pods and to its pods, not those of its own processes; and all that it meets
 FORWARDING, WHOLE_NODE = "forwarding", "whole-node"
+# All endpoints of a node, its own clients included; and whatever is probed
+AT, EVERYTHING = "at", "everything"
 # Nodes' own processes as clients; one client; the clients of a namespace
 PROCESSES, CLIENT, NAMESPACE = "processes", "client", "namespace"
 # An endpoint, and all endpoints of a Service, whoever asks and how
@@ -54,6 +56,8 @@ KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
     TO: ((True, False), 1.0),
     NODE: ((True, False), 1.0),
     FORWARDING: ((True, False), 1.0),
+    AT: ((True, False), 1.0),
+    EVERYTHING: ((False, False), 1.5),
     WHOLE_NODE: ((True, False), 1.0),
     WITHIN: ((True, False), 1.0),
     NETWORK: ((False, False), 1.0),
@@ -115,6 +119,9 @@ def components(row: Row, route: Route) -> Iterator[Component]:
         yield from _of_addresses(row, row.node, row.owner)
     if route.hosted and start and end:
         yield from _of_addresses(row, start, end)
+    yield Component(EVERYTHING)
+    if end and row.way != NODE_ADDRESS:
+        yield Component(AT, end)
     for node in {row.node, start, end, row.owner} - {""}:
         yield Component(WHOLE_NODE, node)
     if row.kind == "node":

@@ -80,7 +80,12 @@ class Bench:
 def vantage(node: str) -> Any:
     context = SimpleNamespace(settings=Settings())
     return SimpleNamespace(
-        name=f"pod@{SHORT[node]}", kind="pod", node=node, context=context, namespace="shop"
+        pod="client",
+        name=f"pod@{SHORT[node]}",
+        kind="pod",
+        node=node,
+        context=context,
+        namespace="shop",
     )
 
 

@@ -40,7 +40,12 @@ def cells(
     ]
     return [
         Cell(
-            cast("Vantage", SimpleNamespace(name=f"pod@{node}", node=node)),
+            cast(
+                "Vantage",
+                SimpleNamespace(
+                    name=f"pod@{node}", node=node, kind="pod", namespace="a", pod=f"client-{node}"
+                ),
+            ),
             endpoint,
             result(outcome, lost) if fails(node, endpoint) else result(OK),
         )
@@ -84,7 +89,8 @@ def test_a_node_that_neither_sends_nor_takes() -> None:
 def test_one_packet_in_twenty_between_all_nodes() -> None:
     found = locate(cells(lambda node, pod: node != pod.node, lost=2), SHORT, HTTP)
     assert found and (found.layer, found.object) == (NETWORK, "pod network between nodes")
-    assert any("76 of 80 probes answered, 4 timed out" in line for line in found.evidence), found.evidence
+    assert "5 % of TCP probes fail" in found.sentence
+    assert any("38 of 40 probes answered, 2 timed out" in line for line in found.evidence), found.evidence
 
 
 def test_large_packets_alone() -> None:
@@ -92,7 +98,7 @@ def test_large_packets_alone() -> None:
         cells(lambda node, pod: node != pod.node), SHORT, Series("transfer", more={"size": 4194304})
     )
     assert found and found.layer == NETWORK
-    assert "4194304 byte transfer" in found.sentence
+    assert "TCP probes of 4096 KiB fail" in found.sentence
     assert any(line.startswith("ping -M do") for line in found.next)
 
 
