@@ -68,10 +68,15 @@ def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> F
     def name(node: str) -> str:
         return short.get(node, node)
 
-    for node in sorted(nodes):
+    alone = [node for node in sorted(nodes) if len(nodes) > 1 and _all_of(bad, node)]
+    for node in alone:
         around = [cell for cell in cells if node in (cell.vantage.node, cell.endpoint.node)]
-        if len(nodes) > 1 and _all_of(bad, node) and _both_ways(around, node) and not large:
+        if _both_ways(around, node):
             text = f"{what} fail in both directions, from its pods and to them"
+            if large and len(alone) == 1:
+                return Finding(NETWORK, "pod network", text, (name(node),), evidence, see)
+            if large:  # one of two: small packets would tell which, but they get through
+                continue
             checks = ("sysctl net.ipv4.ip_forward", "sysctl net.netfilter.nf_conntrack_count", *see)
             return Finding(NODE, "node", text, (name(node),), evidence, checks)
     if not (into or out_of):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from kubereach.expect.converge import converge
-from kubereach.expect.reach import CONVERGED, series_for
-from kubereach.expect.settle import paths, settle, was_measured
-from kubereach.expect.where import Where
+from kubereach.expect.hold import hold_length
+from kubereach.expect.pairs import SAMPLE
+from kubereach.expect.reach import CONVERGED, STOP_AFTER, series_for
+from kubereach.expect.settle import names, paths, settle, was_measured
+from kubereach.expect.where import ByNode, Where
+from kubereach.model.misses import MISSING
 from kubereach.model.outcome import OK, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_each
@@ -34,39 +37,75 @@ def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) ->
     settle(all_paths)
 
 
-def to_transfer(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
-    """So many bytes get to a backend over one HTTP connection, and back again, unchanged."""
+def to_transfer(
+    vantages: Sequence[Vantage], where: Where | ByNode, *, size: int, backends: Collection[str] = ()
+) -> None:
+    """So many bytes get to a backend over one HTTP connection, and back again, unchanged.
+
+    `backends`: names of the pods behind an address, each of which has to have had its transfer. Connections are made
+    until that is so; a uniform balancer leaves one out with a probability below ``settings.endpoint_miss``.
+    """
     all_paths = paths(vantages, where)
     reached = _reached(all_paths)
-    stall = all_paths[0].vantage.context.settings.stall_timeout
+    settings = all_paths[0].vantage.context.settings
+    stall, pods = settings.stall_timeout, max(1, len(backends))
     wanted = [
         Series(
             "transfer",
             path.address.host,
             path.address.port,
+            count=hold_length(settings, pods) if backends else 1,
             timeout=10 * stall,
+            stop_after=STOP_AFTER,
             nonce=path.vantage.context.nonce,
-            more={"size": size, "stall": stall},
+            more={"size": size, "stall": stall, "pods": pods},
         )
         for path in reached
     ]
     results = run_each([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
     for path, series, result in zip(reached, wanted, results, strict=True):
         path.series, path.result = series, result
-        if was_measured(path) and result.outcomes[OK] != 1:
-            path.fail(
-                f"{size} bytes in both directions", in_words(result.outcomes), result.probes[0].answer.detail
-            )
+        if not was_measured(path):
+            continue
+        if result.outcomes[OK] != len(result.probes):
+            path.fail(f"{size} bytes in both directions", in_words(result.outcomes), *_told(path))
+        elif left := frozenset(backends) - frozenset(result.backends):
+            got = f"no connection to {names(left)} among {series.count}"
+            path.fail(f"{size} bytes to and from each of {names(frozenset(backends))}", got, miss=MISSING)
     settle(all_paths)
 
 
-def to_carry(vantages: Sequence[Vantage], where: Where, *, size: int) -> None:
-    """Datagrams of so many bytes are answered by as many; if not, the failure says which size still is."""
-    all_paths = paths(vantages, where)
+def _told(path: Path) -> list[str]:
+    """What went wrong with which pod; where it is not known which, with nobody in particular."""
+    answers = [probe.answer for probe in path.result.probes if probe.answer.outcome != OK]
+    return [
+        f"{f'with {a.pod} on {a.node}: ' if a.pod and not path.address.note.startswith(a.pod) else ''}{a.detail}"
+        for a in answers
+    ]
+
+
+def to_carry(
+    vantages: Sequence[Vantage],
+    where: Where | ByNode,
+    *,
+    size: int,
+    count: int = CONVERGED,
+    sample: int = SAMPLE,
+) -> None:
+    """`count` datagrams of so many bytes are answered by as many; if not, the failure says which size still is.
+
+    `sample`: how many other nodes each node tries, where addresses are given by node.
+    They are sent one after the other: several large ones at once are more than the buffer of a socket takes
+    (socket(7), rmem_default), which would lose them at a backend that is only busy.
+    """
+    all_paths = paths(vantages, where, sample)
     reached = _reached(all_paths)
-    wanted = [(path.vantage, replace(series_for(path, CONVERGED), more={"size": size})) for path in reached]
+    wanted = [
+        (path.vantage, replace(series_for(path, count), in_flight=1, patient=True, more={"size": size}))
+        for path in reached
+    ]
     for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):
-        path.series, path.result, path.least = series, result, CONVERGED
+        path.series, path.result, path.least = series, result, count
         was_measured(path)
     measured = [path for path in reached if not path.unmeasured]
     losing = [path for path in measured if path.result.outcomes[OK] != len(path.result.probes)]

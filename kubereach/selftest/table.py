@@ -234,7 +234,10 @@ TABLE: dict[str, Row] = {
         perhaps=["*"],
     ),
     "net.middlebox": recovers("--proxy-mode=iptables"),
-    "net.mtu": by("clusterip.large-transfer"),
+    # the certificate of an API server is more than that
+    "net.large-lost-on-one-node": by("clusterip.api-server", "clusterip.large-transfer", "nodes.large-transfer"),
+    "net.mtu": by("clusterip.large-transfer", "nodes.large-transfer"),
+    "net.mtu-of-pair": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.no-egress": by(
         "affinity.sticks", "clusterip.api-server", "endpoints.host-network", "lifecycle.type-changes",
         "loadbalancer.health-check-node-port", "loadbalancer.includes-node-port", "nodeport.closed-after",
@@ -244,6 +247,7 @@ TABLE: dict[str, Row] = {
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
     "net.one-way": by("clusterip.from-pod", "nodes.no-snat", perhaps=["*"]),
+    "net.second-fragments-lost": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     "node.connection-limit": by("clusterip.burst"),
@@ -270,15 +274,15 @@ TABLE: dict[str, Row] = {
     "proxy.external-local-ignored": by("loadbalancer.external-local", "nodeport.external-local"),
     "proxy.first-endpoint-only": by(
         "affinity.expires", "affinity.many-clients", "affinity.survives-scale-up", "affinity.switched",
-        "clusterip.all-endpoints", "clusterip.from-pod", "clusterip.hairpin", "clusterip.two-services",
-        "endpoints.many-slices", "endpoints.ready-only", "endpoints.replaced-pod",
+        "clusterip.all-endpoints", "clusterip.from-pod", "clusterip.hairpin", "clusterip.large-transfer",
+        "clusterip.two-services", "endpoints.many-slices", "endpoints.ready-only", "endpoints.replaced-pod",
         "endpoints.rolling-update", "endpoints.scale", "endpoints.terminating",
         "loadbalancer.from-outside", "ports.named-target", "topology.prefer-same-node",
         noted=["clusterip.fair"],
     ),
     "proxy.first-port-only": by(
         "clusterip.all-endpoints", "clusterip.external-ips", "clusterip.idle-connection",
-        "clusterip.internal-traffic-local", "dns.tcp", "endpoints.host-network",
+        "clusterip.internal-traffic-local", "clusterip.large-transfer", "dns.tcp", "endpoints.host-network",
         "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
         "headless.many", "headless.srv", "lifecycle.recreated", "ports.changed", "ports.multi",
         "ports.same-number-two-protocols", "ports.udp",

@@ -34,15 +34,26 @@ class Network(Group):
 
     prefix = "net"
 
+    large_lost_on_one_node = Fault(
+        "the last node does not forward packets over 1300 bytes, and sends no ICMP", NETWORK, nodes=(-1,)
+    )
     loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
     middlebox = Fault(
         "a transparent proxy answers connections to unassigned addresses that leave the nodes",
         NETWORK,
     )
     mtu = Fault("packets over 1400 bytes between nodes are dropped without ICMP", NETWORK)
+    mtu_of_pair = Fault(
+        "the route from the first node to the last has an MTU of 1400 bytes, and ICMP that says so is filtered",
+        NETWORK,
+        nodes=(0, -1),
+    )
     no_egress = Fault("pods cannot reach addresses outside the pod network", NETWORK)
     node_pair_cut = Fault("the first node cannot reach pods on the last node", NETWORK, nodes=(0, -1))
     one_way = Fault("replies of pods on the last node to pods on other nodes are lost", NETWORK, nodes=(-1,))
+    second_fragments_lost = Fault(
+        "the last node loses all fragments but the first of each datagram", NETWORK, nodes=(-1,)
+    )
     service_range_routed = Fault("cluster IPs are routed from outside", NETWORK)
     snat = Fault("connections between pods on different nodes have a node IP as source (SNAT)", NETWORK)
 

@@ -19,7 +19,8 @@ A request: ``{"id", "kind", ...}``
     udp: size (bytes of the datagram, padded)
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
-    transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
+    transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress;
+                `pods`: so many different ones are each given a transfer, over `count` connections at most (1)
     ready       make the backend in this very pod ready or not (on, port), or end it (end, port); takes the secret
     stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods`,
                 `times` and `within` ends after so many answers in a row from one of these pods (no pods: after so many
