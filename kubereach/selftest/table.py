@@ -368,6 +368,7 @@ TABLE: dict[str, Row] = {
         "standard deviations less",
     ),
     "proxy.unhealthy": by(noted=["proxy.healthy"]),
+    "proxy.upper-ports-lost": by("clusterip.from-pod", "clusterip.from-node"),
     "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-fallback": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),

@@ -93,6 +93,11 @@ class Proxy(Group):
     undeclared_ports = Fault("cluster IPs answer on every TCP port", PROXY)
     unfair = Fault("the first endpoint gets more than half of all requests", PROXY)
     unhealthy = Fault("the service proxy of the last node reports itself as unhealthy", PROXY, nodes=(-1,))
+    upper_ports_lost = Fault(
+        "the service proxy of the last node drops TCP connections from the upper half of source ports",
+        PROXY,
+        nodes=(-1,),
+    )
 
 
 class Topology(Group):

@@ -424,6 +424,15 @@ def test_what_is_over_can_be_stopped(serve, vantage):
     assert ongoing.stop().outcomes == {"ok": 1}
 
 
+def test_a_series_that_misses_something_tells_its_source_ports(serve, vantage):
+    seen = []
+    odd = Odd(lambda connection: (seen.append(connection.getpeername()[1]), close(connection)))
+    result = vantage.run(Series("http", "127.0.0.1", odd.port, count=5, in_flight=1, nonce=NONCE))
+    assert [probe.port for probe in result.probes] == seen
+    result = vantage.run(Series("http", "127.0.0.1", serve("a").ports["http"], count=5, nonce=NONCE))
+    assert [probe.port for probe in result.probes] == [0] * 5
+
+
 def test_transfer(serve, vantage):
     answer = outcome(
         vantage, "transfer", serve("a").ports["http"], timeout=5, more={"size": 1 << 22, "stall": 2}

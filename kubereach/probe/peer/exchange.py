@@ -40,7 +40,7 @@ def begin(attempt: Attempt, ports: LocalPorts) -> Row | None:
         attempt.sock = sock = socket.socket(family, kind | NONBLOCK, number)
         if not NONBLOCK:
             sock.setblocking(False)
-        ports.bind(sock)
+        attempt.port = ports.bind(sock)
         if TCP_QUICKACK is not None and not series.datagrams and not number:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 0)
     except OSError as error:

@@ -33,6 +33,7 @@ An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, de
     timed         retransmissions are taken from how long connections took to be made
     late          seconds by which a timer of the prober fired late at most while the series ran; more than LATE
     late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
+    ports         the local port of each probe, where there are misses; 0: the kernel's choice
     lapses        [[index, seconds]] of misses: the greatest of those of the prober while that probe was under way
     backend_late  the greatest lateness that a backend has told of, which it does when it is more than REPORT_LATE
 

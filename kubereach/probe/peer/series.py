@@ -69,6 +69,7 @@ class Series:
         self.of: list[int] = []
         self.ms: list[float] = []
         self.retransmits: list[int] = []
+        self.ports: list[int] = []
         #: whether those are taken from how long connections took to be made
         self.timed = False
         #: seconds by which a timer of ours, and of a backend, was late at most
@@ -89,8 +90,8 @@ class Series:
     def over(self) -> bool:
         return self.under_way == 0 and (self.started >= self.count)
 
-    def record(self, row: Row, seconds: float, retransmits: int, begun: float) -> None:
-        """Note a probe that began at `begun` (time.monotonic) and took so many seconds."""
+    def record(self, row: Row, seconds: float, retransmits: int, begun: float, port: int = 0) -> None:
+        """Note a probe that began at `begun` (time.monotonic), took so many seconds and came from a local port."""
         index = self.row_of.get(row)
         if index is None:
             index = self.row_of[row] = len(self.rows)
@@ -98,6 +99,7 @@ class Series:
         self.of.append(index)
         self.ms.append(round(seconds * 1000, 3))
         self.retransmits.append(retransmits)
+        self.ports.append(port)
         if self.at is not None:
             self.at.append(round(begun - self.begun, 4))
         if row[0] not in self.wanted or (retransmits and self.strict):
@@ -122,6 +124,8 @@ class Series:
             whole["late"], whole["late_p99"] = round(self.late, 3), round(p99, 3)
         if self.backend_late:
             whole["backend_late"] = self.backend_late
+        if self.misses:
+            whole["ports"] = self.ports
         if self.lapses:
             whole["lapses"] = self.lapses
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
@@ -166,7 +170,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "arrived", "begun", "data", "fd", "longer", "series", "slow", "sock", "state", "token",
+        "arrived", "begun", "data", "fd", "longer", "port", "series", "slow", "sock", "state", "token",
     )  # fmt: skip
 
     def __init__(self, series: Series) -> None:
@@ -181,6 +185,8 @@ class Attempt:
         self.data = b""
         self.sock: socket.socket | None = None
         self.fd = -1
+        #: its local port, where the prober chose it
+        self.port = 0
         self.state = 0
         self.token = b""
 
