@@ -300,6 +300,9 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     if faults.node.conntrack_small and number == config.nodes - 1:
         flow = f"{ip} saddr . th sport . {ip} daddr . th dport"
         limited = f"ct state new meta l4proto tcp add @tracked {{ {flow} }} accept; ct state new meta l4proto tcp drop"
+    own, address = plan.pod_range(number), plan.node_address(number)
+    closed = faults.node.closed_to_own_pods and number == config.nodes - 1
+    incoming = f"ct state new {ip} saddr {own} {ip} daddr {address} meta l4proto tcp drop" if closed else ""
     silent = _TOO_LARGE[plan.version] if faults.net.mtu_of_pair and number == 0 else ""
     second = faults.net.second_fragments_lost and number == config.nodes - 1
     fragments = _LATER_FRAGMENTS[plan.version] if second else ""
@@ -322,6 +325,10 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
                 {between_nodes}
                 {limited}
                 {no_egress}
+            }}
+            chain input {{
+                type filter hook input priority filter + 10;
+                {incoming}
             }}
             chain output {{
                 type filter hook output priority filter + 10;

@@ -250,6 +250,8 @@ TABLE: dict[str, Row] = {
     "net.second-fragments-lost": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
+    # the pod that has the host network of a node may be on this one
+    "node.closed-to-own-pods": by("nodes.from-pods", perhaps=["endpoints.host-network"]),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
     "node.conntrack-small": by("nodes.mesh", perhaps=["*"]),
@@ -368,7 +370,10 @@ TABLE: dict[str, Row] = {
         "standard deviations less",
     ),
     "proxy.unhealthy": by(noted=["proxy.healthy"]),
-    "proxy.upper-ports-lost": by("clusterip.from-pod", "clusterip.from-node"),
+    # whatever has a connection to a cluster IP from that node, if only to see whether it works
+    "proxy.upper-ports-lost": by(
+        "clusterip.all-endpoints", "clusterip.from-node", "clusterip.from-pod", perhaps=["*"]
+    ),
     "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-fallback": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),

@@ -63,6 +63,9 @@ class Node(Group):
 
     prefix = "node"
 
+    closed_to_own_pods = Fault(
+        "the last node drops TCP connections of its own pods to its address", NODE, nodes=(-1,)
+    )
     connection_limit = Fault("nodes refuse more than 200 concurrent TCP connections of one client", NODE)
     conntrack_forgets = Fault("conntrack drops TCP connections that are idle for one second", NODE)
     conntrack_small = Fault(
