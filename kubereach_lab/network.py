@@ -39,6 +39,11 @@ _TOO_LARGE = {
     6: "icmpv6 type packet-too-big drop",
 }
 _LATER_FRAGMENTS = {4: "ip frag-off & 0x1fff != 0 drop", 6: "frag frag-off != 0 drop"}
+#: rules that note whose client has closed its side, and then drop what is more than an acknowledgement or an end
+_HALF_CLOSED = """
+                ct direction original tcp flags & fin == fin ct mark set 1
+                ct direction reply ct mark 1 meta length > 100 drop
+"""
 #: bytes of a packet on a route that is narrower than all others
 _NARROW = 1400
 
@@ -306,6 +311,8 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     silent = _TOO_LARGE[plan.version] if faults.net.mtu_of_pair and number == 0 else ""
     second = faults.net.second_fragments_lost and number == config.nodes - 1
     fragments = _LATER_FRAGMENTS[plan.version] if second else ""
+    if faults.node.half_closed_cut and number == config.nodes - 1:
+        limited = _HALF_CLOSED
     leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
     no_egress = f"{leaving} drop" if faults.net.no_egress else ""
     return f"""
@@ -356,6 +363,8 @@ def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> st
         rules.append(f'oifname "eth0" {ip} daddr {plan.pod_range(last)} drop')
     if faults.net.large_lost_on_one_node and number == last:
         rules.append("meta length > 1300 drop")
+    if faults.net.marked_lost and number == last:
+        rules.append(f"{ip} dscp != cs0 drop")
     if faults.net.one_way and number == last:
         rules.append(f"{to_pods} ct direction reply drop")
     return "\n                ".join(rules)

@@ -167,8 +167,10 @@ def _lines(cells: Sequence[Cell], short: Mapping[str, str]) -> list[str]:
 
 
 def _size(series: Series) -> str:
-    size = series.more.get("size")
-    return f"{size} byte " if size else ""
+    size, tos = series.more.get("size"), series.more.get("tos")
+    half = "half-closed " if series.more.get("half_close") else ""
+    mark = f"{half}TOS {int(str(tos)):#04x} " if tos else half
+    return f"{size} byte {mark}" if size else mark
 
 
 def _see(cell: Cell, large: bool) -> tuple[str, ...]:

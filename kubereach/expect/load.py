@@ -24,7 +24,7 @@ _SIZES = (600, 1200, 1300, 1372, 1400, 1422, 1450, 1472)
 def to_take_a_burst(vantages: Sequence[Vantage], where: Where, *, count: int) -> None:
     """So many connections at once from one client, one vantage after the other, are all answered."""
     all_paths = paths(vantages, where)
-    for path in _reached(all_paths):
+    for path in reached(all_paths):
         series = series_for(path, count)
         timeout = path.vantage.context.settings.burst_timeout
         # a SYN that is sent again is what a burst may cost: a full queue of a backend, not a lost packet
@@ -46,7 +46,7 @@ def to_transfer(
     until that is so; a uniform balancer leaves one out with a probability below ``settings.endpoint_miss``.
     """
     all_paths = paths(vantages, where)
-    reached = _reached(all_paths)
+    sound = reached(all_paths)
     settings = all_paths[0].vantage.context.settings
     stall, pods = settings.stall_timeout, max(1, len(backends))
     wanted = [
@@ -60,10 +60,10 @@ def to_transfer(
             nonce=path.vantage.context.nonce,
             more={"size": size, "stall": stall, "pods": pods},
         )
-        for path in reached
+        for path in sound
     ]
-    results = run_each([(path.vantage, series) for path, series in zip(reached, wanted, strict=True)])
-    for path, series, result in zip(reached, wanted, results, strict=True):
+    results = run_each([(path.vantage, series) for path, series in zip(sound, wanted, strict=True)])
+    for path, series, result in zip(sound, wanted, results, strict=True):
         path.series, path.result = series, result
         if not was_measured(path):
             continue
@@ -99,15 +99,15 @@ def to_carry(
     (socket(7), rmem_default), which would lose them at a backend that is only busy.
     """
     all_paths = paths(vantages, where, sample)
-    reached = _reached(all_paths)
+    sound = reached(all_paths)
     wanted = [
         (path.vantage, replace(series_for(path, count), in_flight=1, patient=True, more={"size": size}))
-        for path in reached
+        for path in sound
     ]
-    for path, (_, series), result in zip(reached, wanted, run_each(wanted), strict=True):
+    for path, (_, series), result in zip(sound, wanted, run_each(wanted), strict=True):
         path.series, path.result, path.least = series, result, count
         was_measured(path)
-    measured = [path for path in reached if not path.unmeasured]
+    measured = [path for path in sound if not path.unmeasured]
     losing = [path for path in measured if path.result.outcomes[OK] != len(path.result.probes)]
     for path, largest in zip(losing, _largest(losing), strict=True):
         path.fail(f"answers to datagrams of {size} bytes", in_words(path.result.outcomes), largest)
@@ -136,7 +136,7 @@ def _up_to(results: Sequence[SeriesResult]) -> str:
     return f"answers to datagrams of up to {max(passed)} bytes{beyond}"
 
 
-def _reached(all_paths: Sequence[Path]) -> list[Path]:
+def reached(all_paths: Sequence[Path]) -> list[Path]:
     """Wait for what may still converge, and give it. What does not answer a single probe has failed with that."""
     late = converge(
         all_paths,

@@ -233,6 +233,7 @@ TABLE: dict[str, Row] = {
         "clusterip.from-pod alone",
         perhaps=["*"],
     ),
+    "net.marked-lost": by("nodes.marked-packets"),
     "net.middlebox": recovers("--proxy-mode=iptables"),
     # the certificate of an API server is more than that
     "net.large-lost-on-one-node": by("clusterip.api-server", "clusterip.large-transfer", "nodes.large-transfer"),
@@ -259,6 +260,7 @@ TABLE: dict[str, Row] = {
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
     "node.full": stops("Insufficient cpu"),
+    "node.half-closed-cut": by("nodes.half-closed"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
@@ -271,6 +273,8 @@ TABLE: dict[str, Row] = {
     "proxy.affinity-too-short": by("affinity.expires"),
     "proxy.cluster-ip-kept": by("lifecycle.type-changes"),
     "proxy.connections-cut": by("endpoints.live-connections"),
+    # a connection that is just being made may be cut as well
+    "proxy.connections-cut-by-changes": by("clusterip.idle-connection", perhaps=["*"]),
     "proxy.conntrack-not-flushed": by("endpoints.udp-after-replacement"),
     "proxy.external-ips-ignored": by("clusterip.external-ips"),
     "proxy.external-local-ignored": by("loadbalancer.external-local", "nodeport.external-local"),

@@ -38,6 +38,7 @@ class Network(Group):
         "the last node does not forward packets over 1300 bytes, and sends no ICMP", NETWORK, nodes=(-1,)
     )
     loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
+    marked_lost = Fault("the last node does not forward packets with a DSCP mark", NETWORK, nodes=(-1,))
     middlebox = Fault(
         "a transparent proxy answers connections to unassigned addresses that leave the nodes",
         NETWORK,
@@ -73,3 +74,8 @@ class Node(Group):
     )
     forwarding_off = Fault("the last node does not forward packets", NODE, nodes=(-1,))
     full = Fault("no node has CPU left for further pods", NODE)
+    half_closed_cut = Fault(
+        "the last node drops what a server still sends on a connection whose client has closed its side",
+        NODE,
+        nodes=(-1,),
+    )

@@ -40,6 +40,9 @@ class Proxy(Group):
     affinity_too_short = Fault("session affinity lasts a quarter of its timeout", PROXY, "kubernetes #35677")
     cluster_ip_kept = Fault("a Service that becomes ExternalName keeps its cluster IP", PROXY)
     connections_cut = Fault("open connections are cut when a Service loses its last endpoint", PROXY)
+    connections_cut_by_changes = Fault(
+        "open connections to Services are cut whenever any Service or endpoint changes", PROXY
+    )
     conntrack_not_flushed = Fault("UDP flows stay on a removed endpoint", PROXY, "kubernetes #48370, #105657")
     external_ips_ignored = Fault("the service proxy ignores spec.externalIPs", PROXY)
     external_local_ignored = Fault(

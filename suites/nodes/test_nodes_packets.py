@@ -26,3 +26,27 @@ def test_large_transfer(clusterip, multiport, pods):
         expect(pods).to_carry(datagrams, size=size, count=3)
     # so few: clouds limit the rate of fragments
     expect(pods).to_carry(datagrams, size=60_000, count=1, sample=1)
+
+
+@check("nodes.marked-packets", level=CORE, source="https://www.rfc-editor.org/rfc/rfc2474#section-4")
+def test_marked_packets(multiport, pods):
+    """Packets with a DSCP (EF, AF11, CS1) or with ECN's ECT(0) get through between every two nodes and by a cluster IP.
+
+    Voice, storage and batch traffic are marked so by their programs, and ECN by kernels. A network may change or ignore
+    a mark that it does not know, but it forwards the packet like any other (RFC 2474, section 4; RFC 8311 for ECN): a
+    firewall that drops "invalid" TOS bytes breaks only those programs. Whether a mark arrives is not asked.
+    """
+    for port in ("line", "datagram"):
+        expect(pods).to_take_marks(multiport.addresses.each_pod_by_node(port))
+        expect(pods).to_take_marks(multiport.vip(port))
+
+
+@check("nodes.half-closed", level=CORE, source="https://www.rfc-editor.org/rfc/rfc9293#section-3.6")
+def test_half_closed(multiport, pods):
+    """A client that has closed its side of a connection still gets its answer, from every node and by a cluster IP.
+
+    Closing is a thing of one direction in TCP: netcat, rsync, database dumps and proxies end their question so and then
+    read. Who takes that for the connection's end (a connection tracking table, a user space proxy) cuts the answer off.
+    """
+    expect(pods).to_answer_half_closed(multiport.addresses.each_pod_by_node("line"))
+    expect(pods).to_answer_half_closed(multiport.vip("line"))

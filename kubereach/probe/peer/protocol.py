@@ -16,7 +16,8 @@ A request: ``{"id", "kind", ...}``
     times       true: the answer tells when each probe began ("at", seconds since the series began)
     dns: message (base64), transport (udp, tcp); resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
     http: path (/who); status: true: who answers does not matter, ``detail`` is the status
-    udp: size (bytes of the datagram, padded)
+    udp, tcp: size (bytes of the question, padded); tcp: half_close: the client ends its side before it is answered
+    tos         the byte of IPv4's type of service and IPv6's traffic class: DSCP, and for datagrams ECN (0)
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
     transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress;

@@ -40,6 +40,8 @@ class Series:
         self.timeout = float(between(0, request.get("timeout", 2), LONG))
         self.stall = float(between(0, request.get("stall", 4), LONG))
         self.size = int(between(0, request.get("size", 0), TRANSFER if self.kind == "transfer" else 65000))
+        self.tos = int(between(0, request.get("tos", 0), 255))
+        self.half_close = bool(request.get("half_close"))
         self.pods = int(between(1, request.get("pods", 1), 1 << 16))
         self.wanted = frozenset(request.get("wanted", ("ok",)))
         self.stop_after = int(between(0, request.get("stop_after", 0), 1 << 30))

@@ -139,10 +139,14 @@ class Server:
         except OSError:
             self._close(fd, connection)
             return
-        if not data:
-            self._close(fd, connection)
+        if data:
+            self._take(fd, connection, data)
             return
-        self._take(fd, connection, data)
+        if connection.data and not connection.http:
+            # a client that has ended its side still reads: so its last line ends, too
+            self._take(fd, connection, b"\n")
+        if self.connections.get(fd) is connection:
+            self._close(fd, connection)
 
     def _take(self, fd: int, connection: Connection, data: bytes) -> None:
         """Answer what has come in."""
