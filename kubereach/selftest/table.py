@@ -252,7 +252,8 @@ TABLE: dict[str, Row] = {
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
     # the pod that has the host network of a node may be on this one
-    "node.closed-to-own-pods": by("nodes.from-pods", perhaps=["endpoints.host-network"]),
+    "node.closed-to-own-pods": by(
+        "loadbalancer.health-check-node-port", "nodes.from-pods", perhaps=["endpoints.host-network"]),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
     "node.conntrack-small": by("nodes.mesh", perhaps=["*"]),
