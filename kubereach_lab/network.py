@@ -363,8 +363,8 @@ def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> st
         rules.append(f'oifname "eth0" {ip} daddr {plan.pod_range(last)} drop')
     if faults.net.large_lost_on_one_node and number == last:
         rules.append("meta length > 1300 drop")
-    if faults.net.marked_lost and number == last:
-        rules.append(f"{ip} dscp != cs0 drop")
+    if faults.node.marked_lost and number == last:
+        rules.append(f"{ip} dscp ef drop")
     if faults.net.one_way and number == last:
         rules.append(f"{to_pods} ct direction reply drop")
     return "\n                ".join(rules)

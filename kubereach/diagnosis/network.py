@@ -54,7 +54,8 @@ def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> F
     bad = [cell for cell in cells if not cell.good]
     if not bad:
         return None
-    large = series.kind == "transfer" or int(str(series.more.get("size", 0))) > 1000
+    datagrams = series.kind == "udp" and int(str(series.more.get("size", 0))) > 1000
+    large = series.kind == "transfer" or datagrams
     what = f"{_size(series)}{series.kind} probes to pod IPs"
     pod = _dead_pod(cells, series)
     if pod is not None:

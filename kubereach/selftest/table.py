@@ -225,6 +225,8 @@ TABLE: dict[str, Row] = {
         "loadbalancer.released", "loadbalancer.source-ranges-outside", "loadbalancer.udp-outside",
     ),
     "lb.wrong-node": by("loadbalancer.external-local"),
+    # the certificate of an API server is more than that
+    "net.large-lost-on-one-node": by("clusterip.api-server", "clusterip.large-transfer", "nodes.large-transfer"),
     "net.loss-5-percent": by(
         "clusterip.from-pod", "nodes.mesh", "nodes.no-snat",
         full_length=True,
@@ -233,10 +235,7 @@ TABLE: dict[str, Row] = {
         "clusterip.from-pod alone",
         perhaps=["*"],
     ),
-    "net.marked-lost": by("nodes.marked-packets"),
     "net.middlebox": recovers("--proxy-mode=iptables"),
-    # the certificate of an API server is more than that
-    "net.large-lost-on-one-node": by("clusterip.api-server", "clusterip.large-transfer", "nodes.large-transfer"),
     "net.mtu": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.mtu-of-pair": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.no-egress": by(
@@ -262,6 +261,7 @@ TABLE: dict[str, Row] = {
     ),
     "node.full": stops("Insufficient cpu"),
     "node.half-closed-cut": by("nodes.half-closed"),
+    "node.marked-lost": by("nodes.marked-packets"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",

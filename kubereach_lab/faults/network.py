@@ -38,7 +38,6 @@ class Network(Group):
         "the last node does not forward packets over 1300 bytes, and sends no ICMP", NETWORK, nodes=(-1,)
     )
     loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
-    marked_lost = Fault("the last node does not forward packets with a DSCP mark", NETWORK, nodes=(-1,))
     middlebox = Fault(
         "a transparent proxy answers connections to unassigned addresses that leave the nodes",
         NETWORK,
@@ -79,3 +78,4 @@ class Node(Group):
         NODE,
         nodes=(-1,),
     )
+    marked_lost = Fault("the last node does not forward packets with the DSCP EF", NODE, nodes=(-1,))
