@@ -41,8 +41,8 @@ _BALANCED = (
     "loadbalancer.requested-address", "loadbalancer.source-ranges", "loadbalancer.source-ranges-outside",
     "loadbalancer.udp", "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
     "nodeport.explicit", "nodeport.external-local", "nodeport.from-nodes", "nodeport.from-pods",
-    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.mesh", "ports.changed", "ports.multi",
-    "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
+    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.half-closed",
+    "nodes.marked-packets", "nodes.mesh", "ports.changed", "ports.multi", "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
     "topology.prefer-same-node", "topology.prefer-same-zone",
 )  # fmt: skip
 _CONTROLLED = (
@@ -241,7 +241,7 @@ TABLE: dict[str, Row] = {
     "net.no-egress": by(
         "affinity.sticks", "clusterip.api-server", "endpoints.host-network", "lifecycle.type-changes",
         "loadbalancer.health-check-node-port", "loadbalancer.includes-node-port", "nodeport.closed-after",
-        "nodeport.explicit", "nodeport.from-pods",
+        "nodeport.explicit", "nodeport.from-pods", "nodes.from-pods",
     ),
     "net.node-pair-cut": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
@@ -291,8 +291,8 @@ TABLE: dict[str, Row] = {
         "clusterip.all-endpoints", "clusterip.external-ips", "clusterip.idle-connection",
         "clusterip.internal-traffic-local", "clusterip.large-transfer", "dns.tcp", "endpoints.host-network",
         "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
-        "headless.many", "headless.srv", "lifecycle.recreated", "ports.changed", "ports.multi",
-        "ports.same-number-two-protocols", "ports.udp",
+        "headless.many", "headless.srv", "lifecycle.recreated", "nodes.half-closed", "nodes.marked-packets",
+        "ports.changed", "ports.multi", "ports.same-number-two-protocols", "ports.udp",
     ),
     "proxy.health-check-always-ok": by("loadbalancer.health-check-node-port"),
     "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
