@@ -42,7 +42,8 @@ _BALANCED = (
     "loadbalancer.udp", "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
     "nodeport.explicit", "nodeport.external-local", "nodeport.from-nodes", "nodeport.from-pods",
     "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.half-closed",
-    "nodes.marked-packets", "nodes.mesh", "ports.changed", "ports.multi", "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
+    "nodes.marked-packets", "nodes.mesh", "ports.changed", "ports.multi",
+    "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
     "topology.prefer-same-node", "topology.prefer-same-zone",
 )  # fmt: skip
 _CONTROLLED = (
