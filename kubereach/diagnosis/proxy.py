@@ -45,7 +45,9 @@ def translating(world: World, path: Path) -> list[Vantage]:
 def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
     """A node that sends nothing back at all, not even a refusal, so that its node ports say nothing."""
     name = address_node(world, path)
-    if not name or path.vantage.node == name:
+    own = path.vantage.node == name
+    # what a node port leads to is not on the own node's address; what answers health checks is
+    if not name or (own and path.address.way != "health-check"):
         return None
     closed = Series("tcp", path.address.host, 1, timeout=path.vantage.context.settings.connect_timeout)
     (result,) = bench.run([(path.vantage, closed)])
@@ -53,7 +55,7 @@ def unreachable_node(world: World, bench: Bench, path: Path) -> Finding | None:
         return None
     short = _short(world, name)
     what = f"no reply to {path.vantage.name} at all, not even a refusal from a closed port"
-    if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE):
+    if path.vantage.kind not in (OUTSIDE, NODE_VANTAGE) and not own:
         others = [(v, closed) for v in world.nodes if v.node != name] if len(world.nodes) else []
         if any(one.outcomes.keys() & {OK, REFUSED, RESET} for one in bench.run(others)):
             return _no_egress(path, counted([result]))

@@ -19,8 +19,8 @@ from kubereach.probe.path import Path
 DSCP = {"DSCP EF": 46 << 2, "DSCP AF11": 10 << 2, "DSCP CS1": 8 << 2}
 #: its lower two are ECN's (RFC 3168), which the kernel sets itself for TCP
 ECN = {"ECT(0)": 2}
-#: bytes of a question, and so of its answer, that are more than one packet
-_SEVERAL_PACKETS = 8000
+#: bytes of a question, and so of its answer: more than an acknowledgement, and less than any MTU
+_ONE_PACKET = 1000
 #: probes of a path: who treats such packets in another way does so with each of them
 _PROBES = 3
 
@@ -48,7 +48,7 @@ def to_answer_half_closed(vantages: Sequence[Vantage], where: Where | ByNode) ->
     `where`: addresses whose backends echo lines.
     """
     plain = paths(vantages, where)
-    more = {"half_close": True, "size": _SEVERAL_PACKETS}
+    more = {"half_close": True, "size": _ONE_PACKET}
     _probe([(path, more, "the whole answer on a half-closed connection") for path in reached(plain)])
     settle(plain)
 
