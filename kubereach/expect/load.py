@@ -12,7 +12,7 @@ from kubereach.expect.reach import CONVERGED, STOP_AFTER, series_for
 from kubereach.expect.settle import names, paths, settle, was_measured
 from kubereach.expect.where import ByNode, Where
 from kubereach.model.misses import MISSING
-from kubereach.model.outcome import OK, SeriesResult, in_words
+from kubereach.model.outcome import OK, Answer, SeriesResult, in_words
 from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_each
 from kubereach.probe.path import Path
@@ -68,20 +68,19 @@ def to_transfer(
         if not was_measured(path):
             continue
         if result.outcomes[OK] != len(result.probes):
-            path.fail(f"{size} bytes in both directions", in_words(result.outcomes), *_told(path))
+            lost = {f"{a.pod} on {a.node}" for a in _lost(path) if a.pod}
+            with_whom = f"; not with {names(frozenset(lost))}" if lost and backends else ""
+            got = in_words(result.outcomes) + with_whom
+            path.fail(f"{size} bytes in both directions", got, *(answer.detail for answer in _lost(path)))
         elif left := frozenset(backends) - frozenset(result.backends):
             got = f"no connection to {names(left)} among {series.count}"
             path.fail(f"{size} bytes to and from each of {names(frozenset(backends))}", got, miss=MISSING)
     settle(all_paths)
 
 
-def _told(path: Path) -> list[str]:
-    """What went wrong with which pod; where it is not known which, with nobody in particular."""
-    answers = [probe.answer for probe in path.result.probes if probe.answer.outcome != OK]
-    return [
-        f"{f'with {a.pod} on {a.node}: ' if a.pod and not path.address.note.startswith(a.pod) else ''}{a.detail}"
-        for a in answers
-    ]
+def _lost(path: Path) -> list[Answer]:
+    """What became of the probes that got no answer."""
+    return [probe.answer for probe in path.result.probes if probe.answer.outcome != OK]
 
 
 def to_carry(
