@@ -33,6 +33,19 @@ _CONNECTIONS = 200
 #: TCP connections that a node with a small table tracks at a time, and for how many seconds, closed or not
 _TRACKED = 200
 _TRACKED_SECONDS = 30
+#: rules for what says that a packet is too large for a link, and for all fragments but first ones, by IP version
+_TOO_LARGE = {
+    4: "icmp type destination-unreachable icmp code frag-needed drop",
+    6: "icmpv6 type packet-too-big drop",
+}
+_LATER_FRAGMENTS = {4: "ip frag-off & 0x1fff != 0 drop", 6: "frag frag-off != 0 drop"}
+#: rules that note whose client has closed its side, and then drop what is more than an acknowledgement or an end
+_HALF_CLOSED = """
+                ct direction original tcp flags & fin == fin ct mark set 1
+                ct direction reply ct mark 1 meta length > 100 drop
+"""
+#: bytes of a packet on a route that is narrower than all others
+_NARROW = 1400
 
 
 class NetworkError(Exception):
@@ -176,13 +189,16 @@ class NodeNetwork(Host):
         os.close(outside)
         eth0 = ip.link_lookup(ifname="eth0")[0]
         ip.link("set", index=eth0, state="up")
+        last_number = self._config.nodes - 1
         for plan in self._config.plans:
             add_address(ip, plan, eth0, plan.node_address(self.number), plan.underlay.prefixlen)
             ip.route("add", family=_family(plan), dst="default", gateway=plan.outside)
             for other in range(self._config.nodes):
                 if other != self.number:
-                    ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other))
-        last = self.number == self._config.nodes - 1
+                    narrow = self._config.faults.net.mtu_of_pair and (self.number, other) == (0, last_number)
+                    more = {"metrics": {"mtu": _NARROW}} if narrow else {}
+                    ip.route("add", dst=str(plan.pod_range(other)), gateway=plan.node_address(other), **more)
+        last = self.number == last_number
         sysctl("ipv4/ip_forward", "0" if last and self._config.faults.node.forwarding_off else "1")
         if self._config.faults.node.conntrack_forgets:
             sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1")
@@ -289,6 +305,14 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
     if faults.node.conntrack_small and number == config.nodes - 1:
         flow = f"{ip} saddr . th sport . {ip} daddr . th dport"
         limited = f"ct state new meta l4proto tcp add @tracked {{ {flow} }} accept; ct state new meta l4proto tcp drop"
+    own, address = plan.pod_range(number), plan.node_address(number)
+    closed = faults.node.closed_to_own_pods and number == config.nodes - 1
+    incoming = f"ct state new {ip} saddr {own} {ip} daddr {address} meta l4proto tcp drop" if closed else ""
+    silent = _TOO_LARGE[plan.version] if faults.net.mtu_of_pair and number == 0 else ""
+    second = faults.net.second_fragments_lost and number == config.nodes - 1
+    fragments = _LATER_FRAGMENTS[plan.version] if second else ""
+    if faults.node.half_closed_cut and number == config.nodes - 1:
+        limited = _HALF_CLOSED
     leaving = f'ct state new oifname "eth0" {ip} saddr {pods} {ip} daddr != {pods}'
     no_egress = f"{leaving} drop" if faults.net.no_egress else ""
     dns = _lost_dns(config, plan, number)
@@ -314,9 +338,18 @@ def _pod_network_rules(config: LabConfig, plan: AddressPlan, number: int) -> str
                 {no_egress}
                 {dns}
             }}
+            chain input {{
+                type filter hook input priority filter + 10;
+                {incoming}
+            }}
             chain output {{
                 type filter hook output priority filter + 10;
                 {between_nodes}
+                {silent}
+            }}
+            chain fragments {{
+                type filter hook prerouting priority -450; # before connection tracking puts them together
+                {fragments}
             }}
         }}
     """
@@ -349,6 +382,10 @@ def _lost_between_nodes(config: LabConfig, plan: AddressPlan, number: int) -> st
         rules.append(f"{to_pods} numgen random mod 100 < 5 drop")
     if faults.net.node_pair_cut and number == 0 < last:
         rules.append(f'oifname "eth0" {ip} daddr {plan.pod_range(last)} drop')
+    if faults.net.large_lost_on_one_node and number == last:
+        rules.append("meta length > 1300 drop")
+    if faults.node.marked_lost and number == last:
+        rules.append(f"{ip} dscp ef drop")
     if faults.net.one_way and number == last:
         rules.append(f"{to_pods} ct direction reply drop")
     return "\n                ".join(rules)

@@ -28,6 +28,10 @@ def packets_of(series: Series) -> str:
     size = int(str(more.get("size") or 0))
     if series.kind == "transfer":
         return f"{kind} {size // 1024} KiB"
+    if mark := int(str(more.get("tos") or 0)):
+        return f"{kind} TOS {mark:#04x}"
+    if more.get("half_close"):
+        return f"{kind} half-closed"
     return f"{kind} {size} bytes" if size > _LARGE else kind
 
 

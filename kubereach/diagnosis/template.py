@@ -18,6 +18,8 @@ def probing(path: Path, count: int = 0) -> Series:
     series = path.series
     if series is None or series.kind in ("flow", "dns"):
         series = series_for(path)
-    if series.kind in _BIG or series.burst:
+    if series.kind in _BIG:
+        return replace(series, count=1)
+    if series.burst:
         return series
     return replace(series, count=count or hold_length(path.vantage.context.settings), stop_after=3)

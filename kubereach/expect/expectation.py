@@ -12,6 +12,7 @@ from kubereach.expect import (
     load,
     negative,
     node_mesh,
+    packets,
     proxies,
     reach,
     resolv_conf,
@@ -63,6 +64,8 @@ class Expectation(tuple[Vantage, ...]):
     to_take_a_burst = load.to_take_a_burst
     to_transfer = load.to_transfer
     to_carry = load.to_carry
+    to_take_marks = packets.to_take_marks
+    to_answer_half_closed = packets.to_answer_half_closed
     to_signal = signals.to_signal
 
     # what is reported

@@ -285,6 +285,7 @@ def _misses(
 def _evidence(result: SeriesResult) -> list[str]:
     reasons = Counter(p.answer.detail for p in result.probes if p.answer.outcome != OK and p.answer.detail)
     lines = [f"{count} x {reason}" for reason, count in ranked(reasons)[:3]]
+    lines += [ports] if (ports := result.lost_ports) else []
     return [*lines, f"answered by {_shares(result.backends)}"] if result.backends else lines
 
 

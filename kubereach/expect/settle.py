@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeVar
 
 from kubereach.expect.overload import not_measured, overloaded
-from kubereach.expect.where import Where, addresses_of
+from kubereach.expect.pairs import SAMPLE, pairs
+from kubereach.expect.where import ByNode, Where, addresses_of
 from kubereach.model.check import SCTP
 from kubereach.model.errors import CannotMeasure, Failure, KubereachError, NotConforming, Unsupported
 from kubereach.model.events import Note, Probed
@@ -52,9 +53,16 @@ _PROVED_BY_ANSWER = frozenset({ANSWERED, RECORDS})
 _Result = TypeVar("_Result")
 
 
-def paths(vantages: Sequence[Vantage], where: Where) -> list[Path]:
-    """Every vantage with every address. An empty one is a mistake of the check: nothing would be measured."""
+def paths(vantages: Sequence[Vantage], where: Where | ByNode, sample: int = SAMPLE) -> list[Path]:
+    """Every vantage with every address, or with those of its own and `sample` other nodes if they are given by node.
+
+    Without any it is a mistake of the check: nothing would be measured.
+    """
     must_go_on()
+    if isinstance(where, Mapping):
+        if not (found := pairs(vantages, where, most=sample)):
+            raise CannotMeasure("an expectation without a pair of nodes measures nothing")
+        return found
     addresses = addresses_of(where)
     if not vantages or not addresses:
         raise CannotMeasure("an expectation without a vantage or without an address measures nothing")

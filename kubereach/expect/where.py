@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from kubereach.kube.cluster import Cluster
 from kubereach.kube.cluster_dns import DnsReplica
@@ -10,6 +10,8 @@ from kubereach.model.address import Address
 from kubereach.model.convergence import not_before
 from kubereach.world.service import Service
 
+#: addresses by the name of the node that they lead to
+ByNode = Mapping[str, Sequence[Address]]
 Where = Address | Service | Iterable[Address | Service]
 Server = Address | Cluster | DnsReplica | Iterable[Address | DnsReplica]
 

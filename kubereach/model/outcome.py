@@ -73,6 +73,10 @@ PARTICIPLES = {
 }
 
 
+#: probes that were lost, and that were not, whose source ports may tell of a part of the range that is lost
+_TELLING = 3
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a probe met. Strings are empty where there was nothing to know."""
@@ -102,8 +106,9 @@ class Answer:
 class Probe:
     """One attempt: its answer, latency in seconds, and the retransmissions of its TCP connection.
 
-    `at` is when it began, in seconds since the series did, where that was asked for. `late`: of a miss, the seconds by
-    which a timer of the prober fired late while it was under way.
+    `at` is when it began, in seconds since the series did, where that was asked for. `port` is its local port in a
+    series that has missed something, 0 where that is not known. `late`: of a miss, the seconds by which a timer of the
+    prober fired late while it was under way.
     """
 
     answer: Answer
@@ -111,6 +116,7 @@ class Probe:
     retransmits: int = 0
     at: float = 0.0
     late: float = 0.0
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,13 +145,14 @@ class SeriesResult:
     def from_peer(cls, message: Mapping[str, object]) -> SeriesResult:
         """Read a peer's answer. Raises KeyError, TypeError or ValueError when it is not one."""
         rows, of, ms = message["rows"], message["of"], message["ms"]
-        again, at = message["retransmits"], message.get("at") or []
+        again, at, ports = message["retransmits"], message.get("at") or [], message.get("ports") or []
         if not (
             isinstance(rows, list)
             and isinstance(of, list)
             and isinstance(ms, list)
             and isinstance(again, list)
             and isinstance(at, list)
+            and isinstance(ports, list)
         ):
             raise TypeError("not a series' answer")
         answers = [Answer(*row) for row in rows]
@@ -157,6 +164,7 @@ class SeriesResult:
                 again[index] if again else 0,
                 at[index] if at else 0.0,
                 lapses.get(index, 0.0),
+                ports[index] if ports else 0,
             )
             for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
         )
@@ -174,6 +182,18 @@ class SeriesResult:
     def backends(self) -> Counter[str]:
         """How many probes each pod answered."""
         return Counter(probe.answer.pod for probe in self.probes if probe.answer.outcome == OK)
+
+    @property
+    def lost_ports(self) -> str:
+        """In words, between which source ports all lost probes lie, and no other ones; empty where it is not so."""
+        lost = sorted(p.port for p in self.probes if p.port and (p.answer.outcome != OK or p.retransmits))
+        kept = sorted(p.port for p in self.probes if p.port and p.answer.outcome == OK and not p.retransmits)
+        if min(len(lost), len(kept)) < _TELLING or not (lost[-1] < kept[0] or kept[-1] < lost[0]):
+            return ""
+        return (
+            f"all {len(lost)} lost probes had source ports of {lost[0]} to {lost[-1]}, the {len(kept)} answered ones "
+            f"of {kept[0]} to {kept[-1]}"
+        )
 
     @property
     def latencies(self) -> tuple[float, ...]:

@@ -41,7 +41,8 @@ _BALANCED = (
     "loadbalancer.requested-address", "loadbalancer.source-ranges", "loadbalancer.source-ranges-outside",
     "loadbalancer.udp", "loadbalancer.udp-outside", "nodeport.closed-after", "nodeport.every-node",
     "nodeport.explicit", "nodeport.external-local", "nodeport.from-nodes", "nodeport.from-pods",
-    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.mesh", "ports.changed", "ports.multi",
+    "nodeport.includes-clusterip", "nodeport.source-ip-cluster", "nodes.half-closed",
+    "nodes.marked-packets", "nodes.mesh", "ports.changed", "ports.multi",
     "ports.named-target", "ports.same-number-two-protocols", "ports.udp",
     "topology.prefer-same-node", "topology.prefer-same-zone",
 )  # fmt: skip
@@ -238,6 +239,8 @@ TABLE: dict[str, Row] = {
     "lb.wrong-node": by("loadbalancer.external-local"),
     "net.large-dns-answers-lost": by("dns.large-answers"),
     "net.large-dns-answers-lost-on-one-node": by("dns.large-answers"),
+    # the certificate of an API server is more than that
+    "net.large-lost-on-one-node": by("clusterip.api-server", "clusterip.large-transfer", "nodes.large-transfer"),
     "net.loss-5-percent": by(
         "clusterip.from-pod", "nodes.mesh", "nodes.no-snat",
         full_length=True,
@@ -247,18 +250,24 @@ TABLE: dict[str, Row] = {
         perhaps=["*"],
     ),
     "net.middlebox": recovers("--proxy-mode=iptables"),
-    "net.mtu": by("clusterip.large-transfer"),
+    "net.mtu": by("clusterip.large-transfer", "nodes.large-transfer"),
+    "net.mtu-of-pair": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.no-egress": by(
         "affinity.sticks", "clusterip.api-server", "endpoints.host-network", "lifecycle.type-changes",
         "loadbalancer.health-check-node-port", "loadbalancer.includes-node-port", "nodeport.closed-after",
-        "nodeport.explicit", "nodeport.from-pods",
+        "nodeport.explicit", "nodeport.from-pods", "nodes.from-pods",
+        options=["--nodes=3"],  # of two nodes that do not reach each other either may be the one that is cut off
     ),
     "net.node-pair-cut": by(
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
     "net.one-way": by("clusterip.from-pod", "nodes.no-snat", perhaps=["*"]),
+    "net.second-fragments-lost": by("clusterip.large-transfer", "nodes.large-transfer"),
     "net.service-range-routed": by(noted=["clusterip.internal-only"]),
     "net.snat": by("clusterip.source-ip", "nodes.no-snat"),
+    # the pod that has the host network of a node may be on this one
+    "node.closed-to-own-pods": by(
+        "loadbalancer.health-check-node-port", "nodes.from-pods", perhaps=["endpoints.host-network"]),
     "node.connection-limit": by("clusterip.burst"),
     "node.conntrack-forgets": by("clusterip.idle-connection"),
     "node.conntrack-small": by("nodes.mesh", perhaps=["*"]),
@@ -267,6 +276,8 @@ TABLE: dict[str, Row] = {
         "clusterip.all-endpoints", "clusterip.from-pod", "nodes.mesh", "nodes.no-snat", perhaps=["*"]
     ),
     "node.full": stops("Insufficient cpu"),
+    "node.half-closed-cut": by("nodes.half-closed"),
+    "node.marked-lost": by("nodes.marked-packets"),
     "proxy.affinity-forgotten": by("affinity.survives-scale-up"),
     "proxy.affinity-ignored": by(
         "affinity.endpoint-gone", "affinity.expires", "affinity.many-clients", "affinity.sticks",
@@ -279,23 +290,25 @@ TABLE: dict[str, Row] = {
     "proxy.affinity-too-short": by("affinity.expires"),
     "proxy.cluster-ip-kept": by("lifecycle.type-changes"),
     "proxy.connections-cut": by("endpoints.live-connections"),
+    # a connection that is just being made may be cut as well
+    "proxy.connections-cut-by-changes": by("clusterip.idle-connection", perhaps=["*"]),
     "proxy.conntrack-not-flushed": by("endpoints.udp-after-replacement"),
     "proxy.external-ips-ignored": by("clusterip.external-ips"),
     "proxy.external-local-ignored": by("loadbalancer.external-local", "nodeport.external-local"),
     "proxy.first-endpoint-only": by(
         "affinity.expires", "affinity.many-clients", "affinity.survives-scale-up", "affinity.switched",
-        "clusterip.all-endpoints", "clusterip.from-pod", "clusterip.hairpin", "clusterip.two-services",
-        "endpoints.many-slices", "endpoints.ready-only", "endpoints.replaced-pod",
+        "clusterip.all-endpoints", "clusterip.from-pod", "clusterip.hairpin", "clusterip.large-transfer",
+        "clusterip.two-services", "endpoints.many-slices", "endpoints.ready-only", "endpoints.replaced-pod",
         "endpoints.rolling-update", "endpoints.scale", "endpoints.terminating",
         "loadbalancer.from-outside", "ports.named-target", "topology.prefer-same-node",
         noted=["clusterip.fair"],
     ),
     "proxy.first-port-only": by(
         "clusterip.all-endpoints", "clusterip.external-ips", "clusterip.idle-connection",
-        "clusterip.internal-traffic-local", "dns.tcp", "endpoints.host-network",
+        "clusterip.internal-traffic-local", "clusterip.large-transfer", "dns.tcp", "endpoints.host-network",
         "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
-        "headless.many", "headless.srv", "lifecycle.recreated", "ports.changed", "ports.multi",
-        "ports.same-number-two-protocols", "ports.udp",
+        "headless.many", "headless.srv", "lifecycle.recreated", "nodes.half-closed", "nodes.marked-packets",
+        "ports.changed", "ports.multi", "ports.same-number-two-protocols", "ports.udp",
     ),
     "proxy.health-check-always-ok": by("loadbalancer.health-check-node-port"),
     "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
@@ -378,6 +391,10 @@ TABLE: dict[str, Row] = {
         "standard deviations less",
     ),
     "proxy.unhealthy": by(noted=["proxy.healthy"]),
+    # whatever has a connection to a cluster IP from that node, if only to see whether it works
+    "proxy.upper-ports-lost": by(
+        "clusterip.all-endpoints", "clusterip.from-node", "clusterip.from-pod", perhaps=["*"]
+    ),
     "topology.hints-ignored": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-fallback": by("topology.prefer-same-node", "topology.prefer-same-zone"),
     "topology.no-hints": by("topology.prefer-same-node", "topology.prefer-same-zone"),

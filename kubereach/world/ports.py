@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from kubereach.kube.ranges import free_ports
+from kubereach.kube.cluster import Node
+from kubereach.model.address import Address
 from kubereach.model.errors import Failure, NotConforming
 from kubereach.world.connection import Connection
+from kubereach.world.own_ports import first_port, listener
 from kubereach.world.services import Services
 
 
@@ -42,9 +45,20 @@ class Ports:
 
     @property
     def host_port(self) -> int:
-        """The first of ten ports of the nodes that are the run's own: no node ports, and none that clients get.
+        """The first of nine ports of the nodes that are the run's own: no node ports, and none that clients get.
 
         Raises `CannotMeasure` where the node port range leaves none.
         """
-        number = int.from_bytes(self._connection.run.encode(), "big")
-        return free_ports(self._connection.cluster.node_port_range, number)
+        return first_port(self._connection)
+
+    def listeners(self, nodes: Iterable[Node]) -> list[Address]:
+        """The address of each node with the port that the run's pod on its host network listens on.
+
+        Raises `CannotMeasure` where there is no such port.
+        """
+        version, settled = self._connection.cluster.ip_version, self._connection.context.settled
+        number = listener(self._connection)
+        return [
+            Address("pod", "http", node.address_of(version), number, settled, f"host network of {node.short}")
+            for node in nodes
+        ]

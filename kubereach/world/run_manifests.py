@@ -13,6 +13,7 @@ from kubereach.probe import program
 from kubereach.world.connection import Connection
 from kubereach.world.manifests import MANAGED_BY, RUN, Manifest, pod_metadata, pod_spec, render
 from kubereach.world.namespaces import Namespaces
+from kubereach.world.own_ports import listener_if_any
 from kubereach.world.sidecars import exempt
 
 #: ports that a Service of a check has at most
@@ -57,6 +58,7 @@ class RunManifests:
             "domain": cluster.domain,
             "ip_version": cluster.ip_version,
             "dns": cluster.dns_address or "192.0.2.53",
+            "node_listener": listener_if_any(self._connection),
             "peer": program.files(),
             # An answer at a number that no other Service has is no other's: addresses are given again as soon as they
             # are free, also those of the run before, whose rules and tracked connections outlive it.

@@ -38,15 +38,26 @@ class Network(Group):
     large_dns_answers_lost_on_one_node = Fault(
         "UDP answers of DNS over 512 bytes to pods on the last node are lost", NETWORK, nodes=(-1,)
     )
+    large_lost_on_one_node = Fault(
+        "the last node does not forward packets over 1300 bytes, and sends no ICMP", NETWORK, nodes=(-1,)
+    )
     loss_5_percent = Fault("one packet in twenty to a pod on another node is lost", NETWORK)
     middlebox = Fault(
         "a transparent proxy answers connections to unassigned addresses that leave the nodes",
         NETWORK,
     )
     mtu = Fault("packets over 1400 bytes between nodes are dropped without ICMP", NETWORK)
+    mtu_of_pair = Fault(
+        "the route from the first node to the last has an MTU of 1400 bytes, and ICMP that says so is filtered",
+        NETWORK,
+        nodes=(0, -1),
+    )
     no_egress = Fault("pods cannot reach addresses outside the pod network", NETWORK)
     node_pair_cut = Fault("the first node cannot reach pods on the last node", NETWORK, nodes=(0, -1))
     one_way = Fault("replies of pods on the last node to pods on other nodes are lost", NETWORK, nodes=(-1,))
+    second_fragments_lost = Fault(
+        "the last node loses all fragments but the first of each datagram", NETWORK, nodes=(-1,)
+    )
     service_range_routed = Fault("cluster IPs are routed from outside", NETWORK)
     snat = Fault("connections between pods on different nodes have a node IP as source (SNAT)", NETWORK)
 
@@ -56,6 +67,9 @@ class Node(Group):
 
     prefix = "node"
 
+    closed_to_own_pods = Fault(
+        "the last node drops TCP connections of its own pods to its address", NODE, nodes=(-1,)
+    )
     connection_limit = Fault("nodes refuse more than 200 concurrent TCP connections of one client", NODE)
     conntrack_forgets = Fault("conntrack drops TCP connections that are idle for one second", NODE)
     conntrack_small = Fault(
@@ -69,3 +83,9 @@ class Node(Group):
     )
     forwarding_off = Fault("the last node does not forward packets", NODE, nodes=(-1,))
     full = Fault("no node has CPU left for further pods", NODE)
+    half_closed_cut = Fault(
+        "the last node drops what a server still sends on a connection whose client has closed its side",
+        NODE,
+        nodes=(-1,),
+    )
+    marked_lost = Fault("the last node does not forward packets with the DSCP EF", NODE, nodes=(-1,))

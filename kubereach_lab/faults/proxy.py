@@ -40,6 +40,9 @@ class Proxy(Group):
     affinity_too_short = Fault("session affinity lasts a quarter of its timeout", PROXY, "kubernetes #35677")
     cluster_ip_kept = Fault("a Service that becomes ExternalName keeps its cluster IP", PROXY)
     connections_cut = Fault("open connections are cut when a Service loses its last endpoint", PROXY)
+    connections_cut_by_changes = Fault(
+        "open connections to Services are cut whenever any Service or endpoint changes", PROXY
+    )
     conntrack_not_flushed = Fault("UDP flows stay on a removed endpoint", PROXY, "kubernetes #48370, #105657")
     external_ips_ignored = Fault("the service proxy ignores spec.externalIPs", PROXY)
     external_local_ignored = Fault(
@@ -93,6 +96,11 @@ class Proxy(Group):
     undeclared_ports = Fault("cluster IPs answer on every TCP port", PROXY)
     unfair = Fault("the first endpoint gets more than half of all requests", PROXY)
     unhealthy = Fault("the service proxy of the last node reports itself as unhealthy", PROXY, nodes=(-1,))
+    upper_ports_lost = Fault(
+        "the service proxy of the last node drops TCP connections from the upper half of source ports",
+        PROXY,
+        nodes=(-1,),
+    )
 
 
 class Topology(Group):

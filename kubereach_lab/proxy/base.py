@@ -5,6 +5,8 @@ from __future__ import annotations
 from kubereach_lab.config import AddressPlan, LabConfig
 from kubereach_lab.proxy.modes import Mode, mode_of
 
+#: the upper half of the ports that Linux gives to clients (net.ipv4.ip_local_port_range)
+_UPPER = "46884-60999"
 MASQUERADE_MARK = "0x4000"
 
 
@@ -23,6 +25,9 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
     key = f"{address} . inet_proto . inet_service"
     refuse = "drop" if config.faults.proxy.no_reject else "reject"
     node_addresses = _node_port_addresses(config, plan, node_address)
+    last = node_address == plan.node_address(config.nodes - 1)
+    upper = f"ct state new {ip} daddr @cluster-ips tcp sport {_UPPER} drop"
+    lost_ports = upper if config.faults.proxy.upper_ports_lost and last else ""
     more_maps, more_rules = _served_besides(config, plan, mode)
     endpoint_check = f"ct state new {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services"
     return f"""
@@ -49,6 +54,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
         chain filter-prerouting {{
             type filter hook prerouting priority dstnat - 10;
             ct state new jump firewall-check
+            {lost_ports}
         }}
         chain filter-input {{
             type filter hook input priority -110;
@@ -64,6 +70,7 @@ def base_rules(config: LabConfig, plan: AddressPlan, node_address: str) -> str:
         chain filter-output {{
             type filter hook output priority -110;
             ct state new jump firewall-check
+            {lost_ports}
         }}
         chain filter-output-post-dnat {{
             # after translation, as in filter-forward: a node's own traffic to an address under a Local policy is

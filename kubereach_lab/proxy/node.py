@@ -89,7 +89,20 @@ class _Proxier:
             await self._flows.end(outdated)
         if self._config.faults.proxy.connections_cut:
             await end_tcp(self._network, self._plan, _emptied(changes))
+        if self._config.faults.proxy.connections_cut_by_changes:
+            changed = any(old != new for old, new in changes)
+            await end_tcp(self._network, self._plan, self._open() if changed else set())
         return freed
+
+    def _open(self) -> set[Frontend]:
+        """The TCP frontends of all Services; but HTTP's, which are short anyway."""
+        keys = {
+            key for rules in self._applied.values() for where, key in rules.elements if where == "service-ips"
+        }
+        found = {tuple(key.split(" . ")) for key in keys}
+        return {
+            (address, int(port)) for address, protocol, port in found if protocol == "tcp" and port != "80"
+        }
 
     def _addresses(self) -> set[str]:
         """The addresses that Services are served at, but for the node's own."""

@@ -27,3 +27,14 @@ def test_no_snat(clusterip, pods):
     masquerades what stays in the cluster: look at the range that it takes for the pods' own.
     """
     expect(pods).to_reach(clusterip.addresses.each_pod(), source=OWN)
+
+
+@check("nodes.from-pods", level=CORE, needs=HOST_NETWORK, source=DOCS + "#the-kubernetes-network-model")
+def test_from_pods(world, pods, cluster):
+    """Pods reach what listens on the host network of every node, their own included.
+
+    Agents of logging, metrics and DNS caches run there, and their clients are the pods of that very node. A packet to
+    the own node's address takes another way than one to another node's: firewalls and CNIs often break only one of the
+    two. A node port says nothing of it, for it leads on to a pod.
+    """
+    expect(pods).to_reach(world.ports.listeners(cluster.nodes))

@@ -102,6 +102,12 @@ def test_large_packets_alone() -> None:
     assert any(line.startswith("ping -M do") for line in found.next)
 
 
+def test_large_packets_from_and_to_one_node_alone() -> None:
+    large = Series("transfer", more={"size": 4194304})
+    found = locate(cells(lambda node, pod: "two" in {node, pod.node} and node != pod.node), SHORT, large)
+    assert found and (found.layer, found.nodes) == (NETWORK, ("two",))
+
+
 def test_a_pod_that_nobody_gets_an_answer_of_while_its_neighbour_answers() -> None:
     found = locate(cells(lambda _, pod: pod.pod == "pod-two-1"), SHORT, HTTP)
     assert found and found.layer == WORKLOAD

@@ -15,7 +15,7 @@ from test_expect import balancer, failures
 from kubereach.expect import affinity, expect, tries
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure, NotConforming
-from kubereach.model.events import Note
+from kubereach.model.events import Note, Probed
 from kubereach.model.misses import LOST
 from kubereach.model.outcome import Answer, Probe, SeriesResult
 from kubereach.probe import VantageGroup
@@ -301,6 +301,19 @@ def test_a_burst_of_which_one_is_lost(serve, vantage):
 
 def test_a_transfer(serve, vantage):
     expect(vantage).to_transfer(serve("a").address(), size=1 << 20)
+
+
+def test_every_endpoint_is_given_a_transfer(serve, vantage, events):
+    expect(vantage).to_transfer(balancer(serve("a"), serve("b")), size=1 << 16, backends={"a", "b"})
+    (probed,) = [event for event in events if isinstance(event, Probed)]
+    assert probed.outcomes == {"ok": 2}
+
+
+def test_an_endpoint_that_no_connection_meets_is_a_failure(serve, vantage):
+    (failure,) = failures(
+        lambda: expect(vantage).to_transfer(serve("a").address(), size=1 << 16, backends={"a", "b"})
+    )
+    assert failure.got == "no connection to b among 135"
 
 
 def test_datagrams_over_several_packets(serve, vantage):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubereach.expect import node_mesh
+from kubereach.expect.pairs import SAMPLE, pairs
 from kubereach.kube.cluster import Cluster, Node
 from kubereach.model.address import Address
 from kubereach.model.errors import CannotMeasure
@@ -52,15 +53,29 @@ def test_on_a_large_cluster_every_node_is_tried_by_as_many_as_it_tries(monkeypat
     monkeypatch.setattr(node_mesh, "over", lambda paths, **_: seen.extend(paths))
     names = [f"n{i}" for i in range(25)]
     where = {name: [Address("pod", "http", name, 80)] for name in names}
-    node_mesh.to_reach_other_nodes([SimpleNamespace(node=name) for name in names], where)
+    node_mesh.to_reach_other_nodes([SimpleNamespace(node=name, name=f"pod@{name}") for name in names], where)
     tried = {name: {p.address.host for p in seen if p.vantage.node == name} for name in names}
-    assert all(len(others) == node_mesh.SAMPLE and name not in others for name, others in tried.items())
+    assert all(len(others) == SAMPLE and name not in others for name, others in tried.items())
     targets = [host for others in tried.values() for host in others]
-    assert {targets.count(name) for name in names} == {node_mesh.SAMPLE}
+    assert {targets.count(name) for name in names} == {SAMPLE}
+
+
+def test_pairs_have_the_own_node_too_and_their_addresses_say_which_node() -> None:
+    where = {
+        name: [Address("pod", "http", name, 80, note=f"pod-{name}")] for name in ("n1.example", "n2.example")
+    }
+    vantages = [SimpleNamespace(node=f"{name}.example", name=f"pod@{name}") for name in ("n1", "n2")]
+    seen = [(path.vantage.name, path.address.note) for path in pairs(vantages, where)]
+    assert seen == [
+        ("pod@n1", "pod-n1.example on n1"),
+        ("pod@n1", "pod-n2.example on n2"),
+        ("pod@n2", "pod-n2.example on n2"),
+        ("pod@n2", "pod-n1.example on n1"),
+    ]
 
 
 def test_a_mesh_of_one_node_measures_nothing() -> None:
     with pytest.raises(CannotMeasure):
         node_mesh.to_reach_other_nodes(
-            [SimpleNamespace(node="n1")], {"n1": [Address("pod", "http", "x", 80)]}
+            [SimpleNamespace(node="n1", name="pod@n1")], {"n1": [Address("pod", "http", "x", 80)]}
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubereach.model.outcome import in_words, probes_in_words, ranked
+from kubereach.model.outcome import Answer, Probe, SeriesResult, in_words, probes_in_words, ranked
 
 
 def test_most_frequent_first_and_equals_by_name():
@@ -31,3 +31,30 @@ def test_outcomes_in_words():
 )
 def test_probes_in_words(outcomes, words):
     assert probes_in_words(outcomes) == words
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept", "words"),
+    [
+        (
+            (50000, 60000, 55000),
+            (33000, 40000, 41000),
+            "all 3 lost probes had source ports of 50000 to 60000",
+        ),
+        (
+            (33000, 34000, 35000),
+            (40000, 50000, 41000),
+            "all 3 lost probes had source ports of 33000 to 35000",
+        ),
+        ((33000, 34000, 45000), (40000, 50000, 41000), ""),
+        ((50000, 60000), (33000, 40000, 41000), ""),
+        ((50000, 60000, 55000), (33000, 40000), ""),
+        ((0, 0, 0), (33000, 40000, 41000), ""),
+    ],
+    ids=["the upper", "the lower", "any", "few lost", "few answered", "unknown"],
+)
+def test_source_ports_that_are_lost_and_no_others(lost, kept, words):
+    probes = [Probe(Answer("timeout"), 1.0, port=port) for port in lost]
+    probes += [Probe(Answer("ok"), 0.1, port=port) for port in kept]
+    said = SeriesResult(tuple(probes), 1.0).lost_ports
+    assert said.startswith(words) and bool(said) == bool(words)

@@ -67,6 +67,29 @@ def test_source_ports_begin_anywhere():
     assert len({LocalPorts().port for _ in range(20)}) > 15
 
 
+class Bound:
+    """A socket of which nobody else has the port."""
+
+    def bind(self, address):
+        pass
+
+
+def test_source_ports_come_once_before_any_comes_again():
+    ports = LocalPorts()
+    given = [ports.bind(Bound()) for _ in range(ports.count)]
+    assert len(set(given)) == ports.count
+    assert min(given) == ports.first
+
+
+@pytest.mark.parametrize("length", [12, 135])
+def test_a_series_has_source_ports_of_every_part_of_the_range(length):
+    """Whichever quarter of the range is lost, a series has its share of it."""
+    ports = LocalPorts()
+    given = [ports.bind(Bound()) for _ in range(length)]
+    quarters = [4 * (port - ports.first) // ports.count for port in given]
+    assert all(abs(quarters.count(quarter) - length / 4) <= 2 for quarter in range(4)), quarters
+
+
 @pytest.mark.parametrize(
     ("slowest", "seconds"),
     [(0.0, 3), (1.0, 3), (5.9, 18), (40.0, 30)],

@@ -471,6 +471,15 @@ def test_what_is_over_can_be_stopped(serve, vantage):
     assert ongoing.stop().outcomes == {"ok": 1}
 
 
+def test_a_series_that_misses_something_tells_its_source_ports(serve, vantage):
+    seen = []
+    odd = Odd(lambda connection: (seen.append(connection.getpeername()[1]), close(connection)))
+    result = vantage.run(Series("http", "127.0.0.1", odd.port, count=5, in_flight=1, nonce=NONCE))
+    assert [probe.port for probe in result.probes] == seen
+    result = vantage.run(Series("http", "127.0.0.1", serve("a").ports["http"], count=5, nonce=NONCE))
+    assert [probe.port for probe in result.probes] == [0] * 5
+
+
 def test_transfer(serve, vantage):
     answer = outcome(
         vantage, "transfer", serve("a").ports["http"], timeout=5, more={"size": 1 << 22, "stall": 2}
@@ -478,11 +487,25 @@ def test_transfer(serve, vantage):
     assert (answer.outcome, answer.pod) == ("ok", "a")
 
 
-def test_a_transfer_that_stalls_says_where(vantage):
+def test_a_transfer_that_nobody_answers_says_so(vantage):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         answer = outcome(vantage, "transfer", port, timeout=5, more={"size": 1 << 24, "stall": 0.2})
-    assert answer.outcome == "timeout"
+    assert (answer.outcome, answer.pod) == ("timeout", "")
+    assert "the first question stalled" in answer.detail
+
+
+def test_a_transfer_that_stalls_says_where_and_with_whom(vantage):
+    who = json.dumps({"pod": "a", "node": "n1", "nonce": NONCE, "client": "127.0.0.1", "port": 1}).encode()
+
+    def introduce(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(who), who))
+
+    answer = outcome(
+        vantage, "transfer", Odd(introduce).port, timeout=5, more={"size": 1 << 24, "stall": 0.2}
+    )
+    assert (answer.outcome, answer.pod, answer.node) == ("timeout", "a", "n1")
     assert "the upload stalled after" in answer.detail
 
 

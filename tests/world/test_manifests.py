@@ -32,6 +32,7 @@ VARIABLES = {
     "name": "any",
     "node_port": 30001,
     "port": 11000,
+    "node_listener": 21009,
     "peer": program.files(),
     "slices": [["192.0.2.1"], ["192.0.2.2"]],
     "ports": [{"name": "http", "port": 80}],

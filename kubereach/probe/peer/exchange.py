@@ -40,7 +40,14 @@ def begin(attempt: Attempt, ports: LocalPorts) -> Row | None:
         attempt.sock = sock = socket.socket(family, kind | NONBLOCK, number)
         if not NONBLOCK:
             sock.setblocking(False)
-        ports.bind(sock)
+        attempt.port = ports.bind(sock)
+        if series.tos:
+            v6 = family == socket.AF_INET6
+            sock.setsockopt(
+                socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP,
+                socket.IPV6_TCLASS if v6 else socket.IP_TOS,
+                series.tos,
+            )
         if TCP_QUICKACK is not None and not series.datagrams and not number:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 0)
     except OSError as error:
@@ -80,7 +87,11 @@ def _go_on(attempt: Attempt, events: int, poller: Poller) -> Row | None:
     if attempt.state == 0:
         # a connection that failed says so here
         try:
-            sock.send(attempt.token + b"\n" if series.kind in ("tcp", "sctp") else series.payload)
+            if series.half_close:
+                sock.send(attempt.token)  # its end is the connection's: the answer comes after that
+                sock.shutdown(socket.SHUT_WR)
+            else:
+                sock.send(attempt.token + b"\n" if series.kind in ("tcp", "sctp") else series.payload)
         except BlockingIOError:
             return None  # not made yet: the event was of another one that had the same descriptor
         attempt.state = 1

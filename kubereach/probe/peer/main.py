@@ -61,9 +61,11 @@ def probe(arguments: list[str]) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--sctp PORT]... [--not-ready] [--linger SECONDS]``.
+    """``serve [--http PORT]... [--tcp PORT]... [--udp PORT]... [--sctp PORT]... [--not-ready] [--linger SECONDS]
+    [--if-free]``.
 
     Any number of ports; a machine without SCTP serves the others. `--linger`: go on for so long after SIGTERM.
+    `--if-free`: a port that somebody else on this machine has is not served.
 
     Who it is comes from the environment: POD_NAME, NODE_NAME, NONCE; and what whoever changes it has to know: SECRET.
     """
@@ -79,7 +81,12 @@ def serve(arguments: list[str]) -> None:
     )
     for option, value in zip(arguments, arguments[1:]):  # noqa: B905, RUF007 - both need Python 3.10
         if option in ("--http", "--tcp", "--udp"):
-            server.listen(option[2:], int(value))
+            try:
+                server.listen(option[2:], int(value))
+            except OSError as error:
+                if "--if-free" not in arguments:
+                    raise
+                sys.stderr.write(f"port {value} is not served: {error}\n")
         elif option == "--sctp":
             try:
                 server.listen("sctp", int(value))

@@ -203,7 +203,7 @@ def _whole(series: Series) -> Rows:
     if series.kind == "flow":
         from .flows import flow as work
     elif series.kind == "transfer":
-        from .transfers import transfer as work
+        from .transfers import transfers as work
     else:
         from .readiness import set_ready as work
     return work(series)

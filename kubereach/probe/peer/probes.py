@@ -181,7 +181,7 @@ class Probes:
         series.under_way -= 1
         if (retransmits or row[0] not in series.wanted) and (late := self._timer.since(attempt.begun)):
             series.lapses.append((len(series.of), round(late, 3)))
-        series.record(row, now - attempt.begun, retransmits, attempt.begun)
+        series.record(row, now - attempt.begun, retransmits, attempt.begun, attempt.port)
         if series.over():
             self._over(series)
 

@@ -20,10 +20,12 @@ A request: ``{"id", "kind", ...}``
         FIRST_LOST or SECOND_LOST where that answer alone is missing
     resolve: host, family (4, 6, 0); tls: ca (PEM), server_name; file: path
     http: path (/who); status: true: who answers does not matter, ``detail`` is the status
-    udp: size (bytes of the datagram, padded)
+    udp, tcp: size (bytes of the question, padded); tcp: half_close: the client ends its side before it is answered
+    tos         the byte of IPv4's type of service and IPv6's traffic class: DSCP, and for datagrams ECN (0)
     flow        one connection, or datagrams from one port (transport: tcp, udp), with a ping every `spacing` seconds:
                 each is a probe. `stop` makes one last ping. A connection that breaks ends it
-    transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress
+    transfer    `size` bytes up and then down over HTTP, compared by their digest; `stall`: seconds without progress;
+                `pods`: so many different ones are each given a transfer, over `count` connections at most (1)
     ready       make the backend in this very pod ready or not (on, port), or end it (end, port); takes the secret
     stop        end the series `series`: what is under way is waited for, nothing else starts. A flow with `pods`,
                 `times` and `within` ends after so many answers in a row from one of these pods (no pods: after so many
@@ -36,6 +38,7 @@ An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, de
     timed         retransmissions are taken from how long connections took to be made
     late          seconds by which a timer of the prober fired late at most while the series ran; more than LATE
     late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
+    ports         the local port of each probe, where there are misses; 0: the kernel's choice
     lapses        [[index, seconds]] of misses: the greatest of those of the prober while that probe was under way
     backend_late  the greatest lateness that a backend has told of, which it does when it is more than REPORT_LATE
 

@@ -40,6 +40,9 @@ class Series:
         self.timeout = float(between(0, request.get("timeout", 2), LONG))
         self.stall = float(between(0, request.get("stall", 4), LONG))
         self.size = int(between(0, request.get("size", 0), TRANSFER if self.kind == "transfer" else 65000))
+        self.tos = int(between(0, request.get("tos", 0), 255))
+        self.half_close = bool(request.get("half_close"))
+        self.pods = int(between(1, request.get("pods", 1), 1 << 16))
         self.wanted = frozenset(request.get("wanted", ("ok",)))
         self.stop_after = int(between(0, request.get("stop_after", 0), 1 << 30))
         self.strict = bool(request.get("retransmits"))
@@ -70,6 +73,7 @@ class Series:
         self.of: list[int] = []
         self.ms: list[float] = []
         self.retransmits: list[int] = []
+        self.ports: list[int] = []
         #: whether those are taken from how long connections took to be made
         self.timed = False
         #: seconds by which a timer of ours, and of a backend, was late at most
@@ -90,8 +94,8 @@ class Series:
     def over(self) -> bool:
         return self.under_way == 0 and (self.started >= self.count)
 
-    def record(self, row: Row, seconds: float, retransmits: int, begun: float) -> None:
-        """Note a probe that began at `begun` (time.monotonic) and took so many seconds."""
+    def record(self, row: Row, seconds: float, retransmits: int, begun: float, port: int = 0) -> None:
+        """Note a probe that began at `begun` (time.monotonic), took so many seconds and came from a local port."""
         index = self.row_of.get(row)
         if index is None:
             index = self.row_of[row] = len(self.rows)
@@ -99,6 +103,7 @@ class Series:
         self.of.append(index)
         self.ms.append(round(seconds * 1000, 3))
         self.retransmits.append(retransmits)
+        self.ports.append(port)
         if self.at is not None:
             self.at.append(round(begun - self.begun, 4))
         if row[0] not in self.wanted or (retransmits and self.strict):
@@ -123,6 +128,8 @@ class Series:
             whole["late"], whole["late_p99"] = round(self.late, 3), round(p99, 3)
         if self.backend_late:
             whole["backend_late"] = self.backend_late
+        if self.misses:
+            whole["ports"] = self.ports
         if self.lapses:
             whole["lapses"] = self.lapses
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
@@ -170,7 +177,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "arrived", "begun", "data", "fd", "longer", "series", "slow", "sock", "state", "token",
+        "arrived", "begun", "data", "fd", "longer", "port", "series", "slow", "sock", "state", "token",
     )  # fmt: skip
 
     def __init__(self, series: Series) -> None:
@@ -185,6 +192,8 @@ class Attempt:
         self.data = b""
         self.sock: socket.socket | None = None
         self.fd = -1
+        #: its local port, where the prober chose it
+        self.port = 0
         self.state = 0
         self.token = b""
 

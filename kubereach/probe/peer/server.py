@@ -14,6 +14,8 @@ from .sockets import DONTWAIT, IN, OUT, SCTP, Poller
 
 #: connections that a backend serves at a time; a run makes hundreds
 CONNECTIONS = 2048
+#: bytes of datagrams that wait to be read, with all that the kernel keeps beside them
+BUFFER = 1 << 20
 
 
 class Server:
@@ -59,7 +61,10 @@ class Server:
                 if family == socket.AF_INET or host:
                     raise
         assert sock is not None
-        if protocol != "udp":
+        if protocol == "udp":
+            # as much as the system gives: a few datagrams of 60 KB fill what sockets have by default
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        else:
             sock.listen(1024)
         sock.setblocking(False)
         number = sock.getsockname()[1]
@@ -139,10 +144,14 @@ class Server:
         except OSError:
             self._close(fd, connection)
             return
-        if not data:
-            self._close(fd, connection)
+        if data:
+            self._take(fd, connection, data)
             return
-        self._take(fd, connection, data)
+        if connection.data and not connection.http:
+            # a client that has ended its side still reads: so its last line ends, too
+            self._take(fd, connection, b"\n")
+        if self.connections.get(fd) is connection:
+            self._close(fd, connection)
 
     def _take(self, fd: int, connection: Connection, data: bytes) -> None:
         """Answer what has come in."""

@@ -14,23 +14,59 @@ from .protocol import HEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
-    from .outcomes import Rows
+    from .outcomes import Row, Rows
     from .series import Series
 
 
-def transfer(series: Series) -> Rows:
-    """Upload and download; what was stalled, lost or changed is told in the detail."""
-    begun = time.monotonic()
+def transfers(series: Series) -> Rows:
+    """One transfer; or one with each of several pods behind an address, over connection after connection.
+
+    A connection to a pod that has had its transfer ends there, and is no probe.
+    """
+    rows: Rows = []
+    #: pods that have had their transfer, whatever came of it
+    met: set[str] = set()
+    for _ in range(series.count):
+        begun = time.monotonic()
+        row = transfer(series, met)
+        if row is not None:
+            rows.append((row, time.monotonic() - begun, begun))
+            met |= {row[1]} - {""}
+        missed = sum(row[0] != "ok" for row, _, _ in rows)
+        enough = series.stop_after and missed >= series.stop_after
+        if len(met) >= series.pods or enough or series.stopped.is_set():
+            break
+    return rows
+
+
+def transfer(series: Series, met: Container[str] = ()) -> Row | None:
+    """Ask who is there, upload and download; None if it is one of `met`.
+
+    What was stalled, lost or changed is told in the detail, with the pod that it happened with.
+    """
     host, size = series.request["host"], series.size
     sent, got = hashlib.sha256(), hashlib.sha256()
     doing, moved = "connecting", 0
-    latest = begun + max(series.timeout, series.stall)
+    latest = time.monotonic() + max(series.timeout, series.stall)
     named = f"[{host}]" if ":" in host else host
     head = f"HTTP/1.1\r\nHost: {named}:{series.port}\r\n"
+    row = empty_row("ok")
+
+    def missed(outcome: str, detail: str) -> Row:
+        return (outcome, *row[1:-1], detail)
+
     try:
         with socket.create_connection((host, series.port), series.stall) as sock:
+            doing = "first question"
+            sock.sendall(f"GET /who {head}\r\n".encode())
+            who = who_in(b"".join(http_answer(sock, HEAD, latest)))
+            row = row_of(who, sock.getsockname()[0], series.nonce)
+            if row[0] == "foreign":
+                return row
+            if row[1] in met:
+                return None
             doing = "upload"
             sock.sendall(f"POST /bytes {head}Content-Length: {size}\r\n\r\n".encode())
             while moved < size:
@@ -39,27 +75,23 @@ def transfer(series: Series) -> Rows:
                 sent.update(block[:count])
                 moved += count
             who = who_in(b"".join(http_answer(sock, HEAD, latest)))
-            local = sock.getsockname()[0]
-            series.backend_late = backend_lateness(who)
-            row = row_of(who, local, series.nonce)
-            if row[0] == "foreign":
-                return [(row, time.monotonic() - begun, begun)]
+            series.backend_late = max(series.backend_late, backend_lateness(who))
             if who.get("digest") != sent.hexdigest():
-                row = empty_row("protocol", local, "the upload arrived corrupted")
+                row = missed("protocol", "the upload arrived corrupted")
             doing, moved = "download", 0
             sock.sendall(f"GET /bytes?size={size} {head}\r\n".encode())
             for part in http_answer(sock, size, latest):
                 got.update(part)
                 moved += len(part)
             if got.digest() != sent.digest():
-                row = empty_row("protocol", local, "the download arrived corrupted")
+                row = missed("protocol", "the download arrived corrupted")
     except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
-        row = empty_row("timeout", "", f"the {doing} stalled after {moved} of {size} bytes")
+        row = missed("timeout", f"the {doing} stalled after {moved} of {size} bytes")
     except OSError as error:
-        row = empty_row(outcome_of(error.errno or 0), "", f"{doing}: {error}")
+        row = missed(outcome_of(error.errno or 0), f"{doing}: {error}")
     except ValueError as error:
-        row = empty_row("foreign", "", f"{doing}: invalid answer: {error}")
-    return [(row, time.monotonic() - begun, begun)]
+        row = missed("foreign", f"{doing}: invalid answer: {error}")
+    return row
 
 
 def http_answer(sock: socket.socket, most: int, latest: float) -> Iterator[bytes]:
