@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach.selftest.ended import Ended
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
-from kubereach.selftest.trial import Ended
+from kubereach.selftest.trial import Trial
 from kubereach_lab.faults import FAULTS
 
 #: of several cases of a check the worst counts
@@ -67,7 +68,7 @@ class _Problems:
         return located
 
 
-def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
+def judge(ended: Ended[Trial], quick_ids: Collection[str] = ()) -> Judgement:
     """Compare a run with its row of the table. Of a quick run only `quick_ids`, the checks in it, count."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
     if not report:
@@ -112,7 +113,7 @@ def lacking(row: Row, report: dict[str, Any]) -> str:
     return "" if feature.get("present") else str(feature.get("evidence", f"{row.needs} is absent"))
 
 
-def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
+def judge_together(ended: Ended[Trial]) -> tuple[list[Judgement], list[str]]:
     """Of a run with several faults, one for each; none if it is not exactly as all of their rows say, and why not."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
     if not report:
@@ -137,7 +138,7 @@ def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
     return ([], problems.found) if problems.found else (judged, [])
 
 
-def _last_words(ended: Ended) -> str:
+def _last_words(ended: Ended[Trial]) -> str:
     last = (ended.output.strip().splitlines() or ["nothing"])[-1]
     return f"no report, exit code {ended.code}; last line: {last}"
 
@@ -213,7 +214,7 @@ def _nodes(report: dict[str, Any], fault: str) -> list[str]:
     return [names[number] for number in FAULTS[fault].nodes]
 
 
-def _stopped(ended: Ended) -> Judgement:
+def _stopped(ended: Ended[Trial]) -> Judgement:
     """Of a fault that keeps kubereach from measuring: no verdict on the network, but why there is none."""
     row, report = ended.trial.row, ended.report
     error = (report["run"].get("error") or {}).get("message", "")
