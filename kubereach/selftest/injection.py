@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import signal
@@ -20,8 +21,8 @@ from kubereach.selftest.false_dns import answer_falsely
 from kubereach.selftest.lab_facts import Facts, base_facts, with_world
 from kubereach.selftest.namespaces import enter, within
 from kubereach.selftest.nft_rules import FALSE_DNS_PORT, REMOVED, needs_world, scripts
-from kubereach.selftest.random_fault import DELAY, FALSE_ANSWER, RandomFault, Window
-from kubereach.selftest.slow_way import carry, open_slow_way
+from kubereach.selftest.random_fault import DELAY, FALSE_ANSWER, Place, RandomFault, Window
+from kubereach.selftest.slow_way import SlowWay, link_address, slow_ways
 from kubereach_lab import Lab
 from kubereach_lab.nftables import refusal
 from kubereach_lab.syscalls import die_with_parent
@@ -65,7 +66,10 @@ def _be_the_fault(lab: Lab, fault: RandomFault, folder: Path) -> None:
         base = base_facts(api)
         found = with_world(api) if needs_world(fault) else base
         rules = scripts(fault, found)
-        helpers(fault, found, rules, namespaces)
+        if fault.action == DELAY:
+            slow_down(fault.place, found, namespaces)
+        if fault.action == FALSE_ANSWER:
+            serve_falsely(found, list(rules), namespaces)
         put_in(rules, namespaces)
         begun = time.monotonic()
         tell(applied=True, rules=rules, facts=asdict(found))
@@ -105,16 +109,24 @@ def changes(window: Window | None) -> Iterator[tuple[bool, float]]:
         yield True, begin
 
 
-def helpers(fault: RandomFault, facts: Facts, rules: dict[str, str], namespaces: Path) -> None:
-    """Start what a fault needs beside rules, on each node that has them. Raises `OSError`."""
-    addresses = {node.name: node.address for node in facts.nodes}
-    for node in rules:
-        namespace = namespaces / node
-        if fault.action == DELAY:
-            link = within(namespace, open_slow_way)
-            _in_background(partial(carry, link))
-        elif fault.action == FALSE_ANSWER:
-            _in_background(partial(_serve, namespace, addresses[node]))
+def slow_down(place: Place, facts: Facts, namespaces: Path) -> None:
+    """Make the ways of a place slower. Raises `OSError` where this machine cannot."""
+    nodes = {node.name: node for node in facts.nodes}
+    for name, others in slow_ways(place, facts).items():
+        over = {
+            ipaddress.IPv4Network(nodes[other].pods): within(namespaces / other, link_address)
+            for other in others
+        }
+        way = SlowWay(over)
+        within(namespaces / name, partial(way.open, nodes[name].address))
+        _in_background(way.carry)
+
+
+def serve_falsely(facts: Facts, names: list[str], namespaces: Path) -> None:
+    """Start a false name server on each of these nodes."""
+    for node in facts.nodes:
+        if node.name in names:
+            _in_background(partial(_serve, namespaces / node.name, node.address))
 
 
 def _serve(namespace: Path, address: str) -> None:

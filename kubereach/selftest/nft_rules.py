@@ -43,8 +43,6 @@ REMOVED = f"delete table {TABLE}\n"
 _UNDERLAY = "eth0"
 #: places whose rules need what a run makes
 _OF_THE_WORLD = frozenset({BALANCED, SERVICE, ENDPOINT})
-#: packets that go the slow way have this bit in their mark (the service proxy uses 0x4000), and come back by this link
-SLOW_MARK, SLOW_LINK = 0x10000, "slow0"
 #: where the false name server listens, at its node's address
 FALSE_DNS_PORT = 5399
 #: half of what clients have by default (ip_local_port_range)
@@ -62,7 +60,6 @@ _TRANSLATE = {
     "before-node": "type nat hook output priority -101",
 }
 _LEAVE = "type nat hook postrouting priority 99"
-_TRANSLATED = "type filter hook prerouting priority -90"
 
 
 def needs_world(fault: RandomFault) -> bool:
@@ -71,8 +68,13 @@ def needs_world(fault: RandomFault) -> bool:
 
 
 def scripts(fault: RandomFault, facts: Facts) -> dict[str, str]:
-    """What `nft -f` is to read in the namespace of each node, by the node's name; all of it or nothing applies."""
+    """What `nft -f` is to read in the namespace of each node, by the node's name; all of it or nothing applies.
+
+    A way that takes longer needs none (`slow_way`).
+    """
     made: dict[str, list[str]] = {}
+    if fault.action == DELAY:
+        return {}
     for number, where, packets in _ways(fault.place, facts):
         if fault.action == LOST_SOURCE and where == "before-node":
             continue  # all leave by the same hook
@@ -150,22 +152,7 @@ def _chain(fault: RandomFault, facts: Facts, number: int, where: str, words: str
         verdict = f"snat to {node.address}"
     elif action == DUPLICATE:
         verdict = f'dup to {facts.nodes[fault.place.to].address} device "{_UNDERLAY}"'
-    elif action == DELAY:
-        hook = _TRANSLATED
-        words = words.replace(f'oifname "{_UNDERLAY}"', f"ip daddr {{ {_others(facts, number)} }}")
-        words = f'iifname != "{SLOW_LINK}" {words}'
-        verdict = f"meta mark set meta mark or {SLOW_MARK:#x}"
-    text = f"  chain {where} {{\n    {hook}; policy accept;\n    {words} {verdict}\n  }}\n"
-    if action == DELAY:
-        text += (
-            f"  chain back-{where} {{\n    type filter hook prerouting priority -300; policy accept;\n"
-            f'    iifname "{SLOW_LINK}" notrack\n  }}\n'
-        )
-    return text
-
-
-def _others(facts: Facts, number: int) -> str:
-    return ", ".join(one.pods for index, one in enumerate(facts.nodes) if index != number)
+    return f"  chain {where} {{\n    {hook}; policy accept;\n    {words} {verdict}\n  }}\n"
 
 
 def _as_it_leaves(words: str, place: Place, facts: Facts) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.model.finding import BALANCER, DNS, NETWORK, NODE, PROXY, WORKLOAD
+from kubereach.model.verdicts import NOTED
 from kubereach.selftest.random_fault import (
     BALANCED,
     CLUSTER_IPS,
@@ -188,9 +189,16 @@ def _objects(cause: dict[str, Any]) -> list[str]:
 
 
 def _noted(report: dict[str, Any], answer: Answer) -> bool:
-    """Whether a note names every node of the place."""
-    notes = [*report["run"]["notes"], *(note for check in report["checks"] for note in check["notes"])]
-    return any(
-        answer.nodes and all(re.search(rf"(?<![\w-]){node}(?![\w-])", note) for node in answer.nodes)
-        for note in notes
-    )
+    """Whether a note names just the nodes of the place: of the run, or of a check that is noted.
+
+    What checks that pass write down, as latencies, is there on healthy labs too.
+    """
+    texts = [*report["run"]["notes"]]
+    for check in report["checks"]:
+        if check["verdict"] == NOTED and not check["known_defect"]:
+            texts += [check["message"], *check["notes"]]
+    return any(answer.nodes and _nodes_in(text, answer.known) == answer.nodes for text in texts)
+
+
+def _nodes_in(text: str, known: Collection[str]) -> set[str]:
+    return {node for node in known if re.search(rf"(?<![\w-]){re.escape(node)}(?![\w-])", text)}

@@ -53,7 +53,11 @@ def test_a_seed_and_a_number_give_one_fault() -> None:
 
 
 def test_a_seed_that_was_printed_means_the_same_tomorrow() -> None:
-    assert [draw(1, number).in_words for number in (1, 4, 12)] == []
+    assert [draw(1, number).in_words for number in (1, 4, 12)] == [
+        "reset: TCP packets for 3 s of every 10 s, to cluster IPs on node 2",
+        "throttle: packets, to the backend of node 0",
+        "drop: packets from the upper half of source ports, to the backend of node 2",
+    ]
 
 
 def test_everything_is_drawn() -> None:
@@ -78,8 +82,8 @@ def test_only_what_some_packet_meets_is_drawn() -> None:
 
 
 def test_the_kernel_takes_the_rules_of_every_fault() -> None:
-    made = {text for number in range(1, 600) for text in scripts(draw(3, number), FACTS).values()}
-    assert len(made) > 300
+    made = {text for number in range(1, 400) for text in scripts(draw(3, number), FACTS).values()}
+    assert len(made) > 200
     lines = "".join(json.dumps(text) + "\n" for text in sorted(made))
     done = subprocess.run(
         [sys.executable, "-c", _APPLY], input=lines, capture_output=True, text=True, check=False, timeout=60
