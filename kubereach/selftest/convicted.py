@@ -55,7 +55,7 @@ def contradictions(report: dict[str, Any]) -> list[str]:
             found += [f"{text} ({cause['sentence']})" for text in _only_one(asked, short)]
             continue
         for node in blamed:
-            others = [one for one in short if one not in blamed]
+            others = [one for one in short if one != node]
             for text in _innocent(asked, node, others, translates=cause["layer"] == PROXY):
                 found.append(f"{text} ({cause['sentence']})")
     return found
@@ -86,7 +86,7 @@ def _innocent(asked: _Asked, node: str, others: list[str], *, translates: bool) 
             continue
         thirds = [_compared(asked, one, other) for one in others if one != other]
         if translates or any(third.bad == 0 and _is_no_chance(third, theirs) for third, theirs in thirds):
-            yield f"{node} is blamed and lost 0 of {mine.all}, {other} is not and lost {theirs.bad} of {theirs.all}"
+            yield f"{node} is blamed and lost 0 of {mine.all}, {other} lost {theirs.bad} of {theirs.all}"
             return
 
 

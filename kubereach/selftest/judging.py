@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach.selftest.convicted import contradictions
 from kubereach.selftest.ended import Ended
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
@@ -58,6 +59,9 @@ class _Problems:
         for layer, checks in misplaced(report, faults).items():
             self.add(f"attributed to {layer}", checks)
 
+    def contradicted(self, report: dict[str, Any]) -> None:
+        self.found += [f"contradicted by its own paths: {text}" for text in contradictions(report)]
+
     def locate(self, report: dict[str, Any], fault: str) -> bool | None:
         """Whether the report says where the fault is, see `locate`; it is a problem if it says another place."""
         where, located = locate(report, fault)
@@ -92,6 +96,7 @@ def judge(ended: Ended[Trial], quick_ids: Collection[str] = ()) -> Judgement:
     if attributed and not row.perhaps and ended.code != code:
         problems.found.append(f"exit code {ended.code}, expected {code}")
     located = None if trial.healthy else problems.locate(report, trial.fault)
+    problems.contradicted(report)
     return Judgement(
         trial.fault,
         detected,
@@ -125,6 +130,7 @@ def judge_together(ended: Ended[Trial]) -> tuple[list[Judgement], list[str]]:
     if ended.code != code:
         problems.found.append(f"exit code {ended.code}, expected {code}")
     problems.misplaced(report, trial.faults)
+    problems.contradicted(report)
     judged = []
     for name in trial.faults:
         own = TABLE[name].caught_by
@@ -226,6 +232,7 @@ def _stopped(ended: Ended[Trial]) -> Judgement:
         ending = f"exit code {ended.code}, {error or 'no error'}"
         problems.found.append(f"did not stop with exit code 3 and {row.stopped!r}: {ending}")
     located = problems.locate(report, ended.trial.fault)
+    problems.contradicted(report)
     return Judgement(
         ended.trial.fault,
         detected,
