@@ -53,11 +53,15 @@ class _Running(Generic[J]):
 class Pool(Generic[J]):
     """As many runs at a time as keep the processors busy, `jobs` at most; their output goes to folders in `folder`.
 
-    `run_command` is the command line: what runs one list of arguments and gives its exit code.
+    `run_command` is the command line: what runs one list of arguments and gives its exit code. A run is given up after
+    `longest` seconds.
     """
 
-    def __init__(self, jobs: int, folder: Path, run_command: Callable[[list[str]], int]) -> None:
+    def __init__(
+        self, jobs: int, folder: Path, run_command: Callable[[list[str]], int], longest: float = _LONGEST
+    ) -> None:
         self._jobs = jobs
+        self._longest = longest
         self._run_command = run_command
         self._processors = Processors()
         self._folder = folder
@@ -128,7 +132,7 @@ class Pool(Generic[J]):
 
     def _give_up(self) -> None:
         for one in self._running.values():
-            if time.monotonic() - one.began > _LONGEST:
+            if time.monotonic() - one.began > self._longest:
                 os.kill(one.pid, signal.SIGKILL)
 
     def _stop(self) -> None:

@@ -24,6 +24,8 @@ from kubereach_lab import Lab, LabConfig
 
 #: what is aimed at: shares of the faults that are detected, and located
 DETECTED, LOCATED = 0.95, 0.9
+#: seconds after which a run is given up: with full lengths, and where everything is late, it takes its time
+_LONGEST = 900.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def run_random(
     """Run and judge them; returns 0, 1 where the aims are missed, or 3 where some could not be measured."""
     planned = [RandomTrial(draw(seed, number), checks) for number in chosen]
     screen: Screen = Screen(len(planned))
-    pool: Pool[RandomTrial] = Pool(jobs, folder, run_command)
+    pool: Pool[RandomTrial] = Pool(jobs, folder, run_command, _LONGEST)
     screen.say(f"seed {seed}: {plural(len(planned), 'fault')}; one again: --seed {seed} --only NUMBER")
     outcomes = []
     for ended in pool.run(planned, lambda: screen.tick(pool.running)):
@@ -109,11 +111,11 @@ def judged(ended: Ended[RandomTrial], folder: Path) -> Outcome:
     if not told.get("applied"):
         why = told.get("error") or "the run ended before the fault was there"
         return Outcome(fault, ended.seconds, unmeasured=why)
-    answer = right_answer(fault, told["facts"])
     if not report:
         last = (ended.output.strip().splitlines() or ["nothing"])[-1]
-        nothing = Judged("", located=False, said=f"no report, exit code {ended.code}; last line: {last}")
-        return Outcome(fault, ended.seconds, nothing, answer.in_words)
+        why = f"no report, exit code {ended.code}; last line: {last}"
+        return Outcome(fault, ended.seconds, unmeasured=why)
+    answer = right_answer(fault, told["facts"])
     found = judge(report, ended.code, answer, mild=fault.action in MILD)
     return Outcome(fault, ended.seconds, found, answer.in_words, tuple(contradictions(report)))
 

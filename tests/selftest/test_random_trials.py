@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from kubereach.selftest.random_trials import (
     judged,
     line,
     numbers,
-    run_random,
     summary,
 )  # fmt: skip
 from kubereach.selftest.right_answer import Judged
@@ -56,10 +56,10 @@ def test_what_was_not_put_in_is_no_result(tmp_path: Path) -> None:
     assert without.unmeasured == "the run ended before the fault was there"
 
 
-def test_a_run_without_a_report_has_detected_nothing(tmp_path: Path) -> None:
-    found = ended(tmp_path, APPLIED, {})
-    assert found.judged and not found.judged.detected
-    assert "NOT DETECTED" in line(found) and "last line: last words" in line(found)
+def test_a_run_without_a_report_is_no_result(tmp_path: Path) -> None:
+    found = ended(tmp_path, APPLIED, {}, code=-9)
+    assert found.judged is None
+    assert found.unmeasured == "no report, exit code -9; last line: last words"
 
 
 def outcome(
@@ -119,14 +119,14 @@ def test_what_cannot_be_asked_for(words: list[str], capsys: pytest.CaptureFixtur
     assert "--random" in capsys.readouterr().err
 
 
-def test_a_lab_that_gets_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_that_gets_a_fault(tmp_path: Path) -> None:
     number = next(n for n in range(1, 9999) if _suits(drawn.draw(1, n)))
-    state = random.getstate()
-    code = run_random(1, [number], 1, tmp_path, main, checks=("clusterip.from-pod", "nodes.mesh"))
-    assert random.getstate() == state
-    output = capsys.readouterr().out
-    assert "failed, located, 0 false" in output, output
-    assert code == 0
+    checks = ["--check", "clusterip.from-pod", "--check", "nodes.mesh"]
+    words = ["selftest", "--only", str(number), "--report-dir", str(tmp_path), *checks]
+    command = [sys.executable, "-m", "kubereach", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert "failed, located, 0 false" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
     told = json.loads((tmp_path / f"random-1-{number}" / injection.FILE).read_text())
     assert told["applied"] and told["rules"]
     (kept,) = json.loads((tmp_path / "random.json").read_text())
