@@ -109,12 +109,17 @@ def _ways(place: Place, facts: Facts) -> list[tuple[int, str, str]]:
         return [(pod.node, "forward", f"ip {'daddr' if place.toward else 'saddr'} {pod.address}")]
     packets = {
         CLUSTER_IPS: lambda: f"ip daddr {{ {', '.join(facts.services)} }}",
-        NODE_PORTS: lambda: f"ip daddr {node.address} meta l4proto {{ tcp, udp }} th dport 30000-32767",
+        NODE_PORTS: lambda: _node_ports(node.address),
         BALANCED: lambda: f"ip daddr {{ {', '.join(sorted(set(facts.balanced)))} }}",
         SERVICE: lambda: f"ip daddr {facts.cluster_ips[place.service]}",
         DNS_SERVICE: lambda: f"ip daddr {facts.dns_service}",
     }[kind]()
     return [(one, where, packets) for one in place.nodes for where in ("before-pods", "before-node")]
+
+
+def _node_ports(address: str) -> str:
+    """What goes to node ports there: not the replies to what left with that address and any port (masquerade)."""
+    return f"ip daddr {address} meta l4proto {{ tcp, udp }} th dport 30000-32767 ct direction original"
 
 
 def matching(match: Match, action: str) -> str:
