@@ -10,8 +10,8 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from kubereach.kube.client import Api, Object
 from kubereach.kube.watch_cache import is_ready
 
-#: seconds for which objects that a run makes are waited for, and between two looks
-_PATIENCE, _PAUSE = 60.0, 0.1
+#: seconds for which objects that a run makes are waited for (a run that ends ends the waiting), and between two looks
+_PATIENCE, _PAUSE = 600.0, 0.1
 #: how names of the lab's nodes are shortened in reports
 PREFIX = "kubereach-"
 
@@ -73,7 +73,7 @@ def base_facts(api: Api) -> Facts:
 
 
 def with_world(api: Api) -> Facts:
-    """The same with what a run has made, as soon as all of it is there. Raises `TimeoutError` after a minute."""
+    """The same with what a run has made, as soon as all of it is there. Raises `TimeoutError` after ten minutes."""
     found: Facts | None = _retried(lambda: _world(api))
     if found is None:
         raise TimeoutError(f"the run did not make its pods and Services within {_PATIENCE:.0f} s")

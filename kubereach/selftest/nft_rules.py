@@ -34,7 +34,7 @@ from kubereach.selftest.random_fault import (
     Match,
     Place,
     RandomFault,
-)  # fmt: skip
+)
 
 #: the table of a fault
 TABLE = "ip fault"

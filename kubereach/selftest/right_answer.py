@@ -27,7 +27,7 @@ from kubereach.selftest.random_fault import (
     REPLICA,
     SERVICE,
     RandomFault,
-)  # fmt: skip
+)
 
 EVERY_NODE = "every node"
 _LAYERS: dict[str, frozenset[str]] = {

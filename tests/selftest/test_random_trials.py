@@ -22,7 +22,7 @@ from kubereach.selftest.random_trials import (
     line,
     numbers,
     summary,
-)  # fmt: skip
+)
 from kubereach.selftest.right_answer import Judged
 
 FAULT = drawn.RandomFault(1, 4, drawn.Place(drawn.NODE_PORTS, (2,)))
