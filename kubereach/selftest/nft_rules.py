@@ -45,6 +45,8 @@ _UNDERLAY = "eth0"
 _OF_THE_WORLD = frozenset({BALANCED, SERVICE, ENDPOINT})
 #: where the false name server listens, at its node's address
 FALSE_DNS_PORT = 5399
+#: what is not for a node's own pods has to come back the same way: the service proxy's own mark says so
+_MASQUERADED = "meta mark set meta mark or 0x4000"
 #: half of what clients have by default (ip_local_port_range)
 _UPPER_HALF = "46884-65535"
 
@@ -152,6 +154,8 @@ def _chain(fault: RandomFault, facts: Facts, number: int, where: str, words: str
         hook = _TRANSLATE[where]
         there = f"{facts.lonely.address}:8080" if facts.lonely else ""
         verdict = f"dnat to {node.address + f':{FALSE_DNS_PORT}' if action == FALSE_ANSWER else there}"
+        if fault.place.kind in (NODE_PORTS, BALANCED):
+            verdict = f"{_MASQUERADED} {verdict}"
     elif action == LOST_SOURCE:
         hook, words = _LEAVE, _as_it_leaves(words, fault.place, facts)
         verdict = f"snat to {node.address}"

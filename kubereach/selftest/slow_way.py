@@ -24,6 +24,8 @@ from kubereach.selftest.random_fault import DELAY_SECONDS, INGRESS, PAIR, Place
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _LINK, _UNDERLAY, _LARGEST, _IPV4 = "slow0", "eth0", 65536, 0x0800
+#: packets that wait to be read: a busy machine must not make the slow way a lossy one
+_QUEUE = 10000
 
 
 def slow_ways(place: Place, facts: Facts) -> dict[str, list[str]]:
@@ -61,7 +63,7 @@ class SlowWay:
         self.underlay = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         with IPRoute() as ip:
             index = ip.link_lookup(ifname=_LINK)[0]
-            ip.link("set", index=index, state="up")
+            ip.link("set", index=index, state="up", txqlen=_QUEUE)
             for pods in self.over:
                 ip.route("replace", dst=str(pods), oif=index, prefsrc=source)
 
