@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# of the faults that are drawn each night
+SEED ?= 1
 
 .PHONY: help conformance test lint types unit unit-runs unit-parts starts mutants selftest nightly bench wheel setup setup-dev clean
 
@@ -45,13 +47,14 @@ mutants: setup-dev  ## make small mistakes in what decides verdicts: the tests m
 selftest: setup  ## the whole suite on a lab with each of its faults: exactly what docs/faults.md says must fail
 	$(BIN)/kubereach selftest $(ARGS)
 
-nightly: setup-dev  ## what takes long: the selftest at full lengths, whole runs on labs of all sizes and broken by hand, mutants, fuzzing
+nightly: setup-dev  ## what takes long: the selftest at full lengths and with faults drawn from SEED, whole runs on labs of all sizes and broken by hand, mutants, fuzzing
 	$(BIN)/kubereach selftest --thorough $(ARGS)
 	$(BIN)/kubereach selftest --times 50
 	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/probe/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
 	$(BIN)/python tests/mutation
 	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s
+	$(BIN)/kubereach selftest --random 100 --seed $(SEED)
 
 bench: setup-dev  ## measure, as ratios of one run, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --write

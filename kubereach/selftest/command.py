@@ -17,12 +17,14 @@ from kubereach.model.errors import CannotMeasure, UsageError
 from kubereach.model.plural import plural
 from kubereach.run.catalogue import read_checks, suites_folder
 from kubereach.selftest.document import document
+from kubereach.selftest.ended import Ended
 from kubereach.selftest.inverse import inverse, unknown
 from kubereach.selftest.judging import Judgement, judge, judge_together, lacking
 from kubereach.selftest.pool import Pool
+from kubereach.selftest.random_trials import numbers, run_random
 from kubereach.selftest.table import TABLE
 from kubereach.selftest.tables import Screen
-from kubereach.selftest.trial import Ended, Trial, apart, often, trials
+from kubereach.selftest.trial import Trial, apart, often, trials
 from kubereach_lab import Lab, LabConfig, LabError
 from kubereach_lab.faults import FAULTS, check_faults
 
@@ -41,6 +43,10 @@ _EPILOG = (
     "--times 50 runs an intermittent fault 50 times and counts the runs that detect it. "
     "docs/faults.md has the probabilities\n"
     "of a miss.\n"
+    "\n"
+    "--random 20 --seed 1 puts faults into running labs from outside that are drawn, not "
+    "listed, and judges what the reports\n"
+    "say of them; docs/faults.md says how.\n"
     "\n"
     "The exit code is 1 for a fault that is not detected, an unrelated failure, a wrong "
     "layer, a core or ext check that no\n"
@@ -88,6 +94,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report-dir", metavar="DIR", help="folder for the report.json and the output of each run"
     )
+    parser.add_argument(
+        "--random",
+        type=int,
+        default=0,
+        metavar="N",
+        help="instead: N faults drawn from --seed, each put into a running lab from outside",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="of --random: the seed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--only",
+        type=int,
+        action="append",
+        default=[],
+        metavar="NUMBER",
+        help="of --random: only the seed's fault with this number (repeatable)",
+    )
+    parser.add_argument(
+        "--check",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="of --random: run only these checks (repeatable; default: all)",
+    )
     parser.add_argument("--write", action="store_true", help=f"write {PAGE} from the table and exit")
 
 
@@ -108,6 +139,13 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
         raise UsageError(f"--times {args.times}: not a valid number of runs", "Give 1 or more.")
     if args.times and (args.quick or args.thorough):
         raise UsageError("--times excludes --quick and --thorough", "Give one of them.")
+    if args.random < 0 or any(number < 1 for number in args.only):
+        raise UsageError("--random and --only take numbers from 1 on")
+    drawn = numbers(args.random, args.only)
+    if drawn and (faults or args.times or args.quick or args.thorough or args.write):
+        raise UsageError("--random excludes options of other faults", "Give one of them.")
+    if args.check and not drawn:
+        raise UsageError("--check is for --random")
     checks = read_checks(suites_folder())
     if args.write:
         return _write(checks)
@@ -117,6 +155,8 @@ def main(args: argparse.Namespace, run_command: Callable[[list[str]], int]) -> i
             folder = Path(args.report_dir).expanduser()
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubereach-selftest-")))
+        if drawn:
+            return run_random(args.seed, drawn, args.jobs, folder, run_command, tuple(args.check))
         judgements = _run(args, faults, checks, folder, run_command)
         if args.report_dir:
             _keep(judgements, folder / "selftest.json")
@@ -150,7 +190,8 @@ def _run(
 ) -> list[Judgement]:
     planned = often(faults, args.times) or trials(faults, quick=args.quick, thorough=args.thorough)
     quick_ids = {check.id for check in checks if check.level == CORE and not check.slow}
-    screen, pool, judgements = Screen(len(planned)), Pool(args.jobs, folder, run_command), []
+    screen, judgements = Screen(len(planned)), []
+    pool: Pool[Trial] = Pool(args.jobs, folder, run_command)
     runs = shared_wrong = 0
     for ended in pool.run(planned, lambda: screen.tick(pool.running)):
         runs += 1
@@ -184,7 +225,7 @@ def _run(
     return judgements
 
 
-def _without(planned: list[Trial], ended: Ended) -> list[Judgement]:
+def _without(planned: list[Trial], ended: Ended[Trial]) -> list[Judgement]:
     """Those of `planned` that cannot be measured on this machine, as a healthy lab has told: they need no run."""
     if not ended.trial.healthy:
         return []

@@ -42,6 +42,40 @@ _LUCK = (
     "| fault | probability of a miss |\n"
     "|---|---|\n"
 )
+_RANDOM = (
+    "\n"
+    "## Faults that nobody has foreseen\n"
+    "\n"
+    "`kubereach selftest --random 100 --seed 1` draws a hundred faults from the seed, starts a "
+    "lab of three nodes for each, and puts\n"
+    "the fault in from outside, by rules of nftables in the nodes' network namespaces. "
+    "Nothing in the lab or in the checks knows of it.\n"
+    "A fault has\n"
+    "\n"
+    "- a place: the way from one node's pods to another's, all that one node's pods get or "
+    "send, a node's own processes, cluster IPs, node ports\n"
+    "  or load-balancer addresses on one node or on all, one Service, one endpoint, one DNS "
+    "replica, cluster DNS, a node's own address;\n"
+    "- packets there: by protocol, port, source port, size, state of the connection, DSCP "
+    "mark, a share of them, or for a time only;\n"
+    "- what becomes of them: lost, refused, reset, throttled, 200 ms late, there twice, led "
+    "to another pod, with another source IP, answered falsely.\n"
+    "\n"
+    "The run is judged by its report alone: the fault is *detected* if the run is not "
+    "conformant (of what is late or there twice, a note that names\n"
+    "the place will do), and *located* if the first cause names an acceptable layer and "
+    "exactly the right nodes, and the Service, pod or replica\n"
+    "where it is one. A cause that calls a node, pod or Service broken that the fault does "
+    "not concern is a *false statement*. The exit code is 1\n"
+    "below 95 % detected or 90 % located, or with one false statement, and 3 where a fault "
+    "could not be put in. `--seed 1 --only 17` repeats\n"
+    "one fault; with `--report-dir` each run keeps its report, its output and `fault.json`, "
+    "the rules that were applied.\n"
+    "\n"
+    "In every run of the selftest, a report must not be contradicted by its own paths: a node "
+    "that is blamed and lost nothing, while others lost\n"
+    "some of the same questions, is a problem.\n"
+)
 _CHECKS = (
     "\n"
     "## Checks\n"
@@ -62,6 +96,7 @@ def document(faults: Mapping[str, Fault], table: Mapping[str, Row], checks: Iter
         lines.append(f"| {name} | {fault.what} | {fault.layer} | {fault.bug} | {caught} |")
     lines.append(_LUCK.rstrip("\n"))
     lines += [f"| {name} | {row.overlooked} |" for name, row in sorted(table.items()) if row.overlooked]
+    lines.append(_RANDOM.rstrip("\n"))
     lines.append(_CHECKS.rstrip("\n"))
     for one in inverse(table, known):
         shown = [f"**{name}**" if name in one.alone else name for name in one.faults]

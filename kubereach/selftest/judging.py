@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach.selftest.convicted import contradictions
+from kubereach.selftest.ended import Ended
 from kubereach.selftest.row import Row
 from kubereach.selftest.table import ABSENT, TABLE
-from kubereach.selftest.trial import Ended
+from kubereach.selftest.trial import Trial
 from kubereach_lab.faults import FAULTS
 
 #: of several cases of a check the worst counts
@@ -57,6 +59,9 @@ class _Problems:
         for layer, checks in misplaced(report, faults).items():
             self.add(f"attributed to {layer}", checks)
 
+    def contradicted(self, report: dict[str, Any]) -> None:
+        self.found += [f"contradicted by its own paths: {text}" for text in contradictions(report)]
+
     def locate(self, report: dict[str, Any], fault: str) -> bool | None:
         """Whether the report says where the fault is, see `locate`; it is a problem if it says another place."""
         where, located = locate(report, fault)
@@ -67,7 +72,7 @@ class _Problems:
         return located
 
 
-def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
+def judge(ended: Ended[Trial], quick_ids: Collection[str] = ()) -> Judgement:
     """Compare a run with its row of the table. Of a quick run only `quick_ids`, the checks in it, count."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
     if not report:
@@ -91,6 +96,7 @@ def judge(ended: Ended, quick_ids: Collection[str] = ()) -> Judgement:
     if attributed and not row.perhaps and ended.code != code:
         problems.found.append(f"exit code {ended.code}, expected {code}")
     located = None if trial.healthy else problems.locate(report, trial.fault)
+    problems.contradicted(report)
     return Judgement(
         trial.fault,
         detected,
@@ -112,7 +118,7 @@ def lacking(row: Row, report: dict[str, Any]) -> str:
     return "" if feature.get("present") else str(feature.get("evidence", f"{row.needs} is absent"))
 
 
-def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
+def judge_together(ended: Ended[Trial]) -> tuple[list[Judgement], list[str]]:
     """Of a run with several faults, one for each; none if it is not exactly as all of their rows say, and why not."""
     trial, row, report = ended.trial, ended.trial.row, ended.report
     if not report:
@@ -124,6 +130,7 @@ def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
     if ended.code != code:
         problems.found.append(f"exit code {ended.code}, expected {code}")
     problems.misplaced(report, trial.faults)
+    problems.contradicted(report)
     judged = []
     for name in trial.faults:
         own = TABLE[name].caught_by
@@ -137,7 +144,7 @@ def judge_together(ended: Ended) -> tuple[list[Judgement], list[str]]:
     return ([], problems.found) if problems.found else (judged, [])
 
 
-def _last_words(ended: Ended) -> str:
+def _last_words(ended: Ended[Trial]) -> str:
     last = (ended.output.strip().splitlines() or ["nothing"])[-1]
     return f"no report, exit code {ended.code}; last line: {last}"
 
@@ -213,7 +220,7 @@ def _nodes(report: dict[str, Any], fault: str) -> list[str]:
     return [names[number] for number in FAULTS[fault].nodes]
 
 
-def _stopped(ended: Ended) -> Judgement:
+def _stopped(ended: Ended[Trial]) -> Judgement:
     """Of a fault that keeps kubereach from measuring: no verdict on the network, but why there is none."""
     row, report = ended.trial.row, ended.report
     error = (report["run"].get("error") or {}).get("message", "")
@@ -225,6 +232,7 @@ def _stopped(ended: Ended) -> Judgement:
         ending = f"exit code {ended.code}, {error or 'no error'}"
         problems.found.append(f"did not stop with exit code 3 and {row.stopped!r}: {ending}")
     located = problems.locate(report, ended.trial.fault)
+    problems.contradicted(report)
     return Judgement(
         ended.trial.fault,
         detected,

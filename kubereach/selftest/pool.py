@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Generic
 
 from kubereach.run.catalogue import suites_folder
+from kubereach.selftest.ended import Ended, J
 from kubereach.selftest.processors import Processors
-from kubereach.selftest.trial import Ended, Trial
 from kubereach.world.manifests import preload
 from kubereach_lab.syscalls import die_with_parent
 
@@ -41,32 +42,36 @@ _TICK = 0.5
 
 
 @dataclass
-class _Running:
-    trial: Trial
+class _Running(Generic[J]):
+    trial: J
     pid: int
     pidfd: int
     folder: Path
     began: float
 
 
-class Pool:
+class Pool(Generic[J]):
     """As many runs at a time as keep the processors busy, `jobs` at most; their output goes to folders in `folder`.
 
-    `run_command` is the command line: what runs one list of arguments and gives its exit code.
+    `run_command` is the command line: what runs one list of arguments and gives its exit code. A run is given up after
+    `longest` seconds.
     """
 
-    def __init__(self, jobs: int, folder: Path, run_command: Callable[[list[str]], int]) -> None:
+    def __init__(
+        self, jobs: int, folder: Path, run_command: Callable[[list[str]], int], longest: float = _LONGEST
+    ) -> None:
         self._jobs = jobs
+        self._longest = longest
         self._run_command = run_command
         self._processors = Processors()
         self._folder = folder
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, _Running[J]] = {}
 
     @property
     def running(self) -> list[str]:
         return [one.trial.name for one in self._running.values()]
 
-    def run(self, waiting: list[Trial], tick: Callable[[], None]) -> Iterator[Ended]:
+    def run(self, waiting: list[J], tick: Callable[[], None]) -> Iterator[Ended[J]]:
         """Yield every trial as it ends; `tick` is called now and then. Ends all of them when it is left early.
 
         Trials leave `waiting` as they begin; more may be put there meanwhile.
@@ -96,7 +101,7 @@ class Pool:
             return True
         return len(self._running) < self._jobs and self._processors.have_room()
 
-    def _start(self, trial: Trial) -> _Running:
+    def _start(self, trial: J) -> _Running[J]:
         folder = self._folder / trial.name.replace(", ", "-").replace(" ", "-").replace(",", "+")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").unlink(missing_ok=True)
@@ -111,7 +116,7 @@ class Pool:
         self._processors.restart()
         return started
 
-    def _ended(self, one: _Running) -> Ended:
+    def _ended(self, one: _Running[J]) -> Ended[J]:
         _, status, usage = os.wait4(one.pid, 0)
         os.close(one.pidfd)
         del self._running[one.pid]
@@ -127,7 +132,7 @@ class Pool:
 
     def _give_up(self) -> None:
         for one in self._running.values():
-            if time.monotonic() - one.began > _LONGEST:
+            if time.monotonic() - one.began > self._longest:
                 os.kill(one.pid, signal.SIGKILL)
 
     def _stop(self) -> None:
@@ -139,7 +144,7 @@ class Pool:
         self._running.clear()
 
 
-def _become(trial: Trial, folder: Path, parent: int, run_command: Callable[[list[str]], int]) -> None:
+def _become(trial: J, folder: Path, parent: int, run_command: Callable[[list[str]], int]) -> None:
     """In the forked process: be ``kubereach run``. Does not return."""
     code = 3
     try:
@@ -156,7 +161,7 @@ def _become(trial: Trial, folder: Path, parent: int, run_command: Callable[[list
         os.dup2(output, 2)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1, closefd=False)
-        code = run_command(trial.arguments(folder))
+        code = trial.run(folder, run_command)
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kubereach.selftest.groups import groups, together
 from kubereach.selftest.row import Row
@@ -14,7 +13,7 @@ from kubereach_lab.faults import FAULTS
 
 #: Something that will not come is waited for in nearly every run here; on a lab, changes take milliseconds. A fault
 #: must not make other checks impatient either, so vantages that are troubled have longer than in other runs.
-_DEADLINES = ("load_balancer_deadline=3", "converge_deadline=8", "troubled_deadline=4")
+DEADLINES = ("load_balancer_deadline=3", "converge_deadline=8", "troubled_deadline=4")
 #: A fault that is always there is caught by a series of any length, in which 14 probes in place of 135 hold. That every
 #: endpoint is seen takes nearly as many probes as ever, or luck would make healthy checks fail: with some 150 such
 #: series in a run, one selftest in some 500 has a false alarm by it.
@@ -55,7 +54,7 @@ class Trial:
         """The command line of the run, after ``kubereach``."""
         full = self.thorough or self.row.full_length or self.healthy
         small = not (full or any(FAULTS[name].nodes for name in self.faults))
-        settings = _DEADLINES if full else _DEADLINES + _SHORT
+        settings = DEADLINES if full else DEADLINES + _SHORT
         return [
             "run",
             *([] if self.healthy else [f"--fault={self.fault}"]),
@@ -67,17 +66,9 @@ class Trial:
             *self.checks,
         ]
 
-
-@dataclass
-class Ended:
-    """How a run ended: `code` is its exit code, `cpu` and `seconds` are seconds."""
-
-    trial: Trial
-    code: int
-    seconds: float
-    cpu: float
-    output: str
-    report: dict[str, Any] = field(default_factory=dict)
+    def run(self, folder: Path, run_command: Callable[[list[str]], int]) -> int:
+        """Be the run; gives its exit code."""
+        return run_command(self.arguments(folder))
 
 
 def trials(faults: Sequence[str] = (), *, quick: bool = False, thorough: bool = False) -> list[Trial]:

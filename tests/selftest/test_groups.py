@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from kubereach.selftest.command import _without
+from kubereach.selftest.ended import Ended
 from kubereach.selftest.groups import groups, together
 from kubereach.selftest.judging import Judgement, judge_together
 from kubereach.selftest.row import Row, by, recovers, stops
 from kubereach.selftest.table import TABLE
-from kubereach.selftest.trial import Ended, Trial, apart, trials
+from kubereach.selftest.trial import Trial, apart, trials
 
 #: options that other checks than those that ask for them do not see
 FOR_ONE_CHECK = re.compile("--(lb-provider|external-name)=")

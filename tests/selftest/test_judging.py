@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from kubereach.selftest.ended import Ended
 from kubereach.selftest.judging import Judgement, judge
 from kubereach.selftest.row import Row, by, recovers, stops
-from kubereach.selftest.trial import Ended, Trial
+from kubereach.selftest.trial import Trial
 
 FAULT = "proxy.no-hairpin"
 
