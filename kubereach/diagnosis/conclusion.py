@@ -105,9 +105,16 @@ def place_of(component: Component, short: Callable[[str], str]) -> Place:
 
 
 def finding_of(
-    rows: Sequence[Row], cover: Sequence[Explanation], own: Explanation, short: Callable[[str], str]
+    rows: Sequence[Row],
+    cover: Sequence[Explanation],
+    own: Explanation,
+    short: Callable[[str], str],
+    probes: str = "",
 ) -> Finding:
-    """What is said of the explanation of a path's losses, `own`; the rest of the cover may be the same elsewhere."""
+    """What is said of the explanation of a path's losses, `own`; the rest of the cover may be the same elsewhere.
+
+    `probes` is what the probes are called, where it is not by their packets.
+    """
     component = own.candidate.component
     place = place_of(component, short)
     nodes = set(place.nodes)
@@ -122,7 +129,7 @@ def finding_of(
     layer = place.layer
     if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) and _large_alone(own):
         layer, place = NETWORK, Place(NETWORK, "pod network", place.nodes, place.what)
-    what = place.what.format(_probes(own)) + _beside(own)
+    what = place.what.format(_probes(own, probes)) + _beside(own)
     if component.kind in _OF_PODS and (port := _unheard(rows, own)):
         what = f"no process listens on {port}"
         layer, place, nodes = WORKLOAD, Place(WORKLOAD, "pods", (), ""), set()
@@ -139,12 +146,13 @@ def _large_alone(own: Explanation) -> bool:
     return all("bytes" in packets or "KiB" in packets for packets in lost)
 
 
-def _probes(own: Explanation) -> str:
+def _probes(own: Explanation, called: str) -> str:
     """``TCP probes``, ``30 % of UDP probes of 8000 bytes``: what is lost, and how much of it."""
     lost = {packets: share for packets, share in own.shares.items() if share}
     words = " and ".join(_packets(packets) for packets in sorted(lost))
     if len(lost) == len(own.shares) > 1:
         words = "probes"
+    words = called or words
     share = max(lost.values())
     return words if share > _EVERYTHING else f"{max(1, round(100 * share))} % of {words}"
 

@@ -61,11 +61,11 @@ def unanswered(
     """Replicas that say nothing."""
     cells = asking.from_everywhere(replicas, 3)
     if any(cell.result.outcomes.keys() & REPLIES for cell in cells):
-        located = locate([asking.as_network_sees(cell) for cell in cells], asking.short, asking.series)
+        seen_so = [asking.as_network_sees(cell) for cell in cells]
+        located = locate(seen_so, asking.short, asking.series, f"DNS {kind.queries}")
         if located is not None and located.layer != WORKLOAD:
-            what = located.what.replace("dns probes to pod IPs", f"DNS {kind.queries}")
             seen = (*located.evidence[:2], *kind.evidence, *located.evidence[2:])
-            return replace(located, what=kind.beside(what), evidence=seen)
+            return replace(located, what=kind.beside(located.what), evidence=seen)
     see = (about(asking.world, "get pods -o wide"), *see)
     if kind.large:
         # a server that has no room for an answer, or no EDNS, says so

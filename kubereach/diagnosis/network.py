@@ -45,14 +45,17 @@ def _at(series: Series, endpoint: Endpoint) -> Series:
     return replace(series, host=endpoint.address, port=endpoint.number, patient=True)
 
 
-def locate(cells: Sequence[Cell], short: Mapping[str, str], series: Series) -> Finding | None:
+def locate(
+    cells: Sequence[Cell], short: Mapping[str, str], series: Series, probes: str = ""
+) -> Finding | None:
     """What is broken below the service proxy, as what fails and what does not explain it; None if nothing does.
 
-    `cells` are those of every vantage with every endpoint; `short` are nodes' short names.
+    `cells` are those of every vantage with every endpoint; `short` are nodes' short names, `probes` what the finding
+    calls the probes.
     """
     rows = [row for cell in cells for row in _rows(cell, series, short)]
     cover = explain(rows)
-    return finding_of(rows, cover, cover[0], lambda node: short.get(node, node)) if cover else None
+    return finding_of(rows, cover, cover[0], lambda node: short.get(node, node), probes) if cover else None
 
 
 def _rows(cell: Cell, series: Series, short: Mapping[str, str]) -> list[Row]:
