@@ -6,7 +6,7 @@ It is what a careful engineer can say who sees probes alone. Where no probe can 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,7 +163,7 @@ def _is_right(cause: dict[str, Any], answer: Answer) -> bool:
     named = _places(cause) & {*answer.known}
     if cause["layer"] not in answer.layers:
         return False
-    if answer.named and not any(one in cause["sentence"] for one in _words(answer.named)):
+    if answer.named and not any(_is_named(one, cause["sentence"]) for one in answer.named):
         return False
     if EVERY_NODE in cause["nodes"]:
         return answer.everywhere
@@ -174,9 +174,9 @@ def _is_right(cause: dict[str, Any], answer: Answer) -> bool:
     return named <= answer.more_nodes
 
 
-def _words(named: Iterable[str]) -> list[str]:
-    """As they stand in sentences: a Service after its namespace, or in brackets; an address before its port."""
-    return [text for one in named for text in (f"/{one})", f"({one}", f"{one}:", f" {one}")]
+def _is_named(one: str, sentence: str) -> bool:
+    """Whether a sentence has a name or an address as a word: after its namespace, in brackets, before a port."""
+    return bool(re.search(rf"(?<![\w.-]){re.escape(one)}(?![\w-])", sentence))
 
 
 def _objects(cause: dict[str, Any]) -> list[str]:
