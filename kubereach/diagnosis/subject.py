@@ -109,11 +109,13 @@ def subjects_at(world: World, name: str) -> list[Subject]:
 
 
 def subjects_like(world: World, subject: Subject, address: Address) -> Iterator[Subject]:
-    """Other Services of ours with endpoints of their own, open to anybody by a cluster IP of the same family."""
+    """Other Services that checks share, with endpoints of their own, open to anybody by a cluster IP of the family."""
     family = address.version
     for service in world.watch_cache.all("Service", world.namespaces.services):
         spec, meta = service["spec"], service["metadata"]
-        if f"{meta['namespace']}/{meta['name']}" == subject.name or meta.get("deletionTimestamp"):
+        name = str(meta["name"])
+        # what other checks make is changed and deleted while it is looked at
+        if f"{meta['namespace']}/{name}" == subject.name or not world.services.is_shared(name):
             continue
         plain = spec.get("internalTrafficPolicy", "Cluster") == "Cluster" and not meta.get("labels", {}).get(
             _NOT_OURS

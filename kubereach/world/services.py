@@ -60,6 +60,10 @@ class Services:
         except KeyError:
             raise UsageError(f"no Service of manifests/services/{stem}.yaml is part of this run") from None
 
+    def is_shared(self, name: str) -> bool:
+        """Whether a Service of this name is one that checks share: nobody changes or deletes it while the run goes on."""
+        return any(service.name == name for service in self._shared.values())
+
     def manifests(self) -> dict[str, list[Manifest]]:
         """Those of all shared Services that can be, by stem; who asks for another is told why it cannot be."""
         found: dict[str, list[Manifest]] = {}
