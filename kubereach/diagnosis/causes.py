@@ -93,9 +93,10 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
             cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))
             cause.explains(check)
             continue
-        observed = f"{failure.address}: {failure.got}"
+        way = failure.address if failure.vantage == "API" else f"{failure.vantage} to {failure.address}"
+        observed = f"{way}: {failure.got}"
         if failure.expected:
-            observed = f"{failure.address}: expected {failure.expected}, got {failure.got}"
+            observed = f"{way}: expected {failure.expected}, got {failure.got}"
         cause = found.setdefault(
             (layer, _OBJECTS.get(layer, layer), False), Cause(layer, _OBJECTS.get(layer, layer))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubereach.diagnosis import hypotheses as kinds
 from kubereach.diagnosis.evidence import DIRECT, Row
@@ -28,8 +28,23 @@ class Place:
     what: str
 
 
+#: kinds of clients, as sentences have them
+_CLIENTS = {
+    "pod": "pods", "other-namespace": "pods of another namespace", "node": "nodes' own processes",
+    "outside": "clients from outside",
+}  # fmt: skip
+
+
 def place_of(component: Component, short: Callable[[str], str]) -> Place:
     """The place that a component is."""
+    place = _place(component, short)
+    if component.only:
+        who = f"{{}} of {_CLIENTS.get(component.only, component.only)}"
+        return replace(place, what=place.what.replace("{}", who, 1))
+    return place
+
+
+def _place(component: Component, short: Callable[[str], str]) -> Place:
     first, second = short(component.first), short(component.second)
     network = "pod network"
     match component.kind:

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 _NAMES = frozenset({NXDOMAIN, NODATA, SERVFAIL})
 #: misses that say nothing of what is beneath the service proxy: somebody answered who must not
 _ABOVE = frozenset({misses.ANSWERED, misses.NO_REFUSAL, misses.STATUS})
-#: misses that are met again if what is broken stays so: where they are not, nothing is blamed for that alone
-_MET_AGAIN = frozenset({misses.LOST, misses.BACKENDS, misses.PORT})
+#: misses that any component may cause: where they are not met again, nothing is blamed for that alone. Who leads probes
+#: astray, by contrast, is who translates them
+_MET_AGAIN = frozenset({misses.LOST})
 #: times that what failed is measured anew before it is said not to recur
 _ROUNDS = 2
 #: of a connection that is held open, and how many seconds it is silent between them at most

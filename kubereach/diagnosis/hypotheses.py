@@ -90,22 +90,37 @@ KINDS: dict[str, tuple[tuple[bool, bool], float]] = {
 }
 
 
+#: those that may be broken for one kind of clients alone, such as nodes' own processes; and what that costs more
+_BY_CLIENTS = frozenset(
+    {PROXY, PROXIES, SERVICE, SERVICE_ON, WAY, WAY_ON, OWN_ADDRESS, FROM_TO_ADDRESS, ENDPOINT, ENDPOINT_ON}
+)
+_ONLY = 2.0
+
+
 class Component(NamedTuple):
-    """What may be broken: one of `KINDS`, of the names that it takes."""
+    """What may be broken: one of `KINDS`, of the names that it takes; `only` for a kind of clients (`Row.kind`)."""
 
     kind: str
     first: str = ""
     second: str = ""
+    only: str = ""
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that it names."""
         named, _ = KINDS[self.kind]
-        return tuple(name for name, is_node in zip(self[1:], named, strict=True) if is_node)
+        return tuple(name for name, is_node in zip((self.first, self.second), named, strict=True) if is_node)
 
 
 def components(row: Row, route: Route) -> Iterator[Component]:
     """Every component that a probe of `row` passes if it goes by `route`."""
+    for component in _passed(row, route):
+        yield component
+        if component.kind in _BY_CLIENTS:
+            yield component._replace(only=row.kind)
+
+
+def _passed(row: Row, route: Route) -> Iterator[Component]:
     start, end = row.enters, route.node
     if row.way == NODE_ADDRESS:
         pass
@@ -216,10 +231,11 @@ def candidates(rows: Sequence[Row]) -> list[Candidate]:
                 if row.lost:
                     passed = lossy.setdefault(component, {})
                     passed[number] = (*passed.get(number, ()), at)
-    number_of = Counter(component.kind for component in answered)
+    number_of = Counter((component.kind, component.only) for component in answered)
     same: dict[tuple[tuple[object, ...], ...], list[Candidate]] = {}
     for component, passed in lossy.items():
-        price = KINDS[component.kind][1] + math.log(number_of[component.kind])
+        price = KINDS[component.kind][1] + math.log(number_of[component.kind, component.only])
+        price += _ONLY if component.only else 0.0
         one = Candidate(component, price, answered[component], passed)
         same.setdefault((tuple(sorted(one.answered.items())), tuple(passed.items())), []).append(one)
     found = []

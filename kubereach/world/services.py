@@ -61,7 +61,7 @@ class Services:
             raise UsageError(f"no Service of manifests/services/{stem}.yaml is part of this run") from None
 
     def is_shared(self, name: str) -> bool:
-        """Whether a Service of this name is one that checks share: nobody changes or deletes it while the run goes on."""
+        """Whether a Service of this name is one that checks share: nobody changes or deletes it during the run."""
         return any(service.name == name for service in self._shared.values())
 
     def manifests(self) -> dict[str, list[Manifest]]:

@@ -173,6 +173,11 @@ def drawn(rng: random.Random, nodes: Sequence[str]) -> Fault:
             Fault(f"from {a} to the address of {b}", lambda w, _: w.node == a and w.owner == b, frozenset({a, b})),
             Fault(f"{a} to its own address", lambda w, _: w.node == a == w.owner, frozenset({a})),
             Fault(f"processes of {a}", lambda w, _: w.kind == "node" and w.node == a, frozenset({a})),
+            Fault(
+                f"node ports of {a} for processes",
+                lambda w, _: w.way == "nodeport" and w.owner == a and w.kind == "node",
+                frozenset({a}),
+            ),
             Fault("node ports", lambda w, _: w.way == "nodeport"),
             Fault(f"node ports of {a}", lambda w, _: w.way == "nodeport" and w.owner == a, frozenset({a})),
         ]

@@ -23,7 +23,7 @@ _ENOUGH = 6
 def named(component: Component) -> tuple[frozenset[str], str, str]:
     """The nodes, the pod and the Service that a component names."""
     nodes = frozenset(component.nodes)
-    words = [word for word in component[1:] if word and word not in nodes]
+    words = [word for word in component[1:3] if word and word not in nodes]
     pod = next((word for word in words if word.startswith("pod-")), "")
     return nodes, pod, next((word for word in words if word in ("first", "second")), "")
 
