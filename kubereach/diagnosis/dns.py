@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from kubereach.diagnosis.bench import Bench, counted
 from kubereach.diagnosis.dns_kinds import Kind, Server, kind_of
+from kubereach.diagnosis.dns_loss import lost_queries
 from kubereach.diagnosis.dns_pairs import is_pair, one_of_two, right_alone, wrong_alone
 from kubereach.diagnosis.dns_places import Asking, on_some_nodes, unanswered
-from kubereach.diagnosis.network import direct, locate
 from kubereach.diagnosis.replicas import REPLIES, TRIES, about, behind, correct_answers, named
-from kubereach.diagnosis.subject import Subject, datagram_endpoints
-from kubereach.expect.reach import series_for
+from kubereach.diagnosis.subject import Subject
 from kubereach.kube.cluster_dns import is_link_local
 from kubereach.kube.resolv_conf import ResolvConf
-from kubereach.model.address import Address
 from kubereach.model.finding import DNS, NODE, PROXY, Finding
-from kubereach.model.misses import RECORDS
+from kubereach.model.misses import LOST, RECORDS
 from kubereach.model.outcome import SERVFAIL, TIMEOUT, Answer, SeriesResult, in_words
-from kubereach.probe import Series, Vantage, dns_message
+from kubereach.probe import Series, dns_message
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE as NODE_VANTAGE
 from kubereach.probe.vantage import OUTSIDE
 
 if TYPE_CHECKING:
-    from kubereach.kube.cluster_dns import DnsReplica
     from kubereach.world.world import World
 
 #: questions to each replica, or datagrams to a pod, where only some got lost: 1 in 20 goes unnoticed once in a million
@@ -87,16 +84,16 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         servers = [Server(f"replica {r.pod}", r.address, r.port) for r in wrong]
         kind = kind_of(bench, vantage, series, servers)
         lines += kind.evidence
+    at = path.address.host if path.address.kind == "dns" else world.cluster.dns_address
+    if path.miss == LOST and not silent and _only_lost(path, right) and not kind.works:
+        service = "" if path.address.host in {replica.address for replica in replicas} else at
+        if found := lost_queries(asking, path, replicas, service, see):
+            return found
     if silent:
         return unanswered(asking, silent, kind, lines, see)
     if wrong and (found := on_some_nodes(asking, wrong, kind, path.failures[0].got)):
         return replace(found, evidence=(*found.evidence, *lines), next=see)
     if wrong or not replicas:
-        way = (
-            _way(world, bench, vantage, wrong, short) if all(_lossy(one, right) for one in results) else None
-        )
-        if way is not None:
-            return way
         what = "its answers differ from the API objects"
         if kind.works:
             refused = next(one for r, one in zip(replicas, results, strict=True) if r in wrong)
@@ -108,7 +105,6 @@ def walk(world: World, bench: Bench, path: Path, subject: Subject | None, short:
         name, nodes = named(wrong, replicas, short)
         lines.insert(0, f"{path.vantage.name} expected {path.failures[0].expected}")
         return Finding(DNS, name, what, nodes, tuple(lines), see)
-    at = path.address.host if path.address.kind == "dns" else world.cluster.dns_address
     if path.miss == RECORDS and (late := behind(bench, path, vantage, at, series, right, replicas, short)):
         return replace(late, evidence=(*late.evidence, *lines), next=see)
     # every replica answers right when it is asked itself: what is left is the way of the Service in front of them
@@ -212,26 +208,9 @@ def _port(path: Path) -> int:
     return path.address.port if path.address.kind == "dns" else 53
 
 
-def _lossy(result: SeriesResult, right: Callable[[Answer], bool]) -> bool:
-    """Whether nothing is wrong but that some questions are not answered."""
-    return _replied(result) and all(p.answer.outcome == TIMEOUT or right(p.answer) for p in result.probes)
-
-
-def _way(
-    world: World, bench: Bench, vantage: Vantage, replicas: Sequence[DnsReplica], short: dict[str, str]
-) -> Finding | None:
-    """What is wrong with the way to the replicas' nodes, where datagrams to other pods there get lost as well."""
-    home = _dns_nodes(world)
-    nodes = {home.get(replica.pod, "") for replica in replicas}
-    echoes = datagram_endpoints(world)
-    if not echoes:
-        return None
-    like = series_for(Path(vantage, Address("pod", "udp", echoes[0].address, echoes[0].number)), _MANY)
-    cells = direct(bench, world.pods, echoes, like)
-    lost = any(not c.good and c.vantage.node == vantage.node and c.endpoint.node in nodes for c in cells)
-    return locate(cells, short, like) if lost else None
-
-
-def _dns_nodes(world: World) -> dict[str, str]:
-    """The node of each pod of the cluster's DNS."""
-    return {r.pod: r.node for r in world.cluster.dns.replicas} if world.cluster.dns else {}
+def _only_lost(path: Path, right: Callable[[Answer], bool]) -> bool:
+    """Whether nothing was wrong but that some queries were not answered."""
+    some = [probe.answer for probe in path.result.probes]
+    silent = [answer for answer in some if answer.outcome in (TIMEOUT, SERVFAIL)]
+    answered = [answer for answer in some if answer.outcome not in (TIMEOUT, SERVFAIL)]
+    return bool(answered and silent) and (path.judged is None or all(map(right, answered)))

@@ -66,6 +66,9 @@ class Cell:
         if len(self.endpoints) == 1:  # whoever says so, or nobody: it can only be this one
             only = self.endpoints[0].pod
             answered, lost = Counter({only: answered.total()}), Counter({only: lost.total()})
+        elif answered.keys() == {""}:  # nobody says who: each as much as any
+            share, more = divmod(answered.total(), len(self.endpoints))
+            answered = Counter({e.pod: share + (at < more) for at, e in enumerate(self.endpoints)})
         text = f"{self.vantage.name} to {self._place(short)}: {counted([result])}"
         if astray := sum(
             self.wrong(p) for p in result.probes if p.answer.outcome == OK and not p.retransmits

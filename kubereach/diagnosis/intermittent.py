@@ -24,14 +24,17 @@ def intermittent(world: World, path: Path, subject: Subject) -> Finding:
     layer = (
         NETWORK if way == "pod" else BALANCER if way == "loadbalancer" and not path.vantage.node else PROXY
     )
-    now = time.time()
-    seen = now - (time.monotonic() - path.began)
-    times = f"between {_clock(seen)} and {_clock(now)}"
-    what = f"{describe(world, path, subject)} {times}, and the same probes are answered since"
+    what = f"{describe(world, path, subject)} {clock_times(path)}, and the same probes are answered since"
     return Finding(layer, INTERMITTENT, what, (), (f"{path.vantage.name}: {counted([path.result])}",), _NEXT)
 
 
 _NEXT = ("kubectl get events -A --sort-by=.lastTimestamp | tail -40", "kubereach run --check ... # once more")
+
+
+def clock_times(path: Path) -> str:
+    """``between 12:03:05 and 12:03:07``: since when a path has been probed, until now, by this machine's clock."""
+    now = time.time()
+    return f"between {_clock(now - (time.monotonic() - path.began))} and {_clock(now)}"
 
 
 def _clock(seconds: float) -> str:
