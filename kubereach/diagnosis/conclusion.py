@@ -158,7 +158,7 @@ def finding_of(
 
 def _large_alone(own: Explanation) -> bool:
     lost = [packets for packets, share in own.shares.items() if share]
-    return all("bytes" in packets or "KiB" in packets for packets in lost)
+    return all(packets.endswith(("bytes", "KiB", "MiB")) for packets in lost)
 
 
 def _probes(own: Explanation, called: str) -> str:

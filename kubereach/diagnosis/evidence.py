@@ -27,7 +27,7 @@ def packets_of(series: Series) -> str:
     )
     size = int(str(more.get("size") or 0))
     if series.kind == "transfer":
-        return f"{kind} {size // 1024} KiB"
+        return f"{kind} {size >> 20} MiB" if size >= 1 << 20 else f"{kind} {size >> 10} KiB"
     if mark := int(str(more.get("tos") or 0)):
         return f"{kind} TOS {mark:#04x}"
     if more.get("half_close"):

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from kubereach.diagnosis.evidence import DIRECT, NODE_ADDRESS, Route, Row
@@ -112,12 +113,27 @@ class Component(NamedTuple):
         return tuple(name for name, is_node in zip((self.first, self.second), named, strict=True) if is_node)
 
 
-def components(row: Row, route: Route) -> Iterator[Component]:
+def components(row: Row, route: Route) -> tuple[Component, ...]:
     """Every component that a probe of `row` passes if it goes by `route`."""
-    for component in _passed(row, route):
-        yield component
-        if component.kind in _BY_CLIENTS:
-            yield component._replace(only=row.kind)
+    place = (row.client, row.kind, row.node, row.pod, row.namespace, row.way, row.host)
+    served = (row.owner, row.translator, row.service)
+    return _components(place, served, (route.pod, route.node, route.hosted))
+
+
+@lru_cache(maxsize=1 << 14)
+def _components(
+    place: tuple[str, str, str, str, str, str, str], served: tuple[str, str, str], end: tuple[str, str, bool]
+) -> tuple[Component, ...]:
+    """By what alone decides it: many rows differ in their packets, and tables have most of their rows in common."""
+    client, kind, node, pod, namespace, way, host = place
+    owner, translator, service = served
+    route = Route(end[0], end[1], hosted=end[2])
+    row = Row(
+        client, kind, node, way, host, "", (route,), 0, owner, translator, service, namespace=namespace, pod=pod
+    )  # fmt: skip
+    found = tuple(_passed(row, route))
+    by_clients = tuple(one._replace(only=kind) for one in found if one.kind in _BY_CLIENTS)
+    return found + by_clients
 
 
 def _passed(row: Row, route: Route) -> Iterator[Component]:
@@ -220,18 +236,25 @@ class Candidate:
 
 def candidates(rows: Sequence[Row]) -> list[Candidate]:
     """Every component that some loss may be put down to, the cheapest of those that no probe tells apart."""
-    answered: dict[Component, dict[str, int]] = {}
     lossy: dict[Component, dict[int, tuple[int, ...]]] = {}
     for number, row in enumerate(rows):
-        packets = row.packets
-        for at, route in enumerate(row.routes):
-            for component in components(row, route):
-                counts = answered.setdefault(component, {})
-                counts[packets] = counts.get(packets, 0) + route.answered
-                if row.lost:
+        if row.lost:
+            for at, route in enumerate(row.routes):
+                for component in components(row, route):
                     passed = lossy.setdefault(component, {})
                     passed[number] = (*passed.get(number, ()), at)
-    number_of = Counter((component.kind, component.only) for component in answered)
+    answered: dict[Component, dict[str, int]] = {component: {} for component in lossy}
+    every: set[Component] = set()
+    for row in rows:
+        packets = row.packets
+        for route in row.routes:
+            mine = components(row, route)
+            every.update(mine)
+            for component in mine:
+                counts = answered.get(component)
+                if counts is not None:
+                    counts[packets] = counts.get(packets, 0) + route.answered
+    number_of = Counter((component.kind, component.only) for component in every)
     same: dict[tuple[tuple[object, ...], ...], list[Candidate]] = {}
     for component, passed in lossy.items():
         price = KINDS[component.kind][1] + math.log(number_of[component.kind, component.only])

@@ -137,7 +137,9 @@ def _likeliest(answered: int, losses: Sequence[_Loss]) -> tuple[float, float]:
         return 0.0, 0.0
     share = 0.5
     for _ in range(_STEPS):
-        lost = sum(count * share * left / (before + share * left) for count, before, left in losses)
+        lost = 0.0
+        for count, before, left in losses:
+            lost += count * share * left / (before + share * left)
         found = min(lost / (lost + answered), _ALL)
         done = abs(found - share) < _CLOSE
         share = found

@@ -7,7 +7,7 @@ from kubereach.expect.budget import over_budget
 from kubereach.model.convergence import CREATED, DELETED
 from kubereach.model.errors import Failure
 from kubereach.model.events import Probed
-from kubereach.model.finding import API, BALANCER, DNS, NETWORK, NODE, PROXY, Finding
+from kubereach.model.finding import API, BALANCER, DNS, INTERMITTENT, NETWORK, NODE, PROXY, Finding
 from kubereach.model.misses import LOST, RECORDS, SPREAD
 
 LOSS = Finding(
@@ -93,3 +93,27 @@ def test_who_obeys_late_is_told_by_the_changes_that_are_obeyed_at_once() -> None
     assert {late.layer for late in proxy} == {PROXY}
     names = over_budget([followed(CREATED, 8.0, "dns"), followed(DELETED, 0.1)], 5)
     assert [late.layer for late in names] == [DNS]
+
+
+ONCE = Finding(PROXY, INTERMITTENT, "2 of 60 connections timed out between 12:00:01 and 12:00:03")
+
+
+def test_what_was_not_met_again_is_put_down_to_what_was_found_of_the_same_layer() -> None:
+    (cause,) = causes([("a.a", "", [failure(stuck("one"))]), ("a.b", "", [failure(ONCE)])])
+    assert (cause.object, cause.nodes, cause.checks) == ("service proxy", ("one",), ["a.a", "a.b"])
+
+
+def test_what_was_not_met_again_is_told_for_itself_where_nothing_else_was_found() -> None:
+    found = causes([("a.a", "", [failure(LOSS)]), ("a.b", "", [failure(ONCE)]), ("a.c", "", [failure(ONCE)])])
+    assert [(cause.object, cause.nodes, cause.checks) for cause in found] == [
+        (INTERMITTENT, (), ["a.b", "a.c"]),
+        (LOSS.object, (), ["a.a"]),
+    ]
+
+
+def test_every_node_is_not_the_same_place_as_one_node() -> None:
+    found = causes([("a.a", "", [failure(stuck("one"))]), ("a.b", "", [failure(stuck("every node"))])])
+    assert [(cause.nodes, cause.checks) for cause in found] == [
+        (("one",), ["a.a"]),
+        (("every node",), ["a.b"]),
+    ]

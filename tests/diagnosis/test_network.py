@@ -98,7 +98,7 @@ def test_large_packets_alone() -> None:
         cells(lambda node, pod: node != pod.node), SHORT, Series("transfer", more={"size": 4194304})
     )
     assert found and found.layer == NETWORK
-    assert "TCP probes of 4096 KiB fail" in found.sentence
+    assert "TCP probes of 4 MiB fail" in found.sentence
     assert any(line.startswith("ping -M do") for line in found.next)
 
 

@@ -15,7 +15,7 @@ from kubereach.diagnosis.score import Explanation, explain
 from tests.diagnosis.simulator import Fault, Simulated, drawn
 
 #: faults that are drawn; `make nightly` draws 10,000
-FAULTS = int(os.environ.get("KUBEREACH_SIMULATED", "600"))
+FAULTS = int(os.environ.get("KUBEREACH_SIMULATED", "400"))
 #: losses that it takes to say anything of a place: fewer are chance
 _ENOUGH = 6
 
