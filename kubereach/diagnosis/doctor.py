@@ -94,7 +94,8 @@ class Doctor:
             wrong = wrong or hints_wrong(subject)
         if wrong is not None:
             return wrong
-        if above or not subject.endpoints:
+        # who answers health checks is the node itself, also where it has no endpoints
+        if above or not (subject.endpoints or path.address.way == "health-check"):
             return proxy.proxy_finding(world, bench, path, subject, ())
         if path.miss == misses.SOURCE:
             # what pods see of one another: a node has several addresses of its own

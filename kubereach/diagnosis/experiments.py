@@ -259,10 +259,10 @@ class Experiments:
             endpoints = [endpoint for endpoint in endpoints if endpoint.address == host]
         if policy == "Local" and way not in (DIRECT, _HEALTH):
             endpoints = [endpoint for endpoint in endpoints if endpoint.node == translator]
-        if not endpoints:
-            return None
         if way == _HEALTH:  # the node itself answers, whatever its answer is
             endpoints = [Endpoint(host, "", owner, self._path.address.port, hosted=True)]
+        if not endpoints:
+            return None
         port = (
             subject.node_port if owner and subject.node_port and way != _HEALTH else self._path.address.port
         )
