@@ -53,6 +53,7 @@ nightly: setup-dev  ## what takes long: the selftest at full lengths and with fa
 	KUBEREACH_FUZZ=5000 $(BIN)/python -m pytest tests/probe/test_peer_fuzz.py -q
 	KUBEREACH_WHOLE_RUNS=1 $(BIN)/python -m pytest tests/conformance tests/lab/test_dataplane.py -q
 	$(BIN)/python tests/mutation
+	KUBEREACH_SIMULATED=10000 $(BIN)/python -m pytest tests/diagnosis/test_score.py -q
 	KUBEREACH_FAULTY_RUNS=500 $(BIN)/python -m pytest tests/conformance/test_faulty_ways_in.py -q -s
 	$(BIN)/kubereach selftest --random 100 --seed $(SEED)
 

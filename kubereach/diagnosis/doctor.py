@@ -43,8 +43,8 @@ _MET_AGAIN = frozenset({misses.LOST})
 _ROUNDS = 2
 #: of a connection that is held open, and how many seconds it is silent between them at most
 _PINGS, _SILENCE = 2, 8.0
-#: such connections
-_HELD = 6
+#: such connections, and seconds between the pings of others that are never silent
+_HELD, _BUSY = 6, 0.4
 
 
 class Doctor:
@@ -212,8 +212,14 @@ class Doctor:
             return None
         # several: which endpoint one gets, and so which nodes it passes, is luck
         held = [replace(path.series, count=_PINGS, spacing=silent + 0.05 * n) for n in range(_HELD)]
-        results = self._bench.run([(path.vantage, series) for series in held])
+        # those that are not silent meanwhile: what cuts them too, as changes of other Services may, is not the silence
+        often = replace(path.series, count=int(silent / _BUSY) + 1, spacing=_BUSY)
+        busy = [replace(often, delay=0.01 * n) for n in range(_HELD)]
+        results = self._bench.run([(path.vantage, series) for series in (*held, *busy)])
+        results, talking = results[:_HELD], results[_HELD:]
         if all(result.outcomes[OK] >= _PINGS for result in results):
+            return None
+        if any(result.outcomes.keys() - {OK} for result in talking):
             return None
         what = f"connections that are idle for {silent:.1f} s break although nothing changed"
         lines = (f"{path.vantage.name} to {path.address}: {counted(results)}",)
