@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubereach.model.percentile import percentile
@@ -26,47 +26,54 @@ _ANSWERS, _CELLS = 3, 3
 
 
 def slow_places(checks: Sequence[Sequence[Path]]) -> list[Outlier]:
-    """Each check compares its own cells, of one way and one kind of probes; one observation of a cell is a median.
+    """Each check compares its own cells, of one way and one kind of probes, and is one observation of each cell.
 
-    A series is left out while which a timer of its own vantage, or of a backend that it heard, was late.
+    A series is left out during which a timer of its own vantage, or of a backend that it heard, was late.
     """
     counts: dict[Cell, Count] = {}
     medians: dict[Cell, list[float]] = {}
-    for block in _blocks(checks):
+    short = short_names(checks)
+    for paths in checks:
+        for cell, far in _compared(_blocks(paths, short), medians).items():
+            counts[cell] = counts.get(cell, Count()) + Count(int(far), 1)
+    places = find(counts, SHARE, together=True)
+    slow = frozenset(cell for one in places for cell in one.cells)
+    return [outlier for one in places if (outlier := _outlier(one, medians, slow))]
+
+
+def _compared(blocks: Iterable[dict[Cell, float]], medians: dict[Cell, list[float]]) -> dict[Cell, bool]:
+    """Whether each cell is far from the others in most of a check's blocks; adds what was compared to `medians`."""
+    votes: dict[Cell, list[bool]] = {}
+    for block in blocks:
         for within in (True, False):  # between nodes it takes longer than on one
             pool = {cell: seconds for cell, seconds in block.items() if cell.within == within}
             if len(pool) < _CELLS:
                 continue
             quick = percentile(list(pool.values()), 0.25) or 0.0
             for cell, seconds in pool.items():
-                far = seconds - quick >= FLOOR and seconds >= FACTOR * quick
-                counts[cell] = counts.get(cell, Count()) + Count(int(far), 1)
+                votes.setdefault(cell, []).append(seconds - quick >= FLOOR and seconds >= FACTOR * quick)
                 medians.setdefault(cell, []).append(seconds)
-    places = find(counts, SHARE)
-    slow = frozenset(cell for one in places for cell in one.cells)
-    return [outlier for one in places if (outlier := _outlier(one, medians, slow))]
+    return {cell: 2 * sum(found) > len(found) for cell, found in votes.items()}
 
 
-def _blocks(checks: Sequence[Sequence[Path]]) -> Iterator[dict[Cell, float]]:
-    """The median of each cell, in seconds, by check, way, kind of probes and kind of vantage."""
-    short = short_names(checks)
-    for paths in checks:
-        blocks: dict[tuple[str, str, str], dict[Cell, list[float]]] = {}
-        for path in paths:
-            if path.late or not path.conforming or path.way not in DIRECT or path.node not in short:
-                continue
-            if path.probe.partition(" ")[0] not in KINDS:
-                continue
-            block = blocks.setdefault((path.way, path.probe, path.kind), {})
-            for one in path.answered:
-                cell = Cell(short[path.node], short.get(one.node, one.node), one.pod)
-                block.setdefault(cell, []).extend(one.latencies)
-        for block in blocks.values():
-            yield {
-                cell: percentile(found, 0.5) or 0.0
-                for cell, found in block.items()
-                if cell.server and len(found) >= _ANSWERS
-            }
+def _blocks(paths: Sequence[Path], short: Mapping[str, str]) -> Iterator[dict[Cell, float]]:
+    """The median of each cell of a check, in seconds, by way, kind of probes and kind of vantage."""
+    blocks: dict[tuple[str, str, str], dict[Cell, list[float]]] = {}
+    for path in paths:
+        if path.late or not path.conforming or path.way not in DIRECT or path.node not in short:
+            continue
+        if path.probe.partition(" ")[0] not in KINDS:
+            continue
+        block = blocks.setdefault((path.way, path.probe, path.kind), {})
+        for one in path.answered:
+            cell = Cell(short[path.node], short.get(one.node, one.node), one.pod)
+            block.setdefault(cell, []).extend(one.latencies)
+    for block in blocks.values():
+        yield {
+            cell: percentile(found, 0.5) or 0.0
+            for cell, found in block.items()
+            if cell.server and len(found) >= _ANSWERS
+        }
 
 
 def _outlier(found: Found, medians: dict[Cell, list[float]], slow: frozenset[Cell]) -> Outlier | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kubereach.report.outliers.outlier import Place
 
 #: the chance that any place of a run is noted though its observations are far no more often than those elsewhere
-ERROR = 1e-6
+ERROR = 1e-4
 #: observations elsewhere without which there is nothing to compare with, and those that a part of a place has to have
 #: before it can speak against the place
 _ELSEWHERE, _PART = 6, 3
@@ -61,9 +61,11 @@ class Found:
     elsewhere: Count
 
 
-def find(counts: Mapping[Cell, Count], share: float) -> list[Found]:
+def find(counts: Mapping[Cell, Count], share: float, together: bool = False) -> list[Found]:
     """The places of which at least this share is far, five times the share elsewhere; those that explain most first.
 
+    `together`: the observations of a place's cells come in turns, each of which is one observation to chance: who is
+    busy for a while is so for all his cells.
     What one place explains neither makes another stand out nor speaks against it.
     """
     places = _places(counts)
@@ -73,7 +75,7 @@ def find(counts: Mapping[Cell, Count], share: float) -> list[Found]:
         fitting = [
             one
             for place, cells in places.items()
-            if (one := _stands_out(place, frozenset(cells), explained, counts, share, len(places)))
+            if (one := _stands_out(place, frozenset(cells), explained, counts, share, len(places), together))
         ]
         if not fitting:
             break
@@ -112,6 +114,7 @@ def _stands_out(
     counts: Mapping[Cell, Count],
     share: float,
     places: int,
+    together: bool,
 ) -> Found | None:
     new = cells - explained
     here = sum((counts[cell] for cell in new), Count())
@@ -125,18 +128,18 @@ def _stands_out(
     if any(part.total >= _PART and part.share < share / 2 for part in parts.values()):
         return None
     chance = (elsewhere.far + 1) / (elsewhere.total + 2)
-    if here.share < 5 * elsewhere.share or tail(here, chance) * places > ERROR:
+    turns = max(counts[cell].total for cell in new) if together else here.total
+    if here.share < 5 * elsewhere.share or tail(here.share, turns, chance) * places > ERROR:
         return None
     return Found(place, new, here, elsewhere)
 
 
-def tail(count: Count, chance: float) -> float:
-    """At most the chance that so many or more of so many are far, if each is with this chance.
+def tail(share: float, total: int, chance: float) -> float:
+    """At most the chance that this share or more of `total` are far, if each is with this chance.
 
     Source: Chernoff's bound, W. Hoeffding, Probability inequalities for sums of bounded random variables (1963), 2.1.
     """
-    share = count.share
     if share <= chance:
         return 1.0
     rest = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
-    return math.exp(-count.total * (share * math.log(share / chance) + rest))
+    return math.exp(-total * (share * math.log(share / chance) + rest))
