@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kubereach.model.percentile import percentile
 from kubereach.report.outliers.outlier import Outlier, shown
@@ -25,10 +25,17 @@ SHARE = 0.75
 _ANSWERS, _CELLS = 3, 3
 
 
+class _Median(NamedTuple):
+    """Of a cell's latencies in a check, in seconds; and the seconds by which timers were late meanwhile."""
+
+    seconds: float
+    late: float
+
+
 def slow_places(checks: Sequence[Sequence[Path]]) -> list[Outlier]:
     """Each check compares its own cells, of one way and one kind of probes, and is one observation of each cell.
 
-    A series is left out during which a timer of its own vantage, or of a backend that it heard, was late.
+    What is slow is left out where a timer of the series' vantage, or of a backend that it heard, was as late meanwhile.
     """
     counts: dict[Cell, Count] = {}
     medians: dict[Cell, list[float]] = {}
@@ -41,26 +48,30 @@ def slow_places(checks: Sequence[Sequence[Path]]) -> list[Outlier]:
     return [outlier for one in places if (outlier := _outlier(one, medians, slow))]
 
 
-def _compared(blocks: Iterable[dict[Cell, float]], medians: dict[Cell, list[float]]) -> dict[Cell, bool]:
+def _compared(blocks: Iterable[dict[Cell, _Median]], medians: dict[Cell, list[float]]) -> dict[Cell, bool]:
     """Whether each cell is far from the others in most of a check's blocks; adds what was compared to `medians`."""
     votes: dict[Cell, list[bool]] = {}
     for block in blocks:
         for within in (True, False):  # between nodes it takes longer than on one
-            pool = {cell: seconds for cell, seconds in block.items() if cell.within == within}
+            pool = {cell: one for cell, one in block.items() if cell.within == within}
             if len(pool) < _CELLS:
                 continue
-            quick = percentile(list(pool.values()), 0.25) or 0.0
-            for cell, seconds in pool.items():
-                votes.setdefault(cell, []).append(seconds - quick >= FLOOR and seconds >= FACTOR * quick)
-                medians.setdefault(cell, []).append(seconds)
+            quick = percentile([one.seconds for one in pool.values()], 0.25) or 0.0
+            for cell, (seconds, late) in pool.items():
+                more = seconds - quick
+                far = more >= FLOOR and seconds >= FACTOR * quick
+                if not (far and late >= more):
+                    votes.setdefault(cell, []).append(far)
+                    medians.setdefault(cell, []).append(seconds)
     return {cell: 2 * sum(found) > len(found) for cell, found in votes.items()}
 
 
-def _blocks(paths: Sequence[Path], short: Mapping[str, str]) -> Iterator[dict[Cell, float]]:
-    """The median of each cell of a check, in seconds, by way, kind of probes and kind of vantage."""
+def _blocks(paths: Sequence[Path], short: Mapping[str, str]) -> Iterator[dict[Cell, _Median]]:
+    """That of each cell of a check, by way, kind of probes and kind of vantage."""
     blocks: dict[tuple[str, str, str], dict[Cell, list[float]]] = {}
+    late: dict[Cell, float] = {}
     for path in paths:
-        if path.late or not path.conforming or path.way not in DIRECT or path.node not in short:
+        if not path.conforming or path.way not in DIRECT or path.node not in short:
             continue
         if path.probe.partition(" ")[0] not in KINDS:
             continue
@@ -68,9 +79,10 @@ def _blocks(paths: Sequence[Path], short: Mapping[str, str]) -> Iterator[dict[Ce
         for one in path.answered:
             cell = Cell(short[path.node], short.get(one.node, one.node), one.pod)
             block.setdefault(cell, []).extend(one.latencies)
+            late[cell] = max(late.get(cell, 0.0), path.late)
     for block in blocks.values():
         yield {
-            cell: percentile(found, 0.5) or 0.0
+            cell: _Median(percentile(found, 0.5) or 0.0, late[cell])
             for cell, found in block.items()
             if cell.server and len(found) >= _ANSWERS
         }
