@@ -127,7 +127,7 @@ def test_the_place_is_no_larger_and_no_smaller_than_it_is(extra: Extra, place: s
 def test_two_slow_pairs_are_two_outliers() -> None:
     nodes = ("a", "b", "c", "d")
     slow = ({"a", "b"}, {"c", "d"})
-    checks = run(random.Random(1), lambda c, s, _: 0.2 * ({c, s} in slow), nodes=nodes)
+    checks = run(random.Random(1), lambda c, s, _: 0.2 * ({c, s} in slow), nodes=nodes, checks=12)
     assert sorted(one.place.in_words for one in outliers(checks)) == ["between a and b", "between c and d"]
 
 

@@ -65,7 +65,7 @@ def find(counts: Mapping[Cell, Count], share: float, together: bool = False) -> 
     """The places of which at least this share is far, five times the share elsewhere; those that explain most first.
 
     `together`: the observations of a place's cells come in turns, each of which is one observation to chance: who is
-    busy for a while is so for all his cells.
+    busy for a while is so for all his cells. And what is within nodes is compared with what is within other nodes.
     What one place explains neither makes another stand out nor speaks against it.
     """
     places = _places(counts)
@@ -118,7 +118,9 @@ def _stands_out(
 ) -> Found | None:
     new = cells - explained
     here = sum((counts[cell] for cell in new), Count())
-    elsewhere = sum((count for cell, count in counts.items() if cell not in cells | explained), Count())
+    alike = {cell.within for cell in cells} if together else {True, False}
+    others = [cell for cell in counts if cell.within in alike and cell not in cells and cell not in explained]
+    elsewhere = sum((counts[cell] for cell in others), Count())
     if elsewhere.total < _ELSEWHERE or here.share < share:
         return None
     parts: dict[tuple[str, str], Count] = {}
