@@ -144,7 +144,7 @@ def settle(all_paths: Sequence[Path]) -> None:
     short: list[Path] = []
     watching = watched.get()
     for path in all_paths:
-        result = path.result
+        result, lateness = path.result, path.vantage.context.lateness
         judged(len(result.probes), path.least)
         if not path.failures and not path.unmeasured and len(result.probes) < path.least:
             short.append(path)
@@ -160,6 +160,11 @@ def settle(all_paths: Sequence[Path]) -> None:
             latencies=result.latencies,
             converged=path.converged,
             change=path.change,
+            attempts=path.attempts,
+            probe=_probe(path),
+            answered=result.answered,
+            late=lateness.since(path.vantage.name, path.began).longest,
+            latest=lateness.worst_since(path.began)[1].longest,
         )
         path.vantage.context.bus.emit(probed)
         if watching is not None:
@@ -177,6 +182,17 @@ def settle(all_paths: Sequence[Path]) -> None:
         _note_unmeasured(path, error)
     if failures:
         raise NotConforming(failures)
+
+
+def _probe(path: Path) -> str:
+    """What was asked, for who compares how long it took; what waits for itself (a burst) compares with nothing."""
+    series = path.series
+    if series is None:
+        return path.address.kind
+    if series.burst:
+        return "burst"
+    size = series.more.get("size")
+    return f"{series.kind} of {size} bytes" if size else series.kind
 
 
 def _too_few(path: Path) -> KubereachError:

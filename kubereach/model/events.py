@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from kubereach.model.errors import Failure
 from kubereach.model.known_defects import KnownDefect
+from kubereach.model.outcome import Answered
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Probed(Event):
     `way` is the way of reaching (``clusterip``, ``nodeport``, ``loadbalancer``, ``dns``, ``headless``,
     ``externalname``, ``api-server``, ``pod``), `vantage_kind` is ``pod``, ``other-namespace``, ``node`` or ``outside``,
     `latencies` are seconds, `outcomes` counts by outcome. `converged` is the seconds until the first expected outcome,
-    since `change` if one was open, see `kubereach.model.convergence`.
+    since `change` if one was open, see `kubereach.model.convergence`, found at the last of so many `attempts`. `probe`
+    says what was asked (``http``, ``udp of 1200 bytes``), `answered` who answered how fast. `late` is the seconds by
+    which timers of the vantage, or of backends that it heard, fired late meanwhile, `latest` those of any vantage.
     """
 
     check: str
@@ -81,6 +84,11 @@ class Probed(Event):
     latencies: tuple[float, ...]
     converged: float
     change: str = ""
+    attempts: int = 0
+    probe: str = ""
+    answered: tuple[Answered, ...] = ()
+    late: float = 0.0
+    latest: float = 0.0
 
 
 @dataclass(frozen=True)

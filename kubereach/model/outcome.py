@@ -108,7 +108,8 @@ class Probe:
 
     `at` is when it began, in seconds since the series did, where that was asked for. `port` is its local port in a
     series that has missed something, 0 where that is not known. `late`: of a miss, the seconds by which a timer of the
-    prober fired late while it was under way.
+    prober fired late while it was under way. `twice`: its datagram was answered twice, or the other side got a segment
+    twice that its connection had not sent again.
     """
 
     answer: Answer
@@ -117,6 +118,17 @@ class Probe:
     at: float = 0.0
     late: float = 0.0
     port: int = 0
+    twice: bool = False
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one endpoint has answered in a series: seconds of each probe, and how many of them were met twice."""
+
+    pod: str
+    node: str
+    latencies: tuple[float, ...]
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,6 +168,7 @@ class SeriesResult:
         ):
             raise TypeError("not a series' answer")
         answers = [Answer(*row) for row in rows]
+        twice = frozenset(message.get("duplicates") or ())  # type: ignore[call-overload]
         lapses = {int(index): float(seconds) for index, seconds in message.get("lapses") or ()}  # type: ignore[attr-defined]
         probes = tuple(
             Probe(
@@ -165,6 +178,7 @@ class SeriesResult:
                 at[index] if at else 0.0,
                 lapses.get(index, 0.0),
                 ports[index] if ports else 0,
+                index in twice,
             )
             for index, (row, milliseconds) in enumerate(zip(of, ms, strict=True))
         )
@@ -182,6 +196,23 @@ class SeriesResult:
     def backends(self) -> Counter[str]:
         """How many probes each pod answered."""
         return Counter(probe.answer.pod for probe in self.probes if probe.answer.outcome == OK)
+
+    @property
+    def duplicates(self) -> int:
+        """How many probes were met twice."""
+        return sum(probe.twice for probe in self.probes)
+
+    @property
+    def answered(self) -> tuple[Answered, ...]:
+        """By endpoint, those that are known."""
+        found: dict[tuple[str, str], list[Probe]] = {}
+        for probe in self.probes:
+            if probe.answer.outcome == OK and probe.answer.pod:
+                found.setdefault((probe.answer.pod, probe.answer.node), []).append(probe)
+        return tuple(
+            Answered(pod, node, tuple(p.seconds for p in probes), sum(p.twice for p in probes))
+            for (pod, node), probes in found.items()
+        )
 
     @property
     def lost_ports(self) -> str:

@@ -23,6 +23,7 @@ from kubereach.model.known_defects import KnownDefect
 from kubereach.model.percentile import percentile
 from kubereach.model.settings import Settings
 from kubereach.model.verdicts import ERROR, FAIL, NOTED, PASS, UNSUPPORTED
+from kubereach.report.outliers.outlier import Outlier
 from kubereach.report.record import CheckRecord, Record
 from kubereach.report.record import Path as ProbedPath
 
@@ -61,6 +62,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
             incomplete.append(f"{name}: {type(error).__name__}: {error}")
             return otherwise
 
+    outliers = part("outliers", record.outliers, [])
     return {
         "schema": SCHEMA,
         "verdict": record.verdict,
@@ -73,7 +75,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
             "pods": record.pods,
             "vantages": list(record.vantages),
             "changes": record.changes,
-            "notes": record.notes,
+            "notes": [*record.notes, *(one.note for one in outliers)],
             "error": {"message": error.message, "remedy": error.remedy} if error else None,
         },
         "target": {"name": around.target, "description": around.description},
@@ -87,6 +89,7 @@ def document(record: Record, around: Surroundings) -> dict[str, Any]:
         "convergence": part(
             "convergence", lambda: {what: _spread(s) for what, s in record.convergence().items()}, {}
         ),
+        "outliers": [_outlier(one) for one in outliers],
         "causes": part("causes", lambda: [_cause(cause) for cause in record.causes()], []),
         "checks": [_check(result) for result in record.results],
         "not_run": sorted(check.id for check in around.not_run),
@@ -166,6 +169,24 @@ def _cause(cause: Cause) -> dict[str, Any]:
     }
 
 
+def _outlier(one: Outlier) -> dict[str, Any]:
+    place = one.place
+    return {
+        "what": one.what,
+        "place": {
+            "from": place.source,
+            "to": place.target,
+            "both_ways": place.both,
+            "node": place.node,
+            "pod": place.pod,
+        },
+        "value": round(one.value, 3),
+        "others": round(one.others, 3),
+        "unit": one.unit,
+        "text": one.text,
+    }
+
+
 def _defect(defect: KnownDefect | None) -> dict[str, str] | None:
     if defect is None:
         return None
@@ -189,6 +210,7 @@ def _path(path: ProbedPath) -> dict[str, Any]:
         },
         "converged_seconds": round(path.converged, 4),
         "change": path.change,
+        "duplicates": path.duplicates,
     }
 
 

@@ -21,10 +21,11 @@ from kubereach.model.events import (
     WorldReady,
 )
 from kubereach.model.known_defects import KnownDefect
+from kubereach.model.outcome import OK, Answered
 from kubereach.model.percentile import percentile
 from kubereach.model.verdicts import FAIL, NOTED
-
-OK = "ok"
+from kubereach.report.outliers import outliers
+from kubereach.report.outliers.outlier import Outlier
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,19 @@ class Path:
     latencies: tuple[float, ...]
     converged: float
     change: str = ""
+    #: at which of several it was as expected
+    attempts: int = 0
+    #: what was asked: ``http``, ``udp of 1200 bytes``
+    probe: str = ""
+    answered: tuple[Answered, ...] = ()
+    #: seconds by which timers fired late meanwhile: the vantage's own or its backends', and those of any vantage
+    late: float = 0.0
+    latest: float = 0.0
+
+    @property
+    def duplicates(self) -> int:
+        """Probes that were met twice."""
+        return sum(one.duplicates for one in self.answered)
 
     @property
     def probes(self) -> int:
@@ -153,6 +167,11 @@ class Record:
                         e.latencies,
                         e.converged,
                         e.change,
+                        e.attempts,
+                        e.probe,
+                        e.answered,
+                        e.late,
+                        e.latest,
                     )
                 )
                 return
@@ -166,6 +185,10 @@ class Record:
                     what = f"{path.change}, in DNS" if path.way == "dns" else path.change
                     found.setdefault(what, []).append(path.converged)
         return dict(sorted(found.items()))
+
+    def outliers(self) -> list[Outlier]:
+        """What stands out though it conforms."""
+        return outliers([result.paths for result in self.results])
 
     def causes(self) -> list[Cause]:
         """What is broken, and which checks fail of it; defects of Kubernetes itself are left out."""

@@ -46,6 +46,7 @@ def show(console: Console, marks: Symbols, record: Record, around: Surroundings,
             Text(line, "dim") for line in (*dns_notes(record), *left_out(record))
         ],
         "convergence": lambda: [Text(line, "dim") for line in convergence(record)],
+        "the outliers": lambda: [Text(line, "yellow") for line in outliers(record)],
         "the notes of the checks": lambda: [Text(line, "dim") for line in notes(record)],
         "the causes": lambda: diagnosis.render(record.causes(), marks),
         "the failures": lambda: failures.render(record, marks),
@@ -100,6 +101,12 @@ def convergence(record: Record) -> list[str]:
             f"({plural(len(seconds), 'path')})"
         )
     return ["convergence", *lines] if lines else []
+
+
+def outliers(record: Record) -> list[str]:
+    """What stands out though it conforms, a line each."""
+    lines = [f"  {one.text}" for one in record.outliers()]
+    return ["outliers", *lines] if lines else []
 
 
 def notes(record: Record) -> list[str]:

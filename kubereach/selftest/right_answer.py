@@ -127,7 +127,8 @@ def judge(report: dict[str, Any], code: int, answer: Answer, *, mild: bool) -> J
         detected = "noted"
     first = causes[0] if causes else None
     located = _is_right(first, answer) if first else detected == "noted"
-    false = tuple(dict.fromkeys(text for cause in causes for text in false_statements(cause, answer)))
+    texts = [text for cause in causes for text in false_statements(cause, answer)]
+    false = tuple(dict.fromkeys([*texts, *_false_outliers(report, answer)]))
     said = first["sentence"] if first else (report.get("reason") or "nothing")
     return Judged(detected, bool(detected) and located, f"{first['layer']}: {said}" if first else said, false)
 
@@ -193,11 +194,40 @@ def _noted(report: dict[str, Any], answer: Answer) -> bool:
 
     What checks that pass write down, as latencies, is there on healthy labs too.
     """
-    texts = [*report["run"]["notes"]]
+    outliers = report.get("outliers") or []
+    if any(_is_place_of(one, answer) for one in outliers):
+        return True
+    told = {f"outlier: {one['text']}" for one in outliers}
+    texts = [note for note in report["run"]["notes"] if note not in told]
     for check in report["checks"]:
         if check["verdict"] == NOTED and not check["known_defect"]:
             texts += [check["message"], *check["notes"]]
     return any(answer.nodes and _nodes_in(text, answer.known) == answer.nodes for text in texts)
+
+
+def _is_place_of(outlier: dict[str, Any], answer: Answer) -> bool:
+    nodes, pod = _place_of(outlier)
+    if answer.named:
+        return pod in answer.named
+    return bool(nodes) and nodes == answer.nodes
+
+
+def _false_outliers(report: dict[str, Any], answer: Answer) -> list[str]:
+    """Nodes that an outlier names and that have no part in the fault, each with its text."""
+    found = []
+    for one in report.get("outliers") or []:
+        nodes, _ = _place_of(one)
+        # a pair that has the node is true, though not all of it
+        if not (answer.everywhere or (len(nodes) == 2 and nodes & answer.pairs_of)):
+            wrong = sorted(nodes - answer.nodes - answer.more_nodes)
+            found += [f"{node} (outlier: {one['text']})" for node in wrong]
+    return found
+
+
+def _place_of(outlier: dict[str, Any]) -> tuple[set[str], str]:
+    """The nodes that it names, and the pod."""
+    place = outlier["place"]
+    return {place[name] for name in ("from", "to", "node")} - {""}, place["pod"]
 
 
 def _nodes_in(text: str, known: Collection[str]) -> set[str]:

@@ -223,6 +223,40 @@ def test_the_matrix_shows_who_reached_what(project: Project) -> None:
     assert path["latency_ms"] == {"p50": 0.5, "p99": 0.6, "max": 0.6}
 
 
+def test_what_stands_out_is_noted_and_changes_no_verdict(project: Project) -> None:
+    project.checks(
+        '''
+        from kubereach.model.events import Probed
+        from kubereach.model.outcome import Answered
+
+        @check("demo.paths", source=DOCS)
+        def test_paths(world):
+            """Everybody reaches it."""
+            verify(True, "they do")
+            for client in ("a", "b", "c"):
+                for server in ("a", "b", "c"):
+                    twice = 30 * ({client, server} == {"a", "c"})
+                    answered = Answered(f"pod-{server}", f"node-{server}", (0.0005,) * 40, twice)
+                    world.bus.emit(Probed("demo.paths", f"pod@{client}", "pod", f"node-{client}", "pod", "udp://x",
+                                          True, {"ok": 40}, answered.latencies, 0.0, probe="udp", answered=(answered,)))
+        '''
+    )
+    text = "packets between a and c arrive twice: 60 of 80 datagrams"
+    project.run(code=0).stdout.fnmatch_lines(["outliers", f"  {text}", "*conformant: 1 passed*"])
+    assert project.report["outliers"] == [
+        {
+            "what": "duplicates",
+            "place": {"from": "a", "to": "c", "both_ways": True, "node": "", "pod": ""},
+            "value": 75.0,
+            "others": 0.0,
+            "unit": "% of datagrams",
+            "text": text,
+        }
+    ]
+    assert project.report["run"]["notes"] == [f"outlier: {text}"]
+    assert sum(path["duplicates"] for path in project.report["checks"][0]["paths"]) == 60
+
+
 KNOWN = '''
 @check("endpoints.udp-after-scale-to-zero", level=INFO, source=DOCS)
 def test_known(world):

@@ -123,6 +123,35 @@ def test_what_answers_every_probe_may_be_noted() -> None:
     assert judge(note("latency from 0 to 2 is 1 ms", "pass"), 0, right, mild=True).detected == ""
 
 
+def outlier(**place: Any) -> dict[str, Any]:
+    said = {
+        "text": "something",
+        "place": {"from": "", "to": "", "node": "", "pod": "", "both_ways": False, **place},
+    }
+    return {"causes": [], "checks": [], "run": {"notes": ["outlier: something"]}, "outliers": [said]}
+
+
+@pytest.mark.parametrize(
+    ("right", "place", "detected", "wrong"),
+    [
+        (answer(drawn.PAIR, 0, to=2), {"from": "2", "to": "0"}, "noted", []),
+        (answer(drawn.PAIR, 0, to=2), {"node": "0"}, "", []),
+        (answer(drawn.PAIR, 0, to=2), {"from": "0", "to": "1"}, "", ["1"]),
+        (answer(drawn.INGRESS, 1), {"from": "1", "both_ways": True}, "noted", []),
+        (answer(drawn.INGRESS, 1), {"from": "1", "to": "2"}, "", []),
+        (answer(drawn.INGRESS, 1), {"from": "0", "to": "2"}, "", ["0", "2"]),
+        (answer(drawn.ENDPOINT, 2), {"node": "2", "pod": "backend-2"}, "noted", []),
+        (answer(drawn.ENDPOINT, 2), {"node": "2"}, "", []),
+    ],
+)
+def test_an_outlier_names_the_place_or_a_false_one(
+    right: Answer, place: dict[str, str], detected: str, wrong: list[str]
+) -> None:
+    found = judge(outlier(**place), 0, right, mild=True)
+    assert found.detected == detected
+    assert [text.partition(" (")[0] for text in found.false] == wrong
+
+
 def test_what_is_not_told_is_not_located() -> None:
     right = answer(drawn.NODE_PORTS, 1)
     assert not located(right)

@@ -191,6 +191,7 @@ class Prober:
 
     def _finish(self, series: Series) -> None:
         self.series.pop(series.id, None)
+        self.probes.second.over(series)
         self.write(series.answer(self.timer.p99() if series.late > LATE else 0.0))
 
 

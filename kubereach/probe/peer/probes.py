@@ -6,6 +6,7 @@ import os
 import time
 
 from . import exchange
+from .again import SecondAnswers, segment_arrived_twice
 from .answers import lost_of_two
 from .lateness import NEVER
 from .outcomes import empty_row, failed
@@ -53,6 +54,7 @@ class Probes:
         self._over = over
         self._addressed = addressed
         self._ports = LocalPorts()
+        self.second = SecondAnswers()
         self._token = 0
         #: those with a socket, by its descriptor
         self.by_fd: dict[int, Attempt] = {}
@@ -172,10 +174,7 @@ class Probes:
             series.started = series.count = 1
         retransmits = exchange.retransmits(attempt)
         if attempt.sock is not None:
-            if attempt.fd >= 0:
-                self.by_fd.pop(attempt.fd, None)
-                self._poller.forget(attempt.fd)
-            attempt.sock.close()
+            self._leave(attempt, row)
         self._threaded.discard(attempt)
         self.count -= 1
         series.under_way -= 1
@@ -184,6 +183,21 @@ class Probes:
         series.record(row, now - attempt.begun, retransmits, attempt.begun, attempt.port)
         if series.over():
             self._over(series)
+
+    def _leave(self, attempt: Attempt, row: Row) -> None:
+        """Wait for nothing more on a probe's socket. It is closed unless a second answer may come there."""
+        sock, series = attempt.sock, attempt.series
+        assert sock is not None
+        answered = series.kind == "udp" and row[0] == "ok"
+        if attempt.fd >= 0:
+            self.by_fd.pop(attempt.fd, None)
+            (self._poller.leave if answered else self._poller.forget)(attempt.fd)
+        if answered:
+            self.second.keep(attempt, len(series.of))
+            return
+        if series.strict and row[0] == "ok" and series.kind != "sctp" and segment_arrived_twice(sock):
+            series.duplicates.append(len(series.of))
+        sock.close()
 
 
 def _handshake(series: Series) -> Row:

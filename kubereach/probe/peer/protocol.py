@@ -40,6 +40,9 @@ An answer: ``{"id", "rows": [[outcome, pod, node, nonce, client, local, port, de
     late_p99      of the prober's ticks in its last minute, those that one of a hundred exceeds
     ports         the local port of each probe, where there are misses; 0: the kernel's choice
     lapses        [[index, seconds]] of misses: the greatest of those of the prober while that probe was under way
+    duplicates    the index of each probe that was met twice: a datagram of udp with a second answer, where that came
+                  soon enough; with `retransmits` a connection of which the other side got a segment twice that was
+                  sent once (tcpi_dsack_dups, Linux 4.19)
     backend_late  the greatest lateness that a backend has told of, which it does when it is more than REPORT_LATE
 
 The outcomes are those of `outcomes`.

@@ -74,6 +74,8 @@ class Series:
         self.ms: list[float] = []
         self.retransmits: list[int] = []
         self.ports: list[int] = []
+        #: index of each probe that was met twice
+        self.duplicates: list[int] = []
         #: whether those are taken from how long connections took to be made
         self.timed = False
         #: seconds by which a timer of ours, and of a backend, was late at most
@@ -130,6 +132,8 @@ class Series:
             whole["backend_late"] = self.backend_late
         if self.misses:
             whole["ports"] = self.ports
+        if self.duplicates:
+            whole["duplicates"] = self.duplicates
         if self.lapses:
             whole["lapses"] = self.lapses
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"

@@ -20,6 +20,8 @@ OUT = 4  # EPOLLOUT and POLLOUT
 TOTAL_RETRANS = 100
 #: that of tcpi_unacked, the packets sent that nobody has acknowledged: the fifth 32-bit field
 UNACKED = 24
+#: that of tcpi_dsack_dups, the segments that the other side says it has got twice (since Linux 4.19)
+DSACKS = 216
 #: socket.TCP_INFO is 11 on Linux; Python has the name there only
 TCP_INFO = getattr(socket, "TCP_INFO", 11)
 LINUX = sys.platform.startswith("linux")
@@ -38,6 +40,8 @@ class Poller:
     wait: Callable[[float], list[tuple[int, int]]]
     #: must be called before a descriptor is closed
     forget: Callable[[int], object]
+    #: must be called for a descriptor that stays open
+    leave: Callable[[int], object]
 
     def __init__(self) -> None:
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
@@ -46,6 +50,7 @@ class Poller:
         assert chosen is not None
         self.add = chosen.register
         self.change = chosen.modify
+        self.leave = chosen.unregister
         if self._epoll is not None:
             self.wait = self._epoll.poll
             self.forget = lambda _: None  # it does so by itself
