@@ -13,7 +13,7 @@ from kubereach.probe import Series, Vantage
 from kubereach.probe.group import run_all
 
 #: seconds for which a result is taken again
-_FRESH = 15.0
+_FRESH = 25.0
 
 
 class Bench:

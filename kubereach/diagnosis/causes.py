@@ -18,7 +18,7 @@ from kubereach.model.finding import (
     Finding,
     on,
 )
-from kubereach.model.misses import LOST, RECORDS
+from kubereach.model.misses import LOST, MISSING, RECORDS
 
 #: what lies deeper comes first: it may explain what lies above
 _DEPTH = (WORKLOAD, NODE, NETWORK, API, PROXY, BALANCER, DNS)
@@ -87,7 +87,7 @@ def causes(failed: Iterable[tuple[str, str, Iterable[Failure]]]) -> list[Cause]:
     for check, failure in left:
         layer = _layer(check, failure)
         # what was not examined and got no answer either has the cause that was found most often
-        lost = failure.miss == LOST
+        lost = failure.miss in (LOST, MISSING)
         same = [cause for cause in found.values() if cause.examined and (lost or cause.layer == layer)]
         if same:
             cause = max(same, key=lambda one: (one.layer == layer and not lost, one.examined))

@@ -155,7 +155,7 @@ class Settings:
     run_deadline: float = _setting(
         0.0, "seconds after which the run ends and checks that have not run become errors; 0: no limit"
     )
-    diagnosis_budget: float = _setting(60.0, "seconds that all diagnoses of a run may take together")
+    diagnosis_budget: float = _setting(90.0, "seconds that all diagnoses of a run may take together")
     stop_deadline: float = _setting(60.0, "seconds for the run's namespaces to be deleted")
     outside_timeout: float = _setting(
         1.5, "seconds without any reply after which a node counts as unreachable from outside"

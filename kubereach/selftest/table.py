@@ -309,6 +309,7 @@ TABLE: dict[str, Row] = {
         "endpoints.live-connections", "endpoints.manual", "endpoints.udp-after-replacement",
         "headless.many", "headless.srv", "lifecycle.recreated", "nodes.half-closed", "nodes.marked-packets",
         "ports.changed", "ports.multi", "ports.same-number-two-protocols", "ports.udp",
+        noted=("dns.case-and-ttl",),
     ),
     "proxy.health-check-always-ok": by("loadbalancer.health-check-node-port"),
     "proxy.internal-local-ignored": by("clusterip.internal-traffic-local"),
