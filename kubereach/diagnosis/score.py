@@ -30,8 +30,8 @@ _STEPS = 8
 _CLOSE, _ALL = 1e-3, 0.9999
 #: components at the same time, and times that each is chosen anew beside the others
 _MOST, _SWEEPS = 4, 3
-#: two explanations are told apart if one is exp(3), some 20 times, as likely as the other
-TOLD_APART = 3.0
+#: two explanations are told apart if one is exp(6), some 400 times, as likely as the other
+TOLD_APART = 6.0
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyroute2.iproute.linux import IPRoute
-
 from kubereach.selftest.lab_facts import Facts
 from kubereach.selftest.random_fault import DELAY_SECONDS, INGRESS, PAIR, Place
 
@@ -40,6 +38,8 @@ def slow_ways(place: Place, facts: Facts) -> dict[str, list[str]]:
 
 def link_address() -> bytes:
     """Of the calling thread's namespace: the underlay's."""
+    from pyroute2.iproute.linux import IPRoute  # of the extra `lab`
+
     with IPRoute() as ip:
         text = ip.link("get", index=ip.link_lookup(ifname=_UNDERLAY)[0])[0].get_attr("IFLA_ADDRESS")
     return bytes.fromhex(text.replace(":", ""))
@@ -61,6 +61,8 @@ class SlowWay:
         self.link = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         fcntl.ioctl(self.link, _TUNSETIFF, struct.pack("16sH", _LINK.encode(), _IFF_TUN | _IFF_NO_PI))
         self.underlay = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+        from pyroute2.iproute.linux import IPRoute  # of the extra `lab`
+
         with IPRoute() as ip:
             index = ip.link_lookup(ifname=_LINK)[0]
             ip.link("set", index=index, state="up", txqlen=_QUEUE)

@@ -8,6 +8,7 @@ import pytest
 from staged import ADDRESS, CONTROL, Staged, ok
 
 from kubereach.expect.settle import (
+    _ALIKE,
     _EXAMINED,
     checking,
     current_check,
@@ -24,7 +25,7 @@ from kubereach.model.errors import CannotMeasure, NotConforming, Unsupported
 from kubereach.model.events import Probed
 from kubereach.model.finding import Finding
 from kubereach.model.lateness import Lateness
-from kubereach.model.misses import BACKENDS, LOST
+from kubereach.model.misses import BACKENDS, LOST, SPREAD
 from kubereach.model.outcome import LOCAL, OK, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.tally import Tally, current_tally
 from kubereach.probe.path import Flap, Path
@@ -310,29 +311,38 @@ def test_what_fails_otherwise_is_examined_too(path, examined, other):
 
 
 def test_of_many_that_fail_alike_two_are_examined(path, examined):
-    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three", "four")]
+    seen = [path(Answer(OK), missed="x", miss=SPREAD, node=node) for node in ("one", "two", "three", "four")]
     assert [finding.nodes for finding in findings(seen)] == [("one",), ("two",), ("three",), ("four",)]
     assert [one.vantage.node for one in examined] == ["one", "two"]
-    assert _EXAMINED == 2
+    assert _ALIKE == 2
+
+
+def test_each_that_loses_probes_is_examined_up_to_six(path, examined):
+    """Who loses probes, and where, is not the same for all: nothing is concluded from two of them."""
+    names = ("one", "two", "three", "four", "five", "six", "seven")
+    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in names]
+    assert len(findings(seen)) == len(names)
+    assert [one.vantage.node for one in examined] == list(names[:6])
+    assert _EXAMINED == 6
 
 
 def test_what_lies_elsewhere_is_not_put_down_to_others(path, context):
     context.examine = lambda _: Finding("node", "the node", "broken", nodes=("elsewhere",))
-    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three")]
+    seen = [path(Answer(TIMEOUT), missed="x", miss=SPREAD, node=node) for node in ("one", "two", "three")]
     assert findings(seen)[2] is None
 
 
 def test_a_dns_replica_on_the_node_of_who_asked_is_not_put_down_to_others(path, context):
     context.examine = lambda path: Finding("dns", "DNS replica a", "broken", nodes=(path.vantage.node,))
-    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three")]
+    seen = [path(Answer(TIMEOUT), missed="x", miss=SPREAD, node=node) for node in ("one", "two", "three")]
     assert findings(seen)[2] is None
 
 
 @pytest.mark.usefixtures("examined")
 def test_another_way_or_miss_is_not_put_down_to_a_like(path):
     third = {"node": "three", "address": replace(ADDRESS, way="nodeport")}
-    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two")]
-    assert findings([*seen, path(Answer(TIMEOUT), missed="x", **third)])[2] is None
+    seen = [path(Answer(TIMEOUT), missed="x", miss=SPREAD, node=node) for node in ("one", "two")]
+    assert findings([*seen, path(Answer(TIMEOUT), missed="x", miss=SPREAD, **third)])[2] is None
 
 
 def test_nothing_was_found(path, context):
