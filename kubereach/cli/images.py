@@ -48,6 +48,7 @@ def images(manifests: Path, settings: Settings) -> dict[str, list[str]]:
         **_ANY,
         "namespace": "a",
         "other_namespace": "b",
+        "node_listener": 0,
         "node_namespace": "n",
         "image": settings.image,
     }

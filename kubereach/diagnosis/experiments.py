@@ -17,7 +17,7 @@ from kubereach.diagnosis.subject import Endpoint, Subject, datagram_endpoints, s
 from kubereach.diagnosis.template import probing
 from kubereach.expect.reach import series_for
 from kubereach.model import misses
-from kubereach.model.outcome import OK, REFUSED, RESET, Probe, SeriesResult
+from kubereach.model.outcome import OK, REFUSED, RESET, UNANSWERED, Probe, SeriesResult
 from kubereach.probe import Series, Vantage
 from kubereach.probe.path import Path
 from kubereach.probe.vantage import NODE, OUTSIDE
@@ -305,4 +305,4 @@ def _lost(probe: Probe) -> bool:
 
 
 def _no_reply(probe: Probe) -> bool:
-    return probe.answer.outcome not in (OK, REFUSED, RESET)
+    return probe.answer.outcome in UNANSWERED - {REFUSED}

@@ -22,9 +22,11 @@ LOCAL = {"affinity.default-timeout", "dns.resolv-conf", "nodeport.allocated"}
 NAMED = {
     "dns.exact-address",
     "dns.every-replica",
+    "dns.large-answers",
     "dns.no-leak",
     "dns.no-such-family",
     "dns.no-such-service",
+    "dns.parallel-queries",
     "dns.ptr",
     "dns.qualified",
     "dns.short-name",
