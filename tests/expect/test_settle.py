@@ -28,6 +28,7 @@ from kubereach.model.lateness import Lateness
 from kubereach.model.misses import BACKENDS, LOST, SPREAD
 from kubereach.model.outcome import LOCAL, OK, TIMEOUT, Answer, Probe, SeriesResult
 from kubereach.model.tally import Tally, current_tally
+from kubereach.probe import Series
 from kubereach.probe.path import Flap, Path
 
 
@@ -347,7 +348,7 @@ def test_another_way_or_miss_is_not_put_down_to_a_like(path):
 
 def test_nothing_was_found(path, context):
     context.examine = lambda _: None
-    seen = [path(Answer(TIMEOUT), missed="x", node=node) for node in ("one", "two", "three")]
+    seen = [path(Answer(TIMEOUT), missed="x", miss=SPREAD, node=node) for node in ("one", "two", "three")]
     assert findings(seen) == [None] * 3
     assert [failure.evidence for one in seen for failure in one.failures] == [()] * 3
 
@@ -381,3 +382,23 @@ def test_a_diagnosis_that_fails_costs_only_itself(path, context, error, line):
     assert [finding is None for finding in findings([first, same, other])] == [True, True, False]
     assert first.failures[0].evidence == ("before", line)
     assert len(calls) == 2
+
+
+# --- what was probed, as reports compare it
+
+
+@pytest.mark.parametrize(
+    ("series", "kind"),
+    [
+        (None, "http"),
+        (Series("udp"), "udp"),
+        (Series("udp", more={"size": 8192}), "udp of 8192 bytes"),
+        (Series("http", burst=True), "burst"),
+    ],
+    ids=["the address", "a series", "of a size", "many at once"],
+)
+def test_what_was_probed_is_told(path, events, series, kind):
+    one = path(ok())
+    one.series = series
+    settle([one])
+    assert probed(events)[0].probe == kind
