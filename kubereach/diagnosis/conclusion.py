@@ -141,18 +141,17 @@ def finding_of(
             place.what,
         ):
             nodes |= set(also.nodes)
-    layer = place.layer
-    if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) and _large_alone(own):
-        layer, place = NETWORK, Place(NETWORK, "pod network", place.nodes, place.what)
+    if component.kind in _OF_NODES and _large_alone(own):
+        place = replace(place, layer=NETWORK, object="pod network")
     what = place.what.format(_probes(own, probes)) + _beside(own)
     if component.kind in _OF_PODS and (port := _unheard(rows, own)):
         what = f"no process listens on {port}"
-        layer, place, nodes = WORKLOAD, Place(WORKLOAD, "pods", (), ""), set()
+        place, nodes = Place(WORKLOAD, "pods", (), ""), set()
     doubt = _doubt(own, place, short)
     if doubt:
         what += f"; not told apart from {doubt}"
     return Finding(
-        layer, place.object, what, tuple(sorted(nodes)), tuple(_lines(rows, own)), _next(rows, own)
+        place.layer, place.object, what, tuple(sorted(nodes)), tuple(_lines(rows, own)), _next(rows, own)
     )
 
 
@@ -249,7 +248,7 @@ def _next(rows: Sequence[Row], own: Explanation) -> tuple[str, ...]:
     size = ("ping -M do -s 1372 " + row.host,) if _large_alone(own) else ()
     forwarding = ("sysctl net.ipv4.ip_forward", "sysctl net.netfilter.nf_conntrack_count")
     return (
-        *(forwarding if component.kind in (kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE) else ()),
+        *(forwarding if component.kind in _OF_NODES else ()),
         f"ip route get {row.host}  # on {row.node or 'the client'}",
         *size,
         f"tcpdump -ni any host {row.host}  # on {there}",
@@ -262,6 +261,7 @@ def _namespaced(service: str) -> tuple[str, ...]:
     return (f"kubectl -n {namespace} describe service {name}",) if name else ()
 
 
+_OF_NODES = frozenset({kinds.NODE, kinds.FORWARDING, kinds.WHOLE_NODE})
 _OF_PODS = frozenset({kinds.POD, kinds.WORKLOAD, kinds.AT, kinds.EVERYTHING})
 _OF_PROXIES = frozenset(
     {

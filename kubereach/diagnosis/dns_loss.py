@@ -15,7 +15,7 @@ from kubereach.diagnosis.bench import counted
 from kubereach.diagnosis.conclusion import finding_of
 from kubereach.diagnosis.dns_places import Asking
 from kubereach.diagnosis.evidence import DIRECT, Row
-from kubereach.diagnosis.experiments import Cell
+from kubereach.diagnosis.experiments import Cell, is_lost
 from kubereach.diagnosis.intermittent import clock_times
 from kubereach.diagnosis.replicas import named
 from kubereach.diagnosis.score import Explanation, explain
@@ -23,7 +23,7 @@ from kubereach.diagnosis.subject import Endpoint, datagram_endpoints
 from kubereach.expect.reach import series_for
 from kubereach.model.address import Address
 from kubereach.model.finding import DNS, INTERMITTENT, Finding
-from kubereach.model.outcome import OK, Probe
+from kubereach.model.outcome import Probe
 from kubereach.probe import Vantage
 from kubereach.probe.path import Path
 
@@ -94,12 +94,8 @@ def _datagrams(asking: Asking, vantage: Vantage) -> list[Cell]:
     cells = []
     for echo in datagram_endpoints(asking.world):
         like = series_for(Path(vantage, Address("pod", "udp", echo.address, echo.number)), _DATAGRAMS)
-        cells.append(Cell(vantage, replace(like, patient=True), DIRECT, (echo,), _unanswered))
+        cells.append(Cell(vantage, replace(like, patient=True), DIRECT, (echo,), is_lost))
     return cells
-
-
-def _unanswered(probe: Probe) -> bool:
-    return probe.answer.outcome != OK
 
 
 def _concerns(one: Explanation, rows: Sequence[Row], path: Path) -> bool:

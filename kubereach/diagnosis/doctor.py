@@ -159,8 +159,8 @@ class Doctor:
             subject = self._workload_of(path)
             if subject is None:
                 return None
-            cells = network.direct(self._bench, self._group(path), subject.endpoints, probing(path))
             if path.miss == misses.SOURCE:
+                cells = network.direct(self._bench, self._group(path), subject.endpoints, probing(path))
                 return network.snat(cells, self._short)
             return self._inferred(path, subject)
         if path.miss in _ABOVE:

@@ -62,10 +62,10 @@ class Cell:
         for probe in result.probes:
             (lost if self.wrong(probe) else answered)[probe.answer.pod] += 1
             refused += probe.answer.outcome == REFUSED
-        known = {e.pod: e for e in self.endpoints}
+        known = {e.pod: e for e in self.endpoints} if len(self.endpoints) > 1 else {}
         if len(self.endpoints) == 1:  # whoever says so, or nobody: it can only be this one
             only = self.endpoints[0].pod
-            answered, lost = Counter({only: answered.total()}), Counter({only: lost.total()})
+            answered, lost = Counter({only: answered.total()}), Counter({"": lost.total()})
         elif answered.keys() == {""}:  # nobody says who: each as much as any
             share, more = divmod(answered.total(), len(self.endpoints))
             answered = Counter({e.pod: share + (at < more) for at, e in enumerate(self.endpoints)})
@@ -199,7 +199,7 @@ class Experiments:
                 replace(like, host=endpoint.address, port=endpoint.number, patient=True),
                 DIRECT,
                 (endpoint,),
-                _lost,
+                is_lost,
                 service="" if endpoints else self._subject.name,
             )
             for vantage in vantages
@@ -268,7 +268,7 @@ class Experiments:
         )
         if way == "clusterip":
             port = int(subject.port["port"])
-        wrong = self._wrong(endpoints) if subject is self._subject else _lost
+        wrong = self._wrong(endpoints) if subject is self._subject else is_lost
         return Cell(
             vantage, replace(like, host=host, port=port), way, tuple(endpoints), wrong, owner, translator, subject.name
         )  # fmt: skip
@@ -287,7 +287,7 @@ class Experiments:
                 probe.answer.outcome == OK
                 and probe.answer.port != targets.get(probe.answer.pod, probe.answer.port)
             )
-        return _lost
+        return is_lost
 
     def _run(self, cells: Sequence[Cell], *, fresh: bool = False) -> list[Row]:
         results = self._bench.run([(cell.vantage, cell.series) for cell in cells], fresh=fresh)
@@ -300,7 +300,8 @@ class Experiments:
         return by_endpoint(rows) if self._path.miss == misses.MISSING else rows
 
 
-def _lost(probe: Probe) -> bool:
+def is_lost(probe: Probe) -> bool:
+    """Whether a probe got no answer, or one that took a packet twice."""
     return probe.answer.outcome != OK or bool(probe.retransmits)
 
 

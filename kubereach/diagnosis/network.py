@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kubereach.diagnosis.bench import Bench, counted, sound
+from kubereach.diagnosis.bench import Bench, sound
 from kubereach.diagnosis.conclusion import finding_of
-from kubereach.diagnosis.evidence import DIRECT, Route, Row, packets_of
+from kubereach.diagnosis.evidence import DIRECT
+from kubereach.diagnosis.experiments import Cell as Experiment
+from kubereach.diagnosis.experiments import is_lost
 from kubereach.diagnosis.score import explain
 from kubereach.diagnosis.subject import Endpoint
 from kubereach.model.finding import NETWORK, Finding
-from kubereach.model.outcome import OK, REFUSED, SeriesResult
+from kubereach.model.outcome import SeriesResult
 from kubereach.probe import Series, Vantage
 
 #: vantages and endpoints that are tried with one another
@@ -53,32 +55,17 @@ def locate(
     `cells` are those of every vantage with every endpoint; `short` are nodes' short names, `probes` what the finding
     calls the probes.
     """
-    rows = [row for cell in cells for row in _rows(cell, series, short)]
+
+    def name(node: str) -> str:
+        return short.get(node, node)
+
+    asked = [
+        (Experiment(c.vantage, _at(series, c.endpoint), DIRECT, (c.endpoint,), is_lost), c.result)
+        for c in cells
+    ]
+    rows = [row for one, result in asked for row in one.rows(result, name)]
     cover = explain(rows)
-    return finding_of(rows, cover, cover[0], lambda node: short.get(node, node), probes) if cover else None
-
-
-def _rows(cell: Cell, series: Series, short: Mapping[str, str]) -> list[Row]:
-    vantage, endpoint = cell.vantage, cell.endpoint
-    place = f"pod {endpoint.pod} on {short.get(endpoint.node, endpoint.node) or 'no node'}"
-    lost = sum(probe.answer.outcome != OK or bool(probe.retransmits) for probe in cell.result.probes)
-    route = Route(endpoint.pod, endpoint.node, len(cell.result.probes) - lost, endpoint.hosted)
-    row = Row(
-        client=vantage.name,
-        kind=vantage.kind,
-        node=vantage.node,
-        way=DIRECT,
-        host=endpoint.address,
-        packets=packets_of(series),
-        routes=(route,),
-        lost=lost,
-        namespace=vantage.namespace,
-        pod=vantage.pod,
-        port=endpoint.number,
-        refused=cell.result.outcomes[REFUSED],
-        text=f"{vantage.name} to {place}: {counted([cell.result])}",
-    )
-    return [row] if row.sent else []
+    return finding_of(rows, cover, cover[0], name, probes) if cover else None
 
 
 def snat(
